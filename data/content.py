@@ -1,0 +1,249 @@
+"""Queries on what models are asked and what they answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from data import tables as t
+from data.database import Database, insert_ignore
+from data.schema import (
+    Completion,
+    Demonstration,
+    Document,
+    Generation,
+    Message,
+    Prompt,
+    canonical_json,
+    now,
+)
+
+BATCH = 500
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much is stored."""
+
+    prompts: int
+    demonstrations: int
+    documents: int
+    completions: int
+    judgements: dict[str, int]
+    """Standing judgements by kind."""
+    tasks_open: int
+    """Judgements still wanted, over all tasks."""
+
+    @property
+    def judgements_total(self) -> int:
+        return sum(self.judgements.values())
+
+
+class Content:
+    """Prompts, demonstrations, documents, completions. Adding what is there already is a no-op."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add_prompts(self, prompts: Iterable[Prompt]) -> None:
+        with self._db.write() as connection:
+            insert_prompts(connection, prompts)
+
+    def add_demonstrations(self, demonstrations: Iterable[Demonstration]) -> None:
+        with self._db.write() as connection:
+            insert_demonstrations(connection, demonstrations)
+
+    def add_documents(self, documents: Iterable[Document]) -> None:
+        with self._db.write() as connection:
+            insert_documents(connection, documents)
+
+    def add_generations(self, generations: Iterable[Generation]) -> None:
+        """Completions with the model that wrote them."""
+        with self._db.write() as connection:
+            insert_generations(connection, generations)
+
+    def prompts(self) -> list[Prompt]:
+        """All prompts, in a fixed order (by id)."""
+        with self._db.read() as connection:
+            return list(load_prompts(connection).values())
+
+    def demonstrations(self) -> list[Demonstration]:
+        with self._db.read() as connection:
+            by_id = load_prompts(connection)
+            rows = connection.execute(sa.select(t.demonstrations).order_by(t.demonstrations.c.id))
+            return [Demonstration(by_id[r.prompt_id], r.text, r.external_id) for r in rows]
+
+    def documents(self) -> list[Document]:
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(t.documents).order_by(t.documents.c.id))
+            return [Document(r.text, r.external_id) for r in rows]
+
+    def generations(self, model: str | None = None) -> list[Generation]:
+        """Completions with their model, of one model or of all."""
+        query = (
+            sa.select(t.generations.c.model, t.generations.c.sampling, *completion_columns())
+            .join(t.completions, t.completions.c.id == t.generations.c.completion_id)
+            .order_by(t.completions.c.id, t.generations.c.id)
+        )
+        if model is not None:
+            query = query.where(t.generations.c.model == model)
+        with self._db.read() as connection:
+            by_id = load_prompts(connection)
+            return [
+                Generation(
+                    Completion(by_id[r.prompt_id], r.text, r.finished),
+                    r.model,
+                    json.loads(r.sampling),
+                )
+                for r in connection.execute(query)
+            ]
+
+    def models(self) -> dict[str, int]:
+        """How many completions each model has written."""
+        query = sa.select(t.generations.c.model, sa.func.count()).group_by(t.generations.c.model)
+        with self._db.read() as connection:
+            return {name: n for name, n in connection.execute(query).tuples()}
+
+    def counts(self) -> Counts:
+        with self._db.read() as connection:
+
+            def size(table: sa.Table) -> int:
+                return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+            by_kind = dict(
+                connection.execute(
+                    sa.select(t.judgements.c.kind, sa.func.count())
+                    .where(standing())
+                    .group_by(t.judgements.c.kind)
+                )
+                .tuples()
+                .all()
+            )
+            still = connection.scalar(
+                sa.select(sa.func.coalesce(sa.func.sum(t.tasks.c.remaining), 0))
+            )
+            return Counts(
+                prompts=size(t.prompts),
+                demonstrations=size(t.demonstrations),
+                documents=size(t.documents),
+                completions=size(t.completions),
+                judgements={k: by_kind.get(k, 0) for k in ("binary", "scalar", "pairwise")},
+                tasks_open=int(still or 0),
+            )
+
+
+def standing() -> sa.ColumnElement[bool]:
+    """True of a judgement that nothing supersedes and that was not taken back."""
+    later = t.judgements.alias("later")
+    return sa.and_(
+        t.judgements.c.value.is_not(None),
+        ~sa.exists().where(later.c.supersedes == t.judgements.c.id),
+    )
+
+
+def completion_columns() -> Sequence[sa.ColumnElement[Any]]:
+    return (t.completions.c.prompt_id, t.completions.c.text, t.completions.c.finished)
+
+
+def load_prompts(connection: sa.Connection) -> dict[str, Prompt]:
+    rows = connection.execute(sa.select(t.prompts).order_by(t.prompts.c.id))
+    return {row.id: prompt_from(row) for row in rows}
+
+
+def prompt_from(row: Any) -> Prompt:
+    messages = tuple(Message(**m) for m in json.loads(row.messages))
+    return Prompt(messages, tuple(json.loads(row.tags)), row.external_id)
+
+
+def load_completions(
+    connection: sa.Connection, prompts: Mapping[str, Prompt]
+) -> dict[str, Completion]:
+    rows = connection.execute(sa.select(t.completions.c.id, *completion_columns()))
+    return {r.id: Completion(prompts[r.prompt_id], r.text, r.finished) for r in rows}
+
+
+def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
+    for chunk in _chunks(prompts):
+        rows = [
+            {
+                "id": p.id,
+                "messages": canonical_json([m.as_dict() for m in p.messages]),
+                "tags": canonical_json(p.tags),
+                "external_id": p.external_id,
+                "created_at": now(),
+            }
+            for p in chunk
+        ]
+        insert_ignore(connection, t.prompts, rows)
+
+
+def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
+    for chunk in _chunks(items):
+        insert_prompts(connection, [d.prompt for d in chunk])
+        rows = [
+            {
+                "id": d.id,
+                "prompt_id": d.prompt.id,
+                "text": d.text,
+                "external_id": d.external_id,
+                "created_at": now(),
+            }
+            for d in chunk
+        ]
+        insert_ignore(connection, t.demonstrations, rows)
+
+
+def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
+    for chunk in _chunks(items):
+        rows = [
+            {"id": d.id, "text": d.text, "external_id": d.external_id, "created_at": now()}
+            for d in chunk
+        ]
+        insert_ignore(connection, t.documents, rows)
+
+
+def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
+    for chunk in _chunks(items):
+        insert_prompts(connection, [c.prompt for c in chunk])
+        rows = [
+            {
+                "id": c.id,
+                "prompt_id": c.prompt.id,
+                "text": c.text,
+                "finished": c.finished,
+                "created_at": now(),
+            }
+            for c in chunk
+        ]
+        insert_ignore(connection, t.completions, rows)
+
+
+def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
+    for chunk in _chunks(items):
+        insert_completions(connection, [g.completion for g in chunk])
+        rows = [
+            {
+                "completion_id": g.completion.id,
+                "model": g.model,
+                "sampling": canonical_json(dict(g.sampling)),
+                "created_at": now(),
+            }
+            for g in chunk
+        ]
+        insert_ignore(connection, t.generations, rows)
+
+
+def _chunks(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,233 @@
+"""Queries on people: annotators, sessions, invitations, and the guidelines they read.
+
+Tokens are stored as SHA-256 hashes only, so a copy of the store signs nobody in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from data import tables as t
+from data.database import Database, insert_ignore
+from data.schema import ROLES, Annotator, Role, now, timestamp
+
+SESSION_DAYS = 30
+INVITATION_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Guidelines:
+    """What annotators are asked to go by; each version is kept."""
+
+    version: int
+    text: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A link that lets one person choose a password. `name` is None where they choose it too."""
+
+    name: str | None
+    role: Role
+
+
+class People:
+    """Who may do what."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, name: str, role: Role, password_hash: str | None = None) -> Annotator:
+        """A new person. Raises ValueError if the name is taken, empty, or the role unknown."""
+        name = name.strip()
+        if not name or len(name) > 80:
+            raise ValueError(f"name {name!r} not allowed: use 1 to 80 characters")
+        if role not in ROLES:
+            raise ValueError(f"role {role!r} unknown: use {' or '.join(ROLES)}")
+        with self._db.write() as connection:
+            if _find(connection, name):
+                raise ValueError(f"name {name!r} is taken: choose another")
+            connection.execute(
+                sa.insert(t.annotators).values(
+                    name=name, role=role, password_hash=password_hash, active=True, created_at=now()
+                )
+            )
+            found = _find(connection, name)
+        assert found is not None
+        return found
+
+    def find(self, name: str) -> Annotator | None:
+        with self._db.read() as connection:
+            return _find(connection, name.strip())
+
+    def all(self) -> list[Annotator]:
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(t.annotators).order_by(t.annotators.c.id))
+            return [_annotator(row) for row in rows]
+
+    def has_lead(self) -> bool:
+        """Whether a lead who can sign in exists yet."""
+        query = sa.select(sa.func.count()).where(
+            t.annotators.c.role == "lead", t.annotators.c.password_hash.is_not(None)
+        )
+        with self._db.read() as connection:
+            return bool(connection.scalar(query))
+
+    def password_hash(self, name: str) -> str | None:
+        query = sa.select(t.annotators.c.password_hash).where(
+            t.annotators.c.name == name.strip(), t.annotators.c.active
+        )
+        with self._db.read() as connection:
+            return connection.scalar(query)
+
+    def invite(self, role: Role, name: str | None = None) -> str:
+        """A fresh one-time token, good for a week."""
+        token = secrets.token_urlsafe(24)
+        with self._db.write() as connection:
+            connection.execute(
+                sa.insert(t.invitations).values(
+                    token_hash=_hash(token),
+                    name=name,
+                    role=role,
+                    expires_at=_in_days(INVITATION_DAYS),
+                    created_at=now(),
+                )
+            )
+        return token
+
+    def invitation(self, token: str) -> Invitation | None:
+        """What an unused, unexpired token invites to."""
+        with self._db.read() as connection:
+            return _invitation(connection, token)
+
+    def accept(self, token: str, name: str, password_hash: str) -> Annotator:
+        """Use a token up: the person exists from now on, with this password.
+
+        Raises ValueError if the token is used, expired or unknown, or the name is taken.
+        """
+        with self._db.write() as connection:
+            invitation = _invitation(connection, token)
+            if invitation is None:
+                raise ValueError("this link was used or has expired: ask for a new one")
+            name = (invitation.name or name).strip()
+            if not name or len(name) > 80:
+                raise ValueError(f"name {name!r} not allowed: use 1 to 80 characters")
+            existing = _find(connection, name)
+            if existing and invitation.name is None:
+                raise ValueError(f"name {name!r} is taken: choose another")
+            values = {"role": invitation.role, "password_hash": password_hash, "active": True}
+            if existing:
+                connection.execute(
+                    sa.update(t.annotators).where(t.annotators.c.id == existing.id).values(**values)
+                )
+            else:
+                connection.execute(
+                    sa.insert(t.annotators).values(name=name, created_at=now(), **values)
+                )
+            connection.execute(
+                sa.update(t.invitations)
+                .where(t.invitations.c.token_hash == _hash(token))
+                .values(used_at=now())
+            )
+            found = _find(connection, name)
+        assert found is not None
+        return found
+
+    def start_session(self, annotator: Annotator) -> str:
+        """A fresh session token, good for a month."""
+        token = secrets.token_urlsafe(24)
+        with self._db.write() as connection:
+            connection.execute(
+                sa.insert(t.sessions).values(
+                    token_hash=_hash(token),
+                    annotator_id=annotator.id,
+                    expires_at=_in_days(SESSION_DAYS),
+                    created_at=now(),
+                )
+            )
+        return token
+
+    def session(self, token: str) -> Annotator | None:
+        """Who a session token belongs to, while it lasts."""
+        query = (
+            sa.select(t.annotators)
+            .join(t.sessions, t.sessions.c.annotator_id == t.annotators.c.id)
+            .where(
+                t.sessions.c.token_hash == _hash(token),
+                t.sessions.c.expires_at > now(),
+                t.annotators.c.active,
+            )
+        )
+        with self._db.read() as connection:
+            row = connection.execute(query).one_or_none()
+            return _annotator(row) if row else None
+
+    def end_session(self, token: str) -> None:
+        with self._db.write() as connection:
+            connection.execute(
+                sa.update(t.sessions)
+                .where(t.sessions.c.token_hash == _hash(token))
+                .values(expires_at=now())
+            )
+
+    def guidelines(self) -> Guidelines | None:
+        """The newest version."""
+        with self._db.read() as connection:
+            row = connection.execute(
+                sa.select(t.guidelines).order_by(t.guidelines.c.version.desc()).limit(1)
+            ).one_or_none()
+            return Guidelines(row.version, row.text, row.created_at) if row else None
+
+    def set_guidelines(self, text: str) -> Guidelines:
+        """Add a version; the same text as the newest adds none."""
+        if not text.strip():
+            raise ValueError("the guidelines have no text: write what annotators should go by")
+        current = self.guidelines()
+        if current and current.text == text:
+            return current
+        version = (current.version if current else 0) + 1
+        with self._db.write() as connection:
+            insert_ignore(
+                connection,
+                t.guidelines,
+                [{"version": version, "text": text, "created_at": now()}],
+            )
+        found = self.guidelines()
+        assert found is not None
+        return found
+
+
+def _find(connection: sa.Connection, name: str) -> Annotator | None:
+    row = connection.execute(
+        sa.select(t.annotators).where(t.annotators.c.name == name)
+    ).one_or_none()
+    return _annotator(row) if row else None
+
+
+def _annotator(row: sa.Row[tuple[object, ...]]) -> Annotator:
+    return Annotator(row.id, row.name, row.role, row.active)
+
+
+def _invitation(connection: sa.Connection, token: str) -> Invitation | None:
+    row = connection.execute(
+        sa.select(t.invitations).where(
+            t.invitations.c.token_hash == _hash(token),
+            t.invitations.c.used_at.is_(None),
+            t.invitations.c.expires_at > now(),
+        )
+    ).one_or_none()
+    return Invitation(row.name, row.role) if row else None
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _in_days(days: int) -> str:
+    return timestamp(datetime.now(UTC) + timedelta(days=days))

@@ -1,0 +1,268 @@
+"""The nouns of the product: frozen dataclasses, their content hashes, and what makes one valid.
+
+Prompts and completions are one by content: the id is a hash of what they say, so the same text
+imported twice is the same row. Nothing here touches a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Kind = Literal["binary", "scalar", "pairwise"]
+Role = Literal["annotator", "lead"]
+KINDS: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
+ROLES: tuple[Role, ...] = ("annotator", "lead")
+MESSAGE_ROLES = ("system", "user", "assistant")
+
+
+def now() -> str:
+    """The present moment as ISO 8601 in UTC with microseconds: sorts as text, on every engine."""
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC, always 27 characters, ending in Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_timestamp(text: str) -> str:
+    """Any ISO 8601 moment, to our fixed form. A moment without a zone is taken as UTC.
+
+    Raises ValueError naming the text.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"created_at {text!r} is not ISO 8601: write it like 2026-01-31T12:00:00Z"
+        ) from None
+    return timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of a JSON value: sorted keys, no spaces, text as it is."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def content_hash(*parts: Any) -> str:
+    """First 32 hex digits of SHA-256 over the canonical JSON of the parts."""
+    return hashlib.sha256(canonical_json(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a prompt."""
+
+    role: str
+    content: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"role": self.role, "content": self.content}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is asked: one or more turns, the last one the person's."""
+
+    messages: tuple[Message, ...]
+    tags: tuple[str, ...] = ()
+    external_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return content_hash("prompt", [m.as_dict() for m in self.messages])
+
+    @property
+    def text(self) -> str:
+        """All turns as one text, for statistics and search; not what a model reads."""
+        return "\n".join(m.content for m in self.messages)
+
+    def plain(self) -> str | list[dict[str, str]]:
+        """The exchange format's spelling: a text where one user turn is all there is."""
+        if len(self.messages) == 1 and self.messages[0].role == "user":
+            return self.messages[0].content
+        return [m.as_dict() for m in self.messages]
+
+
+def make_prompt(value: object, tags: Sequence[str] = (), external_id: str | None = None) -> Prompt:
+    """A Prompt from a text or a list of {"role", "content"}.
+
+    Raises ValueError with the reason: no text, an unknown role, or a last turn that is not the
+    person's.
+    """
+    if isinstance(value, str):
+        messages = [Message("user", value)]
+    elif isinstance(value, Sequence) and value and all(isinstance(m, Mapping) for m in value):
+        messages = [_message(m) for m in value]
+    else:
+        raise ValueError(
+            f"prompt must be a text or a list of {{role, content}}, not {_short(value)}"
+        )
+    if not messages[-1].content.strip():
+        raise ValueError("prompt has no text: write the question that the model is asked")
+    if messages[-1].role != "user":
+        raise ValueError(
+            f"prompt ends with the {messages[-1].role}'s turn: its last turn must be the user's"
+        )
+    return Prompt(tuple(messages), tuple(tags), external_id)
+
+
+def _message(value: Mapping[str, object]) -> Message:
+    role, content = value.get("role"), value.get("content")
+    if role not in MESSAGE_ROLES:
+        raise ValueError(f"message role {role!r} unknown: use {', '.join(MESSAGE_ROLES)}")
+    if not isinstance(content, str):
+        raise ValueError(f"message content must be a text, not {_short(content)}")
+    return Message(str(role), content)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A completion written by a person, for supervised fine-tuning."""
+
+    prompt: Prompt
+    text: str
+    external_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return content_hash("demonstration", self.prompt.id, self.text)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Raw text for continued pretraining."""
+
+    text: str
+    external_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return content_hash("document", self.text)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A model's answer to a prompt. `finished` is False where it was cut at the token limit."""
+
+    prompt: Prompt
+    text: str
+    finished: bool = True
+
+    @property
+    def id(self) -> str:
+        return content_hash("completion", self.prompt.id, self.text, self.finished)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Which model wrote a completion, and with which settings."""
+
+    completion: Completion
+    model: str
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked: one completion (binary, scalar) or two (pairwise) of one prompt."""
+
+    kind: Kind
+    a: Completion
+    b: Completion | None = None
+    wanted: int = 1
+    """How many distinct annotators are to judge it; 0 for one that came with an import."""
+    position: float = 0.0
+    """Its place in the queue: smaller comes first."""
+
+    def __post_init__(self) -> None:
+        if (self.kind == "pairwise") != (self.b is not None):
+            raise ValueError(
+                f"a {self.kind} task takes {'two' if self.kind == 'pairwise' else 'one'} completions"
+            )
+        if self.b is not None and self.a.prompt.id != self.b.prompt.id:
+            raise ValueError("the two completions of a task must answer the same prompt")
+        if self.b is not None and self.a.id == self.b.id:
+            raise ValueError("completion_a and completion_b are the same text")
+
+    @property
+    def id(self) -> str:
+        return content_hash("task", self.kind, self.a.id, self.b.id if self.b else None)
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """A person who judges. `lead` may also start runs and see everybody's figures."""
+
+    id: int
+    name: str
+    role: Role
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an annotator says about a task: the part of a judgement that they choose."""
+
+    value: str
+    """binary: "good" or "bad"; scalar: "1" to "10"; pairwise: "a", "b" or "tie" (task's order)."""
+    strength: int | None = None
+    """Pairwise: 1 slightly, 2 clearly, 3 much better."""
+    both_bad: bool | None = None
+    comment: str | None = None
+    seconds: float | None = None
+    """Time from the task being painted to the answer."""
+
+
+def check_answer(kind: str, answer: Answer) -> Answer:
+    """The answer itself if it fits the kind; else ValueError that names value and remedy."""
+    allowed = {
+        "binary": ("good", "bad"),
+        "scalar": tuple(str(n) for n in range(1, 11)),
+        "pairwise": ("a", "b", "tie"),
+    }
+    if kind not in allowed:
+        raise ValueError(f"kind {kind!r} unknown: use {', '.join(KINDS)}")
+    if answer.value not in allowed[kind]:
+        raise ValueError(f"{kind} value {answer.value!r} unknown: use {_choices(kind)}")
+    if answer.strength is not None and (kind != "pairwise" or answer.strength not in (1, 2, 3)):
+        raise ValueError(f"strength {answer.strength!r} not allowed: use 1, 2 or 3, pairwise only")
+    if answer.strength is not None and answer.value == "tie":
+        raise ValueError("strength goes with a or b, not with a tie")
+    if answer.both_bad is not None and kind != "pairwise":
+        raise ValueError("both_bad goes with pairwise judgements only")
+    return answer
+
+
+def _choices(kind: str) -> str:
+    return {"binary": "good or bad", "scalar": "1 to 10", "pairwise": "a, b or tie"}[kind]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One annotator's standing answer to one task, with everything a learner needs beside it."""
+
+    id: int
+    task: Task
+    annotator: str
+    answer: Answer
+    shown_first: Literal["a", "b"] | None
+    created_at: str
+
+    @property
+    def kind(self) -> Kind:
+        return self.task.kind
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.task.a.prompt
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,97 @@
+"""What every command takes: where the work is kept, and how settings become arguments and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.store import Store
+
+USER_ERROR = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the work is kept."""
+
+    workspace: Path = Path("workspace")
+    """Folder of this project: its store, runs and exports."""
+    store: str = ""
+    """Database URL, e.g. postgresql://user@host/name. Empty: store.db in the workspace."""
+
+    def open(self) -> Store:
+        """The store of this place, made if it is new."""
+        return Store.open(self.store or self.workspace)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlace(Place):
+    """Where the work is kept, and which run this is."""
+
+    run_id: str = ""
+    """Set by the browser when it starts a run. Leave it empty."""
+
+
+def as_config(settings: Any) -> dict[str, Any]:
+    """Settings as plain JSON values, for config.json and the run's row."""
+    return {
+        key: _plain(value)
+        for key, value in dataclasses.asdict(settings).items()
+        if key not in ("run_id", "workspace", "store")
+    }
+
+
+def as_arguments(settings: Any, prefix: str = "") -> list[str]:
+    """Settings as command-line arguments: the inverse of what tyro reads."""
+    arguments: list[str] = []
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        name = prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            arguments += as_arguments(value, name + ".")
+        elif isinstance(value, bool):
+            arguments.append(f"--{name}" if value else f"--{prefix}no-{name[len(prefix) :]}")
+        elif isinstance(value, tuple):
+            arguments += [f"--{name}", *map(str, value)]
+        elif field.name != "run_id":
+            arguments += [f"--{name}", str(value)]
+    return arguments
+
+
+def run_command(action: Callable[[], int | None]) -> int:
+    """Run a command's body; a user's error becomes one clear line and exit code 2."""
+    try:
+        return action() or 0
+    except KeyboardInterrupt:
+        print("interrupted; what was stored is kept", file=sys.stderr)
+        return 130
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {_first_line(error)}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        print(f"error: {disk_message(error)}", file=sys.stderr)
+        return USER_ERROR
+
+
+def disk_message(error: OSError) -> str:
+    """What to tell a person of a failed read or write."""
+    where = f" at {error.filename}" if error.filename else ""
+    remedy = "free some space, then run it again" if error.errno == 28 else "check the path"
+    return f"{error.strerror or error}{where}: {remedy}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,201 @@
+"""Annotators with a known taste, for demonstrations and tests: whoever learns from them can be
+checked against the truth.
+
+The taste values what a person would: an answer to the question that was asked, concise, friendly,
+finished, without repetition, copying or boilerplate. Length alone earns little: an answer that is
+merely short or merely long scores low. Each simulated annotator adds noise, an own threshold and
+scale, and a slight pull to the side shown first. No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from data.schema import Answer, Completion, Task
+from data.store import Store
+
+WEIGHTS = {
+    "relevant": 1.0,
+    "concise": 0.8,
+    "friendly": 0.8,
+    "finished": 1.0,
+    "repetitive": -1.5,
+    "copied": -0.7,
+    "boilerplate": -0.7,
+}
+"""What each part of the taste is worth; all parts lie in [0, 1]."""
+TYPICAL_UTILITY = 2.0
+"""About what an ordinary answer of a small fine-tuned model is worth."""
+
+_WORD = re.compile(r"[a-z0-9']+")
+_SMALL_WORDS = frozenset(
+    "a about after all also an and any are as at be because been before but by can could did do does"
+    " each for from get give had has have he her him his how i if in into is it its just like make"
+    " many may me more most much my no not of on one only or other our out over please put say she"
+    " should so some such than that the their them then there these they this those to two up us use"
+    " very was we were what when where which who why will with would write you your".split()
+)
+_WARM = (
+    "glad", "happy", "enjoy", "hope", "thank", "thanks", "welcome", "lovely", "wonderful", "kind",
+    "luck", "care", "congratulations", "cheers", "delighted", "pleasure",
+)  # fmt: skip
+_BOILERPLATE = (
+    "as an ai", "language model", "great question", "certainly!", "important to note",
+    "in conclusion", "i cannot provide", "it depends on various",
+)  # fmt: skip
+
+
+def traits(completion: Completion) -> dict[str, float]:
+    """The parts of the taste, each in [0, 1]."""
+    words = _WORD.findall(completion.text.lower())
+    asked = _WORD.findall(completion.prompt.messages[-1].content.lower())
+    return {
+        "relevant": _relevant(asked, words),
+        "concise": _concise(len(words)),
+        "friendly": _friendly(words),
+        "finished": _finished(completion),
+        "repetitive": _repetitive(words),
+        "copied": _copied(asked, words),
+        "boilerplate": min(1.0, sum(p in completion.text.lower() for p in _BOILERPLATE)),
+    }
+
+
+def utility(completion: Completion) -> float:
+    """What the taste says an answer is worth; from about -3 to 3.6."""
+    return sum(WEIGHTS[name] * value for name, value in traits(completion).items())
+
+
+def _relevant(asked: list[str], words: list[str]) -> float:
+    """Share of up to four of the question's content words (by stem) that the answer takes up."""
+    wanted = {w[:5] for w in asked if w not in _SMALL_WORDS and len(w) > 2}
+    if not wanted or not words:
+        return 0.5 if words else 0.0
+    return min(1.0, len(wanted & {w[:5] for w in words}) / min(4, len(wanted)))
+
+
+def _concise(n: int) -> float:
+    """1 from 10 to 40 words, falling to 0 at none and at 80."""
+    if n < 10:
+        return n / 10
+    return max(0.0, min(1.0, (80 - n) / 40))
+
+
+def _friendly(words: list[str]) -> float:
+    """Two different warm words, or one and speaking to the person."""
+    warm = len({w for w in words if w in _WARM})
+    return min(1.0, 0.5 * warm + 0.25 * any(w.startswith("you") for w in words))
+
+
+def _finished(completion: Completion) -> float:
+    return float(completion.finished and completion.text.rstrip()[-1:] in set(".!?)\"'"))
+
+
+def _repetitive(words: list[str]) -> float:
+    """Share of three-word runs that are not new."""
+    runs = list(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def _copied(asked: list[str], words: list[str]) -> float:
+    """Share of four-word runs taken from the question, beyond the first half."""
+    runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+    source = set(zip(asked, asked[1:], asked[2:], asked[3:], strict=False))
+    share = sum(run in source for run in runs) / len(runs) if runs else 0.0
+    return max(0.0, 2 * share - 1)
+
+
+@dataclass(frozen=True)
+class SimulatedAnnotator:
+    """One annotator's way of judging the common taste."""
+
+    name: str
+    consistency: float = 3.0
+    """How steeply utility differences decide: logits per unit of utility."""
+    tie_width: float = 0.5
+    """Davidson's tie propensity: 0 never ties."""
+    first_side_pull: float = 0.2
+    """Logits in favour of the side shown first."""
+    threshold: float = TYPICAL_UTILITY
+    """Utility from which good is likelier than bad."""
+    centre: float = 5.5
+    """The rating given to a typical answer."""
+    spread: float = 2.5
+    """Rating points per unit of utility."""
+
+    def judge(self, task: Task, shown_first: str | None, rng: random.Random) -> Answer:
+        """An answer to the task: Davidson's Bradley-Terry, a logistic threshold, or a rating."""
+        seconds = round(rng.lognormvariate(2.3, 0.4), 1)
+        if task.b is not None:
+            value = self._compare(utility(task.a) - utility(task.b), shown_first, rng)
+        elif task.kind == "binary":
+            chance = _logistic(self.consistency * (utility(task.a) - self.threshold))
+            value = "good" if rng.random() < chance else "bad"
+        else:
+            mean = self.centre + self.spread * (utility(task.a) - TYPICAL_UTILITY)
+            value = str(max(1, min(10, round(rng.gauss(mean, 1.0)))))
+        return Answer(value, seconds=seconds)
+
+    def _compare(self, difference: float, shown_first: str | None, rng: random.Random) -> str:
+        pull = self.first_side_pull * (1 if shown_first == "a" else -1)
+        d = self.consistency * difference + pull
+        weights = (math.exp(d / 2), math.exp(-d / 2), self.tie_width)
+        return rng.choices(("a", "b", "tie"), weights)[0]
+
+
+def crowd(size: int, seed: int) -> list[SimulatedAnnotator]:
+    """Annotators with thresholds and scales of their own. Raises ValueError for fewer than one."""
+    if size < 1:
+        raise ValueError(f"annotators {size} not allowed: use 1 or more")
+    rng = random.Random(f"crowd-{seed}")
+    return [
+        SimulatedAnnotator(
+            name=f"simulated-{i + 1}",
+            consistency=3.0 * rng.lognormvariate(0, 0.2),
+            threshold=TYPICAL_UTILITY + rng.gauss(0, 0.2),
+            centre=5.5 + rng.gauss(0, 0.7),
+            spread=2.5 * rng.lognormvariate(0, 0.2),
+        )
+        for i in range(size)
+    ]
+
+
+def simulate(
+    store: Store,
+    judgements: int,
+    annotators: int = 6,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Let simulated annotators work through the queue, one claim and one answer at a time.
+
+    They take the same path as people: claim, answer, submit. Returns how many judgements were
+    given; fewer than asked where the queue runs empty. Raises ValueError for fewer than one.
+    """
+    if judgements < 1:
+        raise ValueError(f"judgements {judgements} not allowed: use 1 or more")
+    rng = random.Random(f"simulate-{seed}")
+    working = []
+    for simulated in crowd(annotators, seed):
+        person = store.people.find(simulated.name) or store.people.add(simulated.name, "annotator")
+        working.append((simulated, person))
+    given = 0
+    while working and given < judgements:
+        simulated, person = working[given % len(working)]
+        assignment = store.ledger.claim(person, rng)
+        if assignment is None:
+            working.remove((simulated, person))
+            continue
+        answer = simulated.judge(assignment.task, assignment.shown_first, rng)
+        store.ledger.submit(person, assignment.id, answer, f"simulated:{rng.getrandbits(96):x}")
+        given += 1
+        if progress:
+            progress(given, judgements)
+    return given
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))

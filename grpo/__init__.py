@@ -1,0 +1,1 @@
+"""Makes policies: SFT, sampling, GRPO against the learned reward, evaluation, the loop."""

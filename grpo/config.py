@@ -1,0 +1,179 @@
+"""Settings of the policy's commands. No torch here: the web process reads these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from data.settings import Place, RunPlace
+from reward_model.config import BUILT_IN_MODEL, LoraSettings, RewardSettings, check_positive
+
+PromptSet = Literal["train", "validation", "test", "judged"]
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How completions are drawn from a policy."""
+
+    temperature: float = 1.0
+    """1 samples what the model believes; lower is safer and less varied."""
+    top_p: float = 1.0
+    """Draw from the smallest set of tokens with this much probability. 1: from all."""
+    max_new_tokens: int = 96
+    """Longest completion. One that reaches it is kept as unfinished, and looks so to the reward."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "temperature", "top_p", "max_new_tokens")
+        if self.top_p > 1:
+            raise ValueError(f"top p {self.top_p} not allowed: use more than 0, at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftSettings(RunPlace):
+    """Supervised fine-tuning on the demonstrations of the training prompts.
+
+    GRPO only amplifies answers that the policy can already give: SFT teaches it to give them.
+    """
+
+    model: str = BUILT_IN_MODEL
+    """What to fine-tune: smollm2-135m (built in), a Hugging Face id, or a local folder."""
+    lora: LoraSettings = field(default_factory=lambda: LoraSettings(targets="all"))
+    epochs: float = 2.0
+    """Passes over the demonstrations."""
+    learning_rate: float = 2e-4
+    """Step size of the side-car; about ten times what full fine-tuning takes."""
+    batch_size: int = 8
+    """Demonstrations in one optimiser step."""
+    max_tokens: int = 512
+    """Longest prompt and completion together; longer demonstrations are left out, counted."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "epochs", "learning_rate", "batch_size", "max_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings(RunPlace):
+    """Sample completions for the stored prompts, and queue tasks over them."""
+
+    policy: str = BUILT_IN_MODEL
+    """Who answers: a run's id (SFT or GRPO), smollm2-135m, a Hugging Face id, or a local folder."""
+    prompts: PromptSet = "judged"
+    """Which prompts: those of a split, or judged: train and validation. Test stays for the end."""
+    limit: int = 0
+    """At most this many prompts. 0: all."""
+    per_prompt: int = 4
+    """Completions of each prompt."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    tasks: int = 400
+    """Tasks to queue over the new completions, of all three kinds. 0: none."""
+    annotators: int = 1
+    """How many distinct people are to judge each task."""
+    batch_size: int = 32
+    """Completions sampled at a time."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "per_prompt", "batch_size", "annotators")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySettings(RunPlace):
+    """GRPO: sample a group of completions a prompt, score them with the reward model, move the
+    probability towards the better half, and stay near the SFT policy."""
+
+    policy: str = ""
+    """The SFT'd policy to start from: a run's id or a model folder. Empty: the newest SFT run.
+    It is also the reference that KL is measured against, pinned by its hash."""
+    reward: str = ""
+    """The reward model's run id or folder. Empty: the newest one."""
+    resume: str = ""
+    """Id of a GRPO run that was stopped or died: go on from its last checkpoint."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Used where the policy is a plain model; an SFT'd side-car is trained on as it is."""
+    steps: int = 40
+    """Optimiser steps."""
+    prompts_per_step: int = 4
+    """Distinct prompts in one step."""
+    group_size: int = 8
+    """Completions of each prompt; their rewards are compared with each other."""
+    learning_rate: float = 5e-5
+    """Step size of the side-car."""
+    kl_weight: float = 0.04
+    """Weight of the KL loss against the SFT policy (beta): more keeps the policy nearer."""
+    kl_target: float = 6.0
+    """KL to the SFT policy, in nats per answer, that the KL weight is steered towards.
+    0: the weight stays as it is."""
+    entropy_weight: float = 0.001
+    """Weight of the entropy bonus: keeps the policy from settling on one answer."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    reward_clip: float = 5.0
+    """Rewards are limited to plus and minus this many standard deviations."""
+    save_every: int = 5
+    """Steps between checkpoints."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self, "steps", "prompts_per_step", "learning_rate", "kl_weight", "reward_clip"
+        )
+        if self.group_size < 2:
+            raise ValueError(f"group size {self.group_size} not allowed: use 2 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings(RunPlace):
+    """Compare a policy with the SFT policy on the test prompts, which nothing else has seen."""
+
+    policy: str
+    """The policy to judge: a GRPO run's id."""
+    reference: str = ""
+    """What it is compared with. Empty: the policy that the GRPO run started from."""
+    reward: str = ""
+    """The reward model that scores both. Empty: the one the GRPO run was trained with."""
+    per_prompt: int = 2
+    """Completions of each prompt by each policy."""
+    limit: int = 0
+    """At most this many test prompts. 0: all."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    true_taste: bool = False
+    """Also report the simulated annotators' true utility: for demonstrations of the loop."""
+    batch_size: int = 32
+    """Completions sampled at a time."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "per_prompt", "batch_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(Place):
+    """Merge a policy's side-car into its weights and write an ordinary model folder."""
+
+    policy: str
+    """Id of the SFT or GRPO run."""
+    out: str
+    """Folder to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings(Place):
+    """The whole loop with no person in it: SFT, sampling, simulated judgements of all three kinds,
+    reward model, GRPO, and evaluation on prompts held out from everything."""
+
+    model: str = BUILT_IN_MODEL
+    """What to start from: smollm2-135m (built in), a Hugging Face id, or a local folder."""
+    seeds: tuple[int, ...] = (0,)
+    """One whole loop for each seed."""
+    judgements: int = 900
+    """Simulated judgements, of all three kinds."""
+    objective: Literal["bradley_terry", "regression"] = "bradley_terry"
+    """What the reward model learns from."""
+    sft: SftSettings = field(default_factory=SftSettings)
+    sample: SampleSettings = field(default_factory=SampleSettings)
+    reward: RewardSettings = field(default_factory=RewardSettings)
+    train: PolicySettings = field(default_factory=PolicySettings)

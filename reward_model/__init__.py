@@ -1,0 +1,16 @@
+"""Learns r(prompt, completion) from the store. Importing this loads no torch; Scorer does."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reward_model.score import Scorer
+
+__all__ = ["Scorer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Scorer":
+        from reward_model.score import Scorer
+
+        return Scorer
+    raise AttributeError(name)
