@@ -1,0 +1,88 @@
+"""python -m grpo sft | sample | train | evaluate | export | loop"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import tyro
+
+from data.runs import recording
+from data.settings import as_config, run_command
+from grpo.config import (
+    ComparisonSettings,
+    ExportSettings,
+    LoopSettings,
+    PolicySettings,
+    SampleSettings,
+    SftSettings,
+)
+
+Command = (
+    Annotated[SftSettings, tyro.conf.subcommand("sft")]
+    | Annotated[SampleSettings, tyro.conf.subcommand("sample")]
+    | Annotated[PolicySettings, tyro.conf.subcommand("train")]
+    | Annotated[ComparisonSettings, tyro.conf.subcommand("evaluate")]
+    | Annotated[ExportSettings, tyro.conf.subcommand("export")]
+    | Annotated[LoopSettings, tyro.conf.subcommand("loop")]
+)
+
+
+def main() -> int:
+    def act() -> int | None:
+        settings = tyro.cli(Command, prog="python -m grpo", description=__doc__)
+        if isinstance(settings, LoopSettings):
+            from grpo.loop import loop
+
+            loop(settings)
+        elif isinstance(settings, ExportSettings):
+            from grpo.export import export
+
+            print(f"wrote {export(settings)}")
+        else:
+            _run(settings)
+        return None
+
+    return run_command(act)
+
+
+def _run(settings: Any) -> None:
+    from grpo.report import lines
+
+    kind, work = _work(settings)
+    with settings.open() as store:
+        with recording(
+            store, settings.workspace, kind, as_config(settings), settings.run_id
+        ) as run:
+            print(f"run {run.id}", flush=True)
+            report = work(settings, store, run)
+            complete = not run.stop_requested
+            if complete:
+                run.report(report)
+            print("\n".join(lines(report)))
+            if not complete:
+                print(f"stopped as asked; go on with --resume {run.id}")
+
+
+def _work(settings: Any) -> tuple[str, Callable[..., dict[str, Any]]]:
+    """(run kind, function): torch is imported here, so that --help is quick."""
+    if isinstance(settings, SftSettings):
+        from grpo import sft
+
+        return "sft", sft.train
+    if isinstance(settings, SampleSettings):
+        from grpo import sample
+
+        return "sample", sample.sample
+    if isinstance(settings, PolicySettings):
+        from grpo import train
+
+        return "grpo", train.train
+    from grpo import evaluate
+
+    return "compare", evaluate.compare
+
+
+if __name__ == "__main__":
+    sys.exit(main())

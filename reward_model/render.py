@@ -1,0 +1,69 @@
+"""The one function from (prompt, completion, finished?) to token ids.
+
+Reward-model training, evaluation, scoring and GRPO's reward all call it, so the text a reward model
+is trained on is the text it is asked about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from data.schema import Prompt
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Token ids of a prompt and of one completion of it."""
+
+    prompt: list[int]
+    completion: list[int]
+    """Ends with end-of-turn only where the completion ended by itself."""
+    truncated: bool = False
+    """Whether something was cut to fit."""
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt + self.completion
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
+    """Token ids of the prompt up to where the model's turn begins."""
+    messages = [m.as_dict() for m in prompt.messages]
+    ids: list[int] = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    return ids
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    completion: str,
+    finished: bool,
+    max_tokens: int | None = None,
+) -> Rendered:
+    """Token ids as the reward model reads them.
+
+    End-of-turn follows the completion only if it ended by itself: one cut at the token limit must
+    look cut. Beyond `max_tokens` the prompt loses its beginning; a completion longer than that by
+    itself loses its end, and with it the end-of-turn.
+    """
+    prompt_ids = render_prompt(tokenizer, prompt)
+    completion_ids: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
+    if finished:
+        completion_ids = [*completion_ids, tokenizer.eos_token_id]
+    if max_tokens is None or len(prompt_ids) + len(completion_ids) <= max_tokens:
+        return Rendered(prompt_ids, completion_ids)
+    completion_ids = completion_ids[: max_tokens - 1]
+    room = max_tokens - len(completion_ids)
+    return Rendered(prompt_ids[-room:], completion_ids, truncated=True)
+
+
+def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 over the vocabulary and the chat template: equal where `render` gives equal ids."""
+    facts = [sorted(tokenizer.get_vocab().items()), tokenizer.chat_template]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
