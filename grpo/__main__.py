@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from data.runs import recording
-from data.settings import as_config, run_command
+from data.settings import STOPPED, as_config, run_command
 from grpo.config import (
     ComparisonSettings,
     ExportSettings,
@@ -41,13 +41,13 @@ def main() -> int:
 
             print(f"wrote {export(settings)}")
         else:
-            _run(settings)
+            return _run(settings)
         return None
 
     return run_command(act)
 
 
-def _run(settings: Any) -> None:
+def _run(settings: Any) -> int:
     from grpo.report import lines
 
     kind, work = _work(settings)
@@ -57,12 +57,14 @@ def _run(settings: Any) -> None:
         ) as run:
             print(f"run {run.id}", flush=True)
             report = work(settings, store, run)
-            complete = not run.stop_requested
-            if complete:
-                run.report(report)
             print("\n".join(lines(report)))
-            if not complete:
-                print(f"stopped as asked; go on with --resume {run.id}")
+            if not run.stop_requested:
+                run.report(report)
+    if not run.stop_requested:
+        return 0
+    go_on = f"; go on with --resume {run.id}" if kind == "grpo" else "; what was stored is kept"
+    print(f"stopped as asked{go_on}", file=sys.stderr)
+    return STOPPED
 
 
 def _work(settings: Any) -> tuple[str, Callable[..., dict[str, Any]]]:

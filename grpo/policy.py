@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel
 
 from data.runs import runs_folder
 from data.store import Store
-from reward_model.backbone import ADAPTER, Origin, find_origin, load_base, save_origin
+from reward_model.backbone import ADAPTER, ORIGIN, Origin, find_origin, load_base, save_origin
 from reward_model.config import LoraSettings
 from reward_model.lora import lora_config, trainable_share
 
@@ -24,6 +25,26 @@ from reward_model.lora import lora_config, trainable_share
 def find_policy(name: str, workspace: Path) -> Origin:
     """Where a policy's weights are. Raises ValueError for a run that has none."""
     return find_origin(name, runs_folder(workspace))
+
+
+def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
+    """The SFT policy that KL is measured against: a GRPO run's own reference, else the policy itself.
+
+    So a second round that starts from the first one's policy keeps the same reference. Raises
+    ValueError where the reference is no longer what it was.
+    """
+    origin = find_policy(name, workspace)
+    path = runs_folder(workspace) / name / ORIGIN
+    facts = json.loads(path.read_text()) if path.is_file() else {}
+    if "sft_hash" not in facts:
+        return name, origin
+    reference = find_policy(facts["reference"], workspace)
+    if reference.hash != facts["sft_hash"]:
+        raise ValueError(
+            f"SFT policy {facts['reference']!r} has changed since {name} was trained on it: its hash is"
+            f" {reference.hash[:12]}, not {facts['sft_hash'][:12]}; restore it, or start from an SFT run"
+        )
+    return str(facts["reference"]), reference
 
 
 def newest(store: Store, kind: str, what: str, remedy: str) -> str:

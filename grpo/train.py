@@ -18,15 +18,24 @@ from trl import GRPOConfig
 from data import runs
 from data.runs import Recorder, runs_folder
 from data.schema import Prompt
+from data.settings import from_config
 from data.splits import split_of
 from data.store import Store
 from grpo.config import PolicySettings
 from grpo.diagnose import diagnose
 from grpo.monitor import RunCallback
-from grpo.policy import adapter_sum, find_policy, newest, pin_reference, save_policy, trainable
+from grpo.policy import (
+    adapter_sum,
+    find_policy,
+    newest,
+    pin_reference,
+    reference_of,
+    save_policy,
+    trainable,
+)
 from grpo.reward import LearnedReward, check_same_tokenizer
 from grpo.sample import draw
-from grpo.trainer import PolicyTrainer
+from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import Origin, choose_device, choose_precision, load_tokenizer
 from reward_model.score import Scorer
 
@@ -56,11 +65,13 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
     nothing trains.
     """
     started = time.monotonic()
-    sft = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
+    settings = resumed(settings, run)
+    policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
     reward_run = settings.reward or newest(
         store, "reward", "reward model", "train one first (reward_model train)"
     )
-    origin = find_policy(sft, settings.workspace)
+    origin = find_policy(policy, settings.workspace)
+    sft, reference = reference_of(policy, settings.workspace)
     tokenizer = load_tokenizer(origin)
     run.progress(0, settings.steps, "loading policy and reward model")
     scorer = Scorer.load(_folder(settings.workspace, reward_run))
@@ -72,10 +83,10 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
             " step: import more prompts"
         )
     dtype, why = choose_precision()
-    print(f"GRPO on {sft} against {reward_run}, {why}", flush=True)
+    print(f"GRPO on {policy} against {reward_run}, KL to {sft}, {why}", flush=True)
     reward = LearnedReward(scorer, tokenizer.eos_token_id, settings.reward_clip)
-    trainer = build_trainer(settings, origin, tokenizer, reward, prompts, run, dtype)
-    trainer.train(resume_from_checkpoint=_checkpoint(settings))
+    trainer = build_trainer(settings, origin, reference, tokenizer, reward, prompts, run, dtype)
+    trainer.train(resume_from_checkpoint=_checkpoint(settings) if settings.resume else None)
     save_policy(
         trainer.accelerator.unwrap_model(trainer.model),
         run.directory,
@@ -83,11 +94,12 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
         kind="grpo",
         reference=sft,
         reward=reward_run,
-        sft_hash=origin.hash,
+        sft_hash=reference.hash,
     )
     report = _report(settings, trainer, run)
     report["samples"] = before_and_after(trainer, origin, tokenizer, scorer, store, settings)
-    report |= {"policy": sft, "reward": reward_run, "sft_hash": origin.hash, "precision": why}
+    report |= {"policy": policy, "reference": sft, "sft_hash": reference.hash}
+    report |= {"reward": reward_run, "precision": why}
     report["seconds"] = round(time.monotonic() - started, 1)
     return report
 
@@ -95,6 +107,7 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
 def build_trainer(
     settings: PolicySettings,
     origin: Origin,
+    reference: Origin,
     tokenizer: Any,
     reward: LearnedReward,
     prompts: list[Prompt],
@@ -104,7 +117,8 @@ def build_trainer(
     """The trainer with its reference pinned to the SFT policy."""
     model = trainable(origin, settings.lora, dtype)
     random.Random(settings.seed).shuffle(prompts)
-    callback = GrpoCallback(run, settings, reward, dtype)
+    same = origin.hash == reference.hash
+    callback = GrpoCallback(run, settings, reward, KL_AT_START[dtype] if same else math.inf)
     trainer = PolicyTrainer(
         model,
         reward_funcs=reward,
@@ -117,7 +131,7 @@ def build_trainer(
     )
     unwrapped = trainer.accelerator.unwrap_model(trainer.model)
     if origin.adapter:
-        pin_reference(unwrapped, origin)
+        pin_reference(unwrapped, reference)
     trainer.remove_callback(PrinterCallback)
     callback.attach(trainer)
     return trainer
@@ -160,12 +174,12 @@ class GrpoCallback(RunCallback):
     """Metrics in our names and both units of KL, samples, the first step's proof, KL steering."""
 
     def __init__(
-        self, run: Recorder, settings: PolicySettings, reward: LearnedReward, dtype: torch.dtype
+        self, run: Recorder, settings: PolicySettings, reward: LearnedReward, kl_at_start: float
     ) -> None:
         super().__init__(run, NAMES, "training")
         self.settings = settings
         self.reward = reward
-        self.kl_at_start = KL_AT_START.get(dtype, 5e-3)
+        self.kl_at_start = kl_at_start
         self.trainer: PolicyTrainer
         self._adapter_before = 0.0
         self._first = True
@@ -275,15 +289,36 @@ def before_and_after(
     ]
 
 
-def _checkpoint(settings: PolicySettings) -> str | None:
-    """The last whole checkpoint of the run to resume. Raises ValueError if there is none."""
+def resumed(settings: PolicySettings, run: Recorder) -> PolicySettings:
+    """The settings of the run to resume, with its metrics and samples up to its checkpoint.
+
+    Raises ValueError if there is no such run or it has no checkpoint.
+    """
     if not settings.resume:
-        return None
+        return settings
     folder = runs_folder(settings.workspace) / settings.resume
-    found = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
-    if not found:
+    step = int(_checkpoint(settings).rsplit("-", 1)[1])
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        lines = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        (run.directory / name).write_text("".join(kept), encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text())
+    return from_config(
+        PolicySettings,
+        config,
+        resume=settings.resume,
+        workspace=settings.workspace,
+        store=settings.store,
+    )
+
+
+def _checkpoint(settings: PolicySettings) -> str:
+    """The last whole checkpoint of the run to resume."""
+    folder = runs_folder(settings.workspace) / settings.resume
+    whole = [p for p in folder.glob("checkpoint-*") if (p / WINDOW).is_file()]
+    if not whole:
         raise ValueError(f"run {settings.resume!r} has no checkpoint to resume from: start it anew")
-    return str(max(found, key=lambda p: int(p.name.split("-")[1])))
+    return str(max(whole, key=lambda p: int(p.name.split("-")[1])))
 
 
 def _report(settings: PolicySettings, trainer: PolicyTrainer, run: Recorder) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from data.runs import recording, runs_folder
-from data.settings import as_config, run_command
+from data.settings import STOPPED, as_config, run_command
 from reward_model.config import EvaluateSettings, RewardSettings, ScoreSettings
 
 Command = (
@@ -25,22 +25,30 @@ def main() -> int:
         settings = tyro.cli(Command, prog="python -m reward_model", description=__doc__)
         if isinstance(settings, RewardSettings):
             return _train(settings)
-        return _evaluate(settings) if isinstance(settings, EvaluateSettings) else _score(settings)
+        if isinstance(settings, EvaluateSettings):
+            _evaluate(settings)
+        else:
+            _score(settings)
+        return 0
 
     return run_command(act)
 
 
-def _train(settings: RewardSettings) -> None:
+def _train(settings: RewardSettings) -> int:
     from reward_model.report import lines
     from reward_model.train import train
 
     with settings.open() as store:
         config = as_config(settings)
         with recording(store, settings.workspace, "reward", config, settings.run_id) as run:
+            print(f"run {run.id}", flush=True)
             report = train(settings, store, run)
             run.report(report)
-            print(f"run {run.id}")
             print("\n".join(lines(report)))
+    if run.stop_requested:
+        print("stopped as asked; nothing was saved of this model", file=sys.stderr)
+        return STOPPED
+    return 0
 
 
 def _evaluate(settings: EvaluateSettings) -> None:

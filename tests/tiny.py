@@ -12,10 +12,13 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+TEXT = """What is a good answer? A short and friendly one, which says what was asked and no more than
+that. You would thank a neighbour who explained in two plain sentences how bread rises, why the sky
+turns red at dusk, or where to plant the tulips; you would not thank one who talked until midnight."""
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 400) -> Path:
+def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 340) -> Path:
     """Write a two-layer Llama and its tokenizer as an ordinary model folder."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -25,7 +28,7 @@ def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 400) -> Path:
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(["What is a good answer? A short and friendly one."] * 4, trainer)
+    tokenizer.train_from_iterator([TEXT], trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>"
     )

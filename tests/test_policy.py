@@ -1,0 +1,366 @@
+"""Policies: the wiring of SFT, GRPO and its reference, stop and resume, evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOTrainer
+
+from data import runs
+from data.schema import Completion, make_prompt
+from data.settings import as_config
+from data.splits import split_of
+from grpo import evaluate
+from grpo import train as grpo_train
+from grpo.config import ComparisonSettings, ExportSettings
+from grpo.diagnose import diagnose
+from grpo.export import export
+from grpo.policy import find_policy, pin_reference, reference_of, trainable
+from grpo.reward import LearnedReward, check_same_tokenizer
+from grpo.trainer import WINDOW, PolicyTrainer
+from reward_model.backbone import find_origin, load_model, load_tokenizer
+from reward_model.score import Scorer
+from tests.tiny import make_tiny
+from tests.training import POLICY, SHORT, SMALL
+
+
+def adapter(folder):
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.fixture
+def trainer(trained, tmp_path):
+    """A GRPO trainer on the trained SFT policy, before its first step."""
+    origin = find_policy(trained.ids["sft"], trained.workspace)
+    tokenizer = load_tokenizer(origin)
+    reward = LearnedReward(Scorer.load(trained.folder("reward")), tokenizer.eos_token_id, 5.0)
+    prompts = [p for p in trained.store.content.prompts() if split_of(p) == "train"]
+    with runs.recording(trained.store, trained.workspace, "grpo", {}) as run:
+        yield grpo_train.build_trainer(
+            POLICY, origin, origin, tokenizer, reward, prompts, run, torch.float32
+        )
+
+
+# --- SFT
+
+
+def test_sft_learns_the_demonstrations(trained):
+    report = trained.reports["sft"]
+    assert report["validation_loss"] < report["validation_loss_before"]
+    assert report["demonstrations"] == sum(
+        split_of(d.prompt) == "train" for d in trained.store.content.demonstrations()
+    )
+
+
+def test_sampling_leaves_the_test_prompts_alone(trained):
+    sides = {split_of(g.completion.prompt) for g in trained.store.content.generations()}
+    assert sides == {"train", "validation"}
+
+
+# --- the shared prompt
+
+
+def test_shared_prompt_gives_trls_log_probabilities(trainer):
+    tokenizer = trainer.processing_class
+    prompts = [tokenizer(t)["input_ids"] for t in ("A good question?", "Why?")]
+    width = max(map(len, prompts))
+    torch.manual_seed(0)
+    rows, masks = [], []
+    for prompt in [prompts[0], prompts[0], prompts[1], prompts[1]]:
+        n = int(torch.randint(2, 6, ()))
+        completion = torch.randint(5, 250, (n,)).tolist()
+        pad = tokenizer.pad_token_id
+        rows.append([pad] * (width - len(prompt)) + prompt + completion + [pad] * (6 - n))
+        masks.append([0] * (width - len(prompt)) + [1] * (len(prompt) + n) + [0] * (6 - n))
+    ids, mask = torch.tensor(rows), torch.tensor(masks)
+    args = (trainer.model, ids, mask, 6)
+    ours = trainer._get_per_token_logps_and_entropies(*args, compute_entropy=True)
+    theirs = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *args, compute_entropy=True)
+    keep = mask[:, -6:].bool()
+    assert torch.allclose(ours[0][keep], theirs[0][keep], atol=1e-5)
+    assert torch.allclose(ours[1][keep], theirs[1][keep], atol=1e-5)
+
+
+# --- the reference
+
+
+def test_only_the_side_car_trains_and_the_reference_is_frozen(trainer):
+    names = {n for n, p in trainer.model.named_parameters() if p.requires_grad}
+    assert names and all(".default." in n for n in names)
+    weights = trainer.model.state_dict()
+    for name in names:
+        assert torch.equal(weights[name], weights[name.replace(".default.", ".ref.")])
+
+
+def test_kl_is_zero_at_the_first_step_and_the_policy_moves(trained):
+    steps = trained.metrics("grpo")
+    assert steps[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert steps[-1]["kl"] > 0
+    assert not same(adapter(trained.folder("sft")), adapter(trained.folder("grpo")))
+
+
+def test_metrics_carry_what_is_watched(trained):
+    last = trained.metrics("grpo")[-1]
+    for name in (
+        "reward_mean",
+        "reward_std",
+        "group_std",
+        "kl",
+        "kl_nats",
+        "entropy",
+        "grad_norm",
+        "length",
+        "truncated",
+        "kl_weight",
+        "seconds",
+    ):
+        assert math.isfinite(last[name]), name
+    samples = (trained.folder("grpo") / "samples.jsonl").read_text().splitlines()
+    assert len(samples) == 4 * POLICY.prompts_per_step * POLICY.group_size
+    groups = [json.loads(s)["advantage"] for s in samples[: POLICY.group_size]]
+    assert abs(sum(groups)) < 1e-2
+
+
+def test_a_wrong_reference_stops_the_run(trained, tmp_path):
+    """The reference is not the policy that training starts from: KL is not 0, and that is said."""
+    wrong = trained.workspace / "runs" / "wrong"
+    shutil.copytree(trained.folder("sft"), wrong, dirs_exist_ok=True)
+    weights = adapter(wrong)
+    from safetensors.torch import save_file
+
+    noisy = {k: v + 0.5 * torch.randn_like(v) for k, v in weights.items()}
+    save_file(noisy, wrong / "adapter" / "adapter_model.safetensors")
+
+    def pin(model, _origin):
+        pin_reference(model, find_policy("wrong", trained.workspace))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpo_train, "pin_reference", pin)
+        with pytest.raises(ValueError, match="KL to SFT at the first step"):
+            trained.run("grpo", grpo_train.train, POLICY, name="wrong reference")
+
+
+def test_nothing_trains_is_said(trained):
+    with pytest.raises(ValueError, match="changed nothing in the policy"):
+        trained.run("grpo", grpo_train.train, replace(POLICY, learning_rate=1e-30), name="idle")
+
+
+def test_a_second_round_keeps_the_first_reference(trained):
+    first = trained.ids["grpo"]
+    assert reference_of(first, trained.workspace)[0] == trained.ids["sft"]
+    second = replace(POLICY, policy=first, reward=trained.ids["reward"], steps=1)
+    trained.run("grpo", grpo_train.train, second, name="second round")
+    assert trained.metrics("second round")[0]["kl"] > 1e-5
+    assert trained.reports["second round"]["reference"] == trained.ids["sft"]
+
+
+def test_a_changed_sft_policy_is_refused(trained):
+    path = trained.folder("grpo") / "origin.json"
+    text = path.read_text()
+    try:
+        path.write_text(json.dumps({**json.loads(text), "sft_hash": "0" * 64}))
+        with pytest.raises(ValueError, match="has changed since"):
+            reference_of(trained.ids["grpo"], trained.workspace)
+    finally:
+        path.write_text(text)
+
+
+def test_a_plain_model_gets_a_side_car_and_is_its_own_reference(trained, tiny_model):
+    settings = replace(POLICY, policy=str(tiny_model), lora=SMALL, steps=2)
+    trained.run("grpo", grpo_train.train, settings, name="plain")
+    assert trained.metrics("plain")[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert trained.metrics("plain")[-1]["kl"] > 0
+
+
+def test_dropout_in_the_side_car_is_refused(trained, tmp_path):
+    folder = tmp_path / "dropped"
+    shutil.copytree(trained.folder("sft"), folder)
+    path = folder / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "lora_dropout": 0.1}))
+    with pytest.raises(ValueError, match="dropout"):
+        trainable(find_origin(str(folder)), SMALL, torch.float32)
+
+
+# --- stop and resume
+
+
+def test_resume_is_bit_exact(trained):
+    """Four steps at once, and two steps, a stop, and two more: the same weights to the bit."""
+    stopped = trained.run("grpo", _stop_after(2), POLICY, name="stopped")
+    assert trained.store.runs.get(stopped).status == "stopped"
+    resumed = replace(POLICY, resume=stopped, steps=99)  # the rest comes from the stopped run
+    trained.run("grpo", grpo_train.train, resumed, name="resumed")
+    trained.run("grpo", grpo_train.train, POLICY, name="straight")
+    assert [m["step"] for m in trained.metrics("resumed")] == [1, 2, 3, 4]
+    assert same(adapter(trained.folder("straight")), adapter(trained.folder("resumed")))
+
+
+def _stop_after(step):
+    def work(settings, store, run):
+        progress = run.progress
+
+        def spy(done, total, message=""):
+            progress(done, total, message)
+            if done == step and message == "training":
+                run.request_stop()
+
+        run.progress = spy
+        return grpo_train.train(settings, store, run)
+
+    return work
+
+
+def test_resume_without_a_checkpoint_is_refused(trained):
+    with pytest.raises(ValueError, match="no checkpoint"):
+        trained.run("grpo", grpo_train.train, replace(POLICY, resume="nothing"), name="none")
+
+
+def test_checkpoints_hold_the_generation_window(trained):
+    folders = sorted(p.name for p in trained.folder("grpo").glob("checkpoint-*"))
+    assert folders == ["checkpoint-2", "checkpoint-4"]
+    assert (trained.folder("grpo") / "checkpoint-4" / WINDOW).is_file()
+
+
+def test_an_infinite_loss_ends_the_run_with_the_reason(trained):
+    with pytest.raises(ValueError, match="NaN at step"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PolicyTrainer, "_compute_loss", _nan_loss)
+            trained.run("grpo", grpo_train.train, POLICY, name="nan")
+
+
+def _nan_loss(self, model, inputs):
+    return GRPOTrainer._compute_loss(self, model, inputs) * float("nan")
+
+
+# --- reward, tokenizer
+
+
+def test_another_tokenizer_is_refused(trained, tmp_path):
+    other = load_tokenizer(find_origin(str(make_tiny(tmp_path / "other", vocabulary=320))))
+    scorer = Scorer.load(trained.folder("reward"))
+    with pytest.raises(ValueError, match="another tokenizer"):
+        check_same_tokenizer(scorer, other, "r")
+
+
+def test_rewards_are_clipped(trained):
+    scorer = Scorer.load(trained.folder("reward"))
+    scorer.sd = 1e-9
+    reward = LearnedReward(scorer, 2, clip=5.0)
+    prompts = [[{"role": "user", "content": "Why?"}]] * 2
+    given = reward(prompts=prompts, completions=["a", "b c d"], completion_ids=[[5], [6, 2]])
+    assert max(map(abs, given)) == 5.0
+    assert [s["finished"] for s in reward.samples] == [False, True]
+
+
+# --- evaluation
+
+
+def test_comparison_uses_test_prompts_only_and_finds_both_sides(trained):
+    report = trained.reports["compare"]
+    n = sum(split_of(p) == "test" for p in trained.store.content.prompts())
+    assert report["prompts"] == n
+    assert {r["measure"] for r in report["rows"]} >= {"reward", "true utility", "length in words"}
+    assert report["kl_nats"]["value"] > 0
+
+
+def test_a_policy_against_itself_has_no_kl_and_wins_half(trained):
+    settings = ComparisonSettings(
+        policy=trained.ids["sft"],
+        reference=trained.ids["sft"],
+        reward=trained.ids["reward"],
+        sampling=SHORT,
+    )
+    trained.run("compare", evaluate.compare, settings, name="itself")
+    report = trained.reports["itself"]
+    assert report["kl_nats"]["value"] == pytest.approx(0, abs=1e-5)
+    win = report["win_rates"]["reward"]
+    assert win["low"] <= 0.5 <= win["high"]
+
+
+def test_kl_against_a_sum_over_the_vocabulary(trained, tiny_model):
+    tokenizer = load_tokenizer(find_origin(str(tiny_model)))
+    policy = load_model(find_policy(trained.ids["grpo"], trained.workspace), torch.float32)
+    reference = load_model(find_policy(trained.ids["sft"], trained.workspace), torch.float32)
+    completion = Completion(make_prompt("Why?"), "A short one.", True)
+    given = evaluate.policy_kl(policy, reference, tokenizer, [completion])[0]
+    from reward_model.render import render
+
+    text = render(tokenizer, completion.prompt, completion.text, True)
+    total = 0.0
+    for end in range(len(text.prompt), len(text.ids)):
+        with torch.no_grad():
+            p = policy(torch.tensor([text.ids[:end]])).logits[0, -1].double().softmax(-1)
+            q = reference(torch.tensor([text.ids[:end]])).logits[0, -1].double().softmax(-1)
+        total += float((p * (p / q).log()).sum())
+    assert given == pytest.approx(total, abs=1e-5)
+
+
+def test_win_rate_counts_ties_half():
+    figure = evaluate.win_rate(np.array([1.0, 1, 1]), np.array([2.0, 1, 0]), "abc")
+    assert figure.value == 0.5 and figure.n == 3
+
+
+# --- export, diagnosis
+
+
+def test_the_exported_model_answers_like_the_policy(trained, tmp_path):
+    export(
+        ExportSettings(
+            workspace=trained.workspace, policy=trained.ids["grpo"], out=str(tmp_path / "out")
+        )
+    )
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    policy = load_model(find_policy(trained.ids["grpo"], trained.workspace), torch.float32)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        assert torch.allclose(exported(ids).logits, policy(ids).logits, atol=2e-2)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
+    with pytest.raises(ValueError, match="not empty"):
+        export(
+            ExportSettings(
+                workspace=trained.workspace, policy=trained.ids["grpo"], out=str(tmp_path / "out")
+            )
+        )
+
+
+def test_verdicts_name_what_the_numbers_say():
+    healthy = [
+        {"kl_nats": i / 2, "reward_mean": i / 5, "group_std": 0.5, "entropy": 2.0, "truncated": 0.0}
+        for i in range(10)
+    ]
+    assert {v["level"] for v in diagnose(healthy, 6.0)} == {"fine"}
+    assert diagnose(healthy[:5], 6.0) == []
+    drifting = [{**m, "kl_nats": 20.0} for m in healthy]
+    assert any(v["level"] == "stop" and "drifts" in v["text"] for v in diagnose(drifting, 6.0))
+    flat = [{**m, "kl_nats": 0.0, "reward_mean": 0.0, "group_std": 0.0} for m in healthy]
+    assert sum(v["level"] == "watch" for v in diagnose(flat, 6.0)) == 3
+    collapsed = healthy[:5] + [{**m, "entropy": 0.2, "truncated": 0.5} for m in healthy[5:]]
+    assert sum(v["level"] == "watch" for v in diagnose(collapsed, 6.0)) == 2
+
+
+def test_settings_of_a_run_come_back_from_its_config():
+    from data.settings import from_config
+    from grpo.config import PolicySettings
+
+    changed = replace(POLICY, sampling=replace(SHORT, temperature=0.7), lora=SMALL)
+    assert from_config(PolicySettings, json.loads(json.dumps(as_config(changed)))) == changed
+
+
+def test_a_peft_policy_must_be_loaded_trainable(trained):
+    origin = find_policy(trained.ids["sft"], trained.workspace)
+    model = trainable(origin, SMALL, torch.float32)
+    assert isinstance(model, PeftModel)
+    assert any(p.requires_grad for p in model.parameters())
