@@ -24,6 +24,7 @@ from data.schema import (
 
 BATCH = 500
 T = TypeVar("T")
+N = TypeVar("N", Prompt, Completion)
 
 
 @dataclass(frozen=True)
@@ -74,40 +75,22 @@ class Content:
 
     def demonstrations(self) -> list[Demonstration]:
         with self._db.read() as connection:
-            by_id = load_prompts(connection)
-            rows = connection.execute(sa.select(t.demonstrations).order_by(t.demonstrations.c.id))
-            return [Demonstration(by_id[r.prompt_id], r.text, r.external_id) for r in rows]
+            return load_demonstrations(connection, load_prompts(connection))
 
     def documents(self) -> list[Document]:
         with self._db.read() as connection:
-            rows = connection.execute(sa.select(t.documents).order_by(t.documents.c.id))
-            return [Document(r.text, r.external_id) for r in rows]
+            return load_documents(connection)
 
     def generations(self, model: str | None = None) -> list[Generation]:
         """Completions with their model, of one model or of all."""
-        query = (
-            sa.select(t.generations.c.model, t.generations.c.sampling, *completion_columns())
-            .join(t.completions, t.completions.c.id == t.generations.c.completion_id)
-            .order_by(t.completions.c.id, t.generations.c.id)
-        )
-        if model is not None:
-            query = query.where(t.generations.c.model == model)
         with self._db.read() as connection:
-            by_id = load_prompts(connection)
-            return [
-                Generation(
-                    Completion(by_id[r.prompt_id], r.text, r.finished),
-                    r.model,
-                    json.loads(r.sampling),
-                )
-                for r in connection.execute(query)
-            ]
+            return load_generations(connection, load_prompts(connection), model)
 
     def models(self) -> dict[str, int]:
         """How many completions each model has written."""
         query = sa.select(t.generations.c.model, sa.func.count()).group_by(t.generations.c.model)
         with self._db.read() as connection:
-            return {name: n for name, n in connection.execute(query).tuples()}
+            return {name: n for name, n in connection.execute(query)}  # noqa: C416
 
     def counts(self) -> Counts:
         with self._db.read() as connection:
@@ -115,15 +98,14 @@ class Content:
             def size(table: sa.Table) -> int:
                 return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
 
-            by_kind = dict(
-                connection.execute(
-                    sa.select(t.judgements.c.kind, sa.func.count())
+            by_kind = {
+                row.kind: row.n
+                for row in connection.execute(
+                    sa.select(t.judgements.c.kind, sa.func.count().label("n"))
                     .where(standing())
                     .group_by(t.judgements.c.kind)
                 )
-                .tuples()
-                .all()
-            )
+            }
             still = connection.scalar(
                 sa.select(sa.func.coalesce(sa.func.sum(t.tasks.c.remaining), 0))
             )
@@ -157,7 +139,41 @@ def load_prompts(connection: sa.Connection) -> dict[str, Prompt]:
 
 def prompt_from(row: Any) -> Prompt:
     messages = tuple(Message(**m) for m in json.loads(row.messages))
-    return Prompt(messages, tuple(json.loads(row.tags)), row.external_id)
+    return Prompt(messages, tuple(json.loads(row.tags)), row.external_id, row.created_at)
+
+
+def load_demonstrations(
+    connection: sa.Connection, prompts: Mapping[str, Prompt]
+) -> list[Demonstration]:
+    rows = connection.execute(sa.select(t.demonstrations).order_by(t.demonstrations.c.id))
+    return [Demonstration(prompts[r.prompt_id], r.text, r.external_id, r.created_at) for r in rows]
+
+
+def load_documents(connection: sa.Connection) -> list[Document]:
+    rows = connection.execute(sa.select(t.documents).order_by(t.documents.c.id))
+    return [Document(r.text, r.external_id, r.created_at) for r in rows]
+
+
+def load_generations(
+    connection: sa.Connection, prompts: Mapping[str, Prompt], model: str | None = None
+) -> list[Generation]:
+    columns = (t.generations.c.model, t.generations.c.sampling, t.generations.c.created_at)
+    query = (
+        sa.select(*columns, t.completions.c.external_id, *completion_columns())
+        .join(t.completions, t.completions.c.id == t.generations.c.completion_id)
+        .order_by(t.completions.c.id, t.generations.c.id)
+    )
+    if model is not None:
+        query = query.where(t.generations.c.model == model)
+    return [
+        Generation(
+            Completion(prompts[r.prompt_id], r.text, r.finished, r.external_id),
+            r.model,
+            json.loads(r.sampling),
+            r.created_at,
+        )
+        for r in connection.execute(query)
+    ]
 
 
 def load_completions(
@@ -175,23 +191,38 @@ def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None
                 "messages": canonical_json([m.as_dict() for m in p.messages]),
                 "tags": canonical_json(p.tags),
                 "external_id": p.external_id,
-                "created_at": now(),
+                "created_at": p.created_at or now(),
             }
             for p in chunk
         ]
         insert_ignore(connection, t.prompts, rows)
 
 
+def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
+    """Give stored prompts the tags and external ids that they lack; what is there stays."""
+    p = t.prompts.c
+    for chunk in _chunks(prompts):
+        tags = [{"key": x.id, "new": canonical_json(x.tags)} for x in chunk if x.tags]
+        names = [{"key": x.id, "new": x.external_id} for x in chunk if x.external_id]
+        for column, empty, rows in (
+            (p.tags, p.tags == "[]", tags),
+            (p.external_id, p.external_id.is_(None), names),
+        ):
+            if rows:
+                update = sa.update(t.prompts).where(p.id == sa.bindparam("key"), empty)
+                connection.execute(update.values({column.name: sa.bindparam("new")}), rows)
+
+
 def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
     for chunk in _chunks(items):
-        insert_prompts(connection, [d.prompt for d in chunk])
+        insert_prompts(connection, distinct(d.prompt for d in chunk))
         rows = [
             {
                 "id": d.id,
                 "prompt_id": d.prompt.id,
                 "text": d.text,
                 "external_id": d.external_id,
-                "created_at": now(),
+                "created_at": d.created_at or now(),
             }
             for d in chunk
         ]
@@ -201,7 +232,12 @@ def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstrati
 def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
     for chunk in _chunks(items):
         rows = [
-            {"id": d.id, "text": d.text, "external_id": d.external_id, "created_at": now()}
+            {
+                "id": d.id,
+                "text": d.text,
+                "external_id": d.external_id,
+                "created_at": d.created_at or now(),
+            }
             for d in chunk
         ]
         insert_ignore(connection, t.documents, rows)
@@ -209,14 +245,15 @@ def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> No
 
 def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
     for chunk in _chunks(items):
-        insert_prompts(connection, [c.prompt for c in chunk])
+        insert_prompts(connection, distinct(c.prompt for c in chunk))
         rows = [
             {
                 "id": c.id,
                 "prompt_id": c.prompt.id,
                 "text": c.text,
                 "finished": c.finished,
-                "created_at": now(),
+                "external_id": c.external_id,
+                "created_at": c.created_at or now(),
             }
             for c in chunk
         ]
@@ -225,17 +262,22 @@ def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -
 
 def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
     for chunk in _chunks(items):
-        insert_completions(connection, [g.completion for g in chunk])
+        insert_completions(connection, distinct(g.completion for g in chunk))
         rows = [
             {
                 "completion_id": g.completion.id,
                 "model": g.model,
                 "sampling": canonical_json(dict(g.sampling)),
-                "created_at": now(),
+                "created_at": g.created_at or now(),
             }
             for g in chunk
         ]
         insert_ignore(connection, t.generations, rows)
+
+
+def distinct(items: Iterable[N]) -> list[N]:
+    """Each noun once, in order: rows that are sent twice cost as much as new ones."""
+    return list({item.id: item for item in items}.values())
 
 
 def _chunks(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DatabaseError, OperationalError
-
-from alembic import command
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK_KEY = 7_206_100  # any number: one advisory lock for "this store is being migrated"

@@ -18,6 +18,7 @@ from data import queue
 from data import tables as t
 from data.content import (
     completion_columns,
+    distinct,
     insert_completions,
     load_completions,
     load_prompts,
@@ -36,6 +37,8 @@ from data.schema import (
     now,
     timestamp,
 )
+
+_CLAIM_LOCK = 7_206_101  # any number: one advisory lock for "a task is being given out"
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Ledger:
         a fresh claim. The side order is decided and stored here, once.
         """
         with self._db.write() as connection:
+            _one_claim_at_a_time(connection)
             held = _held(connection, annotator.id)
             if held is not None:
                 _renew(connection, held.id)
@@ -95,6 +99,19 @@ class Ledger:
             shown_first = queue.side_order(rng) if kind == "pairwise" else None
             _lease(connection, task_id, annotator.id, shown_first)
             return _held(connection, annotator.id)
+
+    def shown(self, annotator: Annotator, assignment_id: int) -> tuple[Kind, str | None] | None:
+        """Kind and side order of one of this annotator's assignments; None for any other."""
+        query = (
+            sa.select(t.tasks.c.kind, t.assignments.c.shown_first)
+            .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
+            .where(
+                t.assignments.c.id == assignment_id, t.assignments.c.annotator_id == annotator.id
+            )
+        )
+        with self._db.read() as connection:
+            row = connection.execute(query).one_or_none()
+            return (row.kind, row.shown_first) if row else None
 
     def submit(
         self,
@@ -243,11 +260,13 @@ class Ledger:
             .order_by(t.annotators.c.name)
         )
         with self._db.read() as connection:
-            return {name: n for name, n in connection.execute(query).tuples()}
+            return {name: n for name, n in connection.execute(query)}  # noqa: C416
 
 
 def insert_tasks(connection: sa.Connection, tasks: list[Task]) -> None:
-    insert_completions(connection, [c for task in tasks for c in (task.a, task.b) if c is not None])
+    """Queue tasks within a transaction; those already there stay as they are."""
+    sides = (c for task in tasks for c in (task.a, task.b) if c is not None)
+    insert_completions(connection, distinct(sides))
     rows = [
         {
             "id": task.id,
@@ -265,13 +284,23 @@ def insert_tasks(connection: sa.Connection, tasks: list[Task]) -> None:
     insert_ignore(connection, t.tasks, rows)
 
 
+def _one_claim_at_a_time(connection: sa.Connection) -> None:
+    """Two claims must not both see a task as free. SQLite's writers queue by themselves."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_CLAIM_LOCK})"))
+
+
 def _open_for(annotator_id: int) -> sa.ColumnElement[bool]:
     """True of a task that this annotator may be given: wanted, not theirs yet, not all held."""
     a = t.assignments.alias("other")
-    mine = sa.exists().correlate(t.tasks).where(
-        a.c.task_id == t.tasks.c.id,
-        a.c.annotator_id == annotator_id,
-        a.c.state.in_(["done", "skipped"]),
+    mine = (
+        sa.exists()
+        .correlate(t.tasks)
+        .where(
+            a.c.task_id == t.tasks.c.id,
+            a.c.annotator_id == annotator_id,
+            a.c.state.in_(["done", "skipped"]),
+        )
     )
     held_by_others = (
         sa.select(sa.func.count())
@@ -294,8 +323,6 @@ def _next_task(
     query = sa.select(t.tasks.c.id, t.tasks.c.kind).where(_open_for(annotator_id))
     if kinds is not None:
         query = query.where(t.tasks.c.kind.in_(list(kinds)))
-    if connection.dialect.name == "postgresql":
-        query = query.with_for_update(skip_locked=True)
     row = connection.execute(
         query.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
     ).one_or_none()
@@ -376,9 +403,7 @@ def _completions(
     return {r.id: Completion(prompts[r.prompt_id], r.text, r.finished) for r in rows}
 
 
-def _assignment_row(
-    connection: sa.Connection, assignment_id: int, annotator_id: int
-) -> sa.Row[Any] | None:
+def _assignment_row(connection: sa.Connection, assignment_id: int, annotator_id: int) -> Any | None:
     query = (
         sa.select(
             t.assignments.c.id,
@@ -418,12 +443,24 @@ def _insert_judgement(
             comment=answer.comment,
             seconds=answer.seconds,
             client_token=client_token,
+            supersedes=_standing_id(connection, row.task_id, annotator_id),
             guidelines_version=guidelines_version,
             created_at=now(),
         )
         .returning(t.judgements.c.id)
     )
     return int(result.scalar_one())
+
+
+def _standing_id(connection: sa.Connection, task_id: str, annotator_id: int) -> int | None:
+    """What this annotator has said of the task already, e.g. in a file that was imported."""
+    return connection.scalar(
+        sa.select(t.judgements.c.id).where(
+            t.judgements.c.task_id == task_id,
+            t.judgements.c.annotator_id == annotator_id,
+            standing(),
+        )
+    )
 
 
 def _judgement(row: Any, texts: Mapping[str, Completion]) -> Judgement:

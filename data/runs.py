@@ -33,7 +33,7 @@ HEARTBEAT_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 30.0
 
 
-class Stopped(Exception):  # noqa: N818 - a request that was honoured, not an error
+class Stopped(Exception):
     """Raised inside a run that was asked to stop, where there is nothing left to save."""
 
 
@@ -209,7 +209,15 @@ def refresh(store: Store, workspace: Path) -> list[Run]:
 
 def metrics(directory: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; a last line that is still being written is left out."""
-    path = directory / "metrics.jsonl"
+    return _whole_lines(directory / "metrics.jsonl")
+
+
+def samples(directory: Path) -> list[dict[str, Any]]:
+    """The lines of samples.jsonl: completions that a run drew on its way."""
+    return _whole_lines(directory / "samples.jsonl")
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = []
@@ -284,6 +292,8 @@ def _one_line(error: BaseException) -> str:
 
 def _last_words(directory: Path) -> str:
     tail = log_tail(directory, 3).strip()
-    return f"the process ended without a word; its log ends: {tail}" if tail else (
-        "the process ended without a word"
+    return (
+        f"the process ended without a word; its log ends: {tail}"
+        if tail
+        else ("the process ended without a word")
     )

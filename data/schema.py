@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal["binary", "scalar", "pairwise"]
@@ -27,7 +28,7 @@ def now() -> str:
 
 def timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC, always 27 characters, ending in Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> str:
@@ -72,8 +73,10 @@ class Prompt:
     messages: tuple[Message, ...]
     tags: tuple[str, ...] = ()
     external_id: str | None = None
+    created_at: str | None = field(default=None, compare=False)
+    """When it was first stored; None for one that is not stored yet. The same in all nouns."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         return content_hash("prompt", [m.as_dict() for m in self.messages])
 
@@ -128,8 +131,9 @@ class Demonstration:
     prompt: Prompt
     text: str
     external_id: str | None = None
+    created_at: str | None = field(default=None, compare=False)
 
-    @property
+    @cached_property
     def id(self) -> str:
         return content_hash("demonstration", self.prompt.id, self.text)
 
@@ -140,8 +144,9 @@ class Document:
 
     text: str
     external_id: str | None = None
+    created_at: str | None = field(default=None, compare=False)
 
-    @property
+    @cached_property
     def id(self) -> str:
         return content_hash("document", self.text)
 
@@ -153,8 +158,10 @@ class Completion:
     prompt: Prompt
     text: str
     finished: bool = True
+    external_id: str | None = field(default=None, compare=False)
+    created_at: str | None = field(default=None, compare=False)
 
-    @property
+    @cached_property
     def id(self) -> str:
         return content_hash("completion", self.prompt.id, self.text, self.finished)
 
@@ -166,6 +173,7 @@ class Generation:
     completion: Completion
     model: str
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    created_at: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -182,15 +190,14 @@ class Task:
 
     def __post_init__(self) -> None:
         if (self.kind == "pairwise") != (self.b is not None):
-            raise ValueError(
-                f"a {self.kind} task takes {'two' if self.kind == 'pairwise' else 'one'} completions"
-            )
+            number = "two completions" if self.kind == "pairwise" else "one completion"
+            raise ValueError(f"a {self.kind} task takes {number}")
         if self.b is not None and self.a.prompt.id != self.b.prompt.id:
             raise ValueError("the two completions of a task must answer the same prompt")
         if self.b is not None and self.a.id == self.b.id:
-            raise ValueError("completion_a and completion_b are the same text")
+            raise ValueError("completion_a and completion_b are the same text: a pair needs two")
 
-    @property
+    @cached_property
     def id(self) -> str:
         return content_hash("task", self.kind, self.a.id, self.b.id if self.b else None)
 
@@ -233,7 +240,7 @@ def check_answer(kind: str, answer: Answer) -> Answer:
     if answer.strength is not None and (kind != "pairwise" or answer.strength not in (1, 2, 3)):
         raise ValueError(f"strength {answer.strength!r} not allowed: use 1, 2 or 3, pairwise only")
     if answer.strength is not None and answer.value == "tie":
-        raise ValueError("strength goes with a or b, not with a tie")
+        raise ValueError("strength goes with a or b, not with a tie: leave it out")
     if answer.both_bad is not None and kind != "pairwise":
         raise ValueError("both_bad goes with pairwise judgements only")
     return answer

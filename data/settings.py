@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from data.store import Store
 
 USER_ERROR = 2
+STOPPED = 130
+"""Exit code of a command that was asked to stop, as shells use it for Ctrl-C."""
+
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,17 @@ def as_config(settings: Any) -> dict[str, Any]:
     }
 
 
+def from_config(kind: type[S], config: Mapping[str, Any], **others: Any) -> S:
+    """Settings from what `as_config` wrote, with `others` set besides. Unknown keys are left out."""
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if field.name in config:
+            value, hint = config[field.name], hints[field.name]
+            values[field.name] = from_config(hint, value) if dataclasses.is_dataclass(hint) else value
+    return kind(**{**values, **others})
+
+
 def as_arguments(settings: Any, prefix: str = "") -> list[str]:
     """Settings as command-line arguments: the inverse of what tyro reads."""
     arguments: list[str] = []
@@ -68,7 +84,7 @@ def run_command(action: Callable[[], int | None]) -> int:
         return action() or 0
     except KeyboardInterrupt:
         print("interrupted; what was stored is kept", file=sys.stderr)
-        return 130
+        return STOPPED
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {_first_line(error)}", file=sys.stderr)
         return USER_ERROR

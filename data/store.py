@@ -3,10 +3,10 @@
     store = Store.open("workspace")            # a folder, a file, or a database URL
     store.content.prompts()                    # prompts, completions, demonstrations
     store.ledger.claim(annotator, ...)         # tasks, assignments, judgements
-    store.people.annotators()                  # annotators, sessions, invitations, guidelines
+    store.people.all()                         # annotators, sessions, invitations, guidelines
     store.runs.list()                          # training runs
 
-SQL lives in these four modules and nowhere else.
+SQL lives in these four modules, and in `archive` and `formats` for files; nowhere else.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ completions = Table(
     Column("prompt_id", ForeignKey("prompts.id"), nullable=False, index=True),
     Column("text", Text, nullable=False),
     Column("finished", Boolean(create_constraint=True, name="finished"), nullable=False),
+    Column("external_id", Text),
     _moment(),
 )
 generations = Table(

@@ -1,6 +1,7 @@
 """Alembic's entry: runs inside the transaction that the store opened."""
 
 from alembic import context
+
 from data.tables import metadata
 
 context.configure(

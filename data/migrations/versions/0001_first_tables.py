@@ -4,7 +4,6 @@ Revision ID: 0001
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"
@@ -214,12 +213,16 @@ def upgrade() -> None:
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("created_at", sa.String(length=32), nullable=False),
         sa.CheckConstraint(
-            "(value IS NULL AND supersedes IS NOT NULL) OR (value IS NOT NULL AND ((kind = 'binary' AND value IN ('good', 'bad')) OR (kind = 'pairwise' AND value IN ('a', 'b', 'tie')) OR (kind = 'scalar' AND value IN ('1','2','3','4','5','6','7','8','9','10'))))",
+            "(value IS NULL AND supersedes IS NOT NULL) OR (value IS NOT NULL AND "
+            "((kind = 'binary' AND value IN ('good', 'bad')) OR (kind = 'pairwise' "
+            "AND value IN ('a', 'b', 'tie')) OR (kind = 'scalar' AND value IN "
+            "('1','2','3','4','5','6','7','8','9','10'))))",
             name=op.f("ck_judgements_value"),
         ),
         sa.CheckConstraint("shown_first IN ('a', 'b')", name=op.f("ck_judgements_shown_first")),
         sa.CheckConstraint(
-            "strength IS NULL OR (value IS NOT NULL AND kind = 'pairwise' AND value <> 'tie' AND strength BETWEEN 1 AND 3)",
+            "strength IS NULL OR (value IS NOT NULL AND kind = 'pairwise' AND "
+            "value <> 'tie' AND strength BETWEEN 1 AND 3)",
             name=op.f("ck_judgements_strength"),
         ),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,135 @@
+"""The store from the shell.
+
+python -m data init                              make a workspace
+python -m data import FILE [--skip-bad OUT]      read a file of the exchange format
+python -m data export --format F OUT             write the store to a file
+python -m data stats                             what is stored
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from data.formats import Format, export_file, import_file
+from data.settings import Place, run_command
+from data.splits import SPLITS, split_of
+from data.store import FILE_NAME, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Init(Place):
+    """Make a workspace: its folder and an empty store. One that is there stays as it is."""
+
+    def run(self) -> None:
+        with self.open() as store:
+            print(f"store ready: {_shown(store)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Place):
+    """Read a file of the exchange format: all of it, or nothing."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """JSON lines: prompts, demonstrations, documents, completions, judgements."""
+    skip_bad: Path | None = None
+    """Leave bad lines out and write them to this file, each with its number and the reason."""
+
+    def run(self) -> None:
+        if not self.file.exists():
+            raise ValueError(f"{self.file} does not exist: check the path")
+        with self.open() as store:
+            report = import_file(store, self.file, self.skip_bad)
+        print(f"read {self.file}")
+        _table(
+            ("lines", "read", "new", "already there"),
+            [(k, n, report.new[k], report.already_there[k]) for k, n in report.read.items()],
+        )
+        if self.skip_bad is not None:
+            print(f"skipped {report.skipped}, listed in {self.skip_bad}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Place):
+    """Write the store to a file; it appears whole or not at all."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """File to write."""
+    format: Format = "exchange"
+    """exchange: everything, losslessly. trl-preference: prompt, chosen, rejected from pairwise
+    judgements. trl-unpaired: prompt, completion, label from good/bad ones. trl-prompts: prompts."""
+
+    def run(self) -> None:
+        with _existing(self) as store:
+            report = export_file(store, self.out, self.format)
+        print(f"wrote {self.out}")
+        _table(("lines", "written"), list(report.written.items()))
+        for reason, n in report.left_out.items():
+            print(f"left out: {n} ({reason})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats(Place):
+    """What is stored: by kind, by annotator, by model, and how the prompts are split."""
+
+    def run(self) -> None:
+        with _existing(self) as store:
+            counts = store.content.counts()
+            splits = Counter(split_of(p) for p in store.content.prompts())
+            annotators, models = store.ledger.by_annotator(), store.content.models()
+            print(_shown(store))
+        names = ("prompts", "demonstrations", "documents", "completions")
+        _table(("stored", "count"), [(name, getattr(counts, name)) for name in names])
+        _table(("prompts", "count"), [(split, splits[split]) for split in SPLITS])
+        _table(("judgements", "count"), list(counts.judgements.items()))
+        print(f"judgements still wanted: {counts.tasks_open}")
+        _table(("annotator", "judgements"), sorted(annotators.items()))
+        _table(("model", "completions"), sorted(models.items()))
+
+
+def _existing(place: Place) -> Store:
+    """The store of this place; ValueError if it was never made."""
+    file = place.workspace if place.workspace.suffix == ".db" else place.workspace / FILE_NAME
+    if not place.store and not file.exists():
+        raise ValueError(
+            f"no store at {file}: name its --workspace, or make one with python -m data init"
+        )
+    return place.open()
+
+
+def _shown(store: Store) -> str:
+    return store.database.engine.url.render_as_string(hide_password=True)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str | int, ...]]) -> None:
+    """Left-aligned names, right-aligned numbers; nothing at all without rows."""
+    if not rows:
+        return
+    cells = [head, *[tuple(map(str, row)) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for name, *numbers in cells:
+        aligned = [n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True)]
+        print("  ".join([name.ljust(widths[0]), *aligned]))
+
+
+def main() -> int:
+    verbs: dict[str, Callable[..., Any]] = {
+        "init": Init,
+        "import": Import,
+        "export": Export,
+        "stats": Stats,
+    }
+    settings = tyro.extras.subcommand_cli_from_dict(
+        verbs, prog="python -m data", description=(__doc__ or "").partition("\n")[0]
+    )
+    return run_command(settings.run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

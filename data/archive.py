@@ -1,0 +1,257 @@
+"""Every judgement that was ever given, superseded and retracted ones too: what files carry.
+
+The everyday queries (`data.ledger`) see only what stands. Here a judgement is a Record: with its
+moment, and the moment at which its author took it back, if they did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from data import tables as t
+from data.content import BATCH, load_completions
+from data.database import insert_ignore
+from data.ledger import insert_tasks
+from data.schema import Answer, Completion, Prompt, Task, content_hash, now
+
+_TOKEN = "import:"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A judgement as a file carries it."""
+
+    task: Task
+    annotator: str
+    answer: Answer
+    shown_first: str | None = None
+    guidelines_version: int | None = None
+    external_id: str | None = None
+    created_at: str | None = None
+    """None: the moment of the import."""
+    retracted_at: str | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all it says but the retraction: the same judgement read again has the same."""
+        return _key(
+            self.task.id,
+            self.annotator,
+            self.answer,
+            self.shown_first,
+            self.guidelines_version,
+            self.external_id,
+            self.created_at,
+        )
+
+
+def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Record]:
+    """All judgements in the order in which they were given."""
+    texts = load_completions(connection, prompts)
+    undo = t.judgements.alias("undo")
+    query = (
+        sa.select(
+            t.judgements,
+            t.annotators.c.name,
+            t.tasks.c.completion_a,
+            t.tasks.c.completion_b,
+            undo.c.created_at.label("retracted_at"),
+        )
+        .join(t.annotators, t.annotators.c.id == t.judgements.c.annotator_id)
+        .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
+        .outerjoin(undo, sa.and_(undo.c.supersedes == t.judgements.c.id, undo.c.value.is_(None)))
+        .where(t.judgements.c.value.is_not(None))
+        .order_by(t.judgements.c.id)
+    )
+    return [_record(row, texts) for row in connection.execute(query)]
+
+
+def load_unattributed(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Completion]:
+    """Completions of which no model is known, in a fixed order."""
+    c, g = t.completions.c, t.generations.c
+    query = (
+        sa.select(t.completions).where(~sa.exists().where(g.completion_id == c.id)).order_by(c.id)
+    )
+    return [
+        Completion(prompts[r.prompt_id], r.text, r.finished, r.external_id, r.created_at)
+        for r in connection.execute(query)
+    ]
+
+
+def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
+    """Add judgements in the order given; returns how many say something new.
+
+    One that is there already (same task, annotator, answer and moment) is left as it is. A new one
+    supersedes the judgement that its annotator has standing on the same task. Tasks that are not
+    there yet are made with nothing wanted of them: nobody is asked again.
+    """
+    if not records:
+        return 0
+    if connection.dialect.name == "postgresql":  # SQLite's writers queue by themselves
+        connection.execute(sa.text("LOCK TABLE judgements IN SHARE ROW EXCLUSIVE MODE"))
+    insert_tasks(connection, list({r.task.id: r.task for r in records}.values()))
+    people = _annotator_ids(connection, [r.annotator for r in records])
+    past = _Past(connection, {r.task.id for r in records})
+    ids = _reserve_ids(connection, len(records) + sum(1 for r in records if r.retracted_at))
+    rows: list[dict[str, Any]] = []
+    moment, new = now(), 0
+    for record in records:
+        said = past.known.get(record.key)
+        row = _blank(record, people[record.annotator], moment)
+        if said is None:
+            said = next(ids)
+            rows.append(row | _said(record, said, past.stands.get(_pair(row))))
+            past.add(said, record.key, _pair(row))
+            new += 1
+        if record.retracted_at and past.stands.get(_pair(row)) == said:
+            taken_back = {"id": next(ids), "supersedes": said, "client_token": f"undo:{said}"}
+            rows.append(row | taken_back | {"created_at": record.retracted_at})
+            del past.stands[_pair(row)]
+    for start in range(0, len(rows), BATCH):
+        connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
+    return new
+
+
+def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> set[str]:
+    """Which of these ids the table holds."""
+    found: set[str] = set()
+    for chunk in _batches(ids):
+        found.update(connection.scalars(sa.select(table.c.id).where(table.c.id.in_(chunk))))
+    return found
+
+
+class _Past:
+    """What has been said about some tasks, and what of it stands."""
+
+    def __init__(self, connection: sa.Connection, task_ids: set[str]) -> None:
+        self.known: dict[str, int] = {}
+        self.stands: dict[tuple[str, int], int] = {}
+        superseded: set[int] = set()
+        rows: list[Any] = []
+        query = sa.select(t.judgements, t.annotators.c.name).join(
+            t.annotators, t.annotators.c.id == t.judgements.c.annotator_id
+        )
+        for chunk in _batches(task_ids):
+            rows += connection.execute(query.where(t.judgements.c.task_id.in_(chunk)))
+        for row in sorted(rows, key=lambda r: r.id):
+            superseded.add(row.supersedes)
+            if row.value is not None:
+                self.known[_row_key(row)] = row.id
+                if row.client_token.startswith(_TOKEN):
+                    self.known[row.client_token.removeprefix(_TOKEN)] = row.id
+        for row in sorted(rows, key=lambda r: r.id):
+            if row.value is not None and row.id not in superseded:
+                self.stands[row.task_id, row.annotator_id] = row.id
+
+    def add(self, judgement_id: int, key: str, pair: tuple[str, int]) -> None:
+        self.known[key] = judgement_id
+        self.stands[pair] = judgement_id
+
+
+def _blank(record: Record, annotator_id: int, moment: str) -> dict[str, Any]:
+    return {
+        "task_id": record.task.id,
+        "annotator_id": annotator_id,
+        "kind": record.task.kind,
+        "value": None,
+        "strength": None,
+        "both_bad": None,
+        "shown_first": None,
+        "comment": None,
+        "seconds": None,
+        "guidelines_version": None,
+        "external_id": None,
+        "created_at": record.created_at or moment,
+    }
+
+
+def _said(record: Record, judgement_id: int, supersedes: int | None) -> dict[str, Any]:
+    return {
+        "id": judgement_id,
+        "supersedes": supersedes,
+        "client_token": _TOKEN + record.key,
+        "value": record.answer.value,
+        "strength": record.answer.strength,
+        "both_bad": record.answer.both_bad,
+        "shown_first": record.shown_first,
+        "comment": record.answer.comment,
+        "seconds": record.answer.seconds,
+        "guidelines_version": record.guidelines_version,
+        "external_id": record.external_id,
+    }
+
+
+def _pair(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["task_id"], row["annotator_id"]
+
+
+def _record(row: Any, texts: Mapping[str, Completion]) -> Record:
+    second = texts[row.completion_b] if row.completion_b else None
+    return Record(
+        task=Task(row.kind, texts[row.completion_a], second, wanted=0),
+        annotator=row.name,
+        answer=_answer(row),
+        shown_first=row.shown_first,
+        guidelines_version=row.guidelines_version,
+        external_id=row.external_id,
+        created_at=row.created_at,
+        retracted_at=row.retracted_at,
+    )
+
+
+def _answer(row: Any) -> Answer:
+    return Answer(row.value, row.strength, row.both_bad, row.comment, row.seconds)
+
+
+def _row_key(row: Any) -> str:
+    return _key(
+        row.task_id,
+        row.name,
+        _answer(row),
+        row.shown_first,
+        row.guidelines_version,
+        row.external_id,
+        row.created_at,
+    )
+
+
+def _key(task_id: str, annotator: str, answer: Answer, *rest: Any) -> str:
+    said = (answer.value, answer.strength, answer.both_bad, answer.comment, answer.seconds)
+    return content_hash("judgement", task_id, annotator, *said, *rest)
+
+
+def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:
+    """Ids by name; a name that is not there yet becomes an annotator who cannot sign in."""
+    wanted = list(dict.fromkeys(names))
+    rows = [
+        {"name": n, "role": "annotator", "password_hash": None, "active": True, "created_at": now()}
+        for n in wanted
+    ]
+    insert_ignore(connection, t.annotators, rows)
+    query = sa.select(t.annotators.c.name, t.annotators.c.id)
+    found: dict[str, int] = {}
+    for chunk in _batches(wanted):
+        rows_found = connection.execute(query.where(t.annotators.c.name.in_(chunk)))
+        found.update({row.name: row.id for row in rows_found})
+    return found
+
+
+def _reserve_ids(connection: sa.Connection, count: int) -> Iterator[int]:
+    """Ids for rows that name each other, in the order of the file."""
+    if connection.dialect.name == "sqlite":
+        last = connection.scalar(sa.select(sa.func.max(t.judgements.c.id))) or 0
+        return iter(range(last + 1, last + 1 + count))
+    sequence = sa.text(
+        "SELECT nextval(pg_get_serial_sequence('judgements', 'id')) FROM generate_series(1, :n)"
+    )
+    return iter(sorted(connection.scalars(sequence, {"n": count})))
+
+
+def _batches(items: Iterable[str]) -> Iterator[list[str]]:
+    ordered = sorted(items)
+    return (ordered[i : i + BATCH] for i in range(0, len(ordered), BATCH))

@@ -1,0 +1,293 @@
+"""Files in and out: the exchange format (JSON lines), and what TRL trains on.
+
+    {"type": "prompt", "prompt": "text" | [{"role", "content"}...], "tags": [...]}
+    {"type": "demonstration", "prompt": ..., "completion": "text"}
+    {"type": "document", "text": "..."}
+    {"type": "completion", "prompt": ..., "completion": "text", "model": "name", "sampling": {...}}
+    {"type": "judgement", "kind": "binary",   "prompt": ..., "completion": ..., "value": true, ...}
+    {"type": "judgement", "kind": "scalar",   "prompt": ..., "completion": ..., "value": 7, ...}
+    {"type": "judgement", "kind": "pairwise", "prompt": ..., "completion_a": ...,
+     "completion_b": ..., "value": "a" | "b" | "tie", "annotator": "ann", ...}
+
+Reading the same file twice changes nothing. Of several judgements by one annotator on one task the
+one read last stands, and all are kept. A judgement that its author took back carries
+`retracted_at`. An export, imported into an empty store and exported again, is the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+
+from data import tables as t
+from data.archive import Record, existing, insert_records, load_records, load_unattributed
+from data.content import (
+    fill_prompts,
+    insert_completions,
+    insert_demonstrations,
+    insert_documents,
+    insert_generations,
+    insert_prompts,
+    load_demonstrations,
+    load_documents,
+    load_generations,
+    load_prompts,
+)
+from data.lines import Line, Reader, spell
+from data.schema import (
+    Completion,
+    Demonstration,
+    Document,
+    Generation,
+    Judgement,
+    Prompt,
+    canonical_json,
+)
+from data.store import Store
+
+Format = Literal["exchange", "trl-preference", "trl-unpaired", "trl-prompts"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of a file's lines. `read` is `new` plus `already_there`, type by type."""
+
+    read: dict[str, int] = field(default_factory=dict)
+    new: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+
+    @property
+    def already_there(self) -> dict[str, int]:
+        return {kind: n - self.new.get(kind, 0) for kind, n in self.read.items()}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, by type of line, and what was left out, by reason."""
+
+    written: dict[str, int]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Bad:
+    number: int
+    reason: str
+    text: str
+
+
+def import_file(store: Store, path: Path, skip_bad: Path | None = None) -> ImportReport:
+    """Read a file of the exchange format into the store: all of it, or nothing.
+
+    A bad line raises ValueError "FILE:LINE: reason". With `skip_bad` the bad lines are left out,
+    counted, and written to that file with their number, the reason and their text.
+    """
+    path = Path(path)
+    if skip_bad is not None and Path(skip_bad).absolute() == path.absolute():
+        raise ValueError(f"--skip-bad {skip_bad} is the file itself: name another file")
+    lines: list[Line] = []
+    bad: list[_Bad] = []
+    reader = Reader()
+    numbered = _numbered(path)
+    for number, raw in numbered:
+        try:
+            lines.append(reader.read(raw))
+        except ValueError as error:
+            if skip_bad is None:
+                raise ValueError(f"{path}:{number}: {error}") from None
+            bad.append(_Bad(number, str(error), raw.decode("utf-8", "backslashreplace")))
+    if not lines and not bad:
+        raise ValueError(f"{path} holds no lines: write one JSON object a line")
+    if skip_bad is not None:
+        _write(Path(skip_bad), (canonical_json(b.__dict__) for b in bad))
+    with store.database.write() as connection:
+        read, new = _insert(connection, lines)
+    return ImportReport(read, new, len(bad))
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold something, with their numbers from 1."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name one file in it")
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist: check the path") from None
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def _insert(connection: sa.Connection, lines: list[Line]) -> tuple[dict[str, int], dict[str, int]]:
+    """Add what the lines say; returns how many were read and how many are new, by type."""
+    by_type: dict[type, list[Any]] = {
+        kind: [line.noun for line in lines if isinstance(line.noun, kind)]
+        for kind in (Prompt, Demonstration, Document, Generation, Completion, Record)
+    }
+    credits = [g for line in lines for g in line.credits]
+    new = {
+        "prompt": _count_new(connection, t.prompts, by_type[Prompt]),
+        "demonstration": _count_new(connection, t.demonstrations, by_type[Demonstration]),
+        "document": _count_new(connection, t.documents, by_type[Document]),
+        "completion": _count_new(connection, t.completions, by_type[Completion])
+        + _count_new_generations(connection, by_type[Generation]),
+    }
+    insert_prompts(connection, by_type[Prompt])
+    fill_prompts(connection, by_type[Prompt])
+    insert_demonstrations(connection, by_type[Demonstration])
+    insert_documents(connection, by_type[Document])
+    insert_generations(connection, by_type[Generation])
+    insert_completions(connection, by_type[Completion])
+    insert_generations(connection, _uncredited(connection, credits))
+    new["judgement"] = insert_records(connection, by_type[Record])
+    read = {**dict.fromkeys(new, 0), **Counter(line.type for line in lines)}
+    return _nonzero(read, read), _nonzero(new, read)
+
+
+def _count_new(connection: sa.Connection, table: sa.Table, nouns: list[Any]) -> int:
+    ids = {noun.id for noun in nouns}
+    return len(ids) - len(existing(connection, table, ids))
+
+
+def _count_new_generations(connection: sa.Connection, items: list[Generation]) -> int:
+    wanted = {_generation_key(g) for g in items}
+    return len(wanted - _generation_keys(connection, wanted))
+
+
+def _uncredited(connection: sa.Connection, credits: list[Generation]) -> list[Generation]:
+    """Those whose model is not known yet to have written their completion, whatever its settings:
+    a judgement names the model but not how it was sampled."""
+    known = {
+        (i, model) for i, model, _ in _generation_keys(connection, map(_generation_key, credits))
+    }
+    return [g for g in credits if (g.completion.id, g.model) not in known]
+
+
+def _generation_key(generation: Generation) -> tuple[str, str, str]:
+    return generation.completion.id, generation.model, canonical_json(dict(generation.sampling))
+
+
+def _generation_keys(
+    connection: sa.Connection, wanted: Iterable[tuple[str, str, str]]
+) -> set[tuple[str, str, str]]:
+    """Keys of all stored generations of the completions in question."""
+    g = t.generations.c
+    ids = sorted({key[0] for key in wanted})
+    found: set[tuple[str, str, str]] = set()
+    for start in range(0, len(ids), 500):
+        query = sa.select(g.completion_id, g.model, g.sampling)
+        chunk = ids[start : start + 500]
+        found.update(map(tuple, connection.execute(query.where(g.completion_id.in_(chunk)))))
+    return found
+
+
+def _nonzero(counts: dict[str, int], read: dict[str, int]) -> dict[str, int]:
+    return {kind: n for kind, n in counts.items() if read[kind]}
+
+
+def export_file(store: Store, path: Path, format: Format = "exchange") -> ExportReport:
+    """Write the store to a file; it appears whole or not at all.
+
+    exchange: everything but people, tasks and runs, losslessly. trl-preference: prompt, chosen,
+    rejected from standing pairwise judgements, ties left out. trl-unpaired: prompt, completion,
+    label from standing binary ones. trl-prompts: the prompts. Raises ValueError for an unknown
+    format or a path that is a folder.
+    """
+    path = Path(path)
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r} unknown: use {', '.join(FORMATS)}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it")
+    left_out: Counter[str] = Counter()
+    rows = list(
+        _exchange(store, left_out) if format == "exchange" else _trl(store, format, left_out)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+    written = Counter(row["type"] if format == "exchange" else format for row in rows)
+    return ExportReport(dict(written), dict(left_out))
+
+
+def _exchange(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    with store.database.read() as connection:
+        prompts = load_prompts(connection)
+        nouns: list[Any] = list(prompts.values())
+        nouns += load_demonstrations(connection, prompts)
+        nouns += load_documents(connection)
+        nouns += load_generations(connection, prompts)
+        nouns += load_unattributed(connection, prompts)
+        nouns += load_records(connection, prompts)
+    for noun in nouns:
+        if _without_text(noun):
+            left_out["completion without text"] += 1
+        else:
+            yield spell(noun)
+
+
+def _without_text(noun: Any) -> bool:
+    if isinstance(noun, Record):
+        return any(c is not None and not c.text.strip() for c in (noun.task.a, noun.task.b))
+    completion = noun.completion if isinstance(noun, Generation) else noun
+    return isinstance(completion, Completion) and not completion.text.strip()
+
+
+def _trl(store: Store, format: Format, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    if format == "trl-prompts":
+        yield from ({"prompt": _turns(p)} for p in store.content.prompts())
+        return
+    pairwise = format == "trl-preference"
+    for judgement in store.ledger.judgements(["pairwise" if pairwise else "binary"]):
+        if judgement.answer.value == "tie":
+            left_out["tie"] += 1
+        else:
+            yield _preference(judgement) if pairwise else _unpaired(judgement)
+
+
+def _preference(judgement: Judgement) -> dict[str, Any]:
+    task = judgement.task
+    assert task.b is not None
+    chosen, rejected = (task.a, task.b) if judgement.answer.value == "a" else (task.b, task.a)
+    return {
+        "prompt": _turns(judgement.prompt),
+        "chosen": _reply(chosen),
+        "rejected": _reply(rejected),
+    }
+
+
+def _unpaired(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "prompt": _turns(judgement.prompt),
+        "completion": _reply(judgement.task.a),
+        "label": judgement.answer.value == "good",
+    }
+
+
+def _turns(prompt: Prompt) -> list[dict[str, str]]:
+    return [message.as_dict() for message in prompt.messages]
+
+
+def _reply(completion: Completion) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": completion.text}]
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(line + "\n" for line in lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise

@@ -1,0 +1,398 @@
+"""One line of the exchange format: to a noun, and back. Pure; every refusal names its remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from data.archive import Record
+from data.schema import (
+    KINDS,
+    Answer,
+    Completion,
+    Demonstration,
+    Document,
+    Generation,
+    Prompt,
+    Task,
+    check_answer,
+    make_prompt,
+    parse_timestamp,
+)
+
+TYPES = ("prompt", "demonstration", "document", "completion", "judgement")
+_EVERY = ("type", "created_at", "external_id")
+_JUDGED = ("kind", "prompt", "value", "annotator", "comment", "seconds", "guidelines_version")
+_SINGLE = (*_EVERY, *_JUDGED, "retracted_at", "completion", "finished", "model")
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "prompt": (*_EVERY, "prompt", "tags"),
+    "demonstration": (*_EVERY, "prompt", "completion"),
+    "document": (*_EVERY, "text"),
+    "completion": (*_EVERY, "prompt", "completion", "model", "sampling", "finished"),
+    "binary": _SINGLE,
+    "scalar": _SINGLE,
+    "pairwise": (
+        *(*_EVERY, *_JUDGED, "retracted_at", "completion_a", "completion_b"),
+        *("strength", "both_bad", "shown_first", "finished_a", "finished_b", "model_a", "model_b"),
+    ),
+}
+Noun = Prompt | Demonstration | Document | Completion | Generation | Record
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one line says."""
+
+    type: str
+    noun: Noun
+    credits: tuple[Generation, ...] = ()
+    """Which models a judgement's line says wrote its completions."""
+
+
+class Reader:
+    """Reads lines; equal prompts and completions become the same object, hashed once."""
+
+    def __init__(self) -> None:
+        self._prompts: dict[Prompt, Prompt] = {}
+        self._completions: dict[tuple[str, str, bool], Completion] = {}
+        self._read: Mapping[str, Callable[[dict[str, Any]], Line]] = {
+            "prompt": self._prompt_line,
+            "demonstration": self._demonstration,
+            "document": self._document,
+            "completion": self._completion_line,
+            "judgement": self._judgement,
+        }
+
+    def read(self, raw: bytes) -> Line:
+        """The noun of one line. Raises ValueError with the reason and the remedy."""
+        row = _parse(raw)
+        kind = row.get("type")
+        if not isinstance(kind, str) or kind not in TYPES:
+            raise ValueError(f"type {_short(kind)} unknown: use {_either(TYPES)}")
+        return self._read[kind](row)
+
+    def _prompt_line(self, row: dict[str, Any]) -> Line:
+        _only(row, "prompt")
+        tags = row.get("tags")
+        if tags is not None and not (isinstance(tags, list) and all(map(_is_text, tags))):
+            _wrong("tags", tags, 'a list of texts, like ["advice"]')
+        asked = self._prompt(row)
+        noun = Prompt(
+            asked.messages,
+            tuple(_clean("tags", tag) for tag in tags or ()),
+            _text(row, "external_id"),
+            _moment(row, "created_at"),
+        )
+        return Line("prompt", noun)
+
+    def _demonstration(self, row: dict[str, Any]) -> Line:
+        _only(row, "demonstration")
+        text, prompt = _needed(row, "completion"), self._prompt(row)
+        external_id, moment = _text(row, "external_id"), _moment(row, "created_at")
+        return Line("demonstration", Demonstration(prompt, text, external_id, moment))
+
+    def _document(self, row: dict[str, Any]) -> Line:
+        _only(row, "document")
+        moment = _moment(row, "created_at")
+        return Line("document", Document(_needed(row, "text"), _text(row, "external_id"), moment))
+
+    def _completion_line(self, row: dict[str, Any]) -> Line:
+        _only(row, "completion")
+        moment, model = _moment(row, "created_at"), _text(row, "model")
+        completion = Completion(
+            self._prompt(row),
+            _needed(row, "completion"),
+            _flag(row, "finished", True),
+            _text(row, "external_id"),
+            moment,
+        )
+        sampling = row.get("sampling")
+        if sampling is not None and not isinstance(sampling, dict):
+            _wrong("sampling", sampling, 'an object, like {"temperature": 1.0}')
+        if sampling and model is None:
+            raise ValueError("sampling goes with a model: name the model or leave sampling out")
+        if model is None:
+            return Line("completion", completion)
+        _clean("sampling", json.dumps(sampling, ensure_ascii=False))
+        return Line("completion", Generation(completion, model, sampling or {}, moment))
+
+    def _judgement(self, row: dict[str, Any]) -> Line:
+        kind = row.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"kind {_short(kind)} unknown: use {_either(KINDS)}")
+        _only(row, kind)
+        sides = ("_a", "_b") if kind == "pairwise" else ("",)
+        prompt = self._prompt(row)
+        shown = [self._judged(row, prompt, side) for side in sides]
+        answer = check_answer(
+            kind,
+            Answer(
+                _value(kind, row),
+                _strength(row),
+                _flag(row, "both_bad", None),
+                _text(row, "comment"),
+                _seconds(row),
+            ),
+        )
+        record = Record(
+            task=Task(kind, shown[0], shown[1] if len(shown) > 1 else None, wanted=0),
+            annotator=_annotator(row),
+            answer=answer,
+            shown_first=_side(row),
+            guidelines_version=_version(row),
+            external_id=_text(row, "external_id"),
+            created_at=_moment(row, "created_at"),
+            retracted_at=_moment(row, "retracted_at"),
+        )
+        models = ((_text(row, "model" + side), c) for side, c in zip(sides, shown, strict=True))
+        credits = tuple(Generation(c, model) for model, c in models if model is not None)
+        return Line("judgement", record, credits)
+
+    def _prompt(self, row: dict[str, Any]) -> Prompt:
+        """The prompt of a line; its text is checked like any other."""
+        if row.get("prompt") is None:
+            raise ValueError('prompt is missing: write "prompt": "the question"')
+        made = make_prompt(row["prompt"])
+        known = self._prompts.get(made)
+        if known is None:
+            for message in made.messages:
+                _clean("prompt", message.content)
+            known = self._prompts[made] = made
+        if isinstance(row["prompt"], list):
+            for turn in row["prompt"]:
+                if len(turn) > 2:
+                    extra = next(k for k in turn if k not in ("role", "content"))
+                    raise ValueError(f"{extra!r} in a turn of prompt unknown: use role and content")
+        return known
+
+    def _judged(self, row: dict[str, Any], prompt: Prompt, side: str) -> Completion:
+        text, finished = _needed(row, "completion" + side), _flag(row, "finished" + side, True)
+        key = (prompt.id, text, bool(finished))
+        if key not in self._completions:
+            self._completions[key] = Completion(prompt, text, bool(finished))
+        return self._completions[key]
+
+
+def spell(noun: Noun) -> dict[str, Any]:
+    """The one line that says this noun; what is at its default is left out."""
+    if isinstance(noun, Prompt):
+        row = {"type": "prompt", "prompt": noun.plain(), "tags": list(noun.tags) or None}
+    elif isinstance(noun, Demonstration):
+        row = {"type": "demonstration", "prompt": noun.prompt.plain(), "completion": noun.text}
+    elif isinstance(noun, Document):
+        row = {"type": "document", "text": noun.text}
+    elif isinstance(noun, Record):
+        row = _spell_judgement(noun)
+    else:
+        row = _spell_completion(noun)
+    source = noun.completion if isinstance(noun, Generation) else noun
+    row |= {"external_id": source.external_id, "created_at": noun.created_at}
+    if isinstance(noun, Record):
+        row["retracted_at"] = noun.retracted_at
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _spell_completion(noun: Completion | Generation) -> dict[str, Any]:
+    made = noun.completion if isinstance(noun, Generation) else noun
+    row: dict[str, Any] = {
+        "type": "completion",
+        "prompt": made.prompt.plain(),
+        "completion": made.text,
+        "finished": None if made.finished else False,
+    }
+    if isinstance(noun, Generation):
+        row |= {"model": noun.model, "sampling": dict(noun.sampling) or None}
+    return row
+
+
+def _spell_judgement(record: Record) -> dict[str, Any]:
+    task, answer = record.task, record.answer
+    row: dict[str, Any] = {"type": "judgement", "kind": task.kind, "prompt": task.a.prompt.plain()}
+    sides = {"": task.a} if task.b is None else {"_a": task.a, "_b": task.b}
+    for side, completion in sides.items():
+        row["completion" + side] = completion.text
+        row["finished" + side] = None if completion.finished else False
+    values: dict[str, Any] = {
+        "binary": answer.value == "good",
+        "scalar": int(answer.value) if task.kind == "scalar" else None,
+        "pairwise": answer.value,
+    }
+    return row | {
+        "value": values[task.kind],
+        "strength": answer.strength,
+        "both_bad": answer.both_bad,
+        "shown_first": record.shown_first,
+        "annotator": record.annotator,
+        "comment": answer.comment,
+        "seconds": answer.seconds,
+        "guidelines_version": record.guidelines_version,
+    }
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"not UTF-8 (byte {raw[error.start]:#04x}): save the file as UTF-8"
+        ) from None
+    try:
+        row = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("not JSON that can be read: it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"not JSON ({error.msg} at character {error.pos + 1}): write one JSON object a line"
+        ) from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{_short(row)} is not an object: write {{...}} with a type")
+    return row
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"not JSON ({name} is no JSON number): write a number or leave it out")
+
+
+def _only(row: Mapping[str, Any], what: str) -> None:
+    allowed = COLUMNS[what]
+    for column in row:
+        if column not in allowed:
+            raise ValueError(f"column {_short(column)} unknown in a {what}: use {_either(allowed)}")
+
+
+def _needed(row: Mapping[str, Any], column: str) -> str:
+    """A text that must be there and say something."""
+    value = _text(row, column)
+    if value is None:
+        raise ValueError(f'{column} is missing: write "{column}": "text"')
+    if not value.strip():
+        raise ValueError(f"{column} {value!r} has no text: write it or leave the line out")
+    return value
+
+
+def _text(row: Mapping[str, Any], column: str) -> str | None:
+    value = row.get(column)
+    if value is None:
+        return None
+    if not _is_text(value):
+        _wrong(column, value, "a text")
+    return _clean(column, value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _clean(column: str, text: str) -> str:
+    """The text itself if every database can keep it."""
+    if "\x00" in text:
+        raise ValueError(f"{column} holds a NUL character (\\u0000): remove it")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{column} holds half a character ({text[error.start]!a}): remove it"
+        ) from None
+    return text
+
+
+def _flag(row: Mapping[str, Any], column: str, default: Any) -> Any:
+    value = row.get(column)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        _wrong(column, value, "true or false")
+    return value
+
+
+def _value(kind: str, row: Mapping[str, Any]) -> str:
+    """The stored spelling of a judgement's value."""
+    if row.get("value") is None:
+        raise ValueError(f"value is missing: a {kind} judgement takes {_ALLOWED[kind]}")
+    value = row["value"]
+    if kind == "binary" and isinstance(value, bool):
+        return "good" if value else "bad"
+    if kind == "scalar" and type(value) is int and 1 <= value <= 10:
+        return str(value)
+    if kind == "pairwise" and value in ("a", "b", "tie"):
+        return str(value)
+    _wrong(f"{kind} value", value, _ALLOWED[kind])
+
+
+_ALLOWED = {
+    "binary": "true or false",
+    "scalar": "a whole number from 1 to 10",
+    "pairwise": '"a", "b" or "tie"',
+}
+
+
+def _strength(row: Mapping[str, Any]) -> int | None:
+    value = row.get("strength")
+    if value is not None and not (type(value) is int and 1 <= value <= 3):
+        _wrong("strength", value, "1 slightly, 2 clearly or 3 much better")
+    return value
+
+
+def _side(row: Mapping[str, Any]) -> str | None:
+    value = row.get("shown_first")
+    if value is not None and not (_is_text(value) and value in ("a", "b")):
+        _wrong("shown_first", value, '"a" or "b"')
+    return value
+
+
+def _seconds(row: Mapping[str, Any]) -> float | None:
+    value = row.get("seconds")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        _wrong("seconds", value, "a number of seconds, 0 or more")
+    return float(value)
+
+
+def _version(row: Mapping[str, Any]) -> int | None:
+    value = row.get("guidelines_version")
+    if value is not None and not (type(value) is int and 1 <= value < 2**31):
+        _wrong("guidelines_version", value, "a whole number, 1 or more")
+    return value
+
+
+def _annotator(row: Mapping[str, Any]) -> str:
+    name = _needed(row, "annotator").strip()
+    if len(name) > 80:
+        _wrong("annotator", name, "a name of 1 to 80 characters")
+    return name
+
+
+def _moment(row: Mapping[str, Any], column: str) -> str | None:
+    value = row.get(column)
+    if value is None:
+        return None
+    if not _is_text(value):
+        _wrong(column, value, "ISO 8601, like 2026-01-31T12:00:00Z")
+    try:
+        return parse_timestamp(value)
+    except (ValueError, OverflowError):
+        _wrong(column, value, "ISO 8601, like 2026-01-31T12:00:00Z")
+
+
+def _wrong(what: str, value: object, allowed: str) -> NoReturn:
+    raise ValueError(f"{what} {_short(value)} not allowed: use {allowed}")
+
+
+def _short(value: object) -> str:
+    """A value as the file spells it, cut to a readable length."""
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else _json(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:-1]) + " or " + words[-1]

@@ -1,0 +1,414 @@
+"""The store on both engines: what a step does, and what the database itself refuses."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from data import tables as t
+from data.ledger import Assignment
+from data.schema import (
+    Annotator,
+    Answer,
+    Completion,
+    Demonstration,
+    Document,
+    Generation,
+    Task,
+    make_prompt,
+)
+from data.store import Store
+
+PROMPT = make_prompt("Which is better?", ["choice"])
+A, B = Completion(PROMPT, "this"), Completion(PROMPT, "that", finished=False)
+PAIR = Task("pairwise", A, B)
+GOOD = Answer("good")
+
+
+@pytest.fixture
+def ann(store: Store) -> Annotator:
+    return store.people.add("ann", "annotator")
+
+
+def singles(n: int, wanted: int = 1) -> list[Task]:
+    prompts = (make_prompt(f"question {i}") for i in range(n))
+    return [
+        Task("binary", Completion(p, "x"), wanted=wanted, position=i) for i, p in enumerate(prompts)
+    ]
+
+
+def claim(store: Store, who: Annotator, seed: int = 0) -> Assignment:
+    claimed = store.ledger.claim(who, random.Random(seed))
+    assert claimed is not None
+    return claimed
+
+
+# -- content -------------------------------------------------------------------
+
+
+def test_content_comes_back_as_it_went_in_and_once(store: Store) -> None:
+    generation = Generation(B, "m", {"temperature": 0.7})
+    for _ in range(2):
+        store.content.add_prompts([PROMPT])
+        store.content.add_demonstrations([Demonstration(PROMPT, "that one", "d1")])
+        store.content.add_documents([Document("text é \u2028")])
+        store.content.add_generations([generation])
+    assert store.content.prompts() == [PROMPT]
+    assert store.content.demonstrations() == [Demonstration(PROMPT, "that one", "d1")]
+    assert store.content.documents() == [Document("text é \u2028")]
+    assert store.content.generations() == [generation]
+    assert store.content.generations("other") == []
+    assert store.content.models() == {"m": 1}
+
+
+def test_a_failed_write_leaves_nothing(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.database.write() as connection:
+        connection.execute(sa.insert(t.documents).values(id="x", text="x", created_at="now"))
+        raise RuntimeError
+    assert store.content.documents() == []
+
+
+# -- claim, submit, skip, undo ---------------------------------------------------
+
+
+def test_claim_submit_and_then_the_next(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(2))
+    first = claim(store, ann)
+    assert first.task.a.prompt.text == "question 0"
+    store.ledger.submit(ann, first.id, GOOD, "t1")
+    assert claim(store, ann).task.a.prompt.text == "question 1"
+    progress = store.ledger.progress(ann)
+    assert (progress.done, progress.left, progress.done_today) == (1, 1, 1)
+    assert [(j.annotator, j.answer.value, j.kind) for j in store.ledger.judgements()] == [
+        ("ann", "good", "binary")
+    ]
+    assert store.ledger.by_annotator() == {"ann": 1}
+    assert store.content.counts().judgements["binary"] == 1
+
+
+def test_a_reload_brings_the_same_task_and_sides(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks([replace(PAIR, position=-1.0), *singles(3)])
+    first = claim(store, ann)
+    assert first.shown_first in ("a", "b")
+    assert all(claim(store, ann, seed) == first for seed in range(1, 8))
+    assert first.task.b == B
+
+
+def test_the_two_sides_come_first_equally_often(store: Store, ann: Annotator) -> None:
+    prompts = [make_prompt(f"q{i}") for i in range(60)]
+    store.ledger.add_tasks(
+        [Task("pairwise", Completion(p, "x"), Completion(p, "y")) for p in prompts]
+    )
+    rng, sides = random.Random(1), Counter[str | None]()
+    for i in range(60):
+        assignment = store.ledger.claim(ann, rng)
+        assert assignment is not None
+        sides[assignment.shown_first] += 1
+        store.ledger.submit(ann, assignment.id, Answer("tie"), f"t{i}")
+    assert 18 <= sides["a"] <= 42
+    assert {j.shown_first for j in store.ledger.judgements()} == {"a", "b"}
+
+
+def test_the_same_token_stores_once(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(2))
+    first = claim(store, ann)
+    ids = {store.ledger.submit(ann, first.id, GOOD, "twice") for _ in range(3)}
+    assert len(ids) == len(store.ledger.judgements()) == 1
+    other = store.people.add("eve", "annotator")
+    with pytest.raises(ValueError, match="belongs to somebody else"):
+        store.ledger.submit(other, first.id, GOOD, "twice")
+
+
+def test_only_the_holder_answers_and_only_once(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(2))
+    held = claim(store, ann)
+    eve = store.people.add("eve", "annotator")
+    for attempt in (
+        lambda: store.ledger.submit(eve, held.id, GOOD, "t1"),
+        lambda: store.ledger.skip(eve, held.id),
+        lambda: store.ledger.submit(ann, 9999, GOOD, "t2"),
+    ):
+        with pytest.raises(ValueError, match="no longer yours"):
+            attempt()
+    store.ledger.submit(ann, held.id, GOOD, "t3")
+    with pytest.raises(ValueError, match="no longer yours"):
+        store.ledger.submit(ann, held.id, Answer("bad"), "t4")
+    assert len(store.ledger.judgements()) == 1
+
+
+def test_an_answer_of_another_kind_stores_nothing(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(1))
+    held = claim(store, ann)
+    with pytest.raises(ValueError, match="binary value '7' unknown"):
+        store.ledger.submit(ann, held.id, Answer("7"), "t")
+    assert store.ledger.judgements() == []
+    assert claim(store, ann) == held
+
+
+def test_a_skipped_task_goes_to_others_only(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(1))
+    store.ledger.skip(ann, claim(store, ann).id)
+    assert store.ledger.claim(ann, random.Random(0)) is None
+    assert claim(store, store.people.add("eve", "annotator"))
+
+
+def test_undo_is_a_new_row_and_brings_the_task_back(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks([PAIR, *singles(1)])
+    first = claim(store, ann)
+    store.ledger.submit(ann, first.id, Answer("a" if first.task.b else "good"), "t1")
+    claim(store, ann)
+    back = store.ledger.undo(ann)
+    assert back == first
+    assert store.ledger.judgements() == []
+    with store.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(t.judgements)) == 2
+    store.ledger.submit(ann, first.id, Answer("b" if first.task.b else "bad"), "t2")
+    (stands,) = store.ledger.judgements()
+    assert stands.answer.value in ("b", "bad")
+    assert store.content.counts().tasks_open == 1
+
+
+def test_undo_with_nothing_to_undo(store: Store, ann: Annotator) -> None:
+    assert store.ledger.undo(ann) is None
+
+
+def test_released_work_comes_again_with_its_sides(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks([PAIR])
+    first = claim(store, ann)
+    store.ledger.release(ann)
+    assert all(claim(store, ann, seed).shown_first == first.shown_first for seed in range(6))
+
+
+def test_a_lease_that_ran_out_is_given_to_another(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(1))
+    claim(store, ann)
+    eve = store.people.add("eve", "annotator")
+    assert store.ledger.claim(eve, random.Random(0)) is None
+    with store.database.write() as connection:
+        connection.execute(sa.update(t.assignments).values(lease_until="2000"))
+    assert claim(store, eve)
+
+
+def test_tasks_queue_once_and_in_order(store: Store) -> None:
+    assert store.ledger.add_tasks(singles(3)) == 3
+    assert store.ledger.add_tasks(singles(4)) == 1
+    assert store.ledger.last_position() == 3.0
+
+
+# -- many at once ------------------------------------------------------------------
+
+
+def test_many_at_once_never_take_more_than_is_wanted(store: Store) -> None:
+    """Eight annotators on one store, tasks wanting two answers each."""
+    store.ledger.add_tasks(singles(10, wanted=2))
+    people = [store.people.add(f"p{i}", "annotator") for i in range(8)]
+    start = threading.Barrier(len(people))
+
+    def work(person: Annotator) -> int:
+        rng, n = random.Random(person.id), 0
+        start.wait()
+        while (held := store.ledger.claim(person, rng)) is not None:
+            store.ledger.submit(person, held.id, GOOD, f"{person.id}:{held.id}")
+            n += 1
+        return n
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        done = sum(pool.map(work, people))
+    assert done == 20
+    per_task = Counter(j.task.id for j in store.ledger.judgements())
+    assert set(per_task.values()) == {2}
+    assert store.content.counts().tasks_open == 0
+
+
+def test_two_handles_see_each_other(store: Store, store_url: str, ann: Annotator) -> None:
+    with Store.open(store_url) as other:
+        other.ledger.add_tasks(singles(1))
+        held = claim(store, ann)
+        assert other.ledger.claim(ann, random.Random(5)) == held
+        other.ledger.submit(ann, held.id, GOOD, "t")
+    assert len(store.ledger.judgements()) == 1
+
+
+# -- people --------------------------------------------------------------------------
+
+
+def test_people_have_one_name_each(store: Store, ann: Annotator) -> None:
+    assert store.people.find(" ann ") == ann
+    for name, role in (("ann", "lead"), ("", "lead"), ("x" * 81, "lead"), ("bo", "boss")):
+        with pytest.raises(ValueError):
+            store.people.add(name, role)  # type: ignore[arg-type]
+
+
+def test_an_invitation_works_once(store: Store) -> None:
+    token = store.people.invite("lead", "ada")
+    assert not store.people.has_lead()
+    ada = store.people.accept(token, "ignored", "hash")
+    assert (ada.name, ada.role, store.people.has_lead()) == ("ada", "lead", True)
+    with pytest.raises(ValueError, match="used or has expired"):
+        store.people.accept(token, "eve", "hash")
+
+
+def test_a_session_ends(store: Store, ann: Annotator) -> None:
+    token = store.people.start_session(ann)
+    assert store.people.session(token) == ann
+    assert store.people.session(token + "x") is None
+    store.people.end_session(token)
+    assert store.people.session(token) is None
+
+
+def test_guidelines_keep_every_version(store: Store) -> None:
+    assert store.people.guidelines() is None
+    versions = [store.people.set_guidelines(text).version for text in ("one", "one", "two")]
+    assert versions == [1, 1, 2]
+    with pytest.raises(ValueError, match="no text"):
+        store.people.set_guidelines(" ")
+
+
+# -- what the database refuses ----------------------------------------------------------
+
+WHEN = {"created_at": "2026-01-01"}
+JUDGEMENT = {"task_id": "pair", "annotator_id": 1, "kind": "pairwise", "value": "a", **WHEN}
+TASK = {"id": "new", "prompt_id": "p", "wanted": 1, "remaining": 1, "position": 0, **WHEN}
+PERSON = {"role": "annotator", "active": True, **WHEN}
+LEASE = {"task_id": "pair", "state": "leased", "lease_until": "2026", **WHEN}
+REFUSED: dict[str, tuple[sa.Table, dict[str, Any]]] = {
+    "a prompt twice": (t.prompts, {"id": "p", "messages": "[]", "tags": "[]", **WHEN}),
+    "a completion of no prompt": (
+        t.completions,
+        {"id": "c9", "prompt_id": "none", "text": "x", "finished": True, **WHEN},
+    ),
+    "a demonstration of no prompt": (
+        t.demonstrations,
+        {"id": "d", "prompt_id": "none", "text": "x", **WHEN},
+    ),
+    "a generation twice": (
+        t.generations,
+        {"completion_id": "c1", "model": "m", "sampling": "{}", **WHEN},
+    ),
+    "a name twice": (t.annotators, {"name": "ann", **PERSON}),
+    "an unknown role": (t.annotators, {"name": "eve", **PERSON, "role": "boss"}),
+    "an unknown task kind": (t.tasks, {**TASK, "kind": "ranking", "completion_a": "c1"}),
+    "a pair of one": (t.tasks, {**TASK, "kind": "pairwise", "completion_a": "c1"}),
+    "a single of two": (
+        t.tasks,
+        {**TASK, "kind": "binary", "completion_a": "c1", "completion_b": "c2"},
+    ),
+    "a pair of the same": (
+        t.tasks,
+        {**TASK, "kind": "pairwise", "completion_a": "c1", "completion_b": "c1"},
+    ),
+    "a task of no completion": (t.tasks, {**TASK, "kind": "binary", "completion_a": "none"}),
+    "more left than wanted": (
+        t.tasks,
+        {**TASK, "kind": "binary", "completion_a": "c1", "remaining": 2},
+    ),
+    "less than nothing left": (
+        t.tasks,
+        {**TASK, "kind": "binary", "completion_a": "c1", "remaining": -1},
+    ),
+    "a task leased twice to one": (t.assignments, {**LEASE, "annotator_id": 1}),
+    "a lease to nobody": (t.assignments, {**LEASE, "annotator_id": 99}),
+    "a lease of no task": (t.assignments, {**LEASE, "annotator_id": 2, "task_id": "none"}),
+    "an unknown state": (t.assignments, {**LEASE, "annotator_id": 2, "state": "lost"}),
+    "a third side": (t.assignments, {**LEASE, "annotator_id": 2, "shown_first": "c"}),
+    "a token twice": (t.judgements, {**JUDGEMENT, "client_token": "t1"}),
+    "a value of another kind": (
+        t.judgements,
+        {**JUDGEMENT, "client_token": "n", "value": "good"},
+    ),
+    "a scalar of 11": (
+        t.judgements,
+        {**JUDGEMENT, "client_token": "n", "kind": "scalar", "value": "11"},
+    ),
+    "no value and nothing undone": (
+        t.judgements,
+        {**JUDGEMENT, "client_token": "n", "value": None},
+    ),
+    "a strength of 4": (t.judgements, {**JUDGEMENT, "client_token": "n", "strength": 4}),
+    "a strong tie": (
+        t.judgements,
+        {**JUDGEMENT, "client_token": "n", "value": "tie", "strength": 1},
+    ),
+    "a judgement shown on a third side": (
+        t.judgements,
+        {**JUDGEMENT, "client_token": "n", "shown_first": "c"},
+    ),
+    "one superseded twice": (t.judgements, {**JUDGEMENT, "client_token": "n", "supersedes": 1}),
+    "superseding nothing": (t.judgements, {**JUDGEMENT, "client_token": "n", "supersedes": 99}),
+    "a judgement by nobody": (t.judgements, {**JUDGEMENT, "client_token": "n", "annotator_id": 99}),
+    "a judgement of no task": (t.judgements, {**JUDGEMENT, "client_token": "n", "task_id": "x"}),
+    "a session of nobody": (
+        t.sessions,
+        {"token_hash": "h", "annotator_id": 99, "expires_at": "2026", **WHEN},
+    ),
+    "an unknown run status": (
+        t.runs,
+        {
+            **{"id": "r", "kind": "sft", "config": "{}", "status": "lost", "message": ""},
+            **{"stop_requested": False, "done": 0, "total": 0, **WHEN},
+        },
+    ),
+}
+
+
+def _fill(connection: sa.Connection) -> None:
+    """One of each, written without the store's functions."""
+
+    def add(table: sa.Table, **values: Any) -> None:
+        connection.execute(sa.insert(table), [{**values, **WHEN}])
+
+    add(t.prompts, id="p", messages="[]", tags="[]")
+    for name in ("c1", "c2"):
+        add(t.completions, id=name, prompt_id="p", text=name, finished=True)
+    add(t.generations, completion_id="c1", model="m", sampling="{}")
+    for name in ("ann", "bo"):
+        add(t.annotators, name=name, role="annotator", active=True)
+    add(t.tasks, **{**TASK, "id": "pair", "kind": "pairwise"}, completion_a="c1", completion_b="c2")
+    add(t.assignments, **LEASE, annotator_id=1)
+    add(t.judgements, **JUDGEMENT, client_token="t1")
+    add(t.judgements, **JUDGEMENT, client_token="t2", supersedes=1)
+
+
+def test_the_database_refuses(store: Store) -> None:
+    with store.database.write() as connection:
+        _fill(connection)
+    taken = []
+    for what, (table, row) in REFUSED.items():
+        with suppress(sa.exc.IntegrityError), store.database.write() as connection:
+            connection.execute(sa.insert(table), [row])
+            taken.append(what)
+    assert taken == []
+
+
+def test_the_same_rows_are_taken_where_nothing_is_wrong(store: Store) -> None:
+    """The refusals above are for the reason they name: each table takes a sound row."""
+    sound: list[tuple[sa.Table, dict[str, Any]]] = [
+        (t.tasks, {**TASK, "kind": "binary", "completion_a": "c1"}),
+        (t.annotators, {"name": "eve", **PERSON}),
+        (t.assignments, {**LEASE, "annotator_id": 2, "shown_first": "b"}),
+        (t.judgements, {**JUDGEMENT, "client_token": "n", "strength": 3, "shown_first": "a"}),
+        (t.judgements, {**JUDGEMENT, "client_token": "u", "value": None, "supersedes": 3}),
+    ]
+    with store.database.write() as connection:
+        _fill(connection)
+        for table, row in sound:
+            connection.execute(sa.insert(table), [row])
+
+
+def test_a_store_that_cannot_be_opened_says_why(tmp_path: Any) -> None:
+    (tmp_path / "bad.db").write_bytes(b"this is no database, not at all" * 10)
+    with pytest.raises(ValueError, match="cannot open the store"):
+        Store.open(tmp_path / "bad.db")
+    with pytest.raises(ValueError, match="is not a database URL"):
+        Store.open("nonsense://x")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="cannot make the folder"):
+        Store.open(tmp_path / "file" / "workspace")
