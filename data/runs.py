@@ -21,10 +21,13 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.exc import OperationalError
 
 from data.runrows import Run
 from data.store import Store
@@ -174,7 +177,7 @@ def recording(
         store.runs.end(run_id, "stopped", "interrupted")
         raise
     except BaseException as error:
-        store.runs.end(run_id, "failed", _one_line(error))
+        _keep_failure(store, run_id, directory, error)
         raise
     else:
         finished = (directory / "report.json").exists()
@@ -282,6 +285,14 @@ def _catch_signals(recorder: Recorder) -> Any:
     for number in before:
         signal.signal(number, ask)
     return lambda: [signal.signal(s, handler) for s, handler in before.items()]
+
+
+def _keep_failure(store: Store, run_id: str, directory: Path, error: BaseException) -> None:
+    """Note the reason in the row and the traceback in the folder, as far as the disk lets it."""
+    with suppress(OSError):
+        (directory / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+    with suppress(OperationalError):
+        store.runs.end(run_id, "failed", _one_line(error))
 
 
 def _one_line(error: BaseException) -> str:

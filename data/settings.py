@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from data.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 USER_ERROR = 2
 STOPPED = 130
 """Exit code of a command that was asked to stop, as shells use it for Ctrl-C."""
 
 
-S = TypeVar("S")
+S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +55,14 @@ def as_config(settings: Any) -> dict[str, Any]:
 
 
 def from_config(kind: type[S], config: Mapping[str, Any], **others: Any) -> S:
-    """Settings from what `as_config` wrote, with `others` set besides. Unknown keys are left out."""
+    """Settings from what `as_config` wrote, and `others` besides. Unknown keys are left out."""
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         if field.name in config:
             value, hint = config[field.name], hints[field.name]
-            values[field.name] = from_config(hint, value) if dataclasses.is_dataclass(hint) else value
+            nested = isinstance(hint, type) and dataclasses.is_dataclass(hint)
+            values[field.name] = from_config(hint, value) if nested else value
     return kind(**{**values, **others})
 
 
@@ -88,16 +93,25 @@ def run_command(action: Callable[[], int | None]) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {_first_line(error)}", file=sys.stderr)
         return USER_ERROR
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and not disk_full(error):
+            raise
         print(f"error: {disk_message(error)}", file=sys.stderr)
         return USER_ERROR
 
 
-def disk_message(error: OSError) -> str:
+def disk_full(error: BaseException) -> bool:
+    """Whether a failure means a full disk, in the words of SQLite, safetensors or torch."""
+    words = ("No space left on device", "disk is full", "file write failed", "unexpected pos")
+    return getattr(error, "errno", None) == errno.ENOSPC or any(w in str(error) for w in words)
+
+
+def disk_message(error: BaseException) -> str:
     """What to tell a person of a failed read or write."""
-    where = f" at {error.filename}" if error.filename else ""
-    remedy = "free some space, then run it again" if error.errno == 28 else "check the path"
-    return f"{error.strerror or error}{where}: {remedy}"
+    if disk_full(error):
+        return "the disk is full: free some space, then run it again; what was stored is kept"
+    where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    return f"{getattr(error, 'strerror', None) or error}{where}: check the path"
 
 
 def _first_line(error: BaseException) -> str:

@@ -33,11 +33,12 @@ TYPICAL_UTILITY = 2.0
 
 _WORD = re.compile(r"[a-z0-9']+")
 _SMALL_WORDS = frozenset(
-    "a about after all also an and any are as at be because been before but by can could did do does"
-    " each for from get give had has have he her him his how i if in into is it its just like make"
-    " many may me more most much my no not of on one only or other our out over please put say she"
-    " should so some such than that the their them then there these they this those to two up us use"
-    " very was we were what when where which who why will with would write you your".split()
+    "a about after all also an and any are as at be because been before but by can could did do"
+    " does each for from get give had has have he her him his how i if in into is it its just"
+    " like make many may me more most much my no not of on one only or other our out over please"
+    " put say she should so some such than that the their them then there these they this"
+    " those to two up us use very was we were what when where which who why will with"
+    " would write you your".split()
 )
 _WARM = (
     "glad", "happy", "enjoy", "hope", "thank", "thanks", "welcome", "lovely", "wonderful", "kind",

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from data.settings import Place, RunPlace
-from reward_model.config import BUILT_IN_MODEL, LoraSettings, RewardSettings, check_positive
+from reward_model.config import (
+    BUILT_IN_MODEL,
+    LoraSettings,
+    Objective,
+    RewardSettings,
+    check_positive,
+)
 
 PromptSet = Literal["train", "validation", "test", "judged"]
 
@@ -169,11 +175,29 @@ class LoopSettings(Place):
     """What to start from: smollm2-135m (built in), a Hugging Face id, or a local folder."""
     seeds: tuple[int, ...] = (0,)
     """One whole loop for each seed."""
-    judgements: int = 900
+    judgements: int = 800
     """Simulated judgements, of all three kinds."""
-    objective: Literal["bradley_terry", "regression"] = "bradley_terry"
+    objective: Objective = "bradley_terry"
     """What the reward model learns from."""
-    sft: SftSettings = field(default_factory=SftSettings)
-    sample: SampleSettings = field(default_factory=SampleSettings)
+    sft: SftSettings = field(
+        default_factory=lambda: SftSettings(
+            lora=LoraSettings(targets="attention"), learning_rate=5e-4
+        )
+    )
+    sample: SampleSettings = field(
+        default_factory=lambda: SampleSettings(
+            limit=96, sampling=SamplingSettings(max_new_tokens=56)
+        )
+    )
     reward: RewardSettings = field(default_factory=RewardSettings)
-    train: PolicySettings = field(default_factory=PolicySettings)
+    train: PolicySettings = field(
+        default_factory=lambda: PolicySettings(
+            steps=14,
+            learning_rate=7e-4,
+            kl_target=5.0,
+            sampling=SamplingSettings(max_new_tokens=48),
+            save_every=7,
+        )
+    )
+    answers: int = 1
+    """Completions of each test prompt by each policy in the evaluation."""

@@ -1,4 +1,4 @@
-"""Verdicts in words from a GRPO run's metrics: pure functions, one sentence each with its number."""
+"""Verdicts in words on a GRPO run's metrics: pure functions, a sentence each with its number."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _kl(last: Mapping[str, float], target: float) -> Verdict:
     if target and kl > 1.5 * target:
         return Verdict(
             "stop",
-            f"KL to SFT is {kl:.1f} nats per answer, above the target of {target:g}: the policy drifts."
-            " Stop, and raise the KL weight or lower the learning rate.",
+            f"KL to SFT is {kl:.1f} nats per answer, above the target of {target:g}: the policy"
+            " drifts. Stop, and raise the KL weight or lower the learning rate.",
         )
     return Verdict("fine", f"KL to SFT is {kl:.1f} nats per answer, the policy explores near SFT.")
 
@@ -78,13 +78,14 @@ def _entropy(first: Mapping[str, float], last: Mapping[str, float]) -> Verdict |
     if ratio < ENTROPY_FALL:
         return Verdict(
             "watch",
-            f"Entropy fell to {ratio:.0%} of its start: answers grow alike. Raise the entropy weight.",
+            f"Entropy fell to {ratio:.0%} of its start: answers grow alike. Raise the entropy"
+            " weight.",
         )
     if ratio > ENTROPY_RISE:
         return Verdict(
             "watch",
-            f"Entropy rose to {ratio:.0%} of its start: answers lose their thread. Lower the entropy"
-            " weight or the learning rate.",
+            f"Entropy rose to {ratio:.0%} of its start: answers lose their thread. Lower the"
+            " entropy weight or the learning rate.",
         )
     return None
 
@@ -94,8 +95,8 @@ def _truncation(last: Mapping[str, float]) -> Verdict | None:
         return None
     return Verdict(
         "watch",
-        f"{last['truncated']:.0%} of the answers reach the token limit unfinished: raise the longest"
-        " completion.",
+        f"{last['truncated']:.0%} of the answers reach the token limit unfinished: raise the"
+        " longest completion.",
     )
 
 
@@ -104,6 +105,6 @@ def _spread(last: Mapping[str, float]) -> Verdict | None:
         return None
     return Verdict(
         "watch",
-        f"Rewards within a group differ by {last['group_std']:.2f} only: the reward model cannot tell"
-        " these answers apart. More judgements of this policy's answers would help.",
+        f"Rewards within a group differ by {last['group_std']:.2f} only: the reward model cannot"
+        " tell these answers apart. More judgements of this policy's answers would help.",
     )

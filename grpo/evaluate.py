@@ -123,7 +123,8 @@ def comparison_report(before: Side, after: Side, kl: Array, true_taste: bool) ->
     main = "true utility" if true_taste else "reward"
     figure = Figure(**wins[main])
     return {
-        "summary": f"The policy wins against SFT by {main} in {figure}, at {kl_figure.value:.1f} nats.",
+        "summary": f"The policy wins against SFT by {main} in {figure},"
+        f" at {kl_figure.value:.1f} nats.",
         "rows": rows,
         "win_rates": wins,
         "kl_nats": asdict(kl_figure),
@@ -218,7 +219,8 @@ def _partners(settings: ComparisonSettings) -> tuple[str, str]:
     reward = settings.reward or facts.get("reward")
     if not reference or not reward:
         raise ValueError(
-            f"{settings.policy!r} is not a finished GRPO run: name one, or give --reference and --reward"
+            f"{settings.policy!r} is not a finished GRPO run: name one, or give --reference"
+            " and --reward"
         )
     return reference, reward
 

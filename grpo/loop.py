@@ -81,7 +81,10 @@ def one_seed(settings: LoopSettings, seed: int) -> dict[str, Any]:
             "grpo", grpo_train.train, settings.train, policy=sft_run, reward=reward_run
         )
         comparison = ComparisonSettings(
-            policy=grpo_run, sampling=settings.train.sampling, true_taste=True
+            policy=grpo_run,
+            sampling=settings.train.sampling,
+            per_prompt=settings.answers,
+            true_taste=True,
         )
         _, comparison_report = step.run("compare", evaluate.compare, comparison)
         kinds = store.content.counts().judgements

@@ -31,17 +31,16 @@ class RunCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        found = {
-            ours: logs[theirs] for theirs, ours in self.names.items() if theirs in (logs or {})
-        }
+        logs = logs or {}
+        found = {ours: logs[theirs] for theirs, ours in self.names.items() if theirs in logs}
         if not found:
             return
         metrics = self.extend(found)
         bad = [k for k, v in metrics.items() if isinstance(v, float) and not math.isfinite(v)]
         if bad:
             raise ValueError(
-                f"{bad[0].replace('_', ' ')} became infinite or NaN at step {state.global_step}: use a"
-                f" smaller --learning-rate than {args.learning_rate:g}"
+                f"{bad[0].replace('_', ' ')} became infinite or NaN at step {state.global_step}:"
+                f" use a smaller --learning-rate than {args.learning_rate:g}"
             )
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in metrics.items()}
         seconds = round(time.monotonic() - self._begun, 2)

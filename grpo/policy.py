@@ -28,7 +28,7 @@ def find_policy(name: str, workspace: Path) -> Origin:
 
 
 def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
-    """The SFT policy that KL is measured against: a GRPO run's own reference, else the policy itself.
+    """The SFT policy that KL is measured against: a GRPO run's own reference, else the policy.
 
     So a second round that starts from the first one's policy keeps the same reference. Raises
     ValueError where the reference is no longer what it was.
@@ -41,8 +41,9 @@ def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
     reference = find_policy(facts["reference"], workspace)
     if reference.hash != facts["sft_hash"]:
         raise ValueError(
-            f"SFT policy {facts['reference']!r} has changed since {name} was trained on it: its hash is"
-            f" {reference.hash[:12]}, not {facts['sft_hash'][:12]}; restore it, or start from an SFT run"
+            f"SFT policy {facts['reference']!r} has changed since {name} was trained on it: its"
+            f" hash is {reference.hash[:12]}, not {facts['sft_hash'][:12]}; restore it, or start"
+            " from an SFT run"
         )
     return str(facts["reference"]), reference
 
@@ -86,8 +87,8 @@ def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
     result = set_peft_model_state_dict(model, weights, adapter_name="ref")
     if result.unexpected_keys:
         raise ValueError(
-            f"the SFT side-car in {origin.adapter} does not fit the policy: start both from the same"
-            " SFT run"
+            f"the SFT side-car in {origin.adapter} does not fit the policy: start both from the"
+            " same SFT run"
         )
 
 

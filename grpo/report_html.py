@@ -16,12 +16,14 @@ CHARTS = (
     ("grad_norm", "Grad norm", ""),
 )
 STYLE = """
-:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;
-padding:0 1rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .8rem;text-align:right;
-border-bottom:1px solid #8884}td:first-child,th:first-child{text-align:left}.charts{display:grid;
+:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;
+margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .8rem;
+text-align:right;border-bottom:1px solid #8884}
+td:first-child,th:first-child{text-align:left}.charts{display:grid;
 grid-template-columns:repeat(auto-fit,minmax(22rem,1fr));gap:1rem}.pair{display:grid;gap:1rem;
-grid-template-columns:1fr 1fr;margin:.5rem 0 1.5rem}.pair div{border:1px solid #8884;border-radius:8px;
-padding:.7rem;white-space:pre-wrap}small{opacity:.7}.ok{color:#0f766e}.no{color:#b45309}
+grid-template-columns:1fr 1fr;margin:.5rem 0 1.5rem}.pair div{border:1px solid #8884;
+border-radius:8px;padding:.7rem;white-space:pre-wrap}small{opacity:.7}.ok{color:#0f766e}.no{color:#b45309}
 """
 
 
@@ -110,8 +112,10 @@ def _chart(steps: list[dict[str, Any]], key: str, title: str, unit: str) -> str:
 def _samples(samples: list[dict[str, Any]]) -> str:
     return "".join(
         f"<p><b>{html.escape(s['prompt'])}</b></p><div class='pair'>"
-        f"<div><small>SFT · reward {s['reward_before']:+.2f}</small>\n{html.escape(s['before'])}</div>"
-        f"<div><small>GRPO · reward {s['reward_after']:+.2f}</small>\n{html.escape(s['after'])}</div>"
+        f"<div><small>SFT · reward {s['reward_before']:+.2f}</small>\n"
+        f"{html.escape(s['before'])}</div>"
+        f"<div><small>GRPO · reward {s['reward_after']:+.2f}</small>\n"
+        f"{html.escape(s['after'])}</div>"
         "</div>"
         for s in samples
     )

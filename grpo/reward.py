@@ -52,6 +52,6 @@ def check_same_tokenizer(scorer: Scorer, policy_tokenizer: Any, name: str) -> No
     """Raise ValueError where the reward model reads texts through another tokenizer."""
     if fingerprint(scorer.tokenizer) != fingerprint(policy_tokenizer):
         raise ValueError(
-            f"reward model {name} was trained for another tokenizer or chat template than the policy"
-            " has: train a reward model on this policy (reward_model train --policy ...)"
+            f"reward model {name} was trained for another tokenizer or chat template than the"
+            " policy has: train a reward model on this policy (reward_model train --policy ...)"
         )

@@ -131,7 +131,8 @@ def sample(settings: SampleSettings, store: Store, run: Recorder) -> dict[str, A
     drawn = draw_many(model, tokenizer, prompts, settings.per_prompt, settings.sampling, size, keep)
     finished = sum(c.finished for c in drawn)
     return {
-        "summary": f"{len(drawn)} completions of {len(prompts)} prompts; {finished} ended by themselves.",
+        "summary": f"{len(drawn)} completions of {len(prompts)} prompts;"
+        f" {finished} ended by themselves.",
         "completions": len(drawn),
         "distinct": len({c.id for c in drawn}),
         "finished": finished,

@@ -36,7 +36,8 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> dict[str, Any]:
     }
     if len(sides["train"]) < FEWEST:
         raise ValueError(
-            f"{len(sides['train'])} demonstrations of training prompts are too few: at least {FEWEST}"
+            f"{len(sides['train'])} demonstrations of training prompts are too few: at least"
+            f" {FEWEST}"
             ' are needed; import some ({"type": "demonstration", ...})'
         )
     origin = find_policy(settings.model, settings.workspace)
@@ -96,6 +97,7 @@ def to_trl(settings: SftSettings, folder: str, validate: bool) -> SFTConfig:
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=3,
+        train_sampling_strategy="group_by_length",
         max_length=settings.max_tokens,
         dataset_kwargs={"skip_prepare_dataset": True},
         bf16=False,  # the weights have the chosen precision already

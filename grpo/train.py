@@ -221,13 +221,14 @@ class GrpoCallback(RunCallback):
         """After the first step: the reference was the policy, and the step changed the policy."""
         if abs(kl) > self.kl_at_start:
             raise ValueError(
-                f"KL to SFT at the first step is {kl:.4f} per token instead of 0: the reference is not"
-                " the policy that training started from; start from an SFT run of this workspace"
+                f"KL to SFT at the first step is {kl:.4f} per token instead of 0: the reference"
+                " is not the policy that training started from; start from an SFT run of"
+                " this workspace"
             )
         if self._adapter() == self._adapter_before:
             raise ValueError(
-                "the first step changed nothing in the policy: all answers of each group got the same"
-                " reward, or the learning rate is 0"
+                "the first step changed nothing in the policy: all answers of each group got the"
+                " same reward, or the learning rate is 0"
             )
 
     def _adapter(self) -> float:

@@ -87,7 +87,7 @@ def _can_share(causal: Any) -> bool:
 def shared_prompt_logps(
     causal: Any, input_ids: Tensor, attention_mask: Tensor, keep: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability and entropy of each of the last `keep` tokens, both (B, keep), 0 where masked.
+    """Log-probability and entropy of each of the last `keep` tokens: (B, keep), 0 where masked.
 
     input_ids, attention_mask: (B, P + keep): prompts padded on the left, completions on the right.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -94,7 +94,7 @@ def _lines(file: str) -> list[str]:
         raise ValueError(f"file {file!r} is not UTF-8: convert it first") from None
 
 
-def _row(file: str, number: int, line: str) -> dict[str, object]:
+def _row(file: str, number: int, line: str) -> dict[str, Any]:
     from data.schema import make_prompt
 
     try:

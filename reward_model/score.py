@@ -62,8 +62,8 @@ class Scorer:
         tokenizer = load_tokenizer(origin)
         if fingerprint(tokenizer) != facts["tokenizer"]:
             raise ValueError(
-                f"reward model {folder.name} was trained with another tokenizer or chat template than"
-                f" {facts['model']} has now: train it again"
+                f"reward model {folder.name} was trained with another tokenizer or chat template"
+                f" than {facts['model']} has now: train it again"
             )
         model = with_head(load_model(origin, torch.float32), tokenizer.pad_token_id)
         merged = PeftModel.from_pretrained(model, str(folder / ADAPTER)).merge_and_unload()

@@ -1,4 +1,4 @@
-"""Train a reward model: a closed fit of the head on the frozen policy, then LoRA on the same loss."""
+"""Train a reward model: a closed fit of the head on the frozen policy, then LoRA on that loss."""
 
 from __future__ import annotations
 

@@ -12,9 +12,13 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-TEXT = """What is a good answer? A short and friendly one, which says what was asked and no more than
-that. You would thank a neighbour who explained in two plain sentences how bread rises, why the sky
-turns red at dusk, or where to plant the tulips; you would not thank one who talked until midnight."""
+TEXT = (
+    "What is a good answer? A short and friendly one, which says what was asked and no more than\n"
+    "that. You would thank a neighbour who explained in two plain sentences how bread rises, why"
+    " the sky\n"
+    "turns red at dusk, or where to plant the tulips; you would not thank one who talked until"
+    " midnight."
+)
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 

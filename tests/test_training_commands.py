@@ -1,0 +1,261 @@
+"""The training verbs as a user runs them: by subprocess, right and wrong, stopped and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from data import runs
+from data.schema import Answer, Completion, Task, make_prompt
+from data.store import Store
+from tests.training import fill
+
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+TINY_GRPO = (
+    "--prompts-per-step", "2", "--group-size", "4", "--sampling.max-new-tokens", "8",
+    "--learning-rate", "1e-3",
+)  # fmt: skip
+
+
+def command(*words, timeout=180):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def refused(outcome, *words):
+    """Exit code 2, one line on standard error, which says all the words."""
+    assert outcome.returncode == 2, outcome.stderr
+    (line,) = [s for s in outcome.stderr.splitlines() if s.startswith("error: ")]
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert word in line, line
+
+
+def copy_of(trained, folder):
+    """A workspace of its own with all that was trained, for a test that changes it."""
+    shutil.copytree(trained.workspace / "runs", folder / "runs")
+    with trained.store.database.write():
+        shutil.copy(trained.workspace / "store.db", folder)
+        wal = trained.workspace / "store.db-wal"
+        if wal.exists():
+            shutil.copy(wal, folder)
+    return folder
+
+
+# --- the loop
+
+
+def test_the_loop_end_to_end(tiny_model, tmp_path):
+    outcome = command(
+        "grpo", "loop", "--workspace", tmp_path, "--model", tiny_model,
+        "--judgements", "150", "--sample.per-prompt", "3", "--sample.limit", "60",
+        "--sample.sampling.max-new-tokens", "6", "--train.sampling.max-new-tokens", "6",
+        "--train.steps", "3",
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.stderr
+    for word in ("SFT", "GRPO", "difference", "true utility", "KL to SFT", "report with plots"):
+        assert word in outcome.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    (seed,) = report["seeds"]
+    assert seed["compare"]["win_rates"]["true utility"]["n"] > 0
+    assert all(seed["judgements"][kind] > 0 for kind in ("binary", "scalar", "pairwise"))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("Plotly.newPlot") >= 4
+    assert "<script src" not in page and "<link" not in page
+    refused(
+        command("grpo", "loop", "--workspace", tmp_path, "--model", tiny_model), "store already"
+    )
+
+
+# --- wrong input
+
+
+def test_an_unknown_model_is_named(tmp_path):
+    with Store.open(tmp_path) as store:
+        fill(store)
+    refused(
+        command("grpo", "sft", "--workspace", tmp_path, "--model", "no/such-model"),
+        "no/such-model",
+        "local model folder",
+    )
+    with Store.open(tmp_path) as store:
+        (run,) = store.runs.list()
+        assert run.status == "failed" and "no/such-model" in run.message
+        assert store.content.counts().demonstrations == 60
+
+
+def test_no_judgements_and_no_policy_are_said(tmp_path):
+    with Store.open(tmp_path) as store:
+        fill(store)
+    refused(command("reward_model", "train", "--workspace", tmp_path), "no pairwise judgements")
+    refused(command("grpo", "train", "--workspace", tmp_path), "no finished SFT run")
+
+
+def test_fewer_than_twenty_comparisons_are_refused(tmp_path):
+    with Store.open(tmp_path) as store:
+        person = store.people.add("ann", "annotator")
+        tasks = [
+            Task("pairwise", Completion(p, "one"), Completion(p, "two"))
+            for p in (make_prompt(f"q{i}") for i in range(7))
+        ]
+        store.ledger.add_tasks(tasks)
+        import random
+
+        for i in range(7):
+            held = store.ledger.claim(person, random.Random(i))
+            store.ledger.submit(person, held.id, Answer("a"), str(i))
+    refused(
+        command("reward_model", "train", "--workspace", tmp_path),
+        "7 comparisons",
+        "collect 13 more",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("grpo", "sft", "--lora.rank", "0"), "lora rank 0"),
+        (("grpo", "train", "--group-size", "1"), "group size 1"),
+        (("grpo", "sample", "--sampling.top-p", "2"), "top p 2"),
+        (("reward_model", "score", "--run", "x", "--file", "none.jsonl"), "none.jsonl"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_anything_loads(words, said, tmp_path):
+    refused(command(*words, "--workspace", tmp_path), said)
+
+
+# --- scoring and evaluating from the shell
+
+
+def test_score_and_evaluate(trained, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "Why?", "completion": "Because."}\n')
+    run = trained.ids["reward"]
+    scored = command(
+        "reward_model", "score", "--workspace", trained.workspace, "--run", run, "--file", file
+    )
+    assert scored.returncode == 0, scored.stderr
+    assert isinstance(json.loads(scored.stdout)["reward"], float)
+    file.write_text(
+        '{"prompt": "Why?", "completion": "Because."}\n{"prompt": "", "completion": ""}'
+    )
+    wrong = command(
+        "reward_model", "score", "--workspace", trained.workspace, "--run", run, "--file", file
+    )
+    refused(wrong, "rows.jsonl:2", "prompt has no text")
+    judged = command("reward_model", "evaluate", "--workspace", trained.workspace, "--run", run)
+    assert judged.returncode == 0 and "held-out accuracy" in judged.stdout
+
+
+# --- stopped and killed
+
+
+def start_grpo(workspace, *words):
+    child = subprocess.Popen(
+        [sys.executable, "-m", "grpo", "train", "--workspace", str(workspace), *TINY_GRPO, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    run_id = child.stdout.readline().split()[-1]
+    folder = runs.runs_folder(workspace) / run_id
+    deadline = time.monotonic() + 120
+    while len(runs.metrics(folder)) < 2:
+        assert time.monotonic() < deadline and child.poll() is None, child.stderr.read()
+        time.sleep(0.05)
+    return child, run_id, folder
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_resume_goes_on(trained, tmp_path):
+    workspace = copy_of(trained, tmp_path)
+    child, run_id, folder = start_grpo(workspace, "--steps", "300")
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert f"--resume {run_id}" in errors
+    with Store.open(workspace) as store:
+        assert store.runs.get(run_id).status == "stopped"
+        judged = store.content.counts().judgements_total
+    assert judged == trained.store.content.counts().judgements_total
+    last = runs.metrics(folder)[-1]["step"]
+    assert (folder / f"checkpoint-{last}").is_dir()
+    child, _, resumed = start_grpo(workspace, "--resume", run_id)
+    assert runs.metrics(resumed)[0]["step"] == 1
+    while runs.metrics(resumed)[-1]["step"] <= last:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    assert child.returncode == 130
+
+
+def test_kill_9_is_seen_and_loses_nothing_stored(trained, tmp_path):
+    workspace = copy_of(trained, tmp_path)
+    child, run_id, _ = start_grpo(workspace, "--steps", "300")
+    os.killpg(child.pid, signal.SIGKILL)
+    child.communicate()
+    with Store.open(workspace) as store:
+        runs.refresh(store, workspace)
+        assert store.runs.get(run_id).status == "died"
+        before = trained.store.content.counts()
+        assert store.content.counts() == before
+
+
+# --- a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MB, or a skip where none can be mounted."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_what_was_stored_stays(small_disk, tmp_path, tiny_model):
+    with Store.open(small_disk) as store:
+        fill(store)
+    big = tmp_path / "big.jsonl"
+    big.write_text(
+        "".join(json.dumps({"type": "prompt", "prompt": f"{i} " + "x" * 900}) + "\n"
+                for i in range(6000))
+    )  # fmt: skip
+    refused(command("data", "import", big, "--workspace", small_disk), "disk is full")
+    with Store.open(small_disk) as store:
+        assert store.content.counts().prompts == 60
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(b"0" * 4096)
+        except OSError:
+            pass
+    refused(
+        command("grpo", "sft", "--workspace", small_disk, "--model", tiny_model), "disk is full"
+    )
+    filler.unlink()
+    with Store.open(small_disk) as store:
+        assert store.content.counts().demonstrations == 60
