@@ -1,0 +1,185 @@
+"""The web app: sign-in pages of our own, and two Gradio mounts behind them.
+
+`build_app` is a factory; importing this module starts nothing. Gradio is imported inside it, after
+its telemetry has been switched off.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from data.people import SESSION_DAYS
+from data.schema import Annotator, Role
+from data.store import Store
+from labeler import pages
+from labeler.auth import (
+    COOKIE,
+    RateLimit,
+    check_password,
+    hash_password,
+    home_of,
+    person_of,
+)
+from labeler.jobs import Site
+from labeler.security import Gate
+
+STATIC = Path(__file__).with_name("static")
+QUIET = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_RUN_HISTORY": "False",
+    "GRADIO_SSR_MODE": "False",
+}
+LINKS = '<link rel="icon" href="/static/icon.svg"><link rel="stylesheet" href="/static/coach.css">'
+WRONG = "Name and password do not match."
+TOO_MANY = "Too many wrong passwords. Wait five minutes, then try again."
+
+
+def build_app(store: Store, workspace: Path, model: str) -> FastAPI:
+    """The whole web app over one store. `model` is what fine-tuning and sampling start from."""
+    os.environ.update(QUIET)
+    app = FastAPI(title="Coach", docs_url=None, redoc_url=None, openapi_url=None)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _add_doors(app, store, RateLimit())
+    _mount_pages(app, Site(store, Path(workspace).absolute(), model))
+    app.add_middleware(Gate, redirect=lambda request: _redirect_of(store, request))
+    return app
+
+
+def _mount_pages(app: FastAPI, site: Site) -> None:
+    from labeler.label_page import build_label_page
+    from labeler.lead_pages import build_lead_page
+
+    script = '<script src="/static/label.js" defer></script>'
+    label, lead = build_label_page(site.store), build_lead_page(site)
+    _mount(app, site, label, "/label", "annotator", head=script, max_file_size="1kb")
+    exports = str(site.workspace / "exports")
+    _mount(app, site, lead, "/lead", "lead", allowed_paths=[exports], max_file_size="200mb")
+
+
+def _mount(
+    app: FastAPI, site: Site, blocks: Any, path: str, role: Role, head: str = "", **options: Any
+) -> None:
+    import gradio as gr
+
+    from labeler.look import coach_theme
+
+    def who(request: Request) -> str | None:
+        person = person_of(site.store, request)
+        return person.name if person and role in ("annotator", person.role) else None
+
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        path,
+        auth_dependency=who,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        show_error=True,
+        theme=coach_theme(),
+        head=LINKS + head,
+        **options,
+    )
+
+
+def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
+    """The routes in front of the two mounts."""
+    page = HTMLResponse
+
+    @app.get("/sign-in")
+    def sign_in_form() -> Response:
+        return page(pages.sign_in_page())
+
+    @app.post("/sign-in")
+    def sign_in(
+        request: Request,
+        name: Annotated[str, Form()] = "",
+        password: Annotated[str, Form()] = "",
+    ) -> Response:
+        keys = (f"name:{name.strip()}", f"from:{_address(request)}")
+        if limit.blocked(*keys):
+            return page(pages.sign_in_page(TOO_MANY, name), 429)
+        person = check_password(store, name, password)
+        if person is None:
+            limit.wrong(*keys)
+            return page(pages.sign_in_page(WRONG, name), 401)
+        limit.right(*keys)
+        return _signed_in(store, person, request)
+
+    @app.get("/welcome")
+    def welcome_form(token: str = "") -> Response:
+        found = store.people.invitation(token)
+        if found is None:
+            return page(pages.dead_link_page(), 410)
+        return page(pages.welcome_page(token, found.role, found.name, ""))
+
+    @app.post("/welcome")
+    def welcome(
+        request: Request,
+        token: Annotated[str, Form()] = "",
+        name: Annotated[str, Form()] = "",
+        password: Annotated[str, Form()] = "",
+    ) -> Response:
+        found = store.people.invitation(token)
+        if found is None:
+            return page(pages.dead_link_page(), 410)
+        try:
+            person = store.people.accept(token, name, hash_password(password))
+        except ValueError as error:
+            reason = _sentence(error)
+            return page(pages.welcome_page(token, found.role, found.name, name, reason), 400)
+        return _signed_in(store, person, request)
+
+    @app.post("/sign-out")
+    def sign_out(request: Request) -> Response:
+        person = person_of(store, request)
+        if person:
+            store.ledger.release(person)
+            store.people.end_session(request.cookies[COOKIE])
+        response = RedirectResponse("/sign-in", 303)
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax")
+        return response
+
+
+def _redirect_of(store: Store, request: Request) -> str | None:
+    """Where a page load goes instead, for those who are not to see that page."""
+    path = request.url.path
+    if request.method not in ("GET", "HEAD") or path.rstrip("/") not in ("", "/label", "/lead"):
+        return None
+    person = person_of(store, request)
+    if person is None:
+        return "/sign-in"
+    if path == "/" or (path.rstrip("/") == "/lead" and person.role != "lead"):
+        return home_of(person)
+    return None if path.endswith("/") else path + "/"
+
+
+def _signed_in(store: Store, person: Annotator, request: Request) -> Response:
+    response = RedirectResponse(home_of(person), 303)
+    response.set_cookie(
+        COOKIE,
+        store.people.start_session(person),
+        max_age=SESSION_DAYS * 86400,
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def _sentence(error: ValueError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,113 @@
+"""Who is asking: passwords, the session cookie, and the check that every handler makes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from data.schema import Annotator, Role
+from data.store import Store
+
+COOKIE = "coach_session"
+SHORTEST_PASSWORD = 8
+LONGEST_PASSWORD = 1024
+TRIES = 8
+TRY_WINDOW_SECONDS = 300.0
+SIGNED_OUT = "You are signed out. Reload the page to sign in again."
+LEADS_ONLY = "Only a lead may do this. Ask one, or sign in as a lead."
+
+_hasher = PasswordHasher()
+_NOBODY = (
+    "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$"
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)  # checked where the name is unknown, so that both answers take as long
+
+
+class Refused(Exception):
+    """Who asks may not do this; the text says what would let them."""
+
+
+class RateLimit:
+    """Wrong passwords by key within a window; kept in this process."""
+
+    def __init__(
+        self,
+        tries: int = TRIES,
+        window: float = TRY_WINDOW_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tries, self._window, self._clock = tries, window, clock
+        self._wrong: dict[str, list[float]] = defaultdict(list)
+
+    def blocked(self, *keys: str) -> bool:
+        return any(len(self._recent(key)) >= self._tries for key in keys)
+
+    def wrong(self, *keys: str) -> None:
+        for key in keys:
+            self._wrong[key] = [*self._recent(key), self._clock()]
+
+    def right(self, *keys: str) -> None:
+        for key in keys:
+            self._wrong.pop(key, None)
+
+    def _recent(self, key: str) -> list[float]:
+        since = self._clock() - self._window
+        return [at for at in self._wrong.get(key, ()) if at > since]
+
+
+def hash_password(password: str) -> str:
+    """An argon2id hash. Raises ValueError for a password that is too short or far too long."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise ValueError(
+            f"a password of {len(password)} characters is too short: "
+            f"use {SHORTEST_PASSWORD} or more"
+        )
+    if len(password) > LONGEST_PASSWORD:
+        raise ValueError(f"a password may have at most {LONGEST_PASSWORD} characters")
+    return _hasher.hash(password)
+
+
+def check_password(store: Store, name: str, password: str) -> Annotator | None:
+    """The person, if this is their password."""
+    known = store.people.password_hash(name)
+    try:
+        _hasher.verify(known or _NOBODY, password[: LONGEST_PASSWORD + 1])
+    except (VerificationError, InvalidHashError):
+        return None
+    return store.people.find(name) if known else None
+
+
+def person_of(store: Store, request: Any) -> Annotator | None:
+    """Who a request's session cookie belongs to. Takes a FastAPI or a Gradio request."""
+    cookies = getattr(request, "cookies", None) or {}
+    token = cookies.get(COOKIE, "")
+    return store.people.session(token) if token else None
+
+
+def admit(store: Store, request: Any, role: Role) -> Annotator:
+    """The person behind a request, if their role allows it; else Refused.
+
+    A lead may do what an annotator may.
+    """
+    person = person_of(store, request)
+    if person is None:
+        raise Refused(SIGNED_OUT)
+    if role == "lead" and person.role != "lead":
+        raise Refused(LEADS_ONLY)
+    return person
+
+
+def home_of(person: Annotator) -> str:
+    """Where a person starts."""
+    return "/lead/" if person.role == "lead" else "/label/"
+
+
+def welcome_link(base: str, token: str) -> str:
+    """The address behind an invitation."""
+    return f"{base}/welcome?token={quote(token)}"

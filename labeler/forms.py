@@ -1,0 +1,172 @@
+"""A settings dataclass as a form: one field a choice, explained by the field's own docstring."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import gradio as gr
+
+from data.runrows import Run
+from grpo.config import ComparisonSettings, PolicySettings, SampleSettings, SftSettings
+from labeler.help_text import field_help
+from labeler.jobs import Site, usable
+from reward_model.config import RewardSettings
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One field of a form. `path` is the setting's name, with a dot into nested settings."""
+
+    path: str
+    label: str
+    runs: tuple[str, ...] = ()
+    """Kinds of runs to choose from; the field is then a list of runs."""
+    first: str = ""
+    """What leaving a list of runs at its first entry means."""
+
+
+LORA = (
+    Choice("lora.rank", "LoRA rank"),
+    Choice("lora.alpha", "LoRA alpha"),
+    Choice("lora.targets", "LoRA targets"),
+)
+REWARD = (
+    Choice("objective", "Objective"),
+    Choice("policy", "Start from", ("sft",), "the newest SFT run, else the built-in model"),
+    *LORA,
+    Choice("epochs", "Epochs"),
+)
+SFT = (*LORA, Choice("epochs", "Epochs"), Choice("learning_rate", "Learning rate"))
+SAMPLE = (
+    Choice("policy", "Sample from", ("grpo", "sft"), "the model it all starts from"),
+    Choice("per_prompt", "Completions of each prompt"),
+    Choice("tasks", "Tasks to queue"),
+    Choice("annotators", "Annotators for each task"),
+    Choice("sampling.temperature", "Temperature"),
+)
+GRPO = (
+    Choice("policy", "SFT policy", ("sft",), "the newest"),
+    Choice("reward", "Reward model", ("reward",), "the newest"),
+    Choice("steps", "Steps"),
+    Choice("group_size", "Group size"),
+    Choice("learning_rate", "Learning rate"),
+    Choice("kl_weight", "KL weight"),
+    Choice("kl_target", "KL target"),
+    Choice("entropy_weight", "Entropy weight"),
+)
+COMPARE = (
+    Choice("policy", "Policy", ("grpo",), "the newest GRPO run"),
+    Choice("per_prompt", "Completions of each prompt"),
+    Choice("limit", "Prompts at most"),
+)
+DEFAULTS: Mapping[str, Any] = {
+    "sft": SftSettings(),
+    "sample": SampleSettings(policy=""),
+    "reward": RewardSettings(),
+    "grpo": PolicySettings(),
+    "compare": ComparisonSettings(policy=""),
+}
+
+
+def fields(kind: str, choices: Sequence[Choice]) -> list[Any]:
+    """The Gradio components of a form, in the order of its choices."""
+    return [_component(kind, choice) for choice in choices]
+
+
+def chosen(
+    site: Site, kind: str, choices: Sequence[Choice], values: Sequence[Any]
+) -> dict[str, Any]:
+    """The values of a form as keyword arguments for its settings.
+
+    Raises ValueError that names a value that does not fit, whoever sent it.
+    """
+    flat: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for choice, value in zip(choices, values, strict=True):
+        checked = _checked(site, kind, choice, value)
+        owner, _, name = choice.path.rpartition(".")
+        if owner:
+            nested.setdefault(owner, {})[name] = checked
+        elif not (choice.runs and checked == ""):
+            flat[name] = checked
+    for owner, changes in nested.items():
+        flat[owner] = dataclasses.replace(getattr(DEFAULTS[kind], owner), **changes)
+    return flat
+
+
+def run_choices(site: Site, choice: Choice) -> list[tuple[str, str]]:
+    """The entries of a list of runs, newest first after the default."""
+    found: list[Run] = [run for kind in choice.runs for run in usable(site.store, kind)]
+    found.sort(key=lambda run: run.created_at, reverse=True)
+    return [(choice.first, ""), *((_named(run), run.id) for run in found)]
+
+
+def _named(run: Run) -> str:
+    return run.id if run.status == "finished" else f"{run.id} ({run.status})"
+
+
+def _component(kind: str, choice: Choice) -> Any:
+    owner, name = _owner(kind, choice)
+    default, allowed = getattr(owner, name), _allowed(type(owner), name)
+    common: dict[str, Any] = {
+        "label": choice.label,
+        "info": field_help(type(owner), name),
+        "elem_id": f"{kind}-{choice.path.replace('.', '-').replace('_', '-')}",
+    }
+    if choice.runs:
+        return gr.Dropdown([(choice.first, "")], value="", **common)
+    if allowed:
+        return gr.Radio([(_spoken(a), a) for a in allowed], value=default, **common)
+    return gr.Number(default, precision=0 if isinstance(default, int) else None, **common)
+
+
+def _checked(site: Site, kind: str, choice: Choice, value: Any) -> Any:
+    owner, name = _owner(kind, choice)
+    if choice.runs:
+        return _known_run(site, choice, value)
+    allowed = _allowed(type(owner), name)
+    if allowed:
+        if value not in allowed:
+            raise ValueError(f"{choice.label} {value!r} unknown: use {', '.join(allowed)}")
+        return value
+    return _number(choice.label, value, type(getattr(owner, name)))
+
+
+def _known_run(site: Site, choice: Choice, value: Any) -> str:
+    if value in (None, ""):
+        return ""
+    if value not in [run_id for _, run_id in run_choices(site, choice)]:
+        raise ValueError(f"{choice.label}: run {value!r} is not there: choose one from the list")
+    return str(value)
+
+
+def _number(label: str, value: Any, kind: Callable[[Any], Any]) -> Any:
+    if value is None or value == "":
+        raise ValueError(f"{label} is empty: write a number")
+    try:
+        number = float(value)
+        if number != number or abs(number) == float("inf") or kind(number) != number:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{label} {value!r} is not a number that fits: correct it") from None
+    if number < 0:
+        raise ValueError(f"{label} {value} not allowed: use 0 or more")
+    return kind(number)
+
+
+def _owner(kind: str, choice: Choice) -> tuple[Any, str]:
+    """The settings object that holds a choice, and the field's name in it."""
+    owner, _, name = choice.path.rpartition(".")
+    return (getattr(DEFAULTS[kind], owner) if owner else DEFAULTS[kind]), name
+
+
+def _allowed(settings: type, name: str) -> tuple[str, ...]:
+    hint = get_type_hints(settings)[name]
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _spoken(value: str) -> str:
+    return {"bradley_terry": "Bradley-Terry"}.get(value, value)

@@ -1,0 +1,36 @@
+"""The check in front of every Gradio handler: who asks, and may they."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from data.schema import Role
+from data.store import Store
+from labeler.auth import Refused, admit
+
+PRIVATE: dict[str, Any] = {
+    "queue": False,
+    "concurrency_limit": None,
+    "api_visibility": "private",
+    "show_progress": "hidden",
+}
+"""How every handler is wired: nothing waits in a queue, nothing is listed as an API."""
+
+
+def guarded(store: Store, role: Role, action: Callable[..., Any]) -> Callable[..., Any]:
+    """A Gradio handler that runs `action(person, *values)` for those whose role allows it.
+
+    A handler can be called without its page, so each one checks for itself.
+    """
+
+    def handler(request: gr.Request, *values: Any) -> Any:
+        try:
+            person = admit(store, request, role)
+        except Refused as refused:
+            raise gr.Error(str(refused), print_exception=False) from None
+        return action(person, *values)
+
+    return handler

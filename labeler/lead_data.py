@@ -1,0 +1,154 @@
+"""The Data and People tabs: import and export, guidelines, invitations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from data.schema import ROLES, Annotator
+from labeler import lead_views
+from labeler.auth import welcome_link
+from labeler.jobs import Site
+from labeler.lead_views import note, refusal
+from labeler.live import Live
+from labeler.look import plain_html
+from labeler.render_html import escape
+
+IMPORT = """<h3>Import</h3><p class="mute small">JSON lines in the exchange format: prompts,
+demonstrations, completions, judgements. Importing the same file twice changes nothing.</p>"""
+EXPORT_NAME = "coach.jsonl"
+
+
+def data_tab(live: Live) -> None:
+    """Counts, import, export, guidelines."""
+    with gr.Row(elem_classes="work"):
+        with gr.Column(scale=2, min_width=320):
+            live.html("data-counts", lambda now, _: lead_views.data_html(now))
+            with gr.Column(elem_classes="card sheet"):
+                plain_html(IMPORT)
+                file = gr.File(
+                    show_label=False,
+                    file_types=[".jsonl"],
+                    height=140,
+                    elem_id="import-file",
+                    elem_classes="dropzone",
+                )
+                button = gr.Button("Import", variant="primary", elem_id="start-import")
+                said = plain_html(name="import-notice")
+                live.act(button.click, lambda _, path: import_note(live.site, path), [file], said)
+            with gr.Column(elem_classes="card sheet"):
+                plain_html("<h3>Export</h3>")
+                make = gr.Button("Make an export", elem_id="start-export")
+                made = gr.File(label="Everything, as JSON lines", visible=False, height=80)
+                told = plain_html(name="export-notice")
+                live.act(make.click, lambda _: export(live.site), [], [made, told])
+        with gr.Column(scale=3, min_width=320):
+            _guidelines(live)
+
+
+def _guidelines(live: Live) -> None:
+    with gr.Column(elem_classes="card sheet"):
+        plain_html("<h3>Guidelines</h3>")
+        text = gr.Textbox(
+            label="What annotators go by",
+            info="Markdown. Saving makes a new version; judgements remember the one they went by.",
+            lines=22,
+            max_lines=40,
+            elem_id="guidelines-text",
+        )
+        save = gr.Button("Save as new version", variant="primary", elem_id="save-guidelines")
+        said = plain_html(name="guidelines-notice")
+    live.add(text, lambda now, _: now.guidelines.text if now.guidelines else "")
+    live.act(save.click, lambda _, new: save_guidelines(live.site, new), [text], said)
+
+
+def people_tab(live: Live) -> None:
+    """Who judges, and a link for who is to come."""
+    with gr.Row(elem_classes="work"):
+        with gr.Column(scale=3, min_width=320):
+            live.html("people-list", lambda now, _: lead_views.people_html(now))
+        with gr.Column(scale=2, min_width=320, elem_classes="card sheet"):
+            plain_html("<h3>Add a person</h3>")
+            name = gr.Textbox(label="Name", elem_id="person-name", max_lines=1)
+            role = gr.Radio(
+                list(ROLES),
+                value="annotator",
+                label="Role",
+                info="A lead may also start runs and see everybody's figures.",
+                elem_id="person-role",
+            )
+            add = gr.Button("Make an invitation link", variant="primary", elem_id="add-person")
+            link = gr.Textbox(
+                label="Hand this link over; it works once, for a week",
+                visible=False,
+                interactive=False,
+                buttons=["copy"],
+                elem_id="invitation",
+            )
+            said = plain_html(name="person-notice")
+
+        def invite_from(_: Annotator, base: Any, *values: Any) -> list[Any]:
+            return add_person(live.site, str(base or ""), *values)
+
+        base = gr.Textbox(visible=False)
+        live.act(
+            add.click,
+            invite_from,
+            [base, name, role],
+            [link, said],
+            js="(base, name, role) => [window.location.origin, name, role]",
+        )
+
+
+def import_note(site: Site, path: Any) -> str:
+    """Import an uploaded file: all of it, or one line that says which line is wrong."""
+    from data.formats import import_file
+
+    if not path:
+        return refusal(ValueError("no file chosen: choose a file of JSON lines first"))
+    try:
+        report = import_file(site.store, Path(str(path)))
+    except ValueError as error:
+        reason = str(error).replace(str(path), Path(str(path)).name)
+        return refusal(ValueError(f"nothing was imported: {reason}"))
+    except OSError as error:
+        return refusal(error)
+    lines = [
+        f"{n:,} {kind} lines, {report.new.get(kind, 0):,} new" for kind, n in report.read.items()
+    ]
+    return note(escape(f"Imported {'; '.join(lines)}."))
+
+
+def export(site: Site) -> list[Any]:
+    """Write everything to exports/ in the workspace and offer it."""
+    from data.formats import export_file
+
+    folder = site.workspace / "exports"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / EXPORT_NAME
+        export_file(site.store, path)
+    except (ValueError, OSError) as error:
+        return [gr.update(visible=False), refusal(error)]
+    return [gr.update(value=str(path), visible=True), note("Ready to download.")]
+
+
+def save_guidelines(site: Site, text: Any) -> str:
+    """A new version of the guidelines."""
+    try:
+        version = site.store.people.set_guidelines(str(text or "")).version
+    except ValueError as error:
+        return refusal(error)
+    return note(f"Version {version} is what annotators read from now on.")
+
+
+def add_person(site: Site, base: str, name: Any, role: Any) -> list[Any]:
+    """A new person and the link with which they set their password."""
+    try:
+        person = site.store.people.add(str(name or ""), role)
+    except ValueError as error:
+        return [gr.update(visible=False), refusal(error)]
+    link = welcome_link(base, site.store.people.invite(person.role, person.name))
+    return [gr.update(value=link, visible=True), note(f"{escape(person.name)} was added.")]

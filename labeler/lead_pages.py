@@ -1,0 +1,306 @@
+"""The lead pages: one tab for each part of the loop, refreshed from the store while they are open.
+
+A tab's function lays out its components and registers, in `Live`, what each of them shows for a
+snapshot. Everything is read from the store and the runs' folders, so a reload or a restart of the
+server loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from data.runrows import Run
+from data.schema import Annotator
+from labeler import charts, forms, jobs, lead_views, snapshot
+from labeler.guard import PRIVATE, guarded
+from labeler.jobs import Site
+from labeler.lead_data import data_tab, people_tab
+from labeler.live import Live, Render
+from labeler.look import plain_html
+from labeler.next_step import next_step
+from labeler.snapshot import Snapshot
+
+POLL_SECONDS = 2.0
+TABS = {"queue": None, "sft": "policy", "sample": "policy", "grpo": "policy"}
+WORDS = {
+    "sft": "Fine-tune (SFT)",
+    "sample": "Sample completions",
+    "reward": "Train reward model",
+    "grpo": "Launch GRPO",
+    "compare": "Compare",
+}
+STARTERS: dict[str, Callable[..., str]] = {
+    "sft": jobs.start_sft,
+    "sample": jobs.start_sample,
+    "reward": jobs.start_reward,
+    "grpo": jobs.start_grpo,
+    "compare": jobs.start_compare,
+}
+
+
+def build_lead_page(site: Site) -> Any:
+    """All lead pages in one Blocks."""
+    with gr.Blocks(title="Coach", fill_width=True, analytics_enabled=False) as page:
+        live = Live(site)
+        head = plain_html(name="head")
+        with gr.Tabs(elem_id="lead-tabs") as tabs:
+            with gr.Tab("Home", id="home", elem_id="tab-home"):
+                go = _home(live)
+            with gr.Tab("Data", id="data", elem_id="tab-data"):
+                data_tab(live)
+            with gr.Tab("People", id="people", elem_id="tab-people"):
+                people_tab(live)
+            with gr.Tab("Reward model", id="reward", elem_id="tab-reward"):
+                _reward(live)
+            with gr.Tab("Policy", id="policy", elem_id="tab-policy"):
+                policy_tabs = _policy(live)
+            with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
+                _compare(live)
+            with gr.Tab("Runs", id="runs", elem_id="tab-runs"):
+                _runs(live)
+        go.click(
+            guarded(site.store, "lead", lambda _: _goal(site)), None, [tabs, policy_tabs], **PRIVATE
+        )
+        page.load(guarded(site.store, "lead", _head), None, head, **PRIVATE)
+        live.wire(page, gr.Timer(POLL_SECONDS))
+    return page
+
+
+def _head(person: Annotator) -> str:
+    return lead_views.header_html(person)
+
+
+def _goal(site: Site) -> list[Any]:
+    """The tabs on which the recommended step is taken."""
+    goal = next_step(snapshot.facts_of(snapshot.take(site))).goal
+    inner = gr.Tabs(selected=goal) if TABS.get(goal) == "policy" else gr.skip()
+    return [gr.Tabs(selected=TABS.get(goal, goal) or "home"), inner]
+
+
+def _home(live: Live) -> Any:
+    live.html("flow", lambda now, _: lead_views.flow_html(now))
+    with gr.Row(elem_id="next", elem_classes="card"):
+        live.html("next-step", lambda now, _: lead_views.next_html(_step(now)))
+        go = gr.Button("…", variant="primary", elem_id="next-go", scale=0)
+    live.add(go, lambda now, _: _go_button(now))
+    with gr.Row(elem_classes="halves"):
+        with gr.Column(scale=2, min_width=320):
+            live.html("now-running", lambda now, _: lead_views.running_html(now))
+        with gr.Column(scale=1, min_width=240):
+            live.html("people-short", lambda now, _: lead_views.people_html(now, short=True))
+    return go
+
+
+def _step(now: Snapshot) -> Any:
+    return next_step(snapshot.facts_of(now))
+
+
+def _go_button(now: Snapshot) -> Any:
+    step = _step(now)
+    return gr.update(value=step.button, link="/label/" if step.goal == "queue" else None)
+
+
+def _reward(live: Live) -> None:
+    with gr.Row(elem_classes="work"):
+        with gr.Column(scale=2, min_width=320):
+            _form(live, "reward", forms.REWARD)
+        with gr.Column(scale=3, min_width=320):
+            _latest(live, "reward", "No reward model has been trained yet.")
+            live.html("reward-figures", lambda now, _: _newest_report(now, "reward"))
+
+
+def _newest_report(now: Snapshot, kind: str) -> str:
+    return lead_views.reward_html(now.report(now.newest(kind)))
+
+
+def _latest(live: Live, kind: str, nothing: str) -> None:
+    """The newest run of a kind: its state, a way to stop it, its loss."""
+
+    def newest(now: Snapshot) -> Run | None:
+        return next(iter(now.of(kind)), None)
+
+    live.html(f"{kind}-run", lambda now, _: lead_views.run_card(now, newest(now), nothing))
+    _stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
+    if kind != "sample":
+        live.plot(lambda now, _: _loss(now.metrics(newest(now))))
+
+
+def _loss(rows: list[dict[str, Any]]) -> tuple[Any, Callable[[], Any]] | None:
+    return ((len(rows), rows[-1]), lambda: charts.loss_chart(rows)) if rows else None
+
+
+def _policy(live: Live) -> Any:
+    with gr.Tabs(elem_id="policy-tabs") as tabs:
+        with gr.Tab("Fine-tune", id="sft", elem_id="tab-sft"):
+            with gr.Row(elem_classes="work"):
+                with gr.Column(scale=2, min_width=320):
+                    _form(live, "sft", forms.SFT)
+                with gr.Column(scale=3, min_width=320):
+                    _latest(live, "sft", "The model has not been fine-tuned yet.")
+        with gr.Tab("Sample", id="sample", elem_id="tab-sample"):
+            with gr.Row(elem_classes="work"):
+                with gr.Column(scale=2, min_width=320):
+                    _form(live, "sample", forms.SAMPLE)
+                with gr.Column(scale=3, min_width=320):
+                    _latest(live, "sample", "Nothing has been sampled yet.")
+        with gr.Tab("GRPO", id="grpo", elem_id="tab-grpo"):
+            with gr.Row(elem_classes="work"):
+                with gr.Column(scale=2, min_width=320):
+                    _form(live, "grpo", forms.GRPO)
+                with gr.Column(scale=5, min_width=320):
+                    _grpo_run(live)
+    return tabs
+
+
+def _grpo_run(live: Live) -> None:
+    """The chosen GRPO run: state, charts, verdicts, completions."""
+    pick = live.picker("grpo", "Run shown")
+
+    def run(now: Snapshot, picked: dict[str, str]) -> Run | None:
+        return now.find(picked.get("grpo")) or next(iter(now.of("grpo")), None)
+
+    live.html(
+        "grpo-run",
+        lambda now, p: lead_views.run_card(now, run(now, p), "GRPO has not been launched yet."),
+    )
+    with gr.Row():
+        _stop_button(live, "grpo-stop", run)
+        _resume_button(live, run)
+    for pair in (("reward", "kl"), ("entropy", "grad")):
+        with gr.Row(elem_classes="charts"):
+            for name in pair:
+                live.plot(lambda now, p, name=name: _grpo_chart(now, run(now, p), name))
+    live.html("grpo-verdicts", lambda now, p: lead_views.verdicts_html(now.report(run(now, p))))
+    live.html("grpo-samples", lambda now, p: _grpo_samples(now, run(now, p)))
+    live.refresh_on(pick.change)
+
+
+def _grpo_chart(now: Snapshot, run: Run | None, name: str) -> tuple[Any, Callable[[], Any]] | None:
+    rows = now.metrics(run)
+    if run is None or not rows:
+        return None
+    target = float(run.config.get("kl_target") or 0)
+    draw: dict[str, Callable[[], Any]] = {
+        "reward": lambda: charts.reward_chart(rows),
+        "kl": lambda: charts.kl_chart(rows, target),
+        "entropy": lambda: charts.entropy_chart(rows),
+        "grad": lambda: charts.grad_chart(rows),
+    }
+    return (run.id, len(rows), rows[-1]), draw[name]
+
+
+def _grpo_samples(now: Snapshot, run: Run | None) -> str:
+    samples = now.report(run).get("samples")
+    if samples:
+        return lead_views.samples_html(samples, "Before", "After")
+    return lead_views.drawn_html(now.samples(run))
+
+
+def _compare(live: Live) -> None:
+    with gr.Row(elem_classes="work"):
+        with gr.Column(scale=2, min_width=320):
+            _form(live, "compare", forms.COMPARE)
+        with gr.Column(scale=5, min_width=320):
+            live.html(
+                "compare-run",
+                lambda now, _: lead_views.run_card(
+                    now, next(iter(now.of("compare")), None), "Nothing has been compared yet."
+                ),
+            )
+            live.html("compare-figures", lambda now, _: _compare_figures(now))
+
+
+def _compare_figures(now: Snapshot) -> str:
+    report = now.report(now.newest("compare"))
+    samples = lead_views.samples_html(report.get("samples") or [], "SFT", "GRPO")
+    return f'<div class="stack">{lead_views.compare_html(report)}{samples}</div>'
+
+
+def _runs(live: Live) -> None:
+    live.html("all-runs", lambda now, _: lead_views.runs_html(now))
+    pick = live.picker("", "Log of")
+
+    def run(now: Snapshot, picked: dict[str, str]) -> Run | None:
+        return now.find(picked.get("")) or next(iter(now.runs), None)
+
+    _stop_button(live, "runs-stop", run)
+    live.html("run-log", lambda now, p: lead_views.log_html(now, run(now, p)))
+    live.refresh_on(pick.change)
+
+
+def _form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
+    """A form that starts a run, with one line below it about what came of it."""
+    with gr.Column(elem_classes="card sheet"):
+        inputs = forms.fields(kind, choices)
+        button = gr.Button(WORDS[kind], variant="primary", elem_id=f"start-{kind}")
+        notice = plain_html(name=f"{kind}-notice")
+    for component, choice in zip(inputs, choices, strict=True):
+        if choice.runs:
+            live.add(component, _run_list(choice))
+
+    def press(_: Annotator, *values: Any) -> str:
+        return _started(lambda: launch(live.site, kind, choices, values))
+
+    live.act(button.click, press, inputs, notice)
+
+
+def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Sequence[Any]) -> str:
+    """Start a run from a form's values; returns its id. Raises ValueError, nothing started."""
+    asked = forms.chosen(site, kind, choices, values)
+    if kind == "compare" and "policy" not in asked:
+        done = jobs.usable(site.store, "grpo")
+        asked["policy"] = done[0].id if done else ""
+    return STARTERS[kind](site, **asked)
+
+
+def _started(start: Callable[[], str]) -> str:
+    try:
+        run_id = start()
+    except (ValueError, OSError) as error:
+        return lead_views.refusal(error)
+    return lead_views.note(f"Started as <code>{run_id}</code>.")
+
+
+def _run_list(choice: forms.Choice) -> Render:
+    return lambda now, _: gr.update(choices=forms.run_choices(now.site, choice))
+
+
+def _stop_button(
+    live: Live, name: str, which: Callable[[Snapshot, dict[str, str]], Run | None]
+) -> None:
+    button = gr.Button("Stop and keep", elem_id=name, visible=False, size="md")
+    notice = plain_html(name=f"{name}-notice")
+
+    def shown(now: Snapshot, picked: dict[str, str]) -> Any:
+        run = which(now, picked)
+        return gr.update(visible=bool(run and run.live and not run.stop_requested))
+
+    def press(_: Annotator, *picked: str) -> str:
+        run = which(snapshot.take(live.site), live.picked(picked))
+        try:
+            jobs.stop(live.site, run.id if run else "")
+        except ValueError as error:
+            return lead_views.refusal(error)
+        return lead_views.note("It stops at its next step and keeps what it has.")
+
+    live.add(button, shown)
+    live.act(button.click, press, live.pickers, notice)
+
+
+def _resume_button(live: Live, which: Callable[[Snapshot, dict[str, str]], Run | None]) -> None:
+    button = gr.Button("Resume", elem_id="grpo-resume", visible=False, size="md")
+    notice = plain_html(name="grpo-resume-notice")
+
+    def shown(now: Snapshot, picked: dict[str, str]) -> Any:
+        run = which(now, picked)
+        return gr.update(visible=bool(run and run.status in ("stopped", "died", "failed")))
+
+    def press(_: Annotator, *picked: str) -> str:
+        run = which(snapshot.take(live.site), live.picked(picked))
+        return _started(lambda: jobs.resume(live.site, run.id if run else ""))
+
+    live.add(button, shown)
+    live.act(button.click, press, live.pickers, notice)

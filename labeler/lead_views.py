@@ -1,0 +1,392 @@
+"""What the lead pages say, as HTML made from a snapshot. Nothing here knows of Gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data.runrows import Run
+from data.schema import Annotator
+from data.settings import disk_message
+from labeler.figures import (
+    STATES,
+    age,
+    bounds,
+    clock,
+    duration,
+    number,
+    percent,
+    remaining,
+    too_few,
+)
+from labeler.jobs import TITLES
+from labeler.next_step import Step
+from labeler.pages import WORDMARK
+from labeler.render_html import escape, prose
+from labeler.snapshot import Snapshot
+
+ARROW = '<span class="arrow" aria-hidden="true">→</span>'
+
+
+def header_html(person: Annotator) -> str:
+    """Wordmark, and who is signed in."""
+    return f"""<header class="lead-top">{WORDMARK}<span class="space"></span>
+<a class="quiet" href="/label/">Rate</a><form method="post" action="/sign-out">
+<button class="quiet" title="signed in as {escape(person.name)}">Sign out</button></form>
+</header>"""
+
+
+def flow_html(now: Snapshot) -> str:
+    """The loop in five cards."""
+    c, kinds = now.counts, now.counts.judgements
+    cards = [
+        _node("Prompts", f"{c.prompts:,}", f"{c.demonstrations:,} demonstrations"),
+        _node("Completions", f"{c.completions:,}", _by_models(now.models)),
+        _node(
+            "Judgements",
+            f"{c.judgements_total:,}",
+            f"A or B {kinds['pairwise']:,} · 1-10 {kinds['scalar']:,} · "
+            f"good/bad {kinds['binary']:,}<br>{c.tasks_open:,} still wanted",
+        ),
+        _reward_node(now),
+        _policy_node(now),
+    ]
+    return f'<div class="flow">{ARROW.join(cards)}</div>'
+
+
+def _by_models(models: Mapping[str, int]) -> str:
+    """How many each model wrote, the most prolific two by name."""
+    ranked = sorted(models.items(), key=lambda item: -item[1])
+    named = [f"{n:,} by {escape(_short_model(name))}" for name, n in ranked[:2]]
+    rest = len(ranked) - len(named)
+    return "<br>".join([*named, *([f"and {rest} more models"] if rest > 0 else [])])
+
+
+def _short_model(name: str) -> str:
+    return name if len(name) <= 26 else "…" + name[-25:]
+
+
+def _reward_node(now: Snapshot) -> str:
+    report = now.report(now.newest("reward"))
+    if not report:
+        return _node("Reward model", "–", "none trained yet")
+    accuracy: Mapping[str, Any] = (report.get("held_out") or {}).get("accuracy") or {}
+    if too_few(accuracy):
+        return _node("Reward model", "–", f"held-out accuracy: {too_few(accuracy)}")
+    return _node(
+        "Reward model",
+        f"{100 * accuracy['value']:.0f}%",
+        f"{bounds(accuracy)} held out<br>{_yardstick(report)}",
+    )
+
+
+def _yardstick(report: Mapping[str, Any]) -> str:
+    """The strongest baseline, in a few words."""
+    baselines = (report.get("held_out") or {}).get("baselines") or {}
+    known = {k: v["value"] for k, v in baselines.items() if v and v.get("value") is not None}
+    if not known:
+        return ""
+    best = max(known, key=lambda name: known[name])
+    return f"{BASELINES.get(best, escape(best)).lower()}: {100 * known[best]:.0f}%"
+
+
+def _policy_node(now: Snapshot) -> str:
+    report = now.report(now.newest("compare"))
+    if not report:
+        state = "not compared yet" if now.newest("grpo") else "none trained yet"
+        return _node("Policy", "–", state)
+    rate: Mapping[str, Any] = next(iter((report.get("win_rates") or {}).values()), {})
+    if too_few(rate):
+        return _node("Policy", "–", f"win rate: {too_few(rate)}")
+    return _node(
+        "Policy", f"{100 * rate['value']:.0f}%", f"wins against SFT {bounds(rate)}, by the reward"
+    )
+
+
+def _node(title: str, figure: str, about: str) -> str:
+    return (
+        f'<div class="card node"><h3>{title}</h3><div class="big">{figure}</div>'
+        f'<div class="mute small">{about}</div></div>'
+    )
+
+
+def next_html(step: Step) -> str:
+    """The recommendation; its button stands beside it."""
+    return (
+        f'<div class="mute small">Next step</div><div class="next-title">{escape(step.title)}</div>'
+        f'<div class="mute small">{escape(step.why)}</div>'
+    )
+
+
+def running_html(now: Snapshot) -> str:
+    """What runs now, else the last few that ended."""
+    shown = now.live or list(now.runs[:4])
+    title = "Now running" if now.live else "Last runs"
+    body = (
+        _table(("run", "what", "progress", "state"), [_run_row(run) for run in shown])
+        if shown
+        else '<p class="mute">Nothing has been run yet.</p>'
+    )
+    return f'<div class="card"><h3>{title}</h3>{body}</div>'
+
+
+def runs_html(now: Snapshot) -> str:
+    """Every run."""
+    if not now.runs:
+        return '<div class="card"><p class="mute">Nothing has been run yet.</p></div>'
+    head = ("run", "what", "progress", "state", "started")
+    rows = [[*_run_row(run), clock(run.created_at)] for run in now.runs]
+    return f'<div class="card">{_table(head, rows)}</div>'
+
+
+def _run_row(run: Run) -> list[str]:
+    return [
+        f"<code>{escape(run.id)}</code>",
+        escape(TITLES.get(run.kind, run.kind)),
+        progress_html(run),
+        pill(run),
+    ]
+
+
+def pill(run: Run) -> str:
+    """A run's state in one word, coloured by whether it needs a look."""
+    style = {"failed": "bad", "died": "bad", "stopped": "warn"}.get(run.status, "")
+    return f'<span class="pill {style}">{STATES[run.status]}</span>'
+
+
+def progress_html(run: Run) -> str:
+    """A bar and how far it is, or how it ended."""
+    if not run.live:
+        words = escape(run.message) if run.message else f"took {duration(age(run))}"
+        return f'<span class="mute small">{words}</span>'
+    share = 100 * run.done / run.total if run.total else 0
+    about = [run.message, f"{run.done:,} of {run.total:,}" if run.total else "", remaining(run)]
+    words = " · ".join(escape(part) for part in about if part) or "starting"
+    return (
+        f'<span class="meter" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share:.0f}"><i style="width:{share:.1f}%"></i></span>'
+        f'<div class="mute small">{words}</div>'
+    )
+
+
+def run_card(now: Snapshot, run: Run | None, nothing: str) -> str:
+    """One run's state, and in the end its summary in words."""
+    if run is None:
+        return f'<div class="card"><p class="mute">{escape(nothing)}</p></div>'
+    summary = now.report(run).get("summary", "")
+    said = f"<p>{escape(summary)}</p>" if summary else ""
+    return f"""<div class="card">{_run_head(run)}
+{progress_html(run)}{said}{_trouble(now, run)}</div>"""
+
+
+def _run_head(run: Run) -> str:
+    return f'<div class="run-head"><code>{escape(run.id)}</code>{pill(run)}</div>'
+
+
+def _trouble(now: Snapshot, run: Run) -> str:
+    if run.status not in ("failed", "died"):
+        return ""
+    log = now.log(run, 8)
+    return f'<pre class="log">{escape(log)}</pre>' if log else ""
+
+
+BASELINES = {"longer": "Always the longer", "shorter": "Always the shorter", "majority": "Majority"}
+
+
+def reward_html(report: Mapping[str, Any]) -> str:
+    """Held-out accuracy of a reward model beside its baselines."""
+    if not report:
+        return ""
+    held_out = report.get("held_out") or {}
+    baselines = held_out.get("baselines") or {}
+    rows = [["<b>This reward model</b>", _bar(held_out.get("accuracy"), "accent")]]
+    rows += [[BASELINES.get(k, escape(k)), _bar(v, "grey")] for k, v in baselines.items()]
+    spearman = held_out.get("spearman")
+    rank = ""
+    if spearman and spearman.get("value") is not None:
+        n, low, high = spearman.get("n"), spearman.get("low"), spearman.get("high")
+        interval = f" [{number(low)}, {number(high)}]" if low is not None else ""
+        rank = (
+            f'<p class="small">Rank correlation with 1-10 judgements: '
+            f"<b>{number(spearman['value'])}</b>{interval}{f', n {n}' if n else ''}</p>"
+        )
+    return f"""<div class="card"><h3>Held-out accuracy</h3>
+<p class="mute small">On comparisons of prompts that training did not see, with 95% intervals.
+A reward model earns its keep above every yardstick below it.</p>
+{_table(("", "agrees with people"), rows)}{rank}{_judgements_line(report)}</div>"""
+
+
+def _bar(figure: Mapping[str, Any] | None, colour: str) -> str:
+    """A share as a bar with its interval drawn over it."""
+    words = percent(figure)
+    if figure is None or too_few(figure):
+        return f'<span class="mute">{words}</span>'
+    low, high = figure.get("low"), figure.get("high")
+    whisker = ""
+    if low is not None and high is not None:
+        whisker = f'<u style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></u>'
+    return (
+        f'<span class="share {colour}"><i style="width:{100 * figure["value"]:.1f}%"></i>{whisker}'
+        f"</span> <span>{words}</span>"
+    )
+
+
+def _judgements_line(report: Mapping[str, Any]) -> str:
+    used = ", ".join(
+        f"{n:,} {escape(kind)}" for kind, n in (report.get("judgements") or {}).items()
+    )
+    dropped = {k: n for k, n in (report.get("dropped") or {}).items() if n}
+    left_out = ", ".join(f"{n:,} {escape(reason)}" for reason, n in dropped.items())
+    parts = [
+        f"Judgements read: {used}." if used else "",
+        f"Left out: {left_out}." if left_out else "",
+    ]
+    return f'<p class="mute small">{" ".join(p for p in parts if p)}</p>' if any(parts) else ""
+
+
+def verdicts_html(report: Mapping[str, Any]) -> str:
+    """What a GRPO run's curves say, in words."""
+    verdicts = report.get("verdicts") or []
+    if not verdicts:
+        return ""
+    style = {"fine": "", "watch": "warn", "stop": "bad"}
+    rows = "".join(
+        f'<div class="verdict"><span class="pill {style.get(v.get("level"), "")}">'
+        f"{escape(v.get('level', ''))}</span><div>{escape(v.get('text', ''))}</div></div>"
+        for v in verdicts
+    )
+    return f'<div class="card"><h3>What it says</h3>{rows}</div>'
+
+
+def samples_html(samples: Sequence[Mapping[str, Any]], before: str, after: str) -> str:
+    """Completions before and after, side by side."""
+    if not samples:
+        return ""
+    pairs = "".join(
+        f"""<div class="pair"><div class="turn"><div class="role">Person</div>
+{_plain_prompt(s.get("prompt", ""))}</div><div class="answers two">
+{_sample(before, s.get("before"), s.get("reward_before"))}
+{_sample(after, s.get("after"), s.get("reward_after"))}</div></div>"""
+        for s in samples
+    )
+    return f'<div class="card"><h3>{before} and {after}, side by side</h3>{pairs}</div>'
+
+
+def _sample(title: str, text: object, reward: object) -> str:
+    score = (
+        f' <span class="mute small">reward {number(reward)}</span>' if reward is not None else ""
+    )
+    return f'<div><div class="role">{escape(title)}{score}</div>{prose(str(text or ""))}</div>'
+
+
+def _plain_prompt(prompt: object) -> str:
+    if isinstance(prompt, list):
+        turns = [f"{m.get('role')}: {m.get('content')}" for m in prompt if isinstance(m, Mapping)]
+        return prose("\n\n".join(turns))
+    return prose(str(prompt))
+
+
+def drawn_html(samples: Sequence[Mapping[str, Any]]) -> str:
+    """The newest completions of a GRPO run that is under way."""
+    if not samples:
+        return ""
+    rows = "".join(
+        f"""<div class="pair"><div class="role">step {number(s.get("step"))} · reward
+ {number(s.get("reward"))} · advantage {number(s.get("advantage"))}</div>
+<details><summary>{escape(_first_line(s.get("prompt", "")))}</summary>
+{_plain_prompt(s.get("prompt", ""))}</details>{prose(str(s.get("completion", "")))}</div>"""
+        for s in reversed(samples)
+    )
+    return f'<div class="card"><h3>Last completions</h3>{rows}</div>'
+
+
+def _first_line(prompt: object) -> str:
+    text = str(prompt[-1].get("content", "") if isinstance(prompt, list) and prompt else prompt)
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    return line if len(line) <= 110 else line[:109] + "…"
+
+
+def compare_html(report: Mapping[str, Any]) -> str:
+    """The table of a comparison, and who wins how often."""
+    if not report:
+        return ""
+    names = {"reward": "the reward model", "true utility": "the true utility"}
+    wins = "".join(
+        f"<tr><td>by {escape(names.get(name, name))}</td><td>{_bar(rate, 'accent')}</td></tr>"
+        for name, rate in (report.get("win_rates") or {}).items()
+    )
+    rows = [_measure_row(row) for row in report.get("rows") or []]
+    head = ("measure", "SFT", "GRPO", "difference", "95% interval", "n")
+    return f"""<div class="card"><h3>GRPO against SFT</h3>
+<p class="mute small">On the test prompts, which nothing else has seen. Half is no difference.</p>
+<table>{wins}</table>{_table(head, rows) if rows else ""}</div>"""
+
+
+def _measure_row(row: Mapping[str, Any]) -> list[str]:
+    low, high = row.get("low"), row.get("high")
+    interval = f"[{number(low)}, {number(high)}]" if low is not None and high is not None else "–"
+    values = [number(row.get(key)) for key in ("reference", "policy", "difference")]
+    return [escape(row.get("measure", "")), *values, interval, number(row.get("n"))]
+
+
+def people_html(now: Snapshot, short: bool = False) -> str:
+    """Who judges, and how much each has done."""
+    rows = [
+        [
+            escape(p.name),
+            f"{now.judged.get(p.name, 0):,}",
+            *([] if short else [p.role, "active" if p.active else "switched off"]),
+        ]
+        for p in now.people
+    ]
+    head = ("who", "judgements") if short else ("who", "judgements", "role", "state")
+    body = _table(head, rows) if rows else '<p class="mute">Nobody yet.</p>'
+    return f'<div class="card"><h3>People</h3>{body}</div>'
+
+
+def data_html(now: Snapshot) -> str:
+    """What is stored."""
+    c = now.counts
+    rows = [
+        ["Prompts", f"{c.prompts:,}"],
+        ["Demonstrations", f"{c.demonstrations:,}"],
+        ["Documents", f"{c.documents:,}"],
+        ["Completions", f"{c.completions:,}"],
+        ["Comparisons, A or B", f"{c.judgements['pairwise']:,}"],
+        ["Ratings, 1 to 10", f"{c.judgements['scalar']:,}"],
+        ["Good or bad", f"{c.judgements['binary']:,}"],
+        ["Judgements still wanted", f"{c.tasks_open:,}"],
+    ]
+    return f'<div class="card"><h3>In the store</h3>{_table(("", "how many"), rows)}</div>'
+
+
+def log_html(now: Snapshot, run: Run | None) -> str:
+    """What a run printed last, and what it was asked."""
+    if run is None:
+        return '<p class="mute">Choose a run to read its log.</p>'
+    config = ", ".join(f"{k} {v}" for k, v in run.config.items() if v not in ("", None))
+    return f"""<div class="card">{_run_head(run)}
+{progress_html(run)}<p class="mute small">{escape(config)}</p>
+<pre class="log">{escape(now.log(run) or "(nothing printed yet)")}</pre></div>"""
+
+
+def note(text: str, bad: bool = False) -> str:
+    """One line about what a press did."""
+    role, style = ("alert", " bad") if bad else ("status", "")
+    return f'<p class="notice{style}" role="{role}">{text}</p>' if text else ""
+
+
+def refusal(error: Exception) -> str:
+    """A press that did nothing, and why, in one line."""
+    if isinstance(error, OSError):
+        reason = disk_message(error)
+    else:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return note(escape(reason[:1].upper() + reason[1:] + "."), bad=True)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'

@@ -1,0 +1,143 @@
+"""Serving: open the workspace, fill it the first time, start sampling, answer on a port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data import runs
+from data.settings import Place
+from data.store import Store
+from labeler import jobs
+from labeler.jobs import Site
+from reward_model.config import BUILT_IN_MODEL
+
+PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(Place):
+    """Serve the app: people rate in the browser, a lead trains from it."""
+
+    model: str = BUILT_IN_MODEL
+    """What sampling and fine-tuning start from: smollm2-135m (built in), a Hugging Face id, or a
+    local folder."""
+    host: str = "127.0.0.1"
+    """Address to listen on. 127.0.0.1: this machine only; 0.0.0.0: everybody who can reach it."""
+    port: int = 7860
+    """Port to listen on."""
+
+
+def serve(settings: Serve) -> int:
+    """Serve until Ctrl-C. Raises ValueError if the port is taken or the store cannot be opened.
+
+    Runs are processes of their own: they go on when the server ends.
+    """
+    import uvicorn
+
+    listener = listen(settings.host, settings.port)
+    workspace = settings.workspace.expanduser().absolute()
+    with settings.open() as store:
+        site = Site(store, workspace, settings.model)
+        prepare(site)
+        from labeler.app import build_app
+
+        app = build_app(store, workspace, settings.model)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+        server = _announcing(config, lambda: announce(site, settings))
+        with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
+            server.run([listener])
+    print("stopped serving; runs that were going on go on", flush=True)
+    return 0
+
+
+def _announcing(config: Any, ready: Any) -> Any:
+    """A uvicorn server that says when it answers."""
+    import uvicorn
+
+    class Ready(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            threading.Thread(target=ready, daemon=True).start()
+
+    return Ready(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a taken port is known before anything else is done."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port {port} not allowed: use 1 to 65535")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on {host}:{port}: {error.strerror}; name another with --port"
+        ) from None
+    return listener
+
+
+def prepare(site: Site) -> None:
+    """Make a new workspace usable: starter content, guidelines, and completions on their way."""
+    from data import starter
+
+    if not site.store.content.counts().prompts:
+        print("importing the starter prompts and demonstrations", flush=True)
+        starter.load(site.store)
+    if site.store.people.guidelines() is None:
+        site.store.people.set_guidelines(starter.guidelines())
+    runs.refresh(site.store, site.workspace)
+    counts = site.store.content.counts()
+    if counts.prompts and not counts.completions and not jobs.live(site.store, "sample"):
+        run_id = jobs.start_sample(site)
+        print(f"sampling completions with {site.model} ({run_id})", flush=True)
+
+
+def announce(site: Site, settings: Serve) -> None:
+    """Say where the app is, how the first lead gets in, and how sampling goes."""
+    from labeler.auth import welcome_link
+
+    base = address(settings.host, settings.port)
+    print(f"\nCoach is at {base}", flush=True)
+    if not site.store.people.has_lead():
+        link = welcome_link(base, site.store.people.invite("lead"))
+        print(f"first, set a password (the link works once): {link}", flush=True)
+    print("Ctrl-C ends the server; runs go on\n", flush=True)
+    for run in jobs.live(site.store, "sample"):
+        follow(site.store, site.workspace, run.id)
+
+
+def address(host: str, port: int) -> str:
+    """The address to open in a browser."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def follow(store: Store, workspace: Path, run_id: str) -> None:
+    """Show a run's progress in the terminal until it ends; say how it ended."""
+    from tqdm import tqdm
+
+    with tqdm(desc="completions", unit="", dynamic_ncols=True, disable=None) as bar:
+        while True:
+            runs.refresh(store, workspace)
+            run = store.runs.get(run_id)
+            if run is None:
+                return
+            if run.total:
+                bar.total = run.total
+            bar.n = run.done
+            bar.refresh()
+            if not run.live:
+                break
+            time.sleep(PROGRESS_SECONDS)
+    if run.status == "finished":
+        print("completions are there: the queue is open", flush=True)
+    else:
+        print(f"sampling {run.status}: {run.message}", flush=True)

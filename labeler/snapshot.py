@@ -1,0 +1,101 @@
+"""Everything the lead pages show, read once from the store and the runs' folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data import runs
+from data.content import Counts
+from data.people import Guidelines
+from data.runrows import Run
+from data.schema import Annotator
+from labeler.jobs import Site
+from labeler.next_step import Facts
+
+SHOWN_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One moment of the project."""
+
+    site: Site
+    counts: Counts
+    models: Mapping[str, int]
+    runs: tuple[Run, ...]
+    """All, newest first."""
+    people: tuple[Annotator, ...]
+    judged: Mapping[str, int]
+    guidelines: Guidelines | None
+
+    def of(self, kind: str) -> list[Run]:
+        return [run for run in self.runs if run.kind == kind]
+
+    @property
+    def live(self) -> list[Run]:
+        return [run for run in self.runs if run.live]
+
+    def newest(self, kind: str) -> Run | None:
+        """The newest finished run of a kind."""
+        return next((run for run in self.of(kind) if run.status == "finished"), None)
+
+    def find(self, run_id: str | None) -> Run | None:
+        return next((run for run in self.runs if run.id == run_id), None)
+
+    def report(self, run: Run | None) -> dict[str, Any]:
+        """A run's report; empty while there is none or it cannot be read."""
+        if run is None:
+            return {}
+        try:
+            return runs.report(self.folder(run)) or {}
+        except (OSError, ValueError):
+            return {}
+
+    def metrics(self, run: Run | None) -> list[dict[str, Any]]:
+        return runs.metrics(self.folder(run)) if run else []
+
+    def samples(self, run: Run | None) -> list[dict[str, Any]]:
+        """The last sampled completions of a GRPO run."""
+        return runs.samples(self.folder(run))[-SHOWN_SAMPLES:] if run else []
+
+    def log(self, run: Run, lines: int = 30) -> str:
+        return runs.log_tail(self.folder(run), lines)
+
+    def folder(self, run: Run) -> Path:
+        return self.site.folder(run.id)
+
+
+def take(site: Site) -> Snapshot:
+    """Read the present state; runs whose process is gone are marked as died on the way."""
+    store = site.store
+    return Snapshot(
+        site=site,
+        counts=store.content.counts(),
+        models=store.content.models(),
+        runs=tuple(runs.refresh(store, site.workspace)),
+        people=tuple(store.people.all()),
+        judged=store.ledger.by_annotator(),
+        guidelines=store.people.guidelines(),
+    )
+
+
+def facts_of(now: Snapshot) -> Facts:
+    """What the recommendation rests on."""
+    grpo = now.newest("grpo")
+    compared = {run.config.get("policy") for run in now.of("compare") if run.status == "finished"}
+    return Facts(
+        prompts=now.counts.prompts,
+        demonstrations=now.counts.demonstrations,
+        completions=now.counts.completions,
+        comparisons=now.counts.judgements["pairwise"],
+        live={run.kind for run in now.live},
+        sft=now.newest("sft") is not None,
+        reward=now.newest("reward") is not None,
+        grpo=grpo is not None,
+        compared=grpo is not None and grpo.id in compared,
+        resampled=grpo is not None
+        and any(run.config.get("policy") == grpo.id for run in now.of("sample")),
+    )

@@ -1,0 +1,328 @@
+"""The lead pages: what they say of a project, what they start, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data import Store, runs
+from data.schema import Demonstration, make_prompt
+from grpo.config import PolicySettings, SftSettings
+from labeler import charts, forms, jobs, lead_data, lead_views, snapshot
+from labeler.figures import duration, number, percent
+from labeler.help_text import field_help
+from labeler.jobs import Site
+from labeler.lead_pages import launch
+from labeler.next_step import next_step
+from reward_model.config import RewardSettings
+from tests.labeler_helpers import add_comparisons, add_person, add_tasks, open_store
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(open_store(tmp_path), tmp_path, "smollm2-135m")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str], dict[str, Any]]]:
+    """What would have been launched."""
+    seen: list[tuple[str, list[str], dict[str, Any]]] = []
+
+    def record(store: Store, workspace: Path, kind: str, arguments: list[str], config: Any) -> str:
+        seen.append((kind, list(arguments), dict(config)))
+        return f"{kind}-run"
+
+    monkeypatch.setattr(runs, "launch", record)
+    return seen
+
+
+def ended_run(site: Site, kind: str, report: dict[str, Any] | None = None, **config: Any) -> str:
+    run_id = runs.new_run(site.store, site.workspace, kind, config)
+    if report is not None:
+        (site.folder(run_id) / "report.json").write_text(json.dumps(report))
+    site.store.runs.end(run_id, "finished", "")
+    return run_id
+
+
+def values(kind: str, choices: Any, **changes: Any) -> list[Any]:
+    """A form's values as it is first shown, with changes by path."""
+    found = []
+    for choice in choices:
+        owner, name = forms._owner(kind, choice)
+        default = "" if choice.runs else getattr(owner, name)
+        found.append(changes.get(choice.path.replace(".", "_"), default))
+    return found
+
+
+def demonstrate(site: Site) -> None:
+    site.store.content.add_demonstrations([Demonstration(make_prompt("Hello?"), "Hi.")])
+
+
+def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
+    demonstrate(site)
+    chosen = values("sft", forms.SFT, lora_rank=4, lora_targets="mlp", epochs=1)
+    assert launch(site, "sft", forms.SFT, chosen) == "sft-run"
+    ((kind, arguments, config),) = started
+    assert (kind, arguments[:2]) == ("sft", ["grpo", "sft"])
+    assert arguments[arguments.index("--lora.rank") + 1] == "4"
+    assert arguments[arguments.index("--workspace") + 1] == str(site.workspace)
+    assert arguments[arguments.index("--store") + 1] == site.store.url
+    assert config["lora"]["targets"] == "mlp" and config["model"] == "smollm2-135m"
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "command"),
+    [
+        ("reward", forms.REWARD, ["reward_model", "train"]),
+        ("grpo", forms.GRPO, ["grpo", "train"]),
+        ("compare", forms.COMPARE, ["grpo", "evaluate"]),
+        ("sample", forms.SAMPLE, ["grpo", "sample"]),
+    ],
+)
+def test_every_form_starts_its_command(site, started, kind, choices, command) -> None:
+    demonstrate(site)
+    add_comparisons(site.store, add_person(site.store, "ann"), 20)
+    for needed in ("sft", "reward", "grpo"):
+        ended_run(site, needed)
+    launch(site, kind, choices, values(kind, choices))
+    assert started[0][1][:2] == command
+    if kind == "compare":
+        assert started[0][2]["policy"].startswith("grpo-")
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "changes", "reason"),
+    [
+        ("sft", forms.SFT, {"lora_rank": 0}, "lora rank 0 not allowed: use 1 or more"),
+        ("sft", forms.SFT, {"lora_rank": None}, "LoRA rank is empty"),
+        ("sft", forms.SFT, {"lora_rank": 2.5}, "2.5 is not a number that fits"),
+        ("sft", forms.SFT, {"lora_rank": "x"}, "'x' is not a number that fits"),
+        ("sft", forms.SFT, {"learning_rate": float("nan")}, "nan is not a number"),
+        ("sft", forms.SFT, {"lora_targets": "lm_head"}, "use attention, mlp, all"),
+        ("sft", forms.SFT, {"epochs": -1}, "use 0 or more"),
+        ("reward", forms.REWARD, {"objective": "bt"}, "use bradley_terry, regression"),
+        ("reward", forms.REWARD, {"policy": "sft-none"}, "'sft-none' is not there"),
+        ("reward", forms.REWARD, {}, "20 more are needed"),
+        ("reward", forms.REWARD, {"objective": "regression"}, "1-10 or good/bad"),
+        ("grpo", forms.GRPO, {}, "no fine-tuned policy yet"),
+        ("grpo", forms.GRPO, {"group_size": 1}, "group size 1|no fine-tuned"),
+        ("compare", forms.COMPARE, {}, "launch GRPO first"),
+        ("sample", forms.SAMPLE, {}, None),
+    ],
+)
+def test_bad_input_is_one_line_and_starts_nothing(
+    site: Site, started: Any, kind: str, choices: Any, changes: Any, reason: str | None
+) -> None:
+    if reason is None:
+        site.store.content.add_prompts([make_prompt("Hello?")])
+        launch(site, kind, choices, values(kind, choices, **changes))
+        assert len(started) == 1
+        return
+    demonstrate(site)
+    with pytest.raises(ValueError, match=reason) as error:
+        launch(site, kind, choices, values(kind, choices, **changes))
+    assert len(str(error.value).splitlines()) == 1
+    assert started == []
+    shown = lead_views.refusal(error.value)
+    assert 'role="alert"' in shown
+
+
+def test_too_few_comparisons_are_named(site: Site, started: Any) -> None:
+    add_comparisons(site.store, add_person(site.store, "ann"), 7)
+    with pytest.raises(ValueError, match=r"7 comparisons .* 13 more are needed"):
+        jobs.start_reward(site)
+
+
+def test_one_run_of_a_kind_at_a_time(site: Site, started: Any) -> None:
+    demonstrate(site)
+    site.store.runs.add("sft-old", "sft", {})
+    with pytest.raises(ValueError, match="running already"):
+        jobs.start_sft(site)
+    assert started == []
+
+
+def test_only_a_stopped_grpo_run_resumes(site: Site, started: Any) -> None:
+    run_id = runs.new_run(site.store, site.workspace, "grpo", {})
+    with pytest.raises(ValueError, match="only a stopped or died run"):
+        jobs.resume(site, run_id)
+    site.store.runs.end(run_id, "stopped", "")
+    jobs.resume(site, run_id)
+    assert started[0][2]["resume"] == run_id
+    with pytest.raises(ValueError, match="no GRPO run"):
+        jobs.resume(site, "nope")
+
+
+def test_stop_asks_the_run(site: Site) -> None:
+    site.store.runs.add("grpo-1", "grpo", {})
+    jobs.stop(site, "grpo-1")
+    run = site.store.runs.get("grpo-1")
+    assert run is not None and run.stop_requested
+    with pytest.raises(ValueError, match="choose a run"):
+        jobs.stop(site, "")
+
+
+def test_a_new_project_says_what_comes_first(site: Site) -> None:
+    now = snapshot.take(site)
+    assert next_step(snapshot.facts_of(now)).goal == "data"
+    pages = (
+        lead_views.flow_html(now)
+        + lead_views.running_html(now)
+        + lead_views.people_html(now)
+        + lead_views.runs_html(now)
+    )
+    for words in ("none trained yet", "Nothing has been run yet", "Nobody yet"):
+        assert words in pages
+
+
+REWARD_REPORT = {
+    "summary": "71% right",
+    "judgements": {"pairwise": 120},
+    "held_out": {
+        "accuracy": {"value": 0.71, "low": 0.66, "high": 0.75, "n": 184},
+        "spearman": None,
+        "baselines": {"longer": {"value": 0.58, "low": 0.5, "high": 0.65, "n": 184}},
+    },
+    "dropped": {"ties": 0, "empty": 2},
+}
+
+
+def test_accuracy_stands_beside_its_yardstick(site: Site) -> None:
+    ended_run(site, "reward", REWARD_REPORT)
+    now = snapshot.take(site)
+    flow = lead_views.flow_html(now)
+    assert "71%" in flow and "[66, 75], n 184" in flow and "always the longer: 58%" in flow
+    figures = lead_views.reward_html(REWARD_REPORT)
+    assert "71% [66, 75], n 184" in figures and "58% [50, 65], n 184" in figures
+    assert "2 empty" in figures and "ties" not in figures
+
+
+@pytest.mark.parametrize("n", [0, 3, 19])
+def test_a_small_n_is_no_figure(site: Site, n: int) -> None:
+    figure = {"value": 1.0, "low": 0.3, "high": 1.0, "n": n}
+    assert "not enough data yet" in percent(figure)
+    report = {"held_out": {"accuracy": figure}}
+    assert "not enough data yet" in lead_views.reward_html(report)
+    assert "not enough data yet" in percent(None)
+
+
+def test_reports_may_lack_anything(site: Site) -> None:
+    for report in ({}, {"summary": "x"}, {"held_out": None}, {"held_out": {"accuracy": None}}):
+        lead_views.reward_html(report)
+        lead_views.verdicts_html(report)
+        lead_views.compare_html(report)
+        run_id = ended_run(site, "reward", report)
+        assert run_id in lead_views.runs_html(snapshot.take(site))
+        lead_views.flow_html(snapshot.take(site))
+
+
+def test_a_broken_report_breaks_no_page(site: Site) -> None:
+    run_id = ended_run(site, "compare", {})
+    (site.folder(run_id) / "report.json").write_text("{ not json")
+    assert "Policy" in lead_views.flow_html(snapshot.take(site))
+
+
+def test_the_winner_and_its_interval(site: Site) -> None:
+    grpo = ended_run(site, "grpo", {})
+    report = {
+        "win_rates": {"reward": {"value": 0.64, "low": 0.57, "high": 0.71, "n": 96}},
+        "rows": [
+            {"measure": "reward", "reference": 0.0, "policy": 1.2, "difference": 1.2,
+             "low": 1.0, "high": 1.4, "n": 96}
+        ],
+    }  # fmt: skip
+    ended_run(site, "compare", report, policy=grpo)
+    now = snapshot.take(site)
+    assert "64%" in lead_views.flow_html(now) and "[57, 71], n 96" in lead_views.flow_html(now)
+    assert "[1.00, 1.40]" in lead_views.compare_html(report)
+    assert snapshot.facts_of(now).compared
+
+
+def test_model_text_is_harmless_on_lead_pages() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    html = lead_views.samples_html(
+        [{"prompt": hostile, "before": hostile, "after": hostile}], "Before", "After"
+    ) + lead_views.drawn_html([{"step": 1, "prompt": hostile, "completion": hostile}])
+    html += lead_views.verdicts_html({"verdicts": [{"level": hostile, "text": hostile}]})
+    assert "<img" not in html
+
+
+def test_a_failed_run_shows_its_last_words(site: Site) -> None:
+    run_id = runs.new_run(site.store, site.workspace, "sft", {})
+    (site.folder(run_id) / "log.txt").write_text("out of <memory>\n")
+    site.store.runs.end(run_id, "failed", "no memory")
+    now = snapshot.take(site)
+    card = lead_views.run_card(now, now.runs[0], "")
+    assert "failed" in card and "no memory" in card and "out of &lt;memory&gt;" in card
+
+
+def test_progress_tells_how_far_and_how_long(site: Site) -> None:
+    site.store.runs.add("grpo-1", "grpo", {})
+    site.store.runs.update("grpo-1", status="running", done=14, total=40, message="step 14")
+    run = site.store.runs.get("grpo-1")
+    assert run is not None
+    html = lead_views.progress_html(run)
+    assert "14 of 40" in html and "left" in html and 'aria-valuenow="35"' in html
+
+
+def test_charts_take_whatever_lines_there_are() -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": 1, "loss": 2.0, "reward_mean": 0.1, "reward_std": 1.0, "kl_nats": 0.0},
+        {"step": 2, "loss": None, "reward_mean": float("nan"), "entropy": 1.0},
+        {"step": 3, "validation_loss": 1.5},
+        {},
+    ]
+    assert list(charts.loss_chart(rows).data[0].x) == [1]
+    assert list(charts.reward_chart(rows).data[1].x) == [1]
+    assert list(charts.kl_chart(rows, 6.0).data[0].y) == [0.0]
+    assert len(charts.grad_chart([]).data[0].x) == 0
+    assert len(charts.entropy_chart(rows).data[0].x) == 1
+
+
+def test_people_are_added_with_a_link(site: Site) -> None:
+    shown, said = lead_data.add_person(site, "http://here", "bob", "annotator")
+    assert shown["value"].startswith("http://here/welcome?token=")
+    assert "bob was added" in said
+    assert "taken" in lead_data.add_person(site, "", "bob", "annotator")[1]
+    assert "role" in lead_data.add_person(site, "", "eve", "admin")[1]
+    assert "not allowed" in lead_data.add_person(site, "", None, "lead")[1]
+
+
+def test_import_names_the_bad_line(site: Site, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"type": "prompt", "prompt": "ok?"}\n{"type": "prompt", "prompt": ""}\n')
+    assert "bad.jsonl:2" in lead_data.import_note(site, str(bad))
+    assert site.store.content.counts().prompts == 0
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"type": "prompt", "prompt": "ok?"}\n')
+    assert "1 new" in lead_data.import_note(site, str(good))
+    assert "No file" in lead_data.import_note(site, None)
+
+
+def test_guidelines_get_versions(site: Site) -> None:
+    assert "Version 1" in lead_data.save_guidelines(site, "Be kind.")
+    assert "Version 2" in lead_data.save_guidelines(site, "Be kinder.")
+    assert "no text" in lead_data.save_guidelines(site, " ")
+
+
+def test_help_is_the_settings_own() -> None:
+    assert "alpha / rank" in field_help(forms.DEFAULTS["sft"].lora.__class__, "alpha")
+    for kind, choices in (("grpo", forms.GRPO), ("reward", forms.REWARD), ("sft", forms.SFT)):
+        for choice in choices:
+            owner, name = forms._owner(kind, choice)
+            assert field_help(type(owner), name)
+    with pytest.raises(KeyError):
+        field_help(SftSettings, "nope")
+    assert RewardSettings().objective and PolicySettings().steps
+
+
+def test_figures_in_words() -> None:
+    assert (duration(45), duration(600), duration(7200)) == ("45 s", "10 min", "2.0 h")
+    assert (number(1234), number(0.5), number(None), number(True)) == ("1,234", "0.50", "–", "–")
+
+
+def test_open_tasks_are_counted(site: Site) -> None:
+    add_tasks(site.store, "scalar", 3)
+    assert "Judgements still wanted</td><td>3" in lead_views.data_html(snapshot.take(site))

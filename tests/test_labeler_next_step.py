@@ -1,0 +1,38 @@
+"""One recommendation, always the first thing that is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from labeler.next_step import Facts, next_step
+
+READY = Facts(prompts=10, demonstrations=5, completions=40, comparisons=60)
+TRAINED = replace(READY, sft=True, reward=True, grpo=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "goal", "words"),
+    [
+        (Facts(), "data", "Import prompts"),
+        (Facts(prompts=10), "sample", "Sample completions"),
+        (Facts(prompts=10, live={"sample"}), "sample", "being sampled"),
+        (replace(READY, comparisons=0), "queue", "20 more comparisons needed"),
+        (replace(READY, comparisons=19), "queue", "1 more comparison needed"),
+        (READY, "sft", "Fine-tune"),
+        (replace(READY, demonstrations=0), "data", "Import demonstrations"),
+        (replace(READY, live={"sft"}), "sft", "being fine-tuned"),
+        (replace(READY, sft=True), "reward", "Train a reward model"),
+        (replace(READY, sft=True, live={"reward"}), "reward", "being trained"),
+        (replace(READY, sft=True, reward=True), "grpo", "Launch GRPO"),
+        (TRAINED, "compare", "Compare"),
+        (replace(TRAINED, compared=True), "sample", "Ask people"),
+        (replace(TRAINED, compared=True, resampled=True), "queue", "Rate the new answers"),
+    ],
+)
+def test_the_first_thing_missing_is_recommended(facts: Facts, goal: str, words: str) -> None:
+    step = next_step(facts)
+    assert step.goal == goal
+    assert words in step.title
+    assert step.why and step.button

@@ -1,0 +1,181 @@
+"""Rating without a page: sides, tokens, skip, undo, reload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data import Store
+from data.schema import Annotator, make_prompt
+from labeler import rating
+from labeler.label_page import header_html, react, stage_html
+from labeler.rating import Painted, View
+from tests.labeler_helpers import add_person, add_tasks, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path)
+
+
+@pytest.fixture
+def ann(store: Store) -> Annotator:
+    return add_person(store, "ann")
+
+
+def painted(view: View) -> Painted:
+    assert view.task is not None, view
+    return view.task
+
+
+def test_a_is_the_side_shown_first(store: Store, ann: Annotator) -> None:
+    add_tasks(store, "pairwise", 12)
+    chosen = []
+    for _ in range(12):
+        task = painted(rating.look(store, ann))
+        chosen.append(task.answers[0].text)
+        rating.submit(store, ann, task.assignment_id, "a", task.token)
+    judged = store.ledger.judgements()
+    assert {j.shown_first for j in judged} == {"a", "b"}
+    liked = [(j.task.a if j.answer.value == "a" else j.task.b) for j in judged]
+    assert [c.text for c in liked if c] == chosen
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("binary", "good"), ("scalar", "10"), ("pairwise", "tie")]
+)
+def test_each_kind_is_kept_as_pressed(store: Store, ann: Annotator, kind, value) -> None:
+    add_tasks(store, kind, 1)
+    task = painted(rating.look(store, ann))
+    after = rating.submit(store, ann, task.assignment_id, value, task.token, 3.21)
+    assert after.state == "done"
+    assert (after.progress.done, after.progress.left) == (1, 0)
+    (judgement,) = store.ledger.judgements()
+    assert (judgement.answer.value, judgement.answer.seconds) == (value, 3.21)
+
+
+def test_a_reload_shows_the_same_task_and_sides(store: Store, ann: Annotator) -> None:
+    add_tasks(store, "pairwise", 8)
+    first = painted(rating.look(store, ann))
+    for _ in range(5):
+        again = painted(rating.look(store, ann))
+        assert (again.assignment_id, again.answers) == (first.assignment_id, first.answers)
+
+
+def test_a_repeated_token_stores_nothing(store: Store, ann: Annotator) -> None:
+    add_tasks(store, "pairwise", 2)
+    task = painted(rating.look(store, ann))
+    one = rating.submit(store, ann, task.assignment_id, "a", task.token)
+    two = rating.submit(store, ann, task.assignment_id, "b", task.token)
+    assert two.notice == ""
+    assert painted(one).assignment_id == painted(two).assignment_id
+    assert len(store.ledger.judgements()) == 1
+
+
+def test_somebody_elses_task_is_refused(store: Store, ann: Annotator) -> None:
+    bob = add_person(store, "bob")
+    add_tasks(store, "binary", 2)
+    task = painted(rating.look(store, ann))
+    view = rating.submit(store, bob, task.assignment_id, "good", task.token)
+    assert "not yours" in view.notice
+    assert painted(view).assignment_id != task.assignment_id
+    assert store.ledger.judgements() == []
+
+
+@pytest.mark.parametrize("token", ["", "undo:1", "x" * 65, "spaces in a token !"])
+def test_a_token_of_the_wrong_make_is_refused(store: Store, ann: Annotator, token: str) -> None:
+    add_tasks(store, "binary", 1)
+    task = painted(rating.look(store, ann))
+    assert "token" in rating.submit(store, ann, task.assignment_id, "good", token).notice
+    assert store.ledger.judgements() == []
+
+
+@pytest.mark.parametrize("value", ["11", "0", "a", "", "true"])
+def test_a_value_of_another_kind_is_refused(store: Store, ann: Annotator, value: str) -> None:
+    add_tasks(store, "scalar", 1)
+    task = painted(rating.look(store, ann))
+    view = rating.submit(store, ann, task.assignment_id, value, task.token)
+    assert "use 1 to 10" in view.notice
+    assert painted(view).assignment_id == task.assignment_id
+
+
+def test_skip_is_final(store: Store, ann: Annotator) -> None:
+    add_tasks(store, "binary", 2)
+    first = painted(rating.look(store, ann))
+    second = painted(rating.skip(store, ann, first.assignment_id))
+    assert second.assignment_id != first.assignment_id
+    assert rating.skip(store, ann, second.assignment_id).state == "done"
+    assert rating.look(store, ann).progress.left == 0
+
+
+def test_undo_brings_the_task_back_with_its_sides(store: Store, ann: Annotator) -> None:
+    add_tasks(store, "pairwise", 3)
+    first = painted(rating.look(store, ann))
+    rating.submit(store, ann, first.assignment_id, "a", first.token)
+    back = rating.undo(store, ann)
+    assert painted(back).assignment_id == first.assignment_id
+    assert painted(back).answers == first.answers
+    assert painted(back).token != first.token
+    assert store.ledger.judgements() == []
+    assert back.progress.done == 0
+
+
+def test_nothing_to_undo_says_so(store: Store, ann: Annotator) -> None:
+    assert "nothing to take back" in rating.undo(store, ann).notice
+
+
+def test_sampling_shows_how_far_it_is(store: Store, ann: Annotator) -> None:
+    store.runs.add("sample-1", "sample", {})
+    store.runs.update("sample-1", status="running", done=30, total=120)
+    view = rating.look(store, ann)
+    assert (view.state, view.sampled) == ("sampling", (30, 120))
+    assert "30 of 120 completions" in stage_html(view)
+    store.runs.end("sample-1", "finished", "")
+    assert "All done for now" in stage_html(rating.look(store, ann))
+
+
+def test_the_page_never_says_which_side_or_model_it_is(store: Store, ann: Annotator) -> None:
+    tasks = {t.id: t for t in add_tasks(store, "pairwise", 6)}
+    for _ in range(6):
+        view = rating.look(store, ann)
+        html = stage_html(view) + header_html(view, ann)
+        for task in tasks.values():
+            assert task.id not in html and task.a.id not in html
+        assert "a-model" not in html and "shown_first" not in html
+        rating.skip(store, ann, painted(view).assignment_id)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"assignment": "x"}', "no json", None])
+def test_a_press_that_makes_no_sense_changes_nothing(store: Store, ann: Annotator, text) -> None:
+    add_tasks(store, "binary", 1)
+    for press in ("answer", "skip"):
+        view = react(store, ann, press, text)
+        assert "not understood" in view.notice
+        assert view.state == "task"
+    assert store.ledger.judgements() == []
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 1e9])
+def test_an_impossible_time_is_left_out(store: Store, ann: Annotator, seconds: float) -> None:
+    add_tasks(store, "binary", 1)
+    task = painted(rating.look(store, ann))
+    rating.submit(store, ann, task.assignment_id, "good", task.token, seconds)
+    assert store.ledger.judgements()[0].answer.seconds is None
+
+
+def test_all_turns_are_shown_with_their_roles(store: Store, ann: Annotator) -> None:
+    from data.schema import Completion, Task
+
+    prompt = make_prompt(
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": "Hi!"},
+            {"role": "user", "content": "<b>Who</b> are you?"},
+        ]
+    )
+    store.ledger.add_tasks([Task("binary", Completion(prompt, "A model.", finished=False))])
+    html = stage_html(rating.look(store, ann))
+    for part in ("Instruction", "Person", "Model, earlier", "&lt;b&gt;Who", "length limit"):
+        assert part in html

@@ -1,0 +1,222 @@
+"""Who may do what: sign-in, invitations, and every single handler called without its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from data import Store
+from labeler.app import build_app
+from labeler.auth import COOKIE, RateLimit, hash_password
+from labeler.jobs import Site
+from tests.labeler_helpers import PASSWORD, add_person, add_tasks, open_store, request_of
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with open_store(tmp_path_factory.mktemp("workspace"), prompts=3) as opened:
+        add_person(opened, "lena", "lead")
+        add_person(opened, "ann")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def app(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return build_app(store, tmp_path_factory.mktemp("runs"), "a-model")
+
+
+@pytest.fixture
+def client(app: Any) -> TestClient:
+    return TestClient(app, base_url="http://coach.test", follow_redirects=False)
+
+
+def sign_in(client: TestClient, name: str, password: str = PASSWORD) -> Any:
+    return client.post("/sign-in", data={"name": name, "password": password})
+
+
+def test_each_role_lands_where_it_works(client: TestClient) -> None:
+    assert client.get("/").headers["location"] == "/sign-in"
+    assert sign_in(client, "ann").headers["location"] == "/label/"
+    assert client.get("/").headers["location"] == "/label/"
+    assert client.get("/lead/").headers["location"] == "/label/"
+    assert client.get("/label/").status_code == 200
+    client.cookies.clear()
+    assert sign_in(client, "lena").headers["location"] == "/lead/"
+    assert client.get("/lead/").status_code == 200
+    assert client.get("/label/").status_code == 200
+
+
+def test_the_cookie_is_out_of_reach(client: TestClient, app: Any) -> None:
+    cookie = sign_in(client, "ann").headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Secure" not in cookie
+    secure = TestClient(app, base_url="https://coach.test", follow_redirects=False)
+    assert "Secure" in sign_in(secure, "ann").headers["set-cookie"]
+
+
+@pytest.mark.parametrize(("name", "password"), [("ann", "wrong"), ("nobody", PASSWORD), ("", "")])
+def test_a_wrong_password_is_refused_without_saying_which(client, name, password) -> None:
+    answer = sign_in(client, name, password)
+    assert answer.status_code == 401
+    assert "do not match" in answer.text
+    assert COOKIE not in client.cookies
+
+
+def test_guessing_is_slowed_down(store: Store, tmp_path: Path) -> None:
+    client = TestClient(build_app(store, tmp_path, "m"), follow_redirects=False)
+    codes = [sign_in(client, "ann", "guess").status_code for _ in range(9)]
+    assert codes == [401] * 8 + [429]
+    assert sign_in(client, "ann").status_code == 429
+
+
+def test_the_limit_forgets() -> None:
+    clock = [0.0]
+    limit = RateLimit(tries=2, window=10, clock=lambda: clock[0])
+    limit.wrong("x")
+    limit.wrong("x")
+    assert limit.blocked("x") and not limit.blocked("y")
+    clock[0] = 11
+    assert not limit.blocked("x")
+
+
+def test_signing_out_ends_the_session(client: TestClient) -> None:
+    sign_in(client, "ann")
+    token = client.cookies[COOKIE]
+    assert client.post("/sign-out").headers["location"] == "/sign-in"
+    client.cookies.set(COOKIE, token)
+    assert client.get("/label/").headers["location"] == "/sign-in"
+
+
+def test_an_invitation_works_once(client: TestClient, store: Store) -> None:
+    token = store.people.invite("annotator")
+    page = client.get("/welcome", params={"token": token})
+    assert page.status_code == 200 and "Your name" in page.text
+    short = client.post("/welcome", data={"token": token, "name": "new", "password": "short"})
+    assert short.status_code == 400 and "use 8 or more" in short.text
+    taken = client.post("/welcome", data={"token": token, "name": "ann", "password": PASSWORD})
+    assert taken.status_code == 400 and "taken" in taken.text
+    made = client.post("/welcome", data={"token": token, "name": "new", "password": PASSWORD})
+    assert made.headers["location"] == "/label/"
+    again = client.post("/welcome", data={"token": token, "name": "new2", "password": PASSWORD})
+    assert again.status_code == 410
+    assert client.get("/welcome", params={"token": "made up"}).status_code == 410
+
+
+def test_a_name_cannot_break_out_of_the_form(client: TestClient) -> None:
+    assert "<script>" not in sign_in(client, '"><script>alert(1)</script>').text
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://coach.test:81", ""])
+@pytest.mark.parametrize("path", ["/sign-out", "/sign-in", "/label/gradio_api/run/predict"])
+def test_other_origins_are_refused(client: TestClient, origin: str, path: str) -> None:
+    sign_in(client, "ann")
+    assert client.post(path, headers={"origin": origin}).status_code == 403
+    assert client.options(path, headers={"origin": origin}).status_code == 403
+    assert client.get("/label/", headers={"origin": origin}).status_code == 403
+    assert client.get("/label/").status_code == 200
+
+
+def test_our_own_origin_passes(client: TestClient) -> None:
+    answer = client.post("/sign-out", headers={"origin": "http://coach.test"})
+    assert answer.status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/welcome", "/static/coach.css", "/label/", "/nope"])
+def test_every_answer_carries_the_headers(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+    policy = headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy
+
+
+@pytest.mark.parametrize(
+    "path", ["/label/gradio_api/info", "/lead/gradio_api/info", "/openapi.json"]
+)
+def test_nothing_lists_the_api(client: TestClient, path: str) -> None:
+    sign_in(client, "lena")
+    assert client.get(path).status_code == 404
+
+
+def test_passwords_have_a_length() -> None:
+    with pytest.raises(ValueError, match="use 8 or more"):
+        hash_password("1234567")
+    with pytest.raises(ValueError, match="at most"):
+        hash_password("x" * 2000)
+    assert hash_password("12345678").startswith("$argon2id$")
+
+
+MOUNTS = ("/label", "/lead")
+
+
+def dependencies(client: TestClient, mount: str) -> list[dict[str, Any]]:
+    sign_in(client, "lena")
+    config = client.get(f"{mount}/config").json()
+    client.cookies.clear()
+    found = [d for d in config["dependencies"] if d["backend_fn"]]
+    assert len(found) > 5
+    return found
+
+
+def call(client: TestClient, mount: str, index: int, how: str) -> int:
+    body = {"fn_index": index, "data": [], "session_hash": "abc", "event_data": None}
+    return client.post(f"{mount}/gradio_api/{how}", json=body).status_code
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+@pytest.mark.parametrize("how", ["run/predict", "queue/join"])
+def test_no_handler_answers_a_stranger(client: TestClient, mount: str, how: str) -> None:
+    for dependency in dependencies(client, mount):
+        assert call(client, mount, dependency["id"], how) == 401
+        client.cookies.set(COOKIE, "made up")
+        assert call(client, mount, dependency["id"], how) == 401
+        client.cookies.clear()
+
+
+@pytest.mark.parametrize("how", ["run/predict", "queue/join"])
+def test_no_lead_handler_answers_an_annotator(client: TestClient, how: str) -> None:
+    found = dependencies(client, "/lead")
+    sign_in(client, "ann")
+    for dependency in found:
+        assert call(client, "/lead", dependency["id"], how) == 401
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_every_handler_checks_by_itself(store: Store, tmp_path: Path, mount: str) -> None:
+    """Past the mount's own check: each function asks who it is before anything else."""
+    import gradio as gr
+
+    from labeler.label_page import build_label_page
+    from labeler.lead_pages import build_lead_page
+
+    page = (
+        build_label_page(store)
+        if mount == "/label"
+        else build_lead_page(Site(store, tmp_path, "m"))
+    )
+    handlers = [block.fn for block in page.fns.values() if block.fn is not None]
+    assert len(handlers) > 5
+    wrong = [None] if mount == "/label" else [None, store.people.find("ann")]
+    for handler in handlers:
+        for person in wrong:
+            with pytest.raises(gr.Error, match=r"sign in|Only a lead"):
+                handler(request_of(store, person))
+
+
+def test_no_event_is_listed_or_queued(client: TestClient) -> None:
+    for mount in MOUNTS:
+        for dependency in dependencies(client, mount):
+            assert dependency["api_visibility"] == "private"
+            assert dependency["queue"] is False
+
+
+def test_the_served_page_holds_nothing_of_the_store(client: TestClient, store: Store) -> None:
+    add_tasks(store, "pairwise", 1)
+    sign_in(client, "lena")
+    for mount in MOUNTS:
+        html = client.get(f"{mount}/").text
+        assert "A pairwise question" not in html and "a-model" not in html
