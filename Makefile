@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WORKSPACE ?= workspace
+SEEDS ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -c constraints.txt
@@ -36,8 +37,8 @@ app: $(VENV)/.app ## serve the app on http://127.0.0.1:7860 (MODEL=a hub id or f
 	@$(BIN)/python -m labeler serve --workspace $(WORKSPACE) $(if $(MODEL),--model $(MODEL))
 
 demo: WORKSPACE := $(if $(filter file default,$(origin WORKSPACE)),workspace/demo,$(WORKSPACE))
-demo: $(VENV)/.app ## the whole loop with no person in it: a table and an HTML report at the end
-	@$(BIN)/python -m grpo loop --workspace $(WORKSPACE)
+demo: $(VENV)/.app ## the whole loop with no person in it: a table and an HTML report (SEEDS="0 1 2")
+	@$(BIN)/python -m grpo loop --workspace $(WORKSPACE) --seeds $(SEEDS)
 
 install: $(VENV)/.dev ## everything, for development
 

@@ -30,6 +30,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from data.runrows import Run
+from data.schema import canonical_json
 from data.store import Store
 
 HEARTBEAT_SECONDS = 2.0
@@ -166,7 +167,13 @@ def recording(
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     pid = os.getpid()
-    store.runs.update(run_id, status="running", pid=pid, pid_started=process_start(pid))
+    store.runs.update(
+        run_id,
+        status="running",
+        pid=pid,
+        pid_started=process_start(pid),
+        config=canonical_json(dict(config)),
+    )
     recorder = Recorder(store, run_id, directory)
     undo_signals = _catch_signals(recorder)
     try:

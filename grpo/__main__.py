@@ -51,6 +51,10 @@ def _run(settings: Any) -> int:
     from grpo.report import lines
 
     kind, work = _work(settings)
+    if isinstance(settings, PolicySettings):
+        from grpo.train import resumed
+
+        settings = resumed(settings)
     with settings.open() as store:
         with recording(
             store, settings.workspace, kind, as_config(settings), settings.run_id

@@ -175,28 +175,28 @@ class LoopSettings(Place):
     """What to start from: smollm2-135m (built in), a Hugging Face id, or a local folder."""
     seeds: tuple[int, ...] = (0,)
     """One whole loop for each seed."""
-    judgements: int = 800
+    judgements: int = 600
     """Simulated judgements, of all three kinds."""
     objective: Objective = "bradley_terry"
     """What the reward model learns from."""
     sft: SftSettings = field(
         default_factory=lambda: SftSettings(
-            lora=LoraSettings(targets="attention"), learning_rate=5e-4
+            lora=LoraSettings(targets="attention"), learning_rate=6e-4, epochs=1.0
         )
     )
     sample: SampleSettings = field(
         default_factory=lambda: SampleSettings(
-            limit=96, sampling=SamplingSettings(max_new_tokens=56)
+            limit=72, batch_size=96, sampling=SamplingSettings(max_new_tokens=56)
         )
     )
     reward: RewardSettings = field(default_factory=RewardSettings)
     train: PolicySettings = field(
         default_factory=lambda: PolicySettings(
-            steps=14,
+            steps=12,
             learning_rate=7e-4,
             kl_target=5.0,
             sampling=SamplingSettings(max_new_tokens=48),
-            save_every=7,
+            save_every=6,
         )
     )
     answers: int = 1

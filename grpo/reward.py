@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ class LearnedReward:
 
     __name__ = "learned"
 
-    def __init__(self, scorer: Scorer, eos_token_id: int, clip: float) -> None:
+    def __init__(self, scorer: Scorer, ends: Collection[int], clip: float) -> None:
         self.scorer = scorer
-        self.eos_token_id = eos_token_id
+        self.ends = ends
         self.clip = clip
         self.samples: list[dict[str, Any]] = []
         """What was scored in the last call."""
@@ -34,7 +34,7 @@ class LearnedReward:
         **_: Any,
     ) -> list[float]:
         texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
-        finished = [bool(ids) and ids[-1] == self.eos_token_id for ids in completion_ids]
+        finished = [bool(ids) and ids[-1] in self.ends for ids in completion_ids]
         rewards = np.clip(self.scorer.score(prompts, texts, finished), -self.clip, self.clip)
         self.samples = [
             {

@@ -17,6 +17,7 @@ from data.schema import Completion, Generation, Prompt
 from data.splits import split_of
 from data.store import Store
 from grpo.config import SampleSettings, SamplingSettings
+from grpo.generate import end_tokens, generate_shared
 from grpo.policy import find_policy
 from reward_model.backbone import choose_precision, load_model, load_tokenizer
 from reward_model.render import render_prompt
@@ -30,19 +31,16 @@ def draw(
     sampling: SamplingSettings,
 ) -> list[Completion]:
     """One completion of each prompt, in order; `finished` where end-of-turn was reached."""
-    ids = [render_prompt(tokenizer, p) for p in prompts]
-    batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-    batch = batch.to(model.device)
-    out = model.generate(
-        **batch,
-        generation_config=generation_config(tokenizer, sampling),
-    )
-    answers = out[:, batch["input_ids"].shape[1] :].tolist()
-    return [_completion(tokenizer, p, tokens) for p, tokens in zip(prompts, answers, strict=True)]
+    ends = end_tokens(model, tokenizer)
+    config = generation_config(tokenizer, sampling, ends)
+    answers = generate_shared(model, [render_prompt(tokenizer, p) for p in prompts], config)
+    return [
+        _completion(tokenizer, p, tokens, ends) for p, tokens in zip(prompts, answers, strict=True)
+    ]
 
 
 def generation_config(
-    tokenizer: PreTrainedTokenizerBase, sampling: SamplingSettings
+    tokenizer: PreTrainedTokenizerBase, sampling: SamplingSettings, ends: list[int]
 ) -> GenerationConfig:
     """These settings in transformers' words."""
     return GenerationConfig(
@@ -51,20 +49,18 @@ def generation_config(
         top_p=sampling.top_p,
         top_k=0,
         max_new_tokens=sampling.max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=ends,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
 
 
 def _completion(
-    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, tokens: list[int]
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, tokens: list[int], ends: list[int]
 ) -> Completion:
-    finished = tokenizer.eos_token_id in tokens
-    if finished:
-        tokens = tokens[: tokens.index(tokenizer.eos_token_id)]
-    text = tokenizer.decode(tokens, skip_special_tokens=True)
-    return Completion(prompt, text, finished)
+    finished = bool(tokens) and tokens[-1] in ends
+    text = tokenizer.decode(tokens[:-1] if finished else tokens, skip_special_tokens=True)
+    return Completion(prompt, str(text), finished)
 
 
 def draw_many(

@@ -23,6 +23,7 @@ from data.splits import split_of
 from data.store import Store
 from grpo.config import PolicySettings
 from grpo.diagnose import diagnose
+from grpo.generate import end_tokens
 from grpo.monitor import RunCallback
 from grpo.policy import (
     adapter_sum,
@@ -65,7 +66,9 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
     nothing trains.
     """
     started = time.monotonic()
-    settings = resumed(settings, run)
+    settings = resumed(settings)
+    if settings.resume:
+        _carry_over(settings, run)
     policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
     reward_run = settings.reward or newest(
         store, "reward", "reward model", "train one first (reward_model train)"
@@ -84,8 +87,7 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
         )
     dtype, why = choose_precision()
     print(f"GRPO on {policy} against {reward_run}, KL to {sft}, {why}", flush=True)
-    reward = LearnedReward(scorer, tokenizer.eos_token_id, settings.reward_clip)
-    trainer = build_trainer(settings, origin, reference, tokenizer, reward, prompts, run, dtype)
+    trainer = build_trainer(settings, origin, reference, tokenizer, scorer, prompts, run, dtype)
     trainer.train(resume_from_checkpoint=_checkpoint(settings) if settings.resume else None)
     save_policy(
         trainer.accelerator.unwrap_model(trainer.model),
@@ -109,13 +111,14 @@ def build_trainer(
     origin: Origin,
     reference: Origin,
     tokenizer: Any,
-    reward: LearnedReward,
+    scorer: Scorer,
     prompts: list[Prompt],
     run: Recorder,
     dtype: torch.dtype,
 ) -> PolicyTrainer:
     """The trainer with its reference pinned to the SFT policy."""
     model = trainable(origin, settings.lora, dtype)
+    reward = LearnedReward(scorer, end_tokens(model, tokenizer), settings.reward_clip)
     random.Random(settings.seed).shuffle(prompts)
     same = origin.hash == reference.hash
     callback = GrpoCallback(run, settings, reward, KL_AT_START[dtype] if same else math.inf)
@@ -290,27 +293,33 @@ def before_and_after(
     ]
 
 
-def resumed(settings: PolicySettings, run: Recorder) -> PolicySettings:
-    """The settings of the run to resume, with its metrics and samples up to its checkpoint.
+def resumed(settings: PolicySettings) -> PolicySettings:
+    """The settings of the run to resume, whatever else was asked; themselves where none is.
 
     Raises ValueError if there is no such run or it has no checkpoint.
     """
     if not settings.resume:
         return settings
+    _checkpoint(settings)
+    folder = runs_folder(settings.workspace) / settings.resume
+    return from_config(
+        PolicySettings,
+        json.loads((folder / "config.json").read_text()),
+        resume=settings.resume,
+        run_id=settings.run_id,
+        workspace=settings.workspace,
+        store=settings.store,
+    )
+
+
+def _carry_over(settings: PolicySettings, run: Recorder) -> None:
+    """Metrics and samples of the resumed run, up to its checkpoint."""
     folder = runs_folder(settings.workspace) / settings.resume
     step = int(_checkpoint(settings).rsplit("-", 1)[1])
     for name in ("metrics.jsonl", "samples.jsonl"):
         lines = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         (run.directory / name).write_text("".join(kept), encoding="utf-8")
-    config = json.loads((folder / "config.json").read_text())
-    return from_config(
-        PolicySettings,
-        config,
-        resume=settings.resume,
-        workspace=settings.workspace,
-        store=settings.store,
-    )
 
 
 def _checkpoint(settings: PolicySettings) -> str:

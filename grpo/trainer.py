@@ -1,8 +1,8 @@
 """TRL's GRPOTrainer with three things of ours: the shared prompt, exact resume, KL steering.
 
-Shared prompt: the completions of a group have the same prompt, so log-probabilities run it once and
-hand its keys and values to all of them; only completion tokens meet the vocabulary. Equal to TRL's
-own path to rounding, at about half the time on a CPU.
+Shared prompt: the completions of a group have the same prompt, so generation and log-probabilities
+run it once and hand its keys and values to all of them; only completion tokens meet the vocabulary.
+Equal to TRL's own path to rounding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 from trl import GRPOTrainer
+from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import _ChunkedLogProbFunction
+
+from grpo.generate import generate_shared
 
 WINDOW = "generation_window.pt"
 VOCABULARY_CHUNK = 32768
@@ -59,6 +62,17 @@ class PolicyTrainer(GRPOTrainer):
                 causal, input_ids, attention_mask, logits_to_keep, self.temperature
             )
         return logps, entropies if compute_entropy else None, None
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, *rest: Any, **named: Any
+    ) -> tuple[list[list[int]], None]:
+        if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
+            plain: tuple[list[list[int]], None] = super()._generate_single_turn(
+                prompt_ids, images, *rest, **named
+            )
+            return plain
+        with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
+            return generate_shared(model, prompt_ids, self.generation_config), None
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Also keep the generation window and the KL weight, so that resuming is exact."""

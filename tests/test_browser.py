@@ -42,8 +42,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: set CHROM
 class Server:
     """The app as a user starts it."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, *options: str) -> None:
         self.workspace = workspace
+        self.options = options
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.said = ""
@@ -52,7 +53,9 @@ class Server:
         command = [sys.executable, "-m", "labeler", "serve", "--workspace", str(self.workspace)]
         self.log = (self.workspace / "serve.log").open("w+")
         self.process = subprocess.Popen(
-            [*command, "--port", str(self.port)], stdout=self.log, stderr=subprocess.STDOUT
+            [*command, "--port", str(self.port), *self.options],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
         )
         self.said = self._until("Ctrl-C ends the server")
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from trl import GRPOTrainer
 
 from data import runs
@@ -24,8 +24,10 @@ from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, ExportSettings
 from grpo.diagnose import diagnose
 from grpo.export import export
+from grpo.generate import generate_shared
 from grpo.policy import find_policy, pin_reference, reference_of, trainable
 from grpo.reward import LearnedReward, check_same_tokenizer
+from grpo.sample import draw
 from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.score import Scorer
@@ -46,11 +48,11 @@ def trainer(trained, tmp_path):
     """A GRPO trainer on the trained SFT policy, before its first step."""
     origin = find_policy(trained.ids["sft"], trained.workspace)
     tokenizer = load_tokenizer(origin)
-    reward = LearnedReward(Scorer.load(trained.folder("reward")), tokenizer.eos_token_id, 5.0)
+    scorer = Scorer.load(trained.folder("reward"))
     prompts = [p for p in trained.store.content.prompts() if split_of(p) == "train"]
     with runs.recording(trained.store, trained.workspace, "grpo", {}) as run:
         yield grpo_train.build_trainer(
-            POLICY, origin, origin, tokenizer, reward, prompts, run, torch.float32
+            POLICY, origin, origin, tokenizer, scorer, prompts, run, torch.float32
         )
 
 
@@ -258,7 +260,7 @@ def test_another_tokenizer_is_refused(trained, tmp_path):
 def test_rewards_are_clipped(trained):
     scorer = Scorer.load(trained.folder("reward"))
     scorer.sd = 1e-9
-    reward = LearnedReward(scorer, 2, clip=5.0)
+    reward = LearnedReward(scorer, [2], clip=5.0)
     prompts = [[{"role": "user", "content": "Why?"}]] * 2
     given = reward(prompts=prompts, completions=["a", "b c d"], completion_ids=[[5], [6, 2]])
     assert max(map(abs, given)) == 5.0
@@ -364,3 +366,36 @@ def test_a_peft_policy_must_be_loaded_trainable(trained):
     model = trainable(origin, SMALL, torch.float32)
     assert isinstance(model, PeftModel)
     assert any(p.requires_grad for p in model.parameters())
+
+
+# --- generation
+
+
+def test_shared_prompt_generates_what_transformers_generates(tiny_model):
+    """Without chance in it: the same tokens as generate() on the padded prompts, one by one."""
+    origin = find_origin(str(tiny_model))
+    model, tokenizer = load_model(origin, torch.float32), load_tokenizer(origin)
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=6,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    prompts = [tokenizer(t)["input_ids"] for t in ("A good question?", "Why?", "Why?", "B")]
+    together = generate_shared(model, prompts, config)
+    for prompt, tokens in zip(prompts, together, strict=True):
+        alone = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            generation_config=config,
+        )[0, len(prompt) :].tolist()
+        assert tokens == alone
+    assert together[1] == together[2]
+
+
+def test_sampled_completions_of_one_prompt_differ(trained):
+    origin = find_policy(trained.ids["sft"], trained.workspace)
+    drawn = draw(
+        load_model(origin, torch.float32), load_tokenizer(origin), [make_prompt("Why?")] * 6, SHORT
+    )
+    assert len({c.text for c in drawn}) > 3

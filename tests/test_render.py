@@ -71,7 +71,7 @@ def test_every_path_gives_the_same_ids(tokenizer, tiny_model, reward_folder):
         trained = render(tokenizer, PROMPT, completion.text, completion.finished)
         assert scorer.render(PROMPT, completion.text, completion.finished).ids == trained.ids
         seen = []
-        reward = LearnedReward(_spy(scorer, seen), tokenizer.eos_token_id, clip=5.0)
+        reward = LearnedReward(_spy(scorer, seen), [tokenizer.eos_token_id], clip=5.0)
         ids = [*trained.completion] or [0]
         reward(
             prompts=[[m.as_dict() for m in PROMPT.messages]],

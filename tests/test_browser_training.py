@@ -1,0 +1,168 @@
+"""The lead's path in a real browser: every button trains something, on the tiny model.
+
+A first start on an empty workspace, sampling while the page is used, then SFT, a reward model,
+GRPO with its charts, a stop and a resume, and the comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data import Store, runs
+from data.runrows import Run
+from data.simulated import simulate
+from tests.test_browser import (  # noqa: F401 - browser and page are fixtures
+    CHROMIUM,
+    PASSWORD,
+    Server,
+    browser,
+    page,
+    sign_in,
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: set CHROMIUM to its path")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("first"), "--model", str(tiny_model))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        running.start()
+    yield running
+    if running.process.poll() is None:
+        running.kill()
+    with Store.open(running.workspace) as store:
+        for run in store.runs.list():
+            if run.live and run.pid:
+                os.killpg(run.pid, signal.SIGKILL)
+
+
+def newest(server: Server, kind: str) -> Run:
+    with Store.open(server.workspace) as store:
+        return store.runs.list(kind)[0]
+
+
+def wait_until(server: Server, kind: str, status: str = "finished") -> Run:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        run = newest(server, kind)
+        if run.status == status:
+            return run
+        folder = runs.runs_folder(server.workspace) / run.id
+        assert run.live or status == run.status, runs.log_tail(folder, 30)
+        time.sleep(0.2)
+    raise AssertionError(f"{kind} did not become {status}")
+
+
+def started(page: Any, kind: str) -> None:  # noqa: F811
+    page.click(f"#start-{kind}")
+    page.wait_for_selector(f"#{kind}-notice [role=status]")
+
+
+def fill(page: Any, name: str, value: str) -> None:  # noqa: F811
+    page.fill(f"#{name} input", value)
+
+
+def test_1_the_page_is_usable_while_completions_are_sampled(page: Any, server: Server) -> None:  # noqa: F811
+    assert "importing the starter prompts" in server.said
+    assert newest(server, "sample").kind == "sample"
+    link = re.search(r"http://\S+/welcome\?token=\S+", server.said)
+    assert link
+    page.goto(link[0])
+    page.fill("[name=name]", "lena")
+    page.fill("[name=password]", PASSWORD)
+    page.click("text=Set password")
+    page.wait_for_selector("#flow .node")
+    page.goto(f"{server.url}/label/")
+    page.wait_for_selector("#task", timeout=90_000)
+    assert newest(server, "sample").status in ("running", "finished")
+
+
+def test_2_fine_tune_from_the_browser(page: Any, server: Server) -> None:  # noqa: F811
+    sign_in(page, server, "lena")
+    page.wait_for_selector("#flow .node")
+    page.click("role=tab[name='Policy']")
+    fill(page, "sft-epochs", "1")
+    started(page, "sft")
+    page.reload()
+    run = wait_until(server, "sft")
+    page.click("role=tab[name='Policy']")
+    page.wait_for_selector(f"#sft-run >> text={run.id}")
+    page.wait_for_selector("#sft-run >> text=Fine-tuned on 163 demonstrations")
+
+
+def test_3_train_the_reward_model(page: Any, server: Server) -> None:  # noqa: F811
+    wait_until(server, "sample")
+    with Store.open(server.workspace) as store:
+        assert simulate(store, 200, annotators=3) == 200
+    sign_in(page, server, "lena")
+    page.wait_for_selector("#flow .node")
+    page.click("role=tab[name='Reward model']")
+    fill(page, "reward-lora-rank", "4")
+    started(page, "reward")
+    wait_until(server, "reward")
+    page.wait_for_selector("#reward-figures >> text=/longer/i")
+    assert "%" in page.inner_text("#reward-figures")
+
+
+def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:  # noqa: F811
+    sign_in(page, server, "lena")
+    page.wait_for_selector("#flow .node")
+    page.click("role=tab[name='Policy']")
+    page.click("role=tab[name='GRPO']")
+    fill(page, "grpo-steps", "400")
+    fill(page, "grpo-group-size", "4")
+    fill(page, "grpo-learning-rate", "0.001")
+    started(page, "grpo")
+    page.wait_for_selector("#grpo-stop:visible", timeout=60_000)
+    page.wait_for_selector("#tab-grpo .js-plotly-plot:visible", timeout=60_000)
+    run = newest(server, "grpo")
+    page.click("#grpo-stop")
+    wait_until(server, "grpo", "stopped")
+    folder = runs.runs_folder(server.workspace) / run.id
+    done = runs.metrics(folder)[-1]["step"]
+    assert (folder / f"checkpoint-{done}").is_dir()
+    page.wait_for_selector("#grpo-resume:visible")
+    page.click("#grpo-resume")
+    page.wait_for_selector("#grpo-resume-notice [role=status]")
+    resumed = newest(server, "grpo")
+    assert resumed.id != run.id and resumed.config["resume"] == run.id
+    second = runs.runs_folder(server.workspace) / resumed.id
+    deadline = time.monotonic() + 60
+    while not runs.metrics(second) or runs.metrics(second)[-1]["step"] <= done:
+        assert time.monotonic() < deadline, runs.log_tail(second)
+        time.sleep(0.2)
+    assert newest(server, "grpo").config["steps"] == 400
+    page.wait_for_selector("#grpo-stop:visible")
+    page.click("#grpo-stop")
+    wait_until(server, "grpo", "stopped")
+
+
+def test_5_a_finished_run_shows_before_and_after_and_is_compared(page: Any, server: Server) -> None:  # noqa: F811
+    sign_in(page, server, "lena")
+    page.wait_for_selector("#flow .node")
+    page.click("role=tab[name='Policy']")
+    page.click("role=tab[name='GRPO']")
+    fill(page, "grpo-steps", "3")
+    fill(page, "grpo-group-size", "4")
+    started(page, "grpo")
+    wait_until(server, "grpo")
+    page.wait_for_selector("#grpo-samples >> text=Before")
+    page.wait_for_selector("#grpo-samples >> text=After")
+    page.click("role=tab[name='Compare']")
+    fill(page, "compare-limit", "12")
+    started(page, "compare")
+    wait_until(server, "compare")
+    page.wait_for_selector("#compare-figures >> text=/KL to SFT/")
+    page.click("role=tab[name='Home']")
+    page.wait_for_selector("#flow .node")
