@@ -51,7 +51,7 @@ lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/mypy
 
 bench: $(VENV)/.dev ## run what is measured
-	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest -s tests/benchmarks
+	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.speed
 
 clean: ## remove the environment and caches; workspaces stay
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

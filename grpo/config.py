@@ -105,7 +105,7 @@ class PolicySettings(RunPlace):
     """Distinct prompts in one step."""
     group_size: int = 8
     """Completions of each prompt; their rewards are compared with each other."""
-    learning_rate: float = 5e-5
+    learning_rate: float = 2e-4
     """Step size of the side-car."""
     kl_weight: float = 0.04
     """Weight of the KL loss against the SFT policy (beta): more keeps the policy nearer."""
@@ -192,11 +192,11 @@ class LoopSettings(Place):
     reward: RewardSettings = field(default_factory=RewardSettings)
     train: PolicySettings = field(
         default_factory=lambda: PolicySettings(
-            steps=12,
-            learning_rate=7e-4,
-            kl_target=5.0,
+            steps=14,
+            learning_rate=1e-3,
+            kl_target=5.5,
             sampling=SamplingSettings(max_new_tokens=48),
-            save_every=6,
+            save_every=7,
         )
     )
     answers: int = 1

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from data.runs import recording, runs_folder
+from data.runs import report as saved_report
 from data.settings import STOPPED, as_config, run_command
 from reward_model.config import EvaluateSettings, RewardSettings, ScoreSettings
 
@@ -45,10 +46,10 @@ def _train(settings: RewardSettings) -> int:
             report = train(settings, store, run)
             run.report(report)
             print("\n".join(lines(report)))
-    if run.stop_requested:
-        print("stopped as asked; nothing was saved of this model", file=sys.stderr)
-        return STOPPED
-    return 0
+    if saved_report(run.directory) is not None:
+        return 0
+    print("stopped as asked; nothing was saved of this model", file=sys.stderr)
+    return STOPPED
 
 
 def _evaluate(settings: EvaluateSettings) -> None:

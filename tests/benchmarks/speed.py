@@ -1,0 +1,123 @@
+"""What the shared prompt saves against TRL's own path, and how fast lines are imported.
+
+    make bench
+
+Both sides of a ratio run in the same process, alternating; the ratio's spread is over the repeats.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from datasets import Dataset
+from trl import GRPOTrainer
+
+from data.formats import import_file
+from data.store import Store
+from grpo.config import PolicySettings, SamplingSettings
+from grpo.loop import processor
+from grpo.policy import trainable
+from grpo.train import to_trl
+from grpo.trainer import PolicyTrainer
+from reward_model.backbone import choose_precision, find_origin, load_tokenizer
+from reward_model.config import BUILT_IN_MODEL
+
+REPEATS = 3
+GROUP = 8
+PROMPTS = (
+    "My houseplant's leaves are turning yellow at the edges. What should I check first?",
+    "Please rewrite this more politely: send me the report now, I have waited long enough.",
+)
+
+
+def main() -> None:
+    print(f"{processor()}, {choose_precision()[1]}, {time.strftime('%Y-%m-%d')}")
+    with tempfile.TemporaryDirectory() as scratch:
+        shared_prompt(Path(scratch))
+        imports(Path(scratch))
+
+
+def shared_prompt(scratch: Path) -> None:
+    """One GRPO batch of 2 prompts x 8 completions x 48 tokens: generation, log-probabilities."""
+    origin = find_origin(BUILT_IN_MODEL)
+    tokenizer = load_tokenizer(origin)
+    settings = PolicySettings(
+        prompts_per_step=2, group_size=GROUP, sampling=SamplingSettings(max_new_tokens=48)
+    )
+    rows = [{"prompt": [{"role": "user", "content": p}]} for p in PROMPTS]
+    trainer = PolicyTrainer(
+        trainable(origin, settings.lora, choose_precision()[0]),
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        args=to_trl(settings, str(scratch / "trainer"), tokenizer),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+    ids = [
+        tokenizer.apply_chat_template(r["prompt"], add_generation_prompt=True, return_dict=False)
+        for r in rows
+        for _ in range(GROUP)
+    ]
+    width = max(map(len, ids))
+    pad = tokenizer.pad_token_id
+    torch.manual_seed(0)
+    prompts = torch.tensor([[pad] * (width - len(i)) + i for i in ids])
+    batch = torch.cat([prompts, torch.randint(100, 40000, (len(ids), 48))], 1)
+    mask = (batch != pad).long()
+
+    def backward(owner: type) -> None:
+        logps, _, _ = owner._get_per_token_logps_and_entropies(
+            trainer, trainer.model, batch, mask, 48, compute_entropy=True
+        )
+        logps.sum().backward()
+
+    def generate(owner: type) -> None:
+        owner._generate_single_turn(trainer, ids, None, {}, GROUP)
+
+    compare("log-probabilities, forward and backward", backward)
+    compare("generation", generate)
+
+
+def compare(name: str, act: Callable[[type], None]) -> None:
+    """Time both trainers in turn; print the ratio with its spread."""
+    times: dict[type, list[float]] = {GRPOTrainer: [], PolicyTrainer: []}
+    for owner in times:
+        act(owner)
+    for _ in range(REPEATS):
+        for owner, seconds in times.items():
+            begun = time.monotonic()
+            act(owner)
+            seconds.append(time.monotonic() - begun)
+    ratios = [a / b for a, b in zip(times[GRPOTrainer], times[PolicyTrainer], strict=True)]
+    theirs, ours = (median(seconds) for seconds in times.values())
+    print(
+        f"{name}: TRL {theirs:.1f} s, ours {ours:.1f} s,"
+        f" ratio {median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}], n={REPEATS}",
+        flush=True,
+    )
+
+
+def imports(scratch: Path, lines: int = 100_000) -> None:
+    """Import of JSON lines, a quarter prompts and the rest judgements, into SQLite."""
+    file = scratch / "lines.jsonl"
+    with file.open("w") as stream:
+        for i in range(lines // 4):
+            prompt = f"Question number {i}?"
+            stream.write(json.dumps({"type": "prompt", "prompt": prompt}) + "\n")
+            common = {"type": "judgement", "kind": "scalar", "prompt": prompt, "annotator": "ann"}
+            for n in range(3):
+                line = {**common, "completion": f"Answer {n} to {i}.", "value": 1 + (i + n) % 10}
+                stream.write(json.dumps(line) + "\n")
+    with Store.open(scratch / "store") as store:
+        begun = time.monotonic()
+        import_file(store, file)
+        print(f"import of {lines:,} lines into SQLite: {time.monotonic() - begun:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
