@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def _engine(url: str) -> sa.Engine:
         engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
         raise ValueError(
-            f"store {url!r} is not a database URL: use a file path, sqlite:///PATH or "
+            f"store {_masked(url)!r} is not a database URL: use a file path, sqlite:///PATH or "
             "postgresql://USER@HOST/NAME"
         ) from None
     except ModuleNotFoundError as error:
@@ -117,6 +118,11 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
 def _sqlite_begin(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("coach_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _masked(url: str) -> str:
+    """A text meant as a URL, without what may be a password."""
+    return re.sub(r"://[^@/]*@", "://***@", url)
 
 
 def _shown(url: str) -> str:

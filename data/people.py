@@ -135,6 +135,8 @@ class People:
                 .where(t.invitations.c.token_hash == _hash(token))
                 .values(used_at=now())
             )
+            if invitation.role == "lead":
+                _close_open_lead_links(connection)
             found = _find(connection, name)
         assert found is not None
         return found
@@ -201,6 +203,16 @@ class People:
         found = self.guidelines()
         assert found is not None
         return found
+
+
+def _close_open_lead_links(connection: sa.Connection) -> None:
+    """Links for a first lead that are still unused: once there is a lead, none is wanted."""
+    i = t.invitations.c
+    connection.execute(
+        sa.update(t.invitations)
+        .where(i.role == "lead", i.name.is_(None), i.used_at.is_(None))
+        .values(used_at=now())
+    )
 
 
 def _find(connection: sa.Connection, name: str) -> Annotator | None:

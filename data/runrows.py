@@ -28,6 +28,8 @@ class Run:
     pid: int | None
     pid_started: float | None
     """The process's start, in clock ticks since boot where known: a pid alone can be reused."""
+    host: str | None
+    """Name of the machine that the process is on."""
     heartbeat: str | None
     stop_requested: bool
     done: int
@@ -109,6 +111,7 @@ def _run(row: Any) -> Run:
         status=row.status,
         pid=row.pid,
         pid_started=row.pid_started,
+        host=row.host,
         heartbeat=row.heartbeat,
         stop_requested=row.stop_requested,
         done=row.done,

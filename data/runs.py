@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
 import shlex
 import signal
@@ -24,14 +25,15 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from data.runrows import Run
 from data.schema import canonical_json
-from data.store import Store
+from data.store import STORE_VARIABLE, Store
 
 HEARTBEAT_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 30.0
@@ -90,8 +92,9 @@ class Recorder:
 
     def _keep_alive(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
-            if self._store.runs.beat(self.id):
-                self._stop.set()
+            with suppress(SQLAlchemyError):  # a busy or full store now: the next beat may reach it
+                if self._store.runs.beat(self.id):
+                    self._stop.set()
 
 
 def runs_folder(workspace: Path) -> Path:
@@ -127,7 +130,7 @@ def launch(
     prefix = shlex.split(launcher) if launcher else [sys.executable]
     command = [*prefix, "-m", module, *rest, "--run-id", run_id]
     log = runs_folder(workspace) / run_id / "log.txt"
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", STORE_VARIABLE: store.url}
     try:
         with log.open("ab") as stream:
             child = subprocess.Popen(
@@ -142,7 +145,9 @@ def launch(
         message = f"launcher {prefix[0]!r} not found: install it or leave the launcher empty"
         store.runs.end(run_id, "failed", message)
         raise ValueError(message) from None
-    store.runs.update(run_id, pid=child.pid, pid_started=process_start(child.pid))
+    store.runs.update(
+        run_id, pid=child.pid, pid_started=process_start(child.pid), host=platform.node()
+    )
     threading.Thread(target=child.wait, daemon=True).start()  # no zombie is left behind
     return run_id
 
@@ -172,6 +177,7 @@ def recording(
         status="running",
         pid=pid,
         pid_started=process_start(pid),
+        host=platform.node(),
         config=canonical_json(dict(config)),
     )
     recorder = Recorder(store, run_id, directory)
@@ -210,11 +216,19 @@ def request_stop(store: Store, run_id: str) -> None:
 def refresh(store: Store, workspace: Path) -> list[Run]:
     """All runs, newest first, after marking as died each that is live in the store only."""
     for run in store.runs.list():
-        if run.live and run.pid is not None and not alive(run.pid, run.pid_started):
+        if run.live and not _going_on(run):
             fresh = store.runs.get(run.id)
             if fresh is not None and fresh.live:
                 store.runs.end(run.id, "died", _last_words(runs_folder(workspace) / run.id))
     return store.runs.list()
+
+
+def _going_on(run: Run) -> bool:
+    """Whether a live run's process is there: by its pid on this machine, else by its heartbeat."""
+    if run.pid is not None and run.host == platform.node():
+        return alive(run.pid, run.pid_started)
+    last = datetime.fromisoformat(run.heartbeat or run.created_at)
+    return (datetime.now(UTC) - last).total_seconds() < DEAD_AFTER_SECONDS
 
 
 def metrics(directory: Path) -> list[dict[str, Any]]:
@@ -265,17 +279,25 @@ def alive(pid: int, started: float | None) -> bool:
         return False
     except PermissionError:
         return True
-    current = process_start(pid)
+    state, current = _process(pid)
+    if state == "Z":
+        return False
     return current is None or started is None or current == started
 
 
 def process_start(pid: int) -> float | None:
     """A process's start in clock ticks since boot; None where /proc does not tell or it is dead."""
+    state, started = _process(pid)
+    return None if state == "Z" else started
+
+
+def _process(pid: int) -> tuple[str, float | None]:
+    """(state, start) as /proc tells them; ("", None) where it does not."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
-        return None
-    return None if fields[0] == "Z" else float(fields[19])
+        return "", None
+    return fields[0], float(fields[19])
 
 
 def _catch_signals(recorder: Recorder) -> Any:
@@ -298,7 +320,7 @@ def _keep_failure(store: Store, run_id: str, directory: Path, error: BaseExcepti
     """Note the reason in the row and the traceback in the folder, as far as the disk lets it."""
     with suppress(OSError):
         (directory / "traceback.txt").write_text("".join(traceback.format_exception(error)))
-    with suppress(OperationalError):
+    with suppress(SQLAlchemyError):
         store.runs.end(run_id, "failed", _one_line(error))
 
 

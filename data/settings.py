@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from data.store import Store
+from data.store import STORE_VARIABLE, Store
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,11 +31,12 @@ class Place:
     workspace: Path = Path("workspace")
     """Folder of this project: its store, runs and exports."""
     store: str = ""
-    """Database URL, e.g. postgresql://user@host/name. Empty: store.db in the workspace."""
+    """Database URL, e.g. postgresql://user@host/name. Empty: what COACH_STORE says, else store.db
+    in the workspace."""
 
     def open(self) -> Store:
         """The store of this place, made if it is new."""
-        return Store.open(self.store or self.workspace)
+        return Store.open(self.store or os.environ.get(STORE_VARIABLE) or self.workspace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,9 @@ def disk_message(error: BaseException) -> str:
     """What to tell a person of a failed read or write."""
     if disk_full(error):
         return "the disk is full: free some space, then run it again; what was stored is kept"
-    where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    if not isinstance(error, OSError):
+        return "the store did not answer in time: try again"
+    where = f" at {error.filename}" if error.filename else ""
     return f"{getattr(error, 'strerror', None) or error}{where}: check the path"
 
 

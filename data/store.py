@@ -20,6 +20,8 @@ from data.people import People
 from data.runrows import RunRows
 
 FILE_NAME = "store.db"
+STORE_VARIABLE = "COACH_STORE"
+"""Environment variable that names a store: arguments, and a password in them, others can see."""
 
 
 class Store:

@@ -191,6 +191,7 @@ runs = Table(
     Column("status", String(16), nullable=False),
     Column("pid", Integer),
     Column("pid_started", Float),
+    Column("host", Text),
     Column("heartbeat", String(32)),
     Column(
         "stop_requested", Boolean(create_constraint=True, name="stop_requested"), nullable=False

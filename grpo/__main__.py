@@ -51,11 +51,11 @@ def _run(settings: Any) -> int:
     from grpo.report import lines
 
     kind, work = _work(settings)
-    if isinstance(settings, PolicySettings):
-        from grpo.train import resumed
-
-        settings = resumed(settings)
     with settings.open() as store:
+        if isinstance(settings, PolicySettings):
+            from grpo.train import resolved
+
+            settings = resolved(settings, store)
         with recording(
             store, settings.workspace, kind, as_config(settings), settings.run_id
         ) as run:

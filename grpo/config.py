@@ -11,6 +11,7 @@ from reward_model.config import (
     LoraSettings,
     Objective,
     RewardSettings,
+    check_not_negative,
     check_positive,
 )
 
@@ -71,6 +72,9 @@ class SampleSettings(RunPlace):
     """At most this many prompts. 0: all."""
     per_prompt: int = 4
     """Completions of each prompt."""
+    missing: bool = False
+    """Leave out prompts that this policy has answered that often already: goes on where a run that
+    died left off."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     tasks: int = 400
     """Tasks to queue over the new completions, of all three kinds. 0: none."""
@@ -83,6 +87,7 @@ class SampleSettings(RunPlace):
 
     def __post_init__(self) -> None:
         check_positive(self, "per_prompt", "batch_size", "annotators")
+        check_not_negative(self, "limit", "tasks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +129,15 @@ class PolicySettings(RunPlace):
 
     def __post_init__(self) -> None:
         check_positive(
-            self, "steps", "prompts_per_step", "learning_rate", "kl_weight", "reward_clip"
+            self,
+            "steps",
+            "prompts_per_step",
+            "learning_rate",
+            "kl_weight",
+            "reward_clip",
+            "save_every",
         )
+        check_not_negative(self, "kl_target", "entropy_weight")
         if self.group_size < 2:
             raise ValueError(f"group size {self.group_size} not allowed: use 2 or more")
 
@@ -154,6 +166,7 @@ class ComparisonSettings(RunPlace):
 
     def __post_init__(self) -> None:
         check_positive(self, "per_prompt", "batch_size")
+        check_not_negative(self, "limit")
 
 
 @dataclass(frozen=True, kw_only=True)

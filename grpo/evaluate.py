@@ -81,7 +81,12 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> dict[s
     before, after = (_side(drawn[n], scorer) for n in (reference, settings.policy))
     run.progress(total, total, "measuring KL")
     kl = policy_kl(
-        models[settings.policy], models[reference], tokenizer, after.completions, run.check_stop
+        models[settings.policy],
+        models[reference],
+        tokenizer,
+        after.completions,
+        settings.sampling.temperature,
+        run.check_stop,
     )
     report = comparison_report(before, after, kl, settings.true_taste)
     report |= {
@@ -186,12 +191,13 @@ def policy_kl(
     reference: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     completions: Sequence[Completion],
+    temperature: float = 1.0,
     check: Callable[[], None] = lambda: None,
 ) -> Array:
     """KL(policy || reference) of each answer in nats, summed over its tokens, (N,).
 
-    Exact over the vocabulary at each token of answers drawn from the policy at temperature 1: the
-    least noisy estimate of the KL between the two distributions over answers.
+    Exact over the vocabulary at each token of answers drawn from the policy: the least noisy
+    estimate of the KL between the two distributions over answers, both at the given temperature.
     """
     texts = [render(tokenizer, c.prompt, c.text, c.finished) for c in completions]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i].ids))
@@ -202,8 +208,8 @@ def policy_kl(
         batch = tokenizer.pad(
             {"input_ids": [texts[i].ids for i in chosen]}, padding_side="right", return_tensors="pt"
         ).to(policy.device)
-        logp = torch.log_softmax(policy(**batch).logits.float(), -1)
-        logq = torch.log_softmax(reference(**batch).logits.float(), -1)
+        logp = torch.log_softmax(policy(**batch).logits.float() / temperature, -1)
+        logq = torch.log_softmax(reference(**batch).logits.float() / temperature, -1)
         token_kl = (logp.exp() * (logp - logq)).sum(-1)
         for row, i in enumerate(chosen):
             span = slice(len(texts[i].prompt) - 1, len(texts[i].ids) - 1)

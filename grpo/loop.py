@@ -33,21 +33,20 @@ def loop(settings: LoopSettings) -> dict[str, Any]:
     """Run the loop once for each seed; prints the table, writes report.json and report.html."""
     if not settings.seeds:
         raise ValueError("no seeds given: name at least one, e.g. --seeds 0")
-    results = []
-    for seed in settings.seeds:
-        print(f"\n=== seed {seed} ===", flush=True)
-        results.append(one_seed(settings, seed))
-    report = {
+    settings.workspace.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processor": processor(),
         "precision": choose_precision()[1],
         "model": settings.model,
         "bars": {"win rate": WIN_BAR, "its lower end": WIN_LOW_BAR, "KL": KL_BAR},
-        "seeds": results,
+        "seeds": [],
     }
-    settings.workspace.mkdir(parents=True, exist_ok=True)
-    (settings.workspace / "report.json").write_text(json.dumps(report, indent=1))
-    page = write_html(report, settings.workspace / "report.html")
+    for seed in settings.seeds:
+        print(f"\n=== seed {seed} ===", flush=True)
+        report["seeds"].append(one_seed(settings, seed))
+        (settings.workspace / "report.json").write_text(json.dumps(report, indent=1))
+        page = write_html(report, settings.workspace / "report.html")
     print("\n" + "\n".join(summary_lines(report)))
     print(f"\nreport with plots: {page}")
     return report
@@ -120,11 +119,15 @@ class Stages:
             settings, workspace=self.place, store="", seed=self.seed, **changes
         )
         begun = time.monotonic()
+        report: dict[str, Any] | None = None
         with recording(self.store, self.place, kind, as_config(settings)) as run:
             report = work(settings, self.store, run)
             if run.stop_requested:
-                raise KeyboardInterrupt
-            run.report(report)
+                report = None
+            else:
+                run.report(report)
+        if report is None:
+            raise KeyboardInterrupt
         self.seconds[kind] = round(time.monotonic() - begun, 1)
         print(f"{kind}: {report['summary']} ({self.seconds[kind]:.0f} s)", flush=True)
         return run.id, report
@@ -171,4 +174,4 @@ def processor() -> str:
                 break
     except OSError:
         pass
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    return f"{name}, {os.cpu_count()} cores"

@@ -82,7 +82,15 @@ def trainable(origin: Origin, lora: LoraSettings, dtype: torch.dtype) -> PeftMod
 
 
 def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
-    """Set the frozen "ref" side-car to the SFT policy's weights, whatever the policy's are."""
+    """Set the frozen "ref" side-car to the SFT policy's weights, whatever the policy's are.
+
+    Where the reference is a plain model, "ref" is made to add nothing to it.
+    """
+    if not origin.adapter:
+        for name, parameter in model.named_parameters():
+            if ".ref." in name and "lora_B" in name:
+                parameter.data.zero_()
+        return
     weights = load_peft_weights(origin.adapter, device="cpu")
     result = set_peft_model_state_dict(model, weights, adapter_name="ref")
     if result.unexpected_keys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,15 +12,15 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from data.queue import plan_tasks
+from data.queue import DEFAULT_SHARES, plan_tasks
 from data.runs import Recorder
-from data.schema import Completion, Generation, Prompt
+from data.schema import Completion, Generation, Kind, Prompt
 from data.splits import split_of
 from data.store import Store
 from grpo.config import SampleSettings, SamplingSettings
-from grpo.generate import end_tokens, generate_shared
 from grpo.policy import find_policy
 from reward_model.backbone import choose_precision, load_model, load_tokenizer
+from reward_model.generate import completion_from, end_tokens, generate_shared
 from reward_model.render import render_prompt
 
 
@@ -35,7 +36,8 @@ def draw(
     config = generation_config(tokenizer, sampling, ends)
     answers = generate_shared(model, [render_prompt(tokenizer, p) for p in prompts], config)
     return [
-        _completion(tokenizer, p, tokens, ends) for p, tokens in zip(prompts, answers, strict=True)
+        completion_from(tokenizer, p, tokens, ends)
+        for p, tokens in zip(prompts, answers, strict=True)
     ]
 
 
@@ -53,14 +55,6 @@ def generation_config(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-
-
-def _completion(
-    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, tokens: list[int], ends: list[int]
-) -> Completion:
-    finished = bool(tokens) and tokens[-1] in ends
-    text = tokenizer.decode(tokens[:-1] if finished else tokens, skip_special_tokens=True)
-    return Completion(prompt, str(text), finished)
 
 
 def draw_many(
@@ -106,18 +100,26 @@ def sample(settings: SampleSettings, store: Store, run: Recorder) -> dict[str, A
     dtype, why = choose_precision()
     model = load_model(origin, dtype)
     print(f"sampling from {settings.policy}, {why}", flush=True)
-    spare = settings.tasks
+    queued: Counter[Kind] = Counter()
     position = store.ledger.last_position()
 
     def keep(new: list[Completion], done: int, total: int) -> None:
-        nonlocal spare, position
+        nonlocal position
         facts = {**asdict(settings.sampling), "seed": settings.seed}
         store.content.add_generations(Generation(c, settings.policy, facts) for c in new)
-        if spare:
-            due = round(settings.tasks * done / total) - (settings.tasks - spare)
-            tasks = plan_tasks(new, rng, limit=due, wanted=settings.annotators, start=position)
-            added = store.ledger.add_tasks(tasks)
-            spare -= added
+        so_far = settings.tasks * done / total
+        due = {k: max(0, round(so_far * s) - queued[k]) for k, s in DEFAULT_SHARES.items()}
+        if sum(due.values()):
+            tasks = plan_tasks(
+                new,
+                rng,
+                limit=sum(due.values()),
+                shares=due,
+                wanted=settings.annotators,
+                start=position,
+            )
+            store.ledger.add_tasks(tasks)
+            queued.update(task.kind for task in tasks)
             position += len(tasks)
         run.progress(done, total, "sampling completions")
         print(f"sampled {done} of {total}", flush=True)
@@ -132,7 +134,7 @@ def sample(settings: SampleSettings, store: Store, run: Recorder) -> dict[str, A
         "completions": len(drawn),
         "distinct": len({c.id for c in drawn}),
         "finished": finished,
-        "tasks": settings.tasks - spare,
+        "tasks": sum(queued.values()),
         "precision": why,
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -142,5 +144,8 @@ def chosen_prompts(store: Store, settings: SampleSettings) -> list[Prompt]:
     """The prompts of the set, in an order drawn by the seed, cut to the limit."""
     splits = ("train", "validation") if settings.prompts == "judged" else (settings.prompts,)
     prompts = [p for p in store.content.prompts() if split_of(p) in splits]
+    if settings.missing:
+        there = Counter(g.completion.prompt.id for g in store.content.generations(settings.policy))
+        prompts = [p for p in prompts if there[p.id] < settings.per_prompt]
     random.Random(settings.seed).shuffle(prompts)
     return prompts[: settings.limit] if settings.limit else prompts

@@ -48,6 +48,11 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> dict[str, Any]:
     )
     model = trainable(origin, settings.lora, dtype)
     rows = {s: _rows(tokenizer, found, settings.max_tokens) for s, found in sides.items()}
+    if len(rows["train"]) < FEWEST:
+        raise ValueError(
+            f"{len(rows['train'])} demonstrations of at most {settings.max_tokens} tokens are too"
+            f" few: at least {FEWEST} are needed; raise --max-tokens"
+        )
     trainer = SFTTrainer(
         model,
         args=to_trl(settings, str(run.directory), validate=bool(rows["validation"])),
@@ -59,7 +64,6 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> dict[str, Any]:
     trainer.remove_callback(PrinterCallback)
     before = _validation_loss(trainer, rows["validation"])
     trainer.train()
-    run.check_stop()
     after = _last_validation_loss(trainer)
     save_policy(trainer.model, run.directory, origin, kind="sft")
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -17,13 +18,12 @@ from trl import GRPOConfig
 
 from data import runs
 from data.runs import Recorder, runs_folder
-from data.schema import Prompt
+from data.schema import Prompt, content_hash
 from data.settings import from_config
 from data.splits import split_of
 from data.store import Store
 from grpo.config import PolicySettings
 from grpo.diagnose import diagnose
-from grpo.generate import end_tokens
 from grpo.monitor import RunCallback
 from grpo.policy import (
     adapter_sum,
@@ -38,6 +38,7 @@ from grpo.reward import LearnedReward, check_same_tokenizer
 from grpo.sample import draw
 from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import Origin, choose_device, choose_precision, load_tokenizer
+from reward_model.generate import end_tokens
 from reward_model.score import Scorer
 
 NAMES = {
@@ -66,13 +67,10 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
     nothing trains.
     """
     started = time.monotonic()
-    settings = resumed(settings)
+    settings = resolved(settings, store)
     if settings.resume:
         _carry_over(settings, run)
-    policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
-    reward_run = settings.reward or newest(
-        store, "reward", "reward model", "train one first (reward_model train)"
-    )
+    policy, reward_run = settings.policy, settings.reward
     origin = find_policy(policy, settings.workspace)
     sft, reference = reference_of(policy, settings.workspace)
     tokenizer = load_tokenizer(origin)
@@ -99,7 +97,7 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
         sft_hash=reference.hash,
     )
     report = _report(settings, trainer, run)
-    report["samples"] = before_and_after(trainer, origin, tokenizer, scorer, store, settings)
+    report["samples"] = before_and_after(trainer, tokenizer, scorer, store, settings)
     report |= {"policy": policy, "reference": sft, "sft_hash": reference.hash}
     report |= {"reward": reward_run, "precision": why}
     report["seconds"] = round(time.monotonic() - started, 1)
@@ -135,6 +133,7 @@ def build_trainer(
     unwrapped = trainer.accelerator.unwrap_model(trainer.model)
     if origin.adapter:
         pin_reference(unwrapped, reference)
+    trainer.identity = content_hash(reference.hash, [p.id for p in prompts])
     trainer.remove_callback(PrinterCallback)
     callback.attach(trainer)
     return trainer
@@ -259,7 +258,6 @@ class GrpoCallback(RunCallback):
 
 def before_and_after(
     trainer: PolicyTrainer,
-    origin: Origin,
     tokenizer: Any,
     scorer: Scorer,
     store: Store,
@@ -272,7 +270,7 @@ def before_and_after(
         return []
     model = trainer.accelerator.unwrap_model(trainer.model).eval()
     after = draw(model, tokenizer, prompts, settings.sampling)
-    if origin.adapter:
+    if "ref" in model.peft_config:
         model.set_adapter("ref")
         before = draw(model, tokenizer, prompts, settings.sampling)
     else:
@@ -293,13 +291,18 @@ def before_and_after(
     ]
 
 
-def resumed(settings: PolicySettings) -> PolicySettings:
-    """The settings of the run to resume, whatever else was asked; themselves where none is.
+def resolved(settings: PolicySettings, store: Store) -> PolicySettings:
+    """The settings with policy and reward model named; a resumed run's own, whatever is asked.
 
-    Raises ValueError if there is no such run or it has no checkpoint.
+    Raises ValueError if there is no such run, it has no checkpoint, or there is no SFT run or
+    reward model yet.
     """
     if not settings.resume:
-        return settings
+        policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
+        reward = settings.reward or newest(
+            store, "reward", "reward model", "train one first (reward_model train)"
+        )
+        return dataclasses.replace(settings, policy=policy, reward=reward)
     _checkpoint(settings)
     folder = runs_folder(settings.workspace) / settings.resume
     return from_config(

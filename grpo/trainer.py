@@ -17,7 +17,7 @@ from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import _ChunkedLogProbFunction
 
-from grpo.generate import generate_shared
+from reward_model.generate import generate_shared
 
 WINDOW = "generation_window.pt"
 VOCABULARY_CHUNK = 32768
@@ -31,6 +31,9 @@ _UNUSUAL_HEAD = (
 
 class PolicyTrainer(GRPOTrainer):
     """GRPO on a policy with a LoRA side-car; see the module's docstring."""
+
+    identity = ""
+    """Of the reference and the prompts: a checkpoint goes on only with the same ones."""
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -78,13 +81,23 @@ class PolicyTrainer(GRPOTrainer):
         """Also keep the generation window and the KL weight, so that resuming is exact."""
         super()._save_checkpoint(model, trial)
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        window = {"step": self._step, "inputs": self._buffered_inputs, "beta": self.beta}
+        window = {
+            "step": self._step,
+            "inputs": self._buffered_inputs,
+            "beta": self.beta,
+            "identity": self.identity,
+        }
         torch.save(window, folder / WINDOW)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             window = torch.load(Path(checkpoint) / WINDOW, weights_only=True)
+            if window["identity"] != self.identity:
+                raise ValueError(
+                    "the SFT policy or the training prompts have changed since the checkpoint:"
+                    " going on would not be the same run; start a new one"
+                )
             self._step, self._buffered_inputs = window["step"], window["inputs"]
             self.beta = window["beta"]
 

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.runrows import Run
+from reward_model.config import ENOUGH
 
-ENOUGH = 20
-"""Below this many cases a share says too little to be shown."""
 STATES = {
     "starting": "starting",
     "running": "running",

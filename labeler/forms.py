@@ -35,7 +35,7 @@ LORA = (
 )
 REWARD = (
     Choice("objective", "Objective"),
-    Choice("policy", "Start from", ("sft",), "the newest SFT run, else the built-in model"),
+    Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run, else the built-in model"),
     *LORA,
     Choice("epochs", "Epochs"),
 )
@@ -48,7 +48,7 @@ SAMPLE = (
     Choice("sampling.temperature", "Temperature"),
 )
 GRPO = (
-    Choice("policy", "SFT policy", ("sft",), "the newest"),
+    Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
     Choice("reward", "Reward model", ("reward",), "the newest"),
     Choice("steps", "Steps"),
     Choice("group_size", "Group size"),

@@ -46,8 +46,8 @@ class Site:
 
     @property
     def place(self) -> dict[str, Any]:
-        """Where a child process finds the same store and folder."""
-        return {"workspace": self.workspace, "store": self.store.url}
+        """Where a child process finds the runs; `launch` hands it the store by its environment."""
+        return {"workspace": self.workspace}
 
     def folder(self, run_id: str) -> Path:
         return runs.runs_folder(self.workspace) / run_id

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from sqlalchemy.exc import OperationalError
 
 from data.schema import ROLES, Annotator
+from data.settings import disk_message
 from labeler import lead_views
 from labeler.auth import welcome_link
 from labeler.jobs import Site
@@ -113,8 +115,8 @@ def import_note(site: Site, path: Any) -> str:
     except ValueError as error:
         reason = str(error).replace(str(path), Path(str(path)).name)
         return refusal(ValueError(f"nothing was imported: {reason}"))
-    except OSError as error:
-        return refusal(error)
+    except (OSError, OperationalError) as error:
+        return refusal(ValueError(f"nothing was imported: {disk_message(error)}"))
     lines = [
         f"{n:,} {kind} lines, {report.new.get(kind, 0):,} new" for kind, n in report.read.items()
     ]

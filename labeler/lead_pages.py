@@ -32,6 +32,13 @@ WORDS = {
     "grpo": "Launch GRPO",
     "compare": "Compare",
 }
+STOPS = {
+    "sft": "It stops at its next step and keeps the policy as it then is.",
+    "sample": "It stops after this batch; what was sampled is kept.",
+    "reward": "It stops at its next step; nothing of this model is kept.",
+    "grpo": "It stops at its next step and keeps a checkpoint: Resume goes on from it.",
+    "compare": "It stops after this batch; nothing of this comparison is kept.",
+}
 STARTERS: dict[str, Callable[..., str]] = {
     "sft": jobs.start_sft,
     "sample": jobs.start_sample,
@@ -271,7 +278,7 @@ def _run_list(choice: forms.Choice) -> Render:
 def _stop_button(
     live: Live, name: str, which: Callable[[Snapshot, dict[str, str]], Run | None]
 ) -> None:
-    button = gr.Button("Stop and keep", elem_id=name, visible=False, size="md")
+    button = gr.Button("Stop", elem_id=name, visible=False, size="md")
     notice = plain_html(name=f"{name}-notice")
 
     def shown(now: Snapshot, picked: dict[str, str]) -> Any:
@@ -284,7 +291,7 @@ def _stop_button(
             jobs.stop(live.site, run.id if run else "")
         except ValueError as error:
             return lead_views.refusal(error)
-        return lead_views.note("It stops at its next step and keeps what it has.")
+        return lead_views.note(STOPS[run.kind] if run else "")
 
     live.add(button, shown)
     live.act(button.click, press, live.pickers, notice)

@@ -19,6 +19,8 @@ class Facts:
     demonstrations: int = 0
     completions: int = 0
     comparisons: int = 0
+    ratings: int = 0
+    """1 to 10 and good or bad: what a regression learns from."""
     live: Collection[str] = ()
     """Kinds of runs that are going on."""
     sft: bool = False
@@ -59,7 +61,7 @@ def next_step(facts: Facts) -> Step:
                 "sample",
             ),
         )
-    if facts.comparisons < MIN_COMPARISONS:
+    if max(facts.comparisons, facts.ratings) < MIN_COMPARISONS:
         missing = MIN_COMPARISONS - facts.comparisons
         return Step(
             f"{missing} more {_plural(missing, 'comparison')} needed for a reward model.",

@@ -13,8 +13,11 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sqlalchemy.exc import OperationalError
+
 from data.ledger import Assignment, Progress
 from data.schema import Annotator, Answer, Completion, Message, check_answer
+from data.settings import disk_message
 from data.store import Store
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -76,6 +79,8 @@ def submit(
         store.ledger.submit(annotator, assignment_id, answer, token, version)
     except ValueError as error:
         return look(store, annotator, _not_kept(error))
+    except OperationalError as error:
+        raise ValueError(f"that answer was not kept: {disk_message(error)}") from None
     return look(store, annotator)
 
 

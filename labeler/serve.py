@@ -95,8 +95,10 @@ def prepare(site: Site) -> None:
         site.store.people.set_guidelines(starter.guidelines())
     runs.refresh(site.store, site.workspace)
     counts = site.store.content.counts()
-    if counts.prompts and not counts.completions and not jobs.live(site.store, "sample"):
-        run_id = jobs.start_sample(site)
+    unfinished = any(run.status in ("died", "failed") for run in site.store.runs.list("sample")[:1])
+    wanted = not counts.completions or unfinished
+    if counts.prompts and wanted and not jobs.live(site.store, "sample"):
+        run_id = jobs.start_sample(site, missing=True)
         print(f"sampling completions with {site.model} ({run_id})", flush=True)
 
 

@@ -91,6 +91,7 @@ def facts_of(now: Snapshot) -> Facts:
         demonstrations=now.counts.demonstrations,
         completions=now.counts.completions,
         comparisons=now.counts.judgements["pairwise"],
+        ratings=now.counts.judgements["scalar"] + now.counts.judgements["binary"],
         live={run.kind for run in now.live},
         sft=now.newest("sft") is not None,
         reward=now.newest("reward") is not None,

@@ -74,7 +74,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
 def _score(settings: ScoreSettings) -> None:
     from reward_model.score import Scorer
 
-    rows = [_row(settings.file, i, line) for i, line in enumerate(_lines(settings.file), 1)]
+    rows = [_row(settings.file, i, s) for i, s in enumerate(_lines(settings.file), 1) if s.strip()]
     scorer = Scorer.load(_folder(settings.workspace, settings.run))
     rewards = scorer.score(
         [r["prompt"] for r in rows],
@@ -90,7 +90,7 @@ def _lines(file: str) -> list[str]:
     if not path.is_file():
         raise ValueError(f"file {file!r} not found: name a file of JSON lines")
     try:
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return path.read_bytes().decode("utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise ValueError(f"file {file!r} is not UTF-8: convert it first") from None
 

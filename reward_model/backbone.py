@@ -47,9 +47,11 @@ class Origin:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the side-car's weights, or over the model's name where there is none."""
+        """SHA-256 over the side-car's weights; without one, the folder's, else the model's name."""
         if not self.adapter:
-            return hashlib.sha256(self.model.encode()).hexdigest()
+            weights = sorted(Path(self.model).glob("*.safetensors"))
+            named = [self.model] if not weights else [file_hash(path) for path in weights]
+            return hashlib.sha256("".join(named).encode()).hexdigest()
         return file_hash(Path(self.adapter) / "adapter_model.safetensors")
 
 
@@ -116,7 +118,14 @@ def load_model(origin: Origin, dtype: torch.dtype | None = None) -> PreTrainedMo
         return load_base(origin, dtype)
     stacked = PeftModel.from_pretrained(load_base(origin, torch.float32), origin.adapter)
     merged: PreTrainedModel = stacked.merge_and_unload()
-    return merged.to(dtype)
+    return cast(merged, dtype)
+
+
+def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with its weights in this precision; buffers (rotary frequencies) keep theirs."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def load_base(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:

@@ -9,6 +9,8 @@ from data.settings import Place, RunPlace
 
 BUILT_IN_MODEL = "smollm2-135m"
 MIN_COMPARISONS = 20
+ENOUGH = 30
+"""Cases from which a share is worth printing as one; fewer say little."""
 
 Objective = Literal["bradley_terry", "regression"]
 OBJECTIVES: tuple[Objective, ...] = ("bradley_terry", "regression")
@@ -89,3 +91,11 @@ def check_positive(settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if not value > 0:
             raise ValueError(f"{name.replace('_', ' ')} {value} not allowed: use more than 0")
+
+
+def check_not_negative(settings: object, *names: str) -> None:
+    """Raise ValueError for the first named setting that is below 0."""
+    for name in names:
+        value = getattr(settings, name)
+        if not value >= 0:
+            raise ValueError(f"{name.replace('_', ' ')} {value} not allowed: use 0 or more")

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from reward_model.config import ENOUGH
 from reward_model.examples import Examples, Target
 
 Array = NDArray[np.float64]
 BOOTSTRAPS = 1000
-ENOUGH = 30
-"""Comparisons from which an accuracy is worth printing as one; fewer say little."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,21 @@ class Pair:
 
 
 def decided_pairs(examples: Examples) -> list[Pair]:
-    """Comparisons that are not ties, and pairs that one annotator rated apart on one prompt."""
+    """Comparisons that are not ties; where there are none, pairs that one annotator rated apart.
+
+    The two are never pooled: many pairs made of a few ratings would pass for many comparisons.
+    """
     pairs = [
         Pair(c.a, c.b, c.first) if c.outcome == 1 else Pair(c.b, c.a, 1 - c.first)
         for c in examples.comparisons
         if c.outcome != 0.5
     ]
+    return pairs or _rated_apart(examples)
+
+
+def _rated_apart(examples: Examples) -> list[Pair]:
+    """Pairs of completions of one prompt to which one annotator gave different ratings."""
+    pairs = []
     groups: dict[tuple[str, str, str], list[Target]] = {}
     for target in examples.targets:
         prompt = examples.completions[target.item].prompt.id
@@ -86,9 +94,7 @@ def accuracy(rewards: Array, pairs: Sequence[Pair], clusters: Sequence[object]) 
     """Share of pairs whose better completion has the higher reward; equal rewards count half."""
     if not pairs:
         return None
-    difference = np.array([rewards[p.better] - rewards[p.worse] for p in pairs])
-    right = np.where(difference == 0, 0.5, difference > 0)
-    return clustered_mean(right.tolist(), clusters)
+    return clustered_mean([_right(rewards, p) for p in pairs], clusters)
 
 
 def held_out_report(examples: Examples, rewards: Array) -> dict[str, Any]:
@@ -102,12 +108,42 @@ def held_out_report(examples: Examples, rewards: Array) -> dict[str, Any]:
         "shorter": accuracy(-lengths, pairs, clusters),
         "majority": _majority(pairs, clusters),
     }
+    lead = _lead(rewards, lengths, pairs, clusters, baselines)
     return {
         "accuracy": asdict(found) if found else None,
+        "lead": lead,
         "spearman": _spearman(examples, rewards),
         "baselines": {k: asdict(v) if v else None for k, v in baselines.items()},
         "prompts": len({c.prompt.id for c in examples.completions}),
     }
+
+
+def _lead(
+    rewards: Array,
+    lengths: Array,
+    pairs: Sequence[Pair],
+    clusters: Sequence[object],
+    baselines: dict[str, Figure | None],
+) -> dict[str, Any] | None:
+    """How far the rewards are ahead of the best baseline, pair by pair, with its interval."""
+    known = {name: figure for name, figure in baselines.items() if figure}
+    if not known:
+        return None
+    best = max(known, key=lambda name: known[name].value)
+    ours = [_right(rewards, p) for p in pairs]
+    if best == "majority":
+        theirs = [p.first_better for p in pairs]
+        theirs = theirs if np.mean(theirs) >= 0.5 else [1 - x for x in theirs]
+    else:
+        sign = 1 if best == "longer" else -1
+        theirs = [_right(sign * lengths, p) for p in pairs]
+    ahead = clustered_mean([a - b for a, b in zip(ours, theirs, strict=True)], clusters)
+    return {"over": best, **asdict(ahead)}
+
+
+def _right(rewards: Array, pair: Pair) -> float:
+    difference = rewards[pair.better] - rewards[pair.worse]
+    return 0.5 if difference == 0 else float(difference > 0)
 
 
 def _majority(pairs: Sequence[Pair], clusters: Sequence[object]) -> Figure | None:
@@ -143,16 +179,14 @@ def summary(held_out: dict[str, Any]) -> str:
     figure = Figure(**found)
     if not figure.enough:
         return f"Not enough held-out data yet: {figure.n} comparisons, about {ENOUGH} are needed."
-    named = {k: v["value"] for k, v in held_out["baselines"].items() if v}
-    name, best = max(named.items(), key=lambda item: item[1])
-    if figure.low > best:
-        return f"It beats every baseline: {figure} against {best:.0%} for {_named(name)}."
-    if figure.value > best:
-        return (
-            f"Ahead of {_named(name)} ({best:.0%}) at {figure}, but the interval includes it:"
-            " more judgements will tell."
-        )
-    return f"It beats no baseline: {figure} against {best:.0%} for {_named(name)}."
+    lead = held_out["lead"]
+    best = Figure(**held_out["baselines"][lead["over"]])
+    against = f"{figure} against {best.value:.0%} for {_named(lead['over'])}"
+    if lead["low"] > 0:
+        return f"It beats every baseline: {against}."
+    if lead["value"] > 0:
+        return f"Ahead of every baseline, but not surely yet: {against}. More judgements will tell."
+    return f"It beats no baseline: {against}."
 
 
 def _named(baseline: str) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from data.schema import Prompt
@@ -33,9 +34,16 @@ class Rendered:
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of the prompt up to where the model's turn begins."""
     messages = [m.as_dict() for m in prompt.messages]
-    ids: list[int] = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=True, return_dict=False
-    )
+    try:
+        ids: list[int] = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+    except TemplateError as error:
+        roles = ", ".join(m.role for m in prompt.messages)
+        raise ValueError(
+            f"the model's chat template refuses the prompt {prompt.text[:40]!r} with turns {roles}"
+            f" ({error}): change the prompt's turns, or use a model whose template takes them"
+        ) from None
     return ids
 
 

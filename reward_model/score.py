@@ -18,6 +18,7 @@ from reward_model.backbone import (
     ADAPTER,
     ORIGIN,
     Origin,
+    cast,
     choose_precision,
     load_model,
     load_tokenizer,
@@ -67,7 +68,7 @@ class Scorer:
             )
         model = with_head(load_model(origin, torch.float32), tokenizer.pad_token_id)
         merged = PeftModel.from_pretrained(model, str(folder / ADAPTER)).merge_and_unload()
-        merged = merged.to(dtype or choose_precision()[0])
+        merged = cast(merged, dtype or choose_precision()[0])
         merged.score.float()
         return cls(
             merged, tokenizer, mean=facts["mean"], sd=facts["sd"], max_tokens=facts["max_tokens"]

@@ -13,7 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import get_peft_model
-from transformers import PreTrainedModel, get_cosine_schedule_with_warmup, set_seed
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    get_cosine_schedule_with_warmup,
+    set_seed,
+)
 
 from data.runs import Recorder, runs_folder
 from data.schema import Completion, Judgement
@@ -32,14 +37,18 @@ from reward_model.backbone import (
 from reward_model.config import BUILT_IN_MODEL, Objective, RewardSettings
 from reward_model.evaluate import held_out_report, summary
 from reward_model.examples import Examples, collect, require_enough, split_judgements
+from reward_model.generate import completion_from, end_tokens, generate_shared
 from reward_model.head import fit_head
 from reward_model.lora import lora_config, trainable_share
 from reward_model.network import body_of, last_states, with_head
-from reward_model.render import Rendered, fingerprint, render
+from reward_model.render import Rendered, fingerprint, render, render_prompt
 from reward_model.score import POLICY_ADAPTER, score_rendered
 
 REFERENCE_SAMPLES = 160
-"""Policy samples from which the reward's mean and standard deviation are taken."""
+"""Policy samples, at most, from which the reward's mean and standard deviation are taken."""
+FEWEST_SAMPLES = 48
+SAMPLE_TOKENS = 64
+SAMPLE_BATCH = 48
 
 
 def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, Any]:
@@ -58,13 +67,15 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
     tokenizer = load_tokenizer(origin)
     dtype, why = choose_precision()
     print(f"reward model on {policy}, {why}", flush=True)
-    model = with_head(load_model(origin, dtype), tokenizer.pad_token_id)
-    learner = Learner(model, tokenizer, settings, run)
+    causal = load_model(origin, dtype)
     examples, held_out = collect(train_side), collect(held_side)
+    samples, source = reference_samples(store, policy, causal, tokenizer, run)
+    model = with_head(causal, tokenizer.pad_token_id)
+    learner = Learner(model, tokenizer, settings, run)
     before, texts, held_texts = learner.warm_start(examples, held_out)
     learner.fine_tune(examples, texts)
     held = learner.assess(held_out, held_texts)
-    mean, sd = learner.reference_scale(reference_samples(store, policy, examples))
+    mean, sd = learner.reference_scale(samples)
     save(run.directory, learner.model, origin, settings, fingerprint(tokenizer), mean, sd)
     return {
         "summary": summary(held),
@@ -75,6 +86,7 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
         "frozen_head": before,
         "reward_mean": mean,
         "reward_sd": sd,
+        "reward_unit": f"mean 0 and standard deviation 1 on {len(samples)} {source}",
         "dropped": learner.dropped(judgements, texts + held_texts),
         "precision": why,
         "seconds": round(time.monotonic() - started, 1),
@@ -91,6 +103,8 @@ class Learner:
         self.tokenizer = tokenizer
         self.settings = settings
         self.run = run
+        self.offset = 0.0
+        """Added to the head's output in training where targets have a level: the head has none."""
 
     def render(self, completions: Sequence[Completion]) -> list[Rendered]:
         limit = self.settings.max_tokens
@@ -102,7 +116,7 @@ class Learner:
         """Fit the head on frozen features; returns its held-out report and the rendered texts."""
         texts, held_texts = self.render(examples.completions), self.render(held_out.completions)
         features = self._features(texts + held_texts)
-        weights, _ = fit_head(features[: len(texts)], examples, self.settings.objective)
+        weights, self.offset = fit_head(features[: len(texts)], examples, self.settings.objective)
         with torch.no_grad():
             self.model.score.weight.copy_(torch.tensor(weights[None], dtype=torch.float32))
         rewards = features[len(texts) :] @ weights
@@ -154,8 +168,11 @@ class Learner:
             states = last_states(
                 body_of(base), [texts[i] for i in batch], self.tokenizer.pad_token_id
             )
-            rewards = base.score(states)[:, 0]
+            rewards = base.score(states)[:, 0] + self.offset
             loss, right, n = loss_of(examples, batch, rewards)
+            if not n:  # nothing in it was judged in a way that this objective reads
+                schedule.step()
+                continue
             (loss / per_batch).backward()
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             optimiser.step()
@@ -255,14 +272,40 @@ def prompt_batches(examples: Examples, size: int, rng: random.Random) -> Iterato
         yield batch
 
 
-def reference_samples(store: Store, policy: str, examples: Examples) -> list[Completion]:
-    """What the policy wrote for training prompts; the judged completions where it wrote nothing."""
+def reference_samples(
+    store: Store, policy: str, causal: Any, tokenizer: Any, run: Recorder
+) -> tuple[list[Completion], str]:
+    """(answers of the policy to training prompts, where they come from).
+
+    Those that it has written already; where they are few, fresh ones.
+    """
+    train_prompts = [p for p in store.content.prompts() if split_of(p) == "train"]
     own = [
         g.completion
         for g in store.content.generations(policy)
         if split_of(g.completion.prompt) == "train"
     ]
-    return (own or examples.completions)[:REFERENCE_SAMPLES]
+    if len(own) >= FEWEST_SAMPLES or not train_prompts:
+        return own[:REFERENCE_SAMPLES], f"stored answers of {policy}"
+    run.progress(0, 1, "sampling the policy, for the reward's unit")
+    ends = end_tokens(causal, tokenizer)
+    config = GenerationConfig(
+        do_sample=True,
+        top_k=0,
+        max_new_tokens=SAMPLE_TOKENS,
+        eos_token_id=ends,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    prompts = [train_prompts[i % len(train_prompts)] for i in range(FEWEST_SAMPLES)]
+    drawn = []
+    for start in range(0, len(prompts), SAMPLE_BATCH):
+        run.check_stop()
+        batch = prompts[start : start + SAMPLE_BATCH]
+        answers = generate_shared(causal, [render_prompt(tokenizer, p) for p in batch], config)
+        drawn += [
+            completion_from(tokenizer, *pair, ends) for pair in zip(batch, answers, strict=True)
+        ]
+    return drawn, f"fresh answers of {policy}"
 
 
 def newest_policy(store: Store) -> str:

@@ -69,7 +69,7 @@ def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
     assert (kind, arguments[:2]) == ("sft", ["grpo", "sft"])
     assert arguments[arguments.index("--lora.rank") + 1] == "4"
     assert arguments[arguments.index("--workspace") + 1] == str(site.workspace)
-    assert arguments[arguments.index("--store") + 1] == site.store.url
+    assert site.store.url not in arguments  # it may hold a password; the environment carries it
     assert config["lora"]["targets"] == "mlp" and config["model"] == "smollm2-135m"
 
 

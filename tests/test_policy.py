@@ -24,12 +24,12 @@ from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, ExportSettings
 from grpo.diagnose import diagnose
 from grpo.export import export
-from grpo.generate import generate_shared
 from grpo.policy import find_policy, pin_reference, reference_of, trainable
 from grpo.reward import LearnedReward, check_same_tokenizer
 from grpo.sample import draw
 from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import find_origin, load_model, load_tokenizer
+from reward_model.generate import generate_shared
 from reward_model.score import Scorer
 from tests.tiny import make_tiny
 from tests.training import POLICY, SHORT, SMALL
@@ -185,6 +185,12 @@ def test_a_plain_model_gets_a_side_car_and_is_its_own_reference(trained, tiny_mo
     trained.run("grpo", grpo_train.train, settings, name="plain")
     assert trained.metrics("plain")[0]["kl"] == pytest.approx(0, abs=1e-6)
     assert trained.metrics("plain")[-1]["kl"] > 0
+    again = replace(settings, policy=trained.ids["plain"])
+    trained.run("grpo", grpo_train.train, again, name="plain, second round")
+    first = trained.metrics("plain, second round")[0]["kl"]
+    assert first == pytest.approx(trained.metrics("plain")[-1]["kl"], abs=5 * first + 1e-4)
+    assert first > 0
+    assert trained.reports["plain, second round"]["reference"] == str(tiny_model)
 
 
 def test_dropout_in_the_side_car_is_refused(trained, tmp_path):
@@ -194,6 +200,12 @@ def test_dropout_in_the_side_car_is_refused(trained, tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "lora_dropout": 0.1}))
     with pytest.raises(ValueError, match="dropout"):
         trainable(find_origin(str(folder)), SMALL, torch.float32)
+
+
+def test_buffers_keep_their_precision_when_weights_are_cast(tiny_model):
+    model = load_model(find_origin(str(tiny_model)), torch.bfloat16)
+    assert model.dtype == torch.bfloat16
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
 
 
 # --- stop and resume
@@ -223,6 +235,22 @@ def _stop_after(step):
         return grpo_train.train(settings, store, run)
 
     return work
+
+
+def test_resume_with_other_prompts_is_refused(trained):
+    stopped = trained.run("grpo", _stop_after(2), POLICY, name="to change")
+    window = trained.folder("to change") / "checkpoint-2" / WINDOW
+    held = torch.load(window, weights_only=True)
+    torch.save({**held, "identity": "another"}, window)
+    with pytest.raises(ValueError, match="have changed since the checkpoint"):
+        trained.run("grpo", grpo_train.train, replace(POLICY, resume=stopped), name="changed")
+
+
+def test_a_run_names_what_it_was_trained_with(trained):
+    """ "The newest" is resolved once: a resume goes on with the same policy and reward model."""
+    settings = grpo_train.resolved(POLICY, trained.store)
+    assert settings.policy in [r.id for r in trained.store.runs.list("sft")]
+    assert settings.reward in [r.id for r in trained.store.runs.list("reward")]
 
 
 def test_resume_without_a_checkpoint_is_refused(trained):

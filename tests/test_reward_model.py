@@ -196,10 +196,29 @@ def test_one_annotators_ratings_on_one_prompt_become_pairs():
 def test_summary_says_when_no_baseline_is_beaten():
     figure = {"value": 0.6, "low": 0.5, "high": 0.7, "n": 100}
     better = {"value": 0.65, "low": 0.6, "high": 0.7, "n": 100}
-    report = {"accuracy": figure, "baselines": {"longer": better, "shorter": None}}
+    behind = {"over": "longer", "value": -0.05, "low": -0.2, "high": 0.1, "n": 100}
+    report = {"accuracy": figure, "lead": behind, "baselines": {"longer": better}}
     assert summary(report).startswith("It beats no baseline")
-    report["baselines"]["longer"] = {**better, "value": 0.4}
+    report["lead"] = {**behind, "value": 0.05}
+    assert summary(report).startswith("Ahead of every baseline, but not surely")
+    report["lead"] = {**behind, "value": 0.2, "low": 0.1}
     assert summary(report).startswith("It beats every baseline")
+
+
+def test_the_lead_over_the_best_baseline_is_paired():
+    """Right where length is right and nowhere else: no lead, however high the accuracy."""
+    judgements = [pair(p, "a long answer", "short", "a") for p in PROMPTS]
+    examples = collect(judgements)
+    lengths = np.array([float(len(c.text.split())) for c in examples.completions])
+    report = held_out_report(examples, lengths)
+    assert report["accuracy"]["value"] == 1.0
+    assert report["lead"]["value"] == report["lead"]["low"] == report["lead"]["high"] == 0.0
+
+
+def test_ratings_do_not_inflate_the_comparisons():
+    judgements = [pair(PROMPTS[0], "x", "y", "a")]
+    judgements += [rating(PROMPTS[0], f"t{i}", str(1 + i)) for i in range(8)]
+    assert len(decided_pairs(collect(judgements))) == 1
 
 
 def test_interval_covers_the_mean_and_widens_with_clustering():
@@ -280,8 +299,36 @@ def test_a_folder_without_a_reward_model_is_refused(tmp_path):
 def test_training_improves_on_what_was_judged(trained):
     report = trained.reports["reward"]
     assert report["objective"] == "bradley_terry"
-    losses = [m["loss"] for m in trained.metrics("reward")]
-    assert np.mean(losses[-3:]) < np.log(2)
+    steps = trained.metrics("reward")
+    assert all(m["accuracy"] is not None for m in steps)
+    half = len(steps) // 2
+    assert np.mean([m["loss"] for m in steps[half:]]) < np.mean([m["loss"] for m in steps[:half]])
+
+
+def test_regression_trains_and_keeps_its_level(trained):
+    """The head has no bias: the level of the targets must not be paid for by the ranking."""
+    from reward_model import train as reward_train
+    from reward_model.config import RewardSettings
+    from tests.training import SMALL
+
+    settings = RewardSettings(
+        policy=trained.ids["sft"], objective="regression", lora=SMALL, learning_rate=1e-4
+    )
+    trained.run("reward", reward_train.train, settings, name="regression")
+    losses = [m["loss"] for m in trained.metrics("regression")]
+    assert losses[0] < 0.8  # standardised targets: half a variance of 1, and a little
+    assert np.isfinite(trained.reports["regression"]["reward_sd"])
+
+
+def test_the_unit_comes_from_fresh_answers_where_none_are_stored(trained, tiny_model):
+    from reward_model import train as reward_train
+    from reward_model.config import RewardSettings
+    from tests.training import SMALL
+
+    settings = RewardSettings(policy=str(tiny_model), lora=SMALL)
+    trained.run("reward", reward_train.train, settings, name="on the base model")
+    assert "48 fresh answers" in trained.reports["on the base model"]["reward_unit"]
+    assert "stored answers" in trained.reports["reward"]["reward_unit"]
 
 
 def test_config_is_not_the_shared_one(tiny_model):

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, GenerationConfig, PreTrainedTokenizerBase
 
+from data.schema import Completion, Prompt
+
 
 @torch.no_grad()
 def generate_shared(
@@ -53,6 +55,15 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Tokens that end a completion: the tokenizer's end-of-turn, and any the model declares."""
     declared = _as_list(model.generation_config.eos_token_id)
     return list(dict.fromkeys([int(tokenizer.eos_token_id), *declared]))
+
+
+def completion_from(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, tokens: list[int], ends: list[int]
+) -> Completion:
+    """The text of generated tokens; `finished` where they end with one of `ends`."""
+    finished = bool(tokens) and tokens[-1] in ends
+    text = tokenizer.decode(tokens[:-1] if finished else tokens, skip_special_tokens=True)
+    return Completion(prompt, str(text), finished)
 
 
 def _up_to_end(tokens: list[int], ends: set[int]) -> list[int]:
