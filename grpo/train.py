@@ -297,22 +297,22 @@ def resolved(settings: PolicySettings, store: Store) -> PolicySettings:
     Raises ValueError if there is no such run, it has no checkpoint, or there is no SFT run or
     reward model yet.
     """
-    if not settings.resume:
-        policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
-        reward = settings.reward or newest(
-            store, "reward", "reward model", "train one first (reward_model train)"
+    if settings.resume:
+        _checkpoint(settings)
+        folder = runs_folder(settings.workspace) / settings.resume
+        settings = from_config(
+            PolicySettings,
+            json.loads((folder / "config.json").read_text()),
+            resume=settings.resume,
+            run_id=settings.run_id,
+            workspace=settings.workspace,
+            store=settings.store,
         )
-        return dataclasses.replace(settings, policy=policy, reward=reward)
-    _checkpoint(settings)
-    folder = runs_folder(settings.workspace) / settings.resume
-    return from_config(
-        PolicySettings,
-        json.loads((folder / "config.json").read_text()),
-        resume=settings.resume,
-        run_id=settings.run_id,
-        workspace=settings.workspace,
-        store=settings.store,
+    policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
+    reward = settings.reward or newest(
+        store, "reward", "reward model", "train one first (reward_model train)"
     )
+    return dataclasses.replace(settings, policy=policy, reward=reward)
 
 
 def _carry_over(settings: PolicySettings, run: Recorder) -> None:
