@@ -130,4 +130,5 @@ def _shown(url: str) -> str:
 
 
 def _reason(error: DatabaseError | OperationalError) -> str:
-    return str(error.orig).strip().splitlines()[0]
+    reason = str(error.orig).strip().splitlines()[0]
+    return f"{reason} (perhaps the disk is full)" if "disk I/O" in reason else reason

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -83,6 +86,26 @@ def as_arguments(settings: Any, prefix: str = "") -> list[str]:
         elif field.name != "run_id":
             arguments += [f"--{name}", str(value)]
     return arguments
+
+
+def parse(command: Any, **named: Any) -> Any:
+    """Settings from the command line, by tyro. A setting out of range is a ValueError of one line.
+
+    tyro draws a box around whatever a settings class refuses; everything else it says is left.
+    """
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(command, **named)
+    except SystemExit:
+        plain = " ".join(said.getvalue().translate({ord(c): " " for c in "│╭╮╰╯─"}).split())
+        refused = re.search(r"Error parsing \w+: (.+?) For full helptext", plain)
+        if refused:
+            raise ValueError(refused[1]) from None
+        sys.stderr.write(said.getvalue())
+        raise
 
 
 def run_command(action: Callable[[], int | None]) -> int:

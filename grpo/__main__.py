@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from data.runs import recording
-from data.settings import STOPPED, as_config, run_command
+from data.settings import STOPPED, as_config, parse, run_command
 from grpo.config import (
     ComparisonSettings,
     ExportSettings,
@@ -31,7 +31,7 @@ Command = (
 
 def main() -> int:
     def act() -> int | None:
-        settings = tyro.cli(Command, prog="python -m grpo", description=__doc__)
+        settings = parse(Command, prog="python -m grpo", description=__doc__)
         if isinstance(settings, LoopSettings):
             from grpo.loop import loop
 

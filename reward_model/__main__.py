@@ -11,7 +11,7 @@ import tyro
 
 from data.runs import recording, runs_folder
 from data.runs import report as saved_report
-from data.settings import STOPPED, as_config, run_command
+from data.settings import STOPPED, as_config, parse, run_command
 from reward_model.config import EvaluateSettings, RewardSettings, ScoreSettings
 
 Command = (
@@ -23,7 +23,7 @@ Command = (
 
 def main() -> int:
     def act() -> int | None:
-        settings = tyro.cli(Command, prog="python -m reward_model", description=__doc__)
+        settings = parse(Command, prog="python -m reward_model", description=__doc__)
         if isinstance(settings, RewardSettings):
             return _train(settings)
         if isinstance(settings, EvaluateSettings):

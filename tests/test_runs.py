@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import time
 from collections.abc import Callable
@@ -122,7 +123,20 @@ def test_a_reused_pid_is_not_the_run(sqlite_store: Store, tmp_path: Path) -> Non
     assert runs.alive(os.getpid(), started)
     assert not runs.alive(os.getpid(), started - 1)
     run_id = runs.new_run(sqlite_store, tmp_path, "test", {})
-    sqlite_store.runs.update(run_id, pid=os.getpid(), pid_started=started - 1, status="running")
+    row = {"pid": os.getpid(), "pid_started": started - 1, "status": "running"}
+    sqlite_store.runs.update(run_id, **row, host=platform.node())
+    assert [r.status for r in runs.refresh(sqlite_store, tmp_path)] == ["died"]
+
+
+def test_a_run_on_another_machine_is_judged_by_its_heartbeat(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    """Its pid means nothing here: on a shared store one machine must not bury another's runs."""
+    run_id = runs.new_run(sqlite_store, tmp_path, "test", {})
+    sqlite_store.runs.update(run_id, pid=2**22 + 1, status="running", host="another-machine")
+    sqlite_store.runs.beat(run_id)
+    assert [r.status for r in runs.refresh(sqlite_store, tmp_path)] == ["running"]
+    sqlite_store.runs.update(run_id, heartbeat="2026-01-01T00:00:00.000000Z")
     assert [r.status for r in runs.refresh(sqlite_store, tmp_path)] == ["died"]
 
 
