@@ -188,7 +188,7 @@ class LoopSettings(Place):
     """What to start from: smollm2-135m (built in), a Hugging Face id, or a local folder."""
     seeds: tuple[int, ...] = (0,)
     """One whole loop for each seed."""
-    judgements: int = 600
+    judgements: int = 1800
     """Simulated judgements, of all three kinds."""
     objective: Objective = "bradley_terry"
     """What the reward model learns from."""
@@ -199,7 +199,10 @@ class LoopSettings(Place):
     )
     sample: SampleSettings = field(
         default_factory=lambda: SampleSettings(
-            limit=72, batch_size=96, sampling=SamplingSettings(max_new_tokens=56)
+            limit=72,
+            batch_size=96,
+            annotators=3,
+            sampling=SamplingSettings(max_new_tokens=56),
         )
     )
     reward: RewardSettings = field(default_factory=RewardSettings)

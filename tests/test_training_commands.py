@@ -61,7 +61,7 @@ def copy_of(trained, folder):
 def test_the_loop_end_to_end(tiny_model, tmp_path):
     outcome = command(
         "grpo", "loop", "--workspace", tmp_path, "--model", tiny_model,
-        "--judgements", "150", "--sample.per-prompt", "3", "--sample.limit", "60",
+        "--judgements", "450", "--sample.per-prompt", "3", "--sample.limit", "60",
         "--sample.sampling.max-new-tokens", "6", "--train.sampling.max-new-tokens", "6",
         "--train.steps", "3",
     )  # fmt: skip
