@@ -63,9 +63,8 @@ def one_seed(settings: LoopSettings, seed: int) -> dict[str, Any]:
         starter.load(store)
         step = Stages(settings, store, place, seed)
         sft_run, sft_report = step.run("sft", sft.train, settings.sft, model=settings.model)
-        step.run(
-            "sample", sample.sample, settings.sample, policy=sft_run, tasks=settings.judgements
-        )
+        tasks = math.ceil(settings.judgements / settings.sample.annotators)
+        step.run("sample", sample.sample, settings.sample, policy=sft_run, tasks=tasks)
         begun = time.monotonic()
         given = simulate(store, settings.judgements, seed=seed)
         print(f"{given} simulated judgements in {time.monotonic() - begun:.0f} s", flush=True)
