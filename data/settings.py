@@ -101,7 +101,7 @@ def parse(command: Any, **named: Any) -> Any:
             return tyro.cli(command, **named)
     except SystemExit:
         plain = " ".join(said.getvalue().translate({ord(c): " " for c in "│╭╮╰╯─"}).split())
-        refused = re.search(r"Error parsing \w+: (.+?) For full helptext", plain)
+        refused = re.search(r"Error parsing \S+: (.+?) For full helptext", plain)
         if refused:
             raise ValueError(refused[1]) from None
         sys.stderr.write(said.getvalue())
