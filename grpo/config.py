@@ -96,8 +96,8 @@ class PolicySettings(RunPlace):
     probability towards the better half, and stay near the SFT policy."""
 
     policy: str = ""
-    """The SFT'd policy to start from: a run's id or a model folder. Empty: the newest SFT run.
-    It is also the reference that KL is measured against, pinned by its hash."""
+    """The policy to start from: a run's id or a model folder. Empty: the newest SFT run. KL is
+    measured against it, pinned by its hash; a GRPO run's policy keeps that run's reference."""
     reward: str = ""
     """The reward model's run id or folder. Empty: the newest one."""
     resume: str = ""
