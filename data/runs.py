@@ -268,7 +268,8 @@ def log_tail(directory: Path, lines: int = 20) -> str:
     if not path.exists():
         return ""
     text = path.read_bytes()[-64_000:].decode("utf-8", "replace")
-    return "\n".join(line.rsplit("\r", 1)[-1] for line in text.splitlines()[-lines:])
+    shown = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.rstrip("\n").split("\n"))
+    return "\n".join(list(shown)[-lines:])
 
 
 def alive(pid: int, started: float | None) -> bool:
