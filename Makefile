@@ -50,8 +50,9 @@ lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev ## run what is measured
+bench: $(VENV)/.dev ## run what is measured (over an hour; OUT=file keeps the labeler's table)
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.speed
+	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.labeler $(if $(OUT),--out $(OUT))
 
 clean: ## remove the environment and caches; workspaces stay
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

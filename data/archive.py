@@ -7,7 +7,7 @@ moment, and the moment at which its author took it back, if they did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from data import tables as t
 from data.content import BATCH, load_completions
 from data.database import insert_ignore
-from data.ledger import insert_tasks
+from data.judged import answer_of, judged, pack_flags, task_of
+from data.leases import insert_tasks
 from data.schema import Answer, Completion, Prompt, Task, content_hash, now
 
 _TOKEN = "import:"
@@ -55,15 +56,7 @@ def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> li
     texts = load_completions(connection, prompts)
     undo = t.judgements.alias("undo")
     query = (
-        sa.select(
-            t.judgements,
-            t.annotators.c.name,
-            t.tasks.c.completion_a,
-            t.tasks.c.completion_b,
-            undo.c.created_at.label("retracted_at"),
-        )
-        .join(t.annotators, t.annotators.c.id == t.judgements.c.annotator_id)
-        .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
+        judged(undo.c.created_at.label("retracted_at"))
         .outerjoin(undo, sa.and_(undo.c.supersedes == t.judgements.c.id, undo.c.value.is_(None)))
         .where(t.judgements.c.value.is_not(None))
         .order_by(t.judgements.c.id)
@@ -163,6 +156,7 @@ def _blank(record: Record, annotator_id: int, moment: str) -> dict[str, Any]:
         "both_bad": None,
         "shown_first": None,
         "comment": None,
+        "flags": None,
         "seconds": None,
         "guidelines_version": None,
         "external_id": None,
@@ -180,6 +174,7 @@ def _said(record: Record, judgement_id: int, supersedes: int | None) -> dict[str
         "both_bad": record.answer.both_bad,
         "shown_first": record.shown_first,
         "comment": record.answer.comment,
+        "flags": pack_flags(record.answer.flags),
         "seconds": record.answer.seconds,
         "guidelines_version": record.guidelines_version,
         "external_id": record.external_id,
@@ -191,11 +186,10 @@ def _pair(row: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _record(row: Any, texts: Mapping[str, Completion]) -> Record:
-    second = texts[row.completion_b] if row.completion_b else None
     return Record(
-        task=Task(row.kind, texts[row.completion_a], second, wanted=0),
+        task=replace(task_of(row, texts), wanted=0, position=0.0),
         annotator=row.name,
-        answer=_answer(row),
+        answer=answer_of(row),
         shown_first=row.shown_first,
         guidelines_version=row.guidelines_version,
         external_id=row.external_id,
@@ -204,15 +198,11 @@ def _record(row: Any, texts: Mapping[str, Completion]) -> Record:
     )
 
 
-def _answer(row: Any) -> Answer:
-    return Answer(row.value, row.strength, row.both_bad, row.comment, row.seconds)
-
-
 def _row_key(row: Any) -> str:
     return _key(
         row.task_id,
         row.name,
-        _answer(row),
+        answer_of(row),
         row.shown_first,
         row.guidelines_version,
         row.external_id,
@@ -222,7 +212,7 @@ def _row_key(row: Any) -> str:
 
 def _key(task_id: str, annotator: str, answer: Answer, *rest: Any) -> str:
     said = (answer.value, answer.strength, answer.both_bad, answer.comment, answer.seconds)
-    return content_hash("judgement", task_id, annotator, *said, *rest)
+    return content_hash("judgement", task_id, annotator, *said, *rest, *answer.flags)
 
 
 def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:

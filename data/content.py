@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from data import tables as t
 from data.database import Database, insert_ignore
+from data.judged import standing
 from data.schema import (
     Completion,
     Demonstration,
@@ -117,15 +118,6 @@ class Content:
                 judgements={k: by_kind.get(k, 0) for k in ("binary", "scalar", "pairwise")},
                 tasks_open=int(still or 0),
             )
-
-
-def standing() -> sa.ColumnElement[bool]:
-    """True of a judgement that nothing supersedes and that was not taken back."""
-    later = t.judgements.alias("later")
-    return sa.and_(
-        t.judgements.c.value.is_not(None),
-        ~sa.exists().where(later.c.supersedes == t.judgements.c.id),
-    )
 
 
 def completion_columns() -> Sequence[sa.ColumnElement[Any]]:

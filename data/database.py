@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+POOL = 20
+"""Connections kept open; as many again while there is a rush."""
 _LOCK_KEY = 7_206_100  # any number: one advisory lock for "this store is being migrated"
 
 
@@ -30,6 +34,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
+        self._turns = _Turns() if self.is_sqlite else nullcontext()
         self._migrate()
 
     @property
@@ -45,8 +50,8 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that writes: all of it lands, or none."""
-        with self.engine.connect().execution_options(coach_write=True) as connection:
-            with connection.begin():
+        with self._turns, self.engine.connect() as connection:
+            with connection.execution_options(coach_write=True).begin():
                 yield connection
 
     def close(self) -> None:
@@ -65,11 +70,56 @@ class Database:
         head = ScriptDirectory.from_config(config).get_current_head()
         if current == head:
             return
+        if current is not None and current not in _revisions(config):
+            raise ValueError(
+                f"the store {_shown(self.url)} was made by a newer version (schema {current}, this"
+                f" one knows {head}): update this installation"
+            )
         with self.write() as connection:
             if not self.is_sqlite:
                 connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+class _Turns:
+    """First come, first served among this process's writers.
+
+    SQLite lets one write at a time and the others try again after a nap: without an order, one of
+    many can wait half a minute.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._busy = False
+        self._waiting: deque[threading.Event] = deque()
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._busy:
+                self._busy = True
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        try:
+            turn.wait()
+        except BaseException:  # Ctrl-C while waiting: nobody may be left waiting for this one
+            with self._guard:
+                if turn.is_set():
+                    self._next()
+                else:
+                    self._waiting.remove(turn)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._next()
+
+    def _next(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._busy = False
 
 
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
@@ -88,7 +138,9 @@ def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[st
 
 def _engine(url: str) -> sa.Engine:
     try:
-        engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        engine = sa.create_engine(
+            url, pool_pre_ping=not url.startswith("sqlite"), pool_size=POOL, max_overflow=POOL
+        )
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
         raise ValueError(
             f"store {_masked(url)!r} is not a database URL: use a file path, sqlite:///PATH or "
@@ -118,6 +170,10 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
 def _sqlite_begin(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("coach_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _revisions(config: Config) -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
 
 
 def _masked(url: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from data.archive import Record
 from data.schema import (
+    FLAGS,
     KINDS,
     Answer,
     Completion,
@@ -24,7 +25,10 @@ from data.schema import (
 
 TYPES = ("prompt", "demonstration", "document", "completion", "judgement")
 _EVERY = ("type", "created_at", "external_id")
-_JUDGED = ("kind", "prompt", "value", "annotator", "comment", "seconds", "guidelines_version")
+_JUDGED = (
+    *("kind", "prompt", "value", "annotator"),
+    *("comment", "flags", "seconds", "guidelines_version"),
+)
 _SINGLE = (*_EVERY, *_JUDGED, "retracted_at", "completion", "finished", "model")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prompt": (*_EVERY, "prompt", "tags"),
@@ -134,6 +138,7 @@ class Reader:
                 _flag(row, "both_bad", None),
                 _text(row, "comment"),
                 _seconds(row),
+                _flags(row),
             ),
         )
         record = Record(
@@ -226,6 +231,7 @@ def _spell_judgement(record: Record) -> dict[str, Any]:
         "shown_first": record.shown_first,
         "annotator": record.annotator,
         "comment": answer.comment,
+        "flags": list(answer.flags) or None,
         "seconds": answer.seconds,
         "guidelines_version": record.guidelines_version,
     }
@@ -340,6 +346,15 @@ def _side(row: Mapping[str, Any]) -> str | None:
     if value is not None and not (_is_text(value) and value in ("a", "b")):
         _wrong("shown_first", value, '"a" or "b"')
     return value
+
+
+def _flags(row: Mapping[str, Any]) -> tuple[str, ...]:
+    value = row.get("flags")
+    if value is None:
+        return ()
+    if not (isinstance(value, list) and all(map(_is_text, value))):
+        _wrong("flags", value, f"a list of {_either(FLAGS)}")
+    return tuple(value)
 
 
 def _seconds(row: Mapping[str, Any]) -> float | None:

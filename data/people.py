@@ -18,6 +18,7 @@ from data.schema import ROLES, Annotator, Role, now, timestamp
 
 SESSION_DAYS = 30
 INVITATION_DAYS = 7
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,32 @@ class People:
                 .values(expires_at=now())
             )
 
+    def note_wrong_password(self, *keys: str) -> None:
+        """Remember a wrong password under each key (a name, an address)."""
+        rows = [{"key_hash": _hash(key), "created_at": now()} for key in keys]
+        with self._db.write() as connection:
+            connection.execute(
+                sa.delete(t.wrong_passwords).where(t.wrong_passwords.c.created_at < _ago(DAY))
+            )
+            connection.execute(sa.insert(t.wrong_passwords), rows)
+
+    def forget_wrong_passwords(self, *keys: str) -> None:
+        """The right password was given: start counting anew."""
+        hashes = [_hash(key) for key in keys]
+        with self._db.write() as connection:
+            connection.execute(
+                sa.delete(t.wrong_passwords).where(t.wrong_passwords.c.key_hash.in_(hashes))
+            )
+
+    def wrong_passwords(self, key: str, within: timedelta) -> int:
+        """How many wrong passwords were given under this key of late."""
+        query = sa.select(sa.func.count()).where(
+            t.wrong_passwords.c.key_hash == _hash(key),
+            t.wrong_passwords.c.created_at > _ago(within),
+        )
+        with self._db.read() as connection:
+            return int(connection.scalar(query) or 0)
+
     def guidelines(self) -> Guidelines | None:
         """The newest version."""
         with self._db.read() as connection:
@@ -239,6 +266,10 @@ def _invitation(connection: sa.Connection, token: str) -> Invitation | None:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _ago(span: timedelta) -> str:
+    return timestamp(datetime.now(UTC) - span)
 
 
 def _in_days(days: int) -> str:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from data.schema import Completion, Kind, Task
 
 LEASE_MINUTES = 10
+"""How long a task is one annotator's, from their last sign of life."""
+AHEAD_MINUTES = 2
+"""The same for the task that comes after the one they look at: others may need it sooner."""
+SKIPS_TO_LEAD = 3
+"""A task that this many annotators skipped is kept for a lead."""
+OVERLAP = 3
+"""Annotators of a task that several are to judge, so that their agreement can be seen."""
 BLOCK = 6
 """Tasks of one kind that follow each other before the kind changes: fewer changes of mind."""
 DEFAULT_SHARES: Mapping[Kind, float] = {"pairwise": 0.6, "scalar": 0.2, "binary": 0.2}
@@ -26,12 +34,14 @@ def plan_tasks(
     limit: int,
     shares: Mapping[Kind, float] = DEFAULT_SHARES,
     wanted: int = 1,
+    overlap: float = 0.0,
     start: float = 0.0,
 ) -> list[Task]:
     """Up to `limit` tasks over the completions, spread evenly over prompts, in blocks by kind.
 
-    Every prompt gets its first task of a kind before any gets its second. `start` is the position
-    after which the new tasks queue. Raises ValueError for a share below 0 or all at 0.
+    Every prompt gets its first task of a kind before any gets its second. A share of `overlap`
+    wants OVERLAP annotators instead of `wanted`. `start` is the position after which the new tasks
+    queue. Raises ValueError for a share below 0 or all at 0.
     """
     if min(shares.values()) < 0 or sum(shares.values()) <= 0:
         raise ValueError(f"task shares {dict(shares)} not allowed: use numbers of 0 or more")
@@ -47,8 +57,13 @@ def plan_tasks(
         )
         chosen[kind] = pool[: round(limit * share / total)]
     ordered = _in_blocks(chosen)
+    several = set(rng.sample(range(len(ordered)), round(overlap * len(ordered))))
     return [
-        Task(task.kind, task.a, task.b, task.wanted, start + 1 + i)
+        replace(
+            task,
+            wanted=max(task.wanted, OVERLAP) if i in several else task.wanted,
+            position=start + 1 + i,
+        )
         for i, task in enumerate(ordered)
     ]
 

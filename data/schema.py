@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,6 +18,8 @@ Kind = Literal["binary", "scalar", "pairwise"]
 Role = Literal["annotator", "lead"]
 KINDS: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
 ROLES: tuple[Role, ...] = ("annotator", "lead")
+FLAGS = ("harmful", "private", "unreadable", "wrong_language", "names_its_maker", "other")
+"""What an annotator may flag a task for, whatever they answer."""
 MESSAGE_ROLES = ("system", "user", "assistant")
 
 
@@ -224,6 +226,8 @@ class Answer:
     comment: str | None = None
     seconds: float | None = None
     """Time from the task being painted to the answer."""
+    flags: tuple[str, ...] = ()
+    """What is wrong with the task itself; see FLAGS."""
 
 
 def check_answer(kind: str, answer: Answer) -> Answer:
@@ -243,7 +247,15 @@ def check_answer(kind: str, answer: Answer) -> Answer:
         raise ValueError("strength goes with a or b, not with a tie: leave it out")
     if answer.both_bad is not None and kind != "pairwise":
         raise ValueError("both_bad goes with pairwise judgements only")
+    check_flags(answer.flags)
     return answer
+
+
+def check_flags(flags: Iterable[str]) -> None:
+    """ValueError for a flag that is none of FLAGS, naming it and what is allowed."""
+    for flag in flags:
+        if flag not in FLAGS:
+            raise ValueError(f"flag {_short(flag)} unknown: use {', '.join(FLAGS)}")
 
 
 def _choices(kind: str) -> str:

@@ -4,7 +4,8 @@ checked against the truth.
 The taste values what a person would: an answer to the question that was asked, concise, friendly,
 finished, without repetition, copying or boilerplate. Length alone earns little: an answer that is
 merely short or merely long scores low. Each simulated annotator adds noise, an own threshold and
-scale, and a slight pull to the side shown first. No torch here.
+scale, and a slight pull to the side shown first. A persona is a habit on top: in a hurry, drawn to
+the left or to length, guessing, tiring. No torch here.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from data.schema import Answer, Completion, Task
+from data.schema import Answer, Completion, Kind, Task
 from data.store import Store
 
 WEIGHTS = {
@@ -30,7 +32,27 @@ WEIGHTS = {
 """What each part of the taste is worth; all parts lie in [0, 1]."""
 TYPICAL_UTILITY = 2.0
 """About what an ordinary answer of a small fine-tuned model is worth."""
+TYPICAL_WORDS = 30
+"""About how long it is."""
+TIRED_AFTER = 150
+"""Judgements after which an annotator who tires has lost about two thirds of what they will."""
 
+Persona = Literal["careful", "lazy", "left-biased", "length-loving", "random", "drifting"]
+PERSONAS: Mapping[Persona, Mapping[str, float]] = {
+    "careful": {},
+    "lazy": {"consistency": 0.6, "tie_width": 2.0, "spread": 0.8, "log_seconds": 0.7},
+    "left-biased": {"first_side_pull": 2.5},
+    "length-loving": {"per_word": 0.08},
+    "random": {"guesses": 1.0, "log_seconds": 0.7},
+    "drifting": {"fading": 0.8, "hardening": 1.5},
+}
+"""What sets each habit apart from a careful annotator."""
+
+_VALUES: Mapping[Kind, tuple[str, ...]] = {
+    "pairwise": ("a", "b", "tie"),
+    "binary": ("good", "bad"),
+    "scalar": tuple(str(n) for n in range(1, 11)),
+}
 _WORD = re.compile(r"[a-z0-9']+")
 _SMALL_WORDS = frozenset(
     "a about after all also an and any are as at be because been before but by can could did do"
@@ -126,19 +148,52 @@ class SimulatedAnnotator:
     """The rating given to a typical answer."""
     spread: float = 2.5
     """Rating points per unit of utility."""
+    persona: Persona = "careful"
+    log_seconds: float = 2.3
+    """Logarithm of the median seconds a judgement takes."""
+    per_word: float = 0.0
+    """Utility that this annotator alone sees in each word beyond the typical length."""
+    guesses: float = 0.0
+    """Share of the answers that are given without looking."""
+    fading: float = 0.0
+    """Share of the consistency that is lost in the end."""
+    hardening: float = 0.0
+    """Utility by which the demands have risen in the end."""
+
+    def after(self, judgements: int) -> SimulatedAnnotator:
+        """The same annotator with that many judgements behind them."""
+        if not self.fading and not self.hardening:
+            return self
+        tired = 1 - math.exp(-judgements / TIRED_AFTER)
+        return replace(
+            self,
+            consistency=self.consistency * (1 - self.fading * tired),
+            threshold=self.threshold + self.hardening * tired,
+            centre=self.centre - self.spread * self.hardening * tired,
+        )
 
     def judge(self, task: Task, shown_first: str | None, rng: random.Random) -> Answer:
         """An answer to the task: Davidson's Bradley-Terry, a logistic threshold, or a rating."""
-        seconds = round(rng.lognormvariate(2.3, 0.4), 1)
-        if task.b is not None:
-            value = self._compare(utility(task.a) - utility(task.b), shown_first, rng)
+        seconds = round(rng.lognormvariate(self.log_seconds, 0.4), 1)
+        if self.guesses and rng.random() < self.guesses:
+            value = rng.choice(_VALUES[task.kind])
+        elif task.b is not None:
+            value = self._compare(self._worth(task.a) - self._worth(task.b), shown_first, rng)
         elif task.kind == "binary":
-            chance = _logistic(self.consistency * (utility(task.a) - self.threshold))
+            chance = _logistic(self.consistency * (self._worth(task.a) - self.threshold))
             value = "good" if rng.random() < chance else "bad"
         else:
-            mean = self.centre + self.spread * (utility(task.a) - TYPICAL_UTILITY)
+            mean = self.centre + self.spread * (self._worth(task.a) - TYPICAL_UTILITY)
             value = str(max(1, min(10, round(rng.gauss(mean, 1.0)))))
         return Answer(value, seconds=seconds)
+
+    def _worth(self, completion: Completion) -> float:
+        """The common taste, and what this annotator sees in length."""
+        worth = utility(completion)
+        if self.per_word:
+            words = len(_WORD.findall(completion.text.lower()))
+            worth += self.per_word * (words - TYPICAL_WORDS)
+        return worth
 
     def _compare(self, difference: float, shown_first: str | None, rng: random.Random) -> str:
         pull = self.first_side_pull * (1 if shown_first == "a" else -1)
@@ -161,6 +216,20 @@ def crowd(size: int, seed: int) -> list[SimulatedAnnotator]:
             spread=2.5 * rng.lognormvariate(0, 0.2),
         )
         for i in range(size)
+    ]
+
+
+def crew(personas: Sequence[Persona], size: int, seed: int) -> list[SimulatedAnnotator]:
+    """A crowd whose members take the personas in turn, each with thresholds and scales of its own.
+
+    Raises ValueError for fewer than one annotator, or no persona.
+    """
+    if not personas:
+        raise ValueError(f"no personas given: use one or more of {', '.join(PERSONAS)}")
+    chosen = [personas[i % len(personas)] for i in range(size)]
+    return [
+        replace(one, name=f"simulated-{persona}-{i + 1}", persona=persona, **PERSONAS[persona])
+        for i, (one, persona) in enumerate(zip(crowd(size, seed), chosen, strict=True))
     ]
 
 

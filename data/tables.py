@@ -102,12 +102,19 @@ tasks = Table(
     Column("wanted", Integer, nullable=False),
     Column("remaining", Integer, nullable=False),
     Column("position", Float, nullable=False),
+    Column("skips", Integer, nullable=False, server_default="0"),
     _moment(),
     CheckConstraint("kind IN ('binary', 'scalar', 'pairwise')", name="kind"),
     CheckConstraint("(kind = 'pairwise') = (completion_b IS NOT NULL)", name="pair"),
     CheckConstraint("completion_a <> completion_b", name="distinct"),
     CheckConstraint("remaining >= 0 AND remaining <= wanted", name="remaining"),
-    Index("ix_tasks_remaining_position", "remaining", "position"),
+)
+Index(  # the queue: what still wants answers, in its order
+    "ix_tasks_open",
+    tasks.c.position,
+    tasks.c.id,
+    sqlite_where=tasks.c.remaining > 0,
+    postgresql_where=tasks.c.remaining > 0,
 )
 assignments = Table(
     "assignments",
@@ -117,6 +124,9 @@ assignments = Table(
     Column("annotator_id", ForeignKey("annotators.id"), nullable=False),
     Column("shown_first", String(1)),
     Column("state", String(16), nullable=False),
+    Column("turn", Integer, nullable=False, server_default="0"),
+    Column("flags", Text),
+    Column("comment", Text),
     _moment("lease_until"),
     _moment(),
     UniqueConstraint("task_id", "annotator_id"),
@@ -137,6 +147,7 @@ judgements = Table(
     Column("both_bad", Boolean(create_constraint=True, name="both_bad")),
     Column("shown_first", String(1)),
     Column("comment", Text),
+    Column("flags", Text),
     Column("seconds", Float),
     Column("client_token", Text, nullable=False, unique=True),
     Column("supersedes", ForeignKey("judgements.id"), unique=True),
@@ -180,6 +191,13 @@ invitations = Table(
     Column("role", String(16), nullable=False),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
+    _moment(),
+)
+wrong_passwords = Table(
+    "wrong_passwords",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key_hash", String(64), nullable=False, index=True),
     _moment(),
 )
 runs = Table(

@@ -80,6 +80,8 @@ class SampleSettings(RunPlace):
     """Tasks to queue over the new completions, of all three kinds. 0: none."""
     annotators: int = 1
     """How many distinct people are to judge each task."""
+    overlap: float = 0.15
+    """Share of the tasks that three people judge, so that their agreement can be seen."""
     batch_size: int = 32
     """Completions sampled at a time."""
     seed: int = 0
@@ -88,6 +90,8 @@ class SampleSettings(RunPlace):
     def __post_init__(self) -> None:
         check_positive(self, "per_prompt", "batch_size", "annotators")
         check_not_negative(self, "limit", "tasks")
+        if not 0 <= self.overlap <= 1:
+            raise ValueError(f"overlap {self.overlap} not allowed: use a share from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,17 +206,18 @@ class LoopSettings(Place):
             limit=72,
             batch_size=96,
             annotators=3,
+            overlap=0.0,
             sampling=SamplingSettings(max_new_tokens=56),
         )
     )
-    reward: RewardSettings = field(default_factory=RewardSettings)
+    reward: RewardSettings = field(default_factory=lambda: RewardSettings(learning_rate=6e-4))
     train: PolicySettings = field(
         default_factory=lambda: PolicySettings(
-            steps=14,
+            steps=8,
             learning_rate=1e-3,
             kl_target=5.5,
             sampling=SamplingSettings(max_new_tokens=48),
-            save_every=7,
+            save_every=4,
         )
     )
     answers: int = 1

@@ -116,6 +116,7 @@ def sample(settings: SampleSettings, store: Store, run: Recorder) -> dict[str, A
                 limit=sum(due.values()),
                 shares=due,
                 wanted=settings.annotators,
+                overlap=settings.overlap,
                 start=position,
             )
             store.ledger.add_tasks(tasks)

@@ -152,7 +152,7 @@ def to_trl(settings: PolicySettings, folder: str, tokenizer: Any) -> GRPOConfig:
         beta=settings.kl_weight,
         entropy_coef=settings.entropy_weight,
         loss_type="dr_grpo",
-        scale_rewards="none",  # in the reward's own unit: where all answers are alike, little moves
+        scale_rewards="group",
         temperature=settings.sampling.temperature,
         top_p=settings.sampling.top_p,
         max_completion_length=settings.sampling.max_new_tokens,

@@ -46,7 +46,7 @@ def build_app(store: Store, workspace: Path, model: str) -> FastAPI:
     os.environ.update(QUIET)
     app = FastAPI(title="Coach", docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    _add_doors(app, store, RateLimit())
+    _add_doors(app, store, RateLimit(store))
     _mount_pages(app, Site(store, Path(workspace).absolute(), model))
     app.add_middleware(Gate, redirect=lambda request: _redirect_of(store, request))
     return app
@@ -55,7 +55,9 @@ def build_app(store: Store, workspace: Path, model: str) -> FastAPI:
 def _mount_pages(app: FastAPI, site: Site) -> None:
     from labeler.label_page import build_label_page
     from labeler.lead_pages import build_lead_page
+    from labeler.rate_api import add_rate_routes
 
+    add_rate_routes(app, site.store)
     script = '<script src="/static/label.js" defer></script>'
     label, lead = build_label_page(site.store), build_lead_page(site)
     _mount(app, site, label, "/label", "annotator", head=script, max_file_size="1kb")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +16,7 @@ COOKIE = "coach_session"
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
 TRIES = 8
-TRY_WINDOW_SECONDS = 300.0
+TRY_WINDOW = timedelta(minutes=5)
 SIGNED_OUT = "You are signed out. Reload the page to sign in again."
 LEADS_ONLY = "Only a lead may do this. Ask one, or sign in as a lead."
 
@@ -34,31 +32,20 @@ class Refused(Exception):
 
 
 class RateLimit:
-    """Wrong passwords by key within a window; kept in this process."""
+    """Wrong passwords by key within a window; kept in the store, so that every server counts."""
 
-    def __init__(
-        self,
-        tries: int = TRIES,
-        window: float = TRY_WINDOW_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._tries, self._window, self._clock = tries, window, clock
-        self._wrong: dict[str, list[float]] = defaultdict(list)
+    def __init__(self, store: Store, tries: int = TRIES, window: timedelta = TRY_WINDOW) -> None:
+        self._people, self._tries, self._window = store.people, tries, window
 
     def blocked(self, *keys: str) -> bool:
-        return any(len(self._recent(key)) >= self._tries for key in keys)
+        return any(self._people.wrong_passwords(k, self._window) >= self._tries for k in keys)
 
     def wrong(self, *keys: str) -> None:
-        for key in keys:
-            self._wrong[key] = [*self._recent(key), self._clock()]
+        self._people.note_wrong_password(*keys)
 
     def right(self, *keys: str) -> None:
-        for key in keys:
-            self._wrong.pop(key, None)
-
-    def _recent(self, key: str) -> list[float]:
-        since = self._clock() - self._window
-        return [at for at in self._wrong.get(key, ()) if at > since]
+        if any(self._people.wrong_passwords(k, self._window) for k in keys):
+            self._people.forget_wrong_passwords(*keys)
 
 
 def hash_password(password: str) -> str:

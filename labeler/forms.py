@@ -45,6 +45,7 @@ SAMPLE = (
     Choice("per_prompt", "Completions of each prompt"),
     Choice("tasks", "Tasks to queue"),
     Choice("annotators", "Annotators for each task"),
+    Choice("overlap", "Share judged by three"),
     Choice("sampling.temperature", "Temperature"),
 )
 GRPO = (

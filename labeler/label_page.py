@@ -1,24 +1,25 @@
-"""The label page: HTML of a view, and the Gradio wiring of keys, buttons and the next task.
+"""The label page: its frame, its buttons and dialogs in Gradio, and the HTML of a task.
 
-What is pressed travels as one JSON text made by static/label.js from the task that is painted:
-{"assignment", "token", "value", "seconds"}. Everything else is read from the store.
+What happens between a press and the next task is static/label.js: it paints, keeps what is unsent,
+and talks to labeler.rate_api. Everything else is read from the store.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from data.schema import Annotator
+from data.queue import LEASE_MINUTES
+from data.schema import FLAGS, Annotator, Message
 from data.store import Store
-from labeler import rating
 from labeler.guard import PRIVATE, guarded
+from labeler.hidden_text import raw
 from labeler.look import plain_html
 from labeler.pages import WORDMARK
-from labeler.rating import Painted, View
+from labeler.rating import Painted
 from labeler.render_html import escape, markdown, prose, turns
 
 QUESTIONS = {
@@ -32,12 +33,38 @@ CHOICES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("a", "A is better", "1", "a"),
         ("tie", "Tie", "0", ""),
         ("b", "B is better", "2", "b"),
+        ("bad", "Both bad", "9", ""),
     ),
     "binary": (("good", "Good", "g", ""), ("bad", "Bad", "b", "")),
     "scalar": tuple((str(n), str(n), str(n % 10), "") for n in range(1, 11)),
 }
-MORE = (("skip", "Skip", "s"), ("undo", "Undo", "u"), ("keys", "All keys", "?"))
-POLL_SECONDS = 3.0
+MORE = (
+    ("skip", "Skip", "s"),
+    ("flag", "Flag", "f"),
+    ("comment", "Comment", "c"),
+    ("undo", "Undo", "u"),
+    ("past", "Earlier", "e"),
+    ("raw", "Raw", "r"),
+    ("keys", "All keys", "?"),
+)
+STRENGTHS = ((1, "slightly"), (2, "clearly"), (3, "much"))
+FLAG_WORDS = {
+    "harmful": "Harmful or upsetting",
+    "private": "Gives away somebody's private data",
+    "unreadable": "Broken or unreadable text",
+    "wrong_language": "Wrong language",
+    "names_its_maker": "Says which model it is",
+    "other": "Something else (say what in a comment)",
+}
+FACTS = {
+    "questions": QUESTIONS,
+    "keys": {
+        kind: {key: value for value, _, *keys in choices for key in keys if key}
+        for kind, choices in CHOICES.items()
+    },
+    "more": {key: name for name, _, key in MORE},
+    "leaseMinutes": LEASE_MINUTES,
+}
 
 
 def build_label_page(store: Store) -> Any:
@@ -45,205 +72,148 @@ def build_label_page(store: Store) -> Any:
     with gr.Blocks(title="Coach · rate", fill_width=True, analytics_enabled=False) as page:
         with gr.Column(elem_id="rate"):
             header = plain_html(name="head")
-            stage = plain_html(name="stage")
+            plain_html(STAGE, name="stage")
             with gr.Column(elem_id="bar"):
-                groups = {kind: _group(kind) for kind in CHOICES}
-                with gr.Row(elem_id="more", visible=False) as more:
-                    extra = {name: _button(name, words, "more") for name, words, _ in MORE}
+                plain_html(READING, name="reading")
+                for kind, choices in CHOICES.items():
+                    with gr.Row(elem_id=f"choices-{kind}", elem_classes="choices"):
+                        for value, words, _, _ in choices:
+                            _button(f"{kind}-{value}", words, "choice", value)
+                plain_html(STRENGTH, name="strength")
+                with gr.Row(elem_id="more"):
+                    for name, words, _ in MORE:
+                        _button(name, words, "more", name)
             dialogs = plain_html(name="dialogs")
-        pressed = gr.Textbox(visible=False)
-        timer = gr.Timer(POLL_SECONDS, active=False)
-        outputs = [header, stage, *(row for row, _ in groups.values()), more, timer]
 
-        def show(view: View, person: Annotator) -> list[Any]:
-            return [
-                header_html(view, person),
-                stage_html(view),
-                *(gr.update(visible=_kind(view) == kind) for kind in groups),
-                gr.update(visible=view.state == "task" or view.progress.done > 0),
-                gr.update(active=view.state != "task"),
-            ]
+        def furnish(person: Annotator) -> list[str]:
+            return [header_html(person), dialogs_html(store)]
 
-        def on(event: Any, act: Callable[[Annotator, str], View], js: str | None = None) -> None:
-            event(
-                guarded(store, "annotator", lambda person, text: show(act(person, text), person)),
-                [pressed],
-                outputs,
-                js=js,
-                **PRIVATE,
-            )
-
-        def act_on(press: str) -> Callable[[Annotator, str], View]:
-            return lambda person, text: react(store, person, press, text)
-
-        for _, buttons in groups.values():
-            for button in buttons:
-                on(button.click, act_on("answer"), js=f"() => coach.press('{_value(button)}')")
-        on(extra["skip"].click, act_on("skip"), js="() => coach.press('skip')")
-        on(extra["undo"].click, act_on("undo"), js="() => coach.press('undo')")
-        on(page.load, act_on("look"))
-        on(timer.tick, act_on("look"))
-        extra["keys"].click(None, js="() => coach.open('keys')", **PRIVATE)
-        page.load(
-            guarded(store, "annotator", lambda _: dialogs_html(store)), None, dialogs, **PRIVATE
-        )
+        page.load(guarded(store, "annotator", furnish), None, [header, dialogs], **PRIVATE)
     return page
 
 
-def react(store: Store, person: Annotator, press: str, text: str) -> View:
-    """What a press does: the text is what the page sent with it."""
-    if press == "look":
-        return rating.look(store, person)
-    if press == "undo":
-        return rating.undo(store, person)
-    sent = _sent(text)
-    if sent is None:
-        return rating.look(store, person, "That press was not understood: reload the page.")
-    assignment, token, value, seconds = sent
-    if press == "skip":
-        return rating.skip(store, person, assignment)
-    return rating.submit(store, person, assignment, value, token, seconds)
-
-
-def _sent(text: str) -> tuple[int, str, str, float | None] | None:
-    try:
-        values = json.loads(text)
-        seconds = values.get("seconds")
-        return (
-            int(values["assignment"]),
-            str(values["token"]),
-            str(values["value"]),
-            float(seconds) if seconds is not None else None,
-        )
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-        return None
-
-
-def _group(kind: str) -> tuple[gr.Row, list[gr.Button]]:
-    with gr.Row(elem_id=f"choices-{kind}", elem_classes="choices", visible=False) as row:
-        buttons = [
-            _button(f"{kind}-{value}", words, "choice") for value, words, _, _ in CHOICES[kind]
-        ]
-    return row, buttons
-
-
-def _button(name: str, words: str, style: str) -> gr.Button:
+def _button(name: str, words: str, style: str, press: str) -> None:
     main = name in ("pairwise-a", "pairwise-b", "binary-good")
-    return gr.Button(
+    button = gr.Button(
         words,
         elem_id=f"press-{name}",
         elem_classes=["press", style],
         variant="primary" if main else "secondary",
     )
+    button.click(None, js=f"() => coach.press({json.dumps(press)})", **PRIVATE)
 
 
-def _value(button: gr.Button) -> str:
-    return str(button.elem_id).rsplit("-", 1)[1]
+STAGE = """<p id="announce" class="unseen" aria-live="polite"></p>
+<div id="notice" class="notice" role="status" aria-live="polite" hidden></div>
+<div id="painted"><div class="card empty"><p class="mute">Fetching your next task</p></div></div>"""
+READING = (
+    """<div class="reading" title="about how long it takes to read this" hidden><i></i></div>"""
+)
+STRENGTH = (
+    '<div class="strengths" role="group" aria-label="How much better">'
+    '<span class="mute">how much better? <kbd>w</kbd></span>'
+    + "".join(
+        f'<button type="button" class="quiet" data-strength="{n}" aria-pressed="false">{words}'
+        "</button>"
+        for n, words in STRENGTHS
+    )
+    + '<span class="mute">or hold <kbd>⇧</kbd> for much better</span></div>'
+)
 
 
-def _kind(view: View) -> str:
-    return view.task.kind if view.task else ""
-
-
-def header_html(view: View, person: Annotator) -> str:
-    """Wordmark, question, progress, guidelines, sign out."""
-    done, left = view.progress.done, view.progress.left
-    share = 100 * done / (done + left) if done + left else 0
-    question = QUESTIONS.get(_kind(view), "")
+def header_html(person: Annotator) -> str:
+    """Wordmark, question, own progress, guidelines, sign out."""
     desk = '<a class="quiet" href="/lead/">Lead pages</a>' if person.role == "lead" else ""
-    return f"""<header class="top">{WORDMARK}<h1 class="question">{question}</h1>
-<span class="space"></span>
-<span class="count" id="count"><b>{done:,}</b> done · <b>{left:,}</b> left</span>
-<span class="meter" role="progressbar" aria-label="tasks done" aria-valuemin="0" aria-valuemax="100"
- aria-valuenow="{share:.0f}"><i style="width:{share:.1f}%"></i></span>
-<button type="button" class="quiet" id="guidelines" data-open="guide">Guidelines <kbd>h</kbd>
-</button>{desk}<form method="post" action="/sign-out"><button class="quiet" title="signed in as
+    facts = escape(json.dumps(FACTS | {"person": person.id}))
+    return f"""<header class="top" id="top" data-facts="{facts}">{WORDMARK}
+<h1 class="question" id="question"></h1><span class="space"></span>
+<span class="pill warn" id="unsent" role="status" hidden></span>
+<span class="count" id="count"></span>
+<span class="meter" role="progressbar" aria-label="tasks done" aria-valuemin="0"
+ aria-valuemax="100" id="meter"><i></i></span>
+<button type="button" class="quiet" id="guidelines" data-press="guide"
+ aria-expanded="false">Guidelines <kbd>h</kbd></button>{desk}
+<form method="post" action="/sign-out"><button class="quiet" title="signed in as
  {escape(person.name)}">Sign out</button></form></header>"""
 
 
-def stage_html(view: View) -> str:
-    """The task, or why there is none."""
-    notice = (
-        f'<p class="notice" role="status">{escape(view.notice)}</p>'
-        if view.notice
-        else _first_time(view)
-    )
-    if view.task:
-        return notice + task_html(view.task)
-    return notice + (_sampling(view) if view.state == "sampling" else _all_done(view))
-
-
 def task_html(task: Painted) -> str:
-    """Prompt and answers. The assignment and its token are all that identifies the task."""
+    """Prompt and answers, rendered and as they are. The assignment is all that identifies it."""
     pair = len(task.answers) == 2
     names = (("a", "Answer A"), ("b", "Answer B")) if pair else (("", "Answer"),)
     sides = "".join(
-        f'<article class="card side {side}"><h2>{name}</h2>{prose(answer.text)}'
+        f'<article class="card side {side}" aria-label="{name}"><h2>{name}</h2>'
+        f'<div class="rendered">{prose(answer.text)}</div>'
+        f'<div class="raw">{raw(answer.text)}</div>'
         f"{'' if answer.finished else CUT}</article>"
         for (side, name), answer in zip(names, task.answers, strict=True)
     )
     return f"""<section id="task" data-assignment="{task.assignment_id}"
  data-token="{escape(task.token)}" data-kind="{task.kind}">
-<article class="card prompt">{turns(task.messages)}</article>
+<article class="card prompt" aria-label="Prompt">{turns(task.messages)}</article>
 <div class="answers {"two" if pair else ""}">{sides}</div></section>"""
 
 
 CUT = '<p class="cut">The answer stops here: it reached the length limit.</p>'
 
 
-def _first_time(view: View) -> str:
-    if view.state != "task" or view.progress.done:
-        return ""
-    return (
-        '<p class="notice">New here? Read the guidelines first: the button above, or the key '
-        "<kbd>h</kbd>.</p>"
-    )
-
-
-def _sampling(view: View) -> str:
-    done, total = view.sampled
-    share = 100 * done / total if total else 0
-    count = f"{done:,} of {total:,} completions" if total else "starting"
-    return f"""<div class="card empty" data-state="sampling"><h2>Answers are being written</h2>
-<p>The model is answering the prompts. Tasks appear here by themselves; this page can stay open.</p>
-<span class="meter wide"><i style="width:{share:.1f}%"></i></span><p class="mute small">{count}</p>
-</div>"""
-
-
-def _all_done(view: View) -> str:
-    done = view.progress.done
-    thanks = f"You have rated {done:,}. Thank you." if done else "There is nothing to rate yet."
-    return f"""<div class="card empty" data-state="done"><h2>All done for now</h2><p>{thanks}</p>
-<p class="mute small">New tasks appear here by themselves; this page can stay open.</p></div>"""
+def first_line(messages: Sequence[Message], width: int = 80) -> str:
+    """What was asked last, on one line."""
+    text = " ".join(messages[-1].content.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def dialogs_html(store: Store) -> str:
-    """The guidelines and the table of keys, each in a dialog."""
+    """The guidelines beside the task; keys, flags, comment and past answers in dialogs."""
     found = store.people.guidelines()
     text = markdown(found.text) if found else "<p>No guidelines have been written yet.</p>"
     version = f'<p class="mute small">version {found.version}</p>' if found else ""
-    rows = "".join(
+    guide = (
+        f'<aside id="guide" class="card" aria-label="Guidelines" hidden><div class="text">{text}'
+        f'</div>{version}<button type="button" class="quiet" data-press="guide">Close '
+        "<kbd>h</kbd></button></aside>"
+    )
+    keys = "".join(
         f"<tr><td>{words}</td><td>{_kbd(key, *further)}</td></tr>"
         for words, key, further in _keys()
     )
-    return _dialog("guide", "Guidelines", f'<div class="text">{text}</div>{version}') + _dialog(
-        "keys", "All keys", f"<h2>Keys</h2><table>{rows}</table>"
+    flags = "".join(
+        f'<label class="tick"><input type="checkbox" name="flag" value="{flag}"> '
+        f"{FLAG_WORDS[flag]}</label>"
+        for flag in FLAGS
+    )
+    return (
+        guide
+        + _dialog("keys", "Keys", f"<table>{keys}</table>")
+        + _dialog("flag", "What is wrong with it?", FLAG_NOTE + flags)
+        + _dialog("comment", "Your comment", COMMENT)
+        + _dialog("past", "My answers", '<div id="past-list" class="stack"></div>')
     )
 
 
+FLAG_NOTE = '<p class="mute">Goes with your answer, or with a skip. Answer as well if you can.</p>'
+COMMENT = (
+    '<p class="mute">Goes with your answer, or with a skip.</p>'
+    '<textarea id="comment-text" rows="4" maxlength="4000" aria-label="Your comment"></textarea>'
+)
+
+
 def _dialog(name: str, title: str, inside: str) -> str:
-    return f'<dialog id="{name}" aria-label="{title}" autofocus>{inside}{CLOSE}</dialog>'
+    return (
+        f'<dialog id="dialog-{name}" aria-label="{title}" autofocus><h2>{title}</h2>{inside}'
+        '<form method="dialog"><button class="quiet">Close <kbd>Esc</kbd></button></form></dialog>'
+    )
 
 
-CLOSE = '<form method="dialog"><button class="quiet">Close <kbd>Esc</kbd></button></form>'
-
-
-def _keys() -> list[tuple[str, str, str]]:
-    rows = [
-        (words, key, more) for k in ("pairwise", "binary") for _, words, key, more in CHOICES[k]
+def _keys() -> list[tuple[str, str, tuple[str, ...]]]:
+    rows: list[tuple[str, str, tuple[str, ...]]] = [
+        (words, key, (more,) if more else ())
+        for kind in ("pairwise", "binary")
+        for _, words, key, more in CHOICES[kind]
     ]
-    rows += [("1 to 9", "1 … 9", ""), ("10", "0", "")]
-    return [*rows, ("Guidelines", "h", ""), *((words, key, "") for _, words, key in MORE)]
+    rows += [("1 to 9", "1 … 9", ()), ("10", "0", ())]
+    rows += [("Much better", "⇧ 1", ("⇧ 2",)), ("Slightly, clearly, much", "w", ())]
+    return [*rows, ("Guidelines", "h", ()), *((words, key, ()) for _, words, key in MORE)]
 
 
 def _kbd(*keys: str) -> str:

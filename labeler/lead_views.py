@@ -356,6 +356,7 @@ def data_html(now: Snapshot) -> str:
         ["Ratings, 1 to 10", f"{c.judgements['scalar']:,}"],
         ["Good or bad", f"{c.judgements['binary']:,}"],
         ["Judgements still wanted", f"{c.tasks_open:,}"],
+        ["Tasks for a lead, skipped by several", f"{now.for_leads:,}"],
     ]
     return f'<div class="card"><h3>In the store</h3>{_table(("", "how many"), rows)}</div>'
 
@@ -364,10 +365,21 @@ def log_html(now: Snapshot, run: Run | None) -> str:
     """What a run printed last, and what it was asked."""
     if run is None:
         return '<p class="mute">Choose a run to read its log.</p>'
-    config = ", ".join(f"{k} {v}" for k, v in run.config.items() if v not in ("", None))
+    config = ", ".join(_asked(run.config))
     return f"""<div class="card">{_run_head(run)}
 {progress_html(run)}<p class="mute small">{escape(config)}</p>
 <pre class="log">{escape(now.log(run) or "(nothing printed yet)")}</pre></div>"""
+
+
+def _asked(config: Mapping[str, Any], inside: str = "") -> list[str]:
+    """What a run was asked, setting by setting."""
+    said: list[str] = []
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            said += _asked(value, f"{inside}{name}.")
+        elif value not in ("", None):
+            said.append(f"{inside}{name} {value}".replace("_", " "))
+    return said
 
 
 def note(text: str, bad: bool = False) -> str:

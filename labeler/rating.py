@@ -1,7 +1,8 @@
-"""Rating without a page: what an annotator sees now, and what a key press does to the store.
+"""Rating without a page: what an annotator sees now, and what a press does to the store.
 
 A and B are what is seen on the page: A is the side shown first. Which of the task's completions
-that is stays here; the page is never told.
+that is stays here; the page is never told. Nothing is kept between two calls, so any server of a
+store can take the next one.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import math
 import random
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy.exc import OperationalError
-
-from data.ledger import Assignment, Progress
+from data.ledger import Assignment, Past, Progress
 from data.schema import Annotator, Answer, Completion, Message, check_answer
-from data.settings import disk_message
 from data.store import Store
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}")
 LONGEST_SECONDS = 86_400.0
+AHEAD = 2
+"""Tasks held at a time: the one that is looked at, and the one that comes next."""
+PAST = 20
+"""Answers that can be looked up and changed."""
 
 
 @dataclass(frozen=True)
@@ -38,67 +41,108 @@ class Painted:
 
 
 @dataclass(frozen=True)
+class Said:
+    """An answer that stands, in the page's terms."""
+
+    task: Painted
+    answer: Answer
+
+
+@dataclass(frozen=True)
 class View:
     """All that the label page shows."""
 
     state: Literal["task", "done", "sampling"]
     progress: Progress
-    task: Painted | None = None
+    tasks: tuple[Painted, ...] = ()
+    """The one to look at now, then what comes next."""
+    left: int | None = None
+    """Tasks that are left; None after a press: the page counts down by itself."""
+    last: int | None = None
+    """The assignment whose answer an undo would take back."""
     sampled: tuple[int, int] = (0, 0)
     """Completions sampled so far and wanted, while that goes on."""
+    kept: bool | None = None
+    """Whether what was pressed is stored; None where nothing was pressed."""
     notice: str = ""
     """What went wrong, in one line."""
 
+    @property
+    def task(self) -> Painted | None:
+        return self.tasks[0] if self.tasks else None
 
-def look(store: Store, annotator: Annotator, notice: str = "") -> View:
-    """The task this annotator holds or gets now; the same one after a reload."""
-    return _view(store, annotator, store.ledger.claim(annotator, random.SystemRandom()), notice)
+
+def look(store: Store, annotator: Annotator) -> View:
+    """The tasks this annotator holds or gets now; the same ones after a reload."""
+    return replace(_view(store, annotator), left=store.ledger.left(annotator))
 
 
 def submit(
-    store: Store,
-    annotator: Annotator,
-    assignment_id: int,
-    value: str,
-    token: str,
-    seconds: float | None = None,
+    store: Store, annotator: Annotator, assignment_id: int, answer: Answer, token: str
 ) -> View:
     """Record what was pressed, then show what comes next.
 
-    `value` is in the page's terms: "a" is the side shown first. An answer that cannot be taken
-    becomes the next view's notice.
+    `answer.value` is in the page's terms: "a" is the side shown first. An answer that cannot be
+    taken becomes the next view's notice.
     """
+    return _record(store, annotator, assignment_id, answer, token, store.ledger.submit)
+
+
+def edit(
+    store: Store, annotator: Annotator, assignment_id: int, answer: Answer, token: str
+) -> View:
+    """Change an answer that stands; else as `submit`."""
+    return _record(store, annotator, assignment_id, answer, token, store.ledger.edit)
+
+
+def skip(
+    store: Store,
+    annotator: Annotator,
+    assignment_id: int,
+    flags: tuple[str, ...] = (),
+    comment: str | None = None,
+) -> View:
+    """Give the task back for good, then show what comes next."""
+    try:
+        store.ledger.skip(annotator, assignment_id, flags, comment)
+    except ValueError as error:
+        return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
+    return replace(_view(store, annotator), kept=True)
+
+
+def undo(store: Store, annotator: Annotator, assignment_id: int | None = None) -> View:
+    """Take an answer back, the last one unless told otherwise, and show its task again."""
+    if store.ledger.undo(annotator, assignment_id):
+        view = replace(look(store, annotator), kept=True)
+        return replace(view, notice="Your answer was taken back.")
+    return replace(_view(store, annotator), kept=False, notice="There is nothing to take back.")
+
+
+def past(store: Store, annotator: Annotator) -> list[Said]:
+    """The last answers, newest first, with sides as they were shown."""
+    return [_said(found) for found in store.ledger.past(annotator, PAST)]
+
+
+def _record(
+    store: Store,
+    annotator: Annotator,
+    assignment_id: int,
+    answer: Answer,
+    token: str,
+    keep: Callable[..., int],
+) -> View:
     try:
         kind, shown_first = _own(store, annotator, assignment_id)
-        answer = Answer(_for_task(kind, value, shown_first), seconds=_sane(seconds))
-        check_answer(kind, answer)
+        value = _turned(kind, answer.value, shown_first)
+        given = replace(answer, value=value, seconds=_sane(answer.seconds))
+        check_answer(kind, given)
         if not TOKEN.fullmatch(token):
             raise ValueError("the page sent no token with this answer: reload the page")
         guidelines = store.people.guidelines()
-        version = guidelines.version if guidelines else None
-        store.ledger.submit(annotator, assignment_id, answer, token, version)
+        keep(annotator, assignment_id, given, token, guidelines.version if guidelines else None)
     except ValueError as error:
-        return look(store, annotator, _not_kept(error))
-    except OperationalError as error:
-        raise ValueError(f"that answer was not kept: {disk_message(error)}") from None
-    return look(store, annotator)
-
-
-def skip(store: Store, annotator: Annotator, assignment_id: int) -> View:
-    """Give the task back for good, then show what comes next."""
-    try:
-        store.ledger.skip(annotator, assignment_id)
-    except ValueError as error:
-        return look(store, annotator, _not_kept(error))
-    return look(store, annotator)
-
-
-def undo(store: Store, annotator: Annotator) -> View:
-    """Take the last answer back and show its task again, sides as they were."""
-    assignment = store.ledger.undo(annotator)
-    if assignment is None:
-        return look(store, annotator, "There is nothing to take back.")
-    return _view(store, annotator, assignment, "Your last answer was taken back.")
+        return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
+    return replace(_view(store, annotator), kept=True)
 
 
 def _own(store: Store, annotator: Annotator, assignment_id: int) -> tuple[str, str | None]:
@@ -108,21 +152,24 @@ def _own(store: Store, annotator: Annotator, assignment_id: int) -> tuple[str, s
     return shown
 
 
-def _for_task(kind: str, value: str, shown_first: str | None) -> str:
-    """The page's A or B as the task's a or b."""
+def _turned(kind: str, value: str, shown_first: str | None) -> str:
+    """The page's A or B as the task's a or b, or the other way round."""
     if kind == "pairwise" and shown_first == "b":
         return {"a": "b", "b": "a"}.get(value, value)
     return value
 
 
-def _view(store: Store, annotator: Annotator, held: Assignment | None, notice: str) -> View:
+def _view(store: Store, annotator: Annotator) -> View:
+    held = store.ledger.claim_ahead(annotator, random.SystemRandom(), AHEAD)
     progress = store.ledger.progress(annotator)
-    if held is not None:
-        return View("task", progress, _painted(held), notice=notice)
+    last = store.ledger.last_answered(annotator)
+    if held:
+        return View("task", progress, tuple(map(_painted, held)), last=last)
     sampling = [run for run in store.runs.list("sample") if run.live]
     if sampling:
-        return View("sampling", progress, sampled=(sampling[0].done, sampling[0].total))
-    return replace(View("done", progress), notice=notice)
+        done = (sampling[0].done, sampling[0].total)
+        return View("sampling", progress, last=last, sampled=done)
+    return View("done", progress, last=last)
 
 
 def _painted(held: Assignment) -> Painted:
@@ -134,6 +181,12 @@ def _painted(held: Assignment) -> Painted:
     return Painted(held.id, token, task.kind, task.a.prompt.messages, answers)
 
 
+def _said(found: Past) -> Said:
+    held = found.assignment
+    value = _turned(held.task.kind, found.answer.value, held.shown_first)
+    return Said(_painted(held), replace(found.answer, value=value))
+
+
 def _sane(seconds: float | None) -> float | None:
     if seconds is None or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_SECONDS:
         return None
@@ -142,4 +195,4 @@ def _sane(seconds: float | None) -> float | None:
 
 def _not_kept(error: ValueError) -> str:
     reason = str(error).removesuffix(": reload the page")
-    return f"That answer was not kept: {reason}. Here is the next task."
+    return f"That was not kept: {reason}."

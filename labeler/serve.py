@@ -43,6 +43,11 @@ def serve(settings: Serve) -> int:
     listener = listen(settings.host, settings.port)
     workspace = settings.workspace.expanduser().absolute()
     with settings.open() as store:
+        if not local(settings.host) and not store.people.has_lead():
+            raise ValueError(
+                f"host {settings.host} can be reached by others and no lead has a password yet: "
+                "first run python -m labeler user add NAME --role lead --password-stdin"
+            )
         site = Site(store, workspace, settings.model)
         prepare(site)
         from labeler.app import build_app
@@ -82,6 +87,11 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror}; name another with --port"
         ) from None
     return listener
+
+
+def local(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def prepare(site: Site) -> None:

@@ -1,47 +1,391 @@
-"""Simulated annotators, for trying the loop without people."""
+"""Simulated annotators, for trying the loop without people: they rate over HTTP, as browsers do.
+
+An answer that the app did not confirm is sent again as it was: the token in it sees to it that one
+judgement comes of it. So the app may be stopped and started while they work.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import http.client
+import json
+import math
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
 
+from data.schema import Completion, Task, make_prompt
 from data.settings import Place
+from data.simulated import Persona, SimulatedAnnotator, crew
+from data.store import Store
+from labeler.serve import Serve, address
+
+PATIENCE_SECONDS = 120.0
+"""How long an answer is sent again before the app counts as gone."""
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+CALL_SECONDS = 60.0
+KEPT_OPEN_SECONDS = 2.0
+"""Idle longer than this, a connection is made anew: servers close idle ones after a while."""
+QUEUE_SECONDS = 2.0
+START = "start it with `python -m labeler serve`"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulate(Place):
-    """Let simulated annotators with a known taste work through the queue."""
+    """Let simulated annotators with a known taste work through the queue of a running app."""
 
+    url: str = address(Serve.host, Serve.port)
+    """Where the app is reached. It must serve this workspace: the annotators are added here."""
+    personas: tuple[Persona, ...] = ("careful",)
+    """What they are like, in turn; one named twice comes twice as often."""
     judgements: int = 300
     """How many judgements they give together; fewer if the queue runs empty."""
     annotators: int = 6
     """How many of them."""
+    pace: float = 0.0
+    """Mean seconds between two judgements of one annotator. 0: as fast as the app answers."""
     seed: int = 0
     """Seed of their tastes and mistakes."""
 
 
 def simulate(settings: Simulate) -> int:
-    """Run them; prints how many judgements were given. Raises ValueError on bad settings."""
+    """Run them; prints what came of it. Raises ValueError on bad settings or if no app answers."""
     from tqdm import tqdm
 
-    from data import simulated
+    if settings.judgements < 1:
+        raise ValueError(f"judgements {settings.judgements} not allowed: use 1 or more")
+    if settings.pace < 0:
+        raise ValueError(f"pace {settings.pace:g} not allowed: use 0 or more seconds")
+    people = crew(settings.personas, settings.annotators, settings.seed)
+    find_app(settings.url)
+    tally = Tally(settings.judgements)
+    with settings.open() as store:
+        try:
+            with tqdm(total=tally.wanted, desc="judgements", unit="", disable=None) as bar:
 
-    if settings.annotators < 1:
-        raise ValueError(f"annotators {settings.annotators} not allowed: use 1 or more")
-    with settings.open() as store, tqdm(total=settings.judgements, desc="judgements") as bar:
+                def progress(done: int) -> None:
+                    bar.n = done
+                    bar.refresh()
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.n = done
-            bar.refresh()
-
-        given = simulated.simulate(
-            store,
-            judgements=settings.judgements,
-            annotators=settings.annotators,
-            seed=settings.seed,
-            progress=progress,
-        )
-    print(f"{given} judgements by {settings.annotators} simulated annotators")
-    if given < settings.judgements:
-        print("the queue ran empty: sample more completions, then simulate again")
+                rate(store, settings.url, people, tally, settings.pace, settings.seed, progress)
+        finally:
+            print(tally.report(), flush=True)
     return 0
+
+
+@dataclass
+class Tally:
+    """What the annotators share: how many judgements are wanted, and what came of it so far."""
+
+    wanted: int
+    people: int = 0
+    given: Counter[str] = field(default_factory=Counter)
+    """Judgements by persona."""
+    tokens: list[str] = field(default_factory=list)
+    """Tokens of the answers that the app said it kept."""
+    seconds: list[float] = field(default_factory=list)
+    """From an answer's first sending to its confirmation."""
+    refused: int = 0
+    """Answers that the app said it could not take."""
+    resent: int = 0
+    """Calls that were sent again."""
+    took: float = 0.0
+    """Seconds in all."""
+    error: Exception | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _open: int = 0
+
+    def take(self) -> bool:
+        """Whether one more is wanted. Waits where the last ones are just being given."""
+        while not self.stop.is_set():
+            with self._lock:
+                if len(self.tokens) >= self.wanted:
+                    return False
+                if len(self.tokens) + self._open < self.wanted:
+                    self._open += 1
+                    return True
+            self.stop.wait(FIRST_WAIT)
+        return False
+
+    def settle(self, persona: str, token: str, seconds: float, kept: bool) -> None:
+        """Note how the one that was taken ended."""
+        with self._lock:
+            self._open -= 1
+            if not kept:
+                self.refused += 1
+                return
+            self.given[persona] += 1
+            self.tokens.append(token)
+            self.seconds.append(seconds)
+
+    def count_resent(self) -> None:
+        with self._lock:
+            self.resent += 1
+
+    def fail(self, error: Exception) -> None:
+        """The first error ends the work of all."""
+        with self._lock:
+            self.error = self.error or error
+        self.stop.set()
+
+    def report(self) -> str:
+        """What came of it, in a few lines."""
+        given = len(self.tokens)
+        lines = [f"{given} judgements by {self.people} simulated annotators"]
+        if given:
+            lines[0] += f" in {self.took:.1f} s: {given / self.took:.1f} a second"
+            lines.append(", ".join(f"{name} {n}" for name, n in sorted(self.given.items())))
+            p50, p95, p99 = (1000 * percentile(self.seconds, q) for q in (0.5, 0.95, 0.99))
+            lines.append(f"an answer took {p50:.0f} ms (p50), {p95:.0f} (p95), {p99:.0f} (p99)")
+        if self.resent:
+            lines.append(f"sent again, as the app was away or busy: {self.resent}")
+        if self.refused:
+            lines.append(f"not taken, as others had given them already: {self.refused}")
+        if given < self.wanted and not self.stop.is_set():
+            lines.append("the queue ran empty: sample more completions, then simulate again")
+        return "\n".join(lines)
+
+
+def rate(
+    store: Store,
+    url: str,
+    people: Sequence[SimulatedAnnotator],
+    tally: Tally,
+    pace: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Let them rate, all at once, until the tally is full or the queue is empty for each.
+
+    The store is used to add them and to sign them in and out, as a lead would; all else goes over
+    HTTP. Raises ValueError if the app is gone for too long or refuses them.
+    """
+    sessions = [_signed_in(store, person) for person in people]
+    tally.people = len(people)
+    threads = [
+        threading.Thread(target=_work, args=(url, *one, tally, pace, seed), daemon=True)
+        for one in zip(people, sessions, strict=True)
+    ]
+    begun = time.monotonic()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+                if progress:
+                    progress(len(tally.tokens))
+    except BaseException:
+        tally.stop.set()
+        raise
+    finally:
+        tally.took = time.monotonic() - begun
+        _await(threads)
+        for person, session in zip(people, sessions, strict=True):
+            _sign_out(store, person, session)
+    if tally.error:
+        raise tally.error
+
+
+def _await(threads: Sequence[threading.Thread]) -> None:
+    """Give calls that are under way a moment to end."""
+    deadline = time.monotonic() + LONGEST_WAIT
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def find_app(url: str) -> None:
+    """Raises ValueError with the remedy unless the app answers at this address."""
+    line = Line(url, "", Tally(0))
+    try:
+        status, _ = line.send("GET", "/rate/tasks")
+    except (OSError, http.client.HTTPException) as error:
+        raise ValueError(
+            f"no app answers at {url} ({_reason(error)}): {START}, or name its address with --url"
+        ) from None
+    finally:
+        line.close()
+    if status != 401 and not _again(status):
+        raise ValueError(
+            f"what answers at {url} is not this app: name the app's address with --url"
+        )
+
+
+class Line:
+    """One annotator's connection to the app: kept open, and made anew where it broke."""
+
+    def __init__(self, url: str, session: str, tally: Tally) -> None:
+        from labeler.auth import COOKIE
+
+        self._url, self._tally = url, tally
+        self._prefix, self._connection = _connection(url)
+        self._headers = {"Cookie": f"{COOKIE}={session}", "Content-Type": "application/json"}
+        self._used = 0.0
+
+    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """The app's view; the same call again while it is away or busy.
+
+        Raises ValueError if that lasts too long, or the call is refused.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        wait = FIRST_WAIT
+        while True:
+            try:
+                status, text = self.send(method, path, body)
+                reason = f"status {status}"
+            except (OSError, http.client.HTTPException) as error:
+                status, text, reason = 0, b"", _reason(error)
+                self.close()
+            if status and not _again(status):
+                return self._view(status, text, path)
+            if time.monotonic() + wait > deadline:
+                raise ValueError(
+                    f"the app at {self._url} has not answered for {PATIENCE_SECONDS:g} s"
+                    f" ({reason}): {START}, then simulate again; what was confirmed is kept"
+                )
+            if self._tally.stop.wait(wait):
+                raise _Stopped
+            self._tally.count_resent()
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    def send(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        """One call: its status and text."""
+        if time.monotonic() - self._used > KEPT_OPEN_SECONDS:
+            self.close()
+        payload = None if body is None else json.dumps(body).encode()
+        self._connection.request(method, self._prefix + path, payload, self._headers)
+        response = self._connection.getresponse()
+        text = response.read()
+        self._used = time.monotonic()
+        return response.status, text
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _view(self, status: int, text: bytes, path: str) -> dict[str, Any]:
+        if status == 401:
+            raise ValueError(
+                f"the app at {self._url} does not know the simulated annotators: it serves"
+                " another store; name the one it serves with --workspace or --store"
+            )
+        if status != 200:
+            said = text.decode(errors="replace").strip()[:200]
+            raise ValueError(f"the app at {self._url} answered {path} with {status}: {said}")
+        view: dict[str, Any] = json.loads(text)
+        return view
+
+
+class _Stopped(Exception):
+    """The work was ended while a call was waiting to be sent again."""
+
+
+def _work(
+    url: str,
+    person: SimulatedAnnotator,
+    session: str,
+    tally: Tally,
+    pace: float,
+    seed: int,
+) -> None:
+    """One annotator's thread."""
+    line = Line(url, session, tally)
+    try:
+        _sit(line, person, tally, pace, seed)
+    except _Stopped:
+        pass
+    except Exception as error:
+        tally.fail(error)
+    finally:
+        line.close()
+
+
+def _sit(line: Line, person: SimulatedAnnotator, tally: Tally, pace: float, seed: int) -> None:
+    """Judge what comes until enough is given, nothing is left, or the work is ended."""
+    rng = random.Random(f"pace-{seed}-{person.name}")
+    due = time.monotonic() + pace * rng.random()
+    done = 0
+    view = line.ask("GET", "/rate/tasks")
+    while view["tasks"] or view["state"] == "sampling":
+        if not view["tasks"]:
+            if tally.stop.wait(QUEUE_SECONDS):
+                return
+            view = line.ask("GET", "/rate/tasks")
+            continue
+        if not tally.take() or tally.stop.wait(max(0.0, due - time.monotonic())):
+            return
+        shown = view["tasks"][0]
+        answer = said_of(shown, person.after(done), seed)
+        begun = time.monotonic()
+        view = line.ask("POST", "/rate/answer", answer)
+        tally.settle(person.persona, shown["token"], time.monotonic() - begun, view["kept"])
+        done += bool(view["kept"])
+        again = view["tasks"] and view["tasks"][0]["assignment"] == shown["assignment"]
+        if again and not view["kept"]:
+            raise ValueError(f"the app does not take the answers: {view['notice']}")
+        due += pace * rng.lognormvariate(-0.08, 0.4)  # mean 1
+
+
+def said_of(shown: dict[str, Any], person: SimulatedAnnotator, seed: int) -> dict[str, Any]:
+    """What this annotator answers to a task as the app shows it.
+
+    It follows from seed, annotator and what is shown: not from when or after what it is asked.
+    """
+    prompt = make_prompt(shown["messages"])
+    sides = [Completion(prompt, side["text"], side["finished"]) for side in shown["answers"]]
+    task = Task(shown["kind"], sides[0], sides[1] if len(sides) == 2 else None)
+    rng = random.Random(f"{seed}-{person.name}-{task.id}")
+    answer = person.judge(task, "a" if len(sides) == 2 else None, rng)
+    return {
+        "assignment": shown["assignment"],
+        "token": shown["token"],
+        "value": answer.value,
+        "seconds": answer.seconds,
+    }
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    """The smallest value that a share q of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
+
+
+def _signed_in(store: Store, person: SimulatedAnnotator) -> str:
+    found = store.people.find(person.name) or store.people.add(person.name, "annotator")
+    return store.people.start_session(found)
+
+
+def _sign_out(store: Store, person: SimulatedAnnotator, session: str) -> None:
+    """As at the app's door: what is held goes back to the queue."""
+    found = store.people.find(person.name)
+    if found:
+        store.ledger.release(found)
+    store.people.end_session(session)
+
+
+def _connection(url: str) -> tuple[str, http.client.HTTPConnection]:
+    """The path in front of the app's own, and a connection that opens by itself when used."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"url {url!r} not allowed: write it like {address(Serve.host, 7860)}")
+    secure = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    return parts.path.rstrip("/"), kind(parts.hostname, port, timeout=CALL_SECONDS)
+
+
+def _again(status: int) -> bool:
+    """Whether a call with this answer is to be sent again, as the label page does."""
+    return status >= 500 or status == 429
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -24,6 +24,8 @@ class Snapshot:
 
     site: Site
     counts: Counts
+    for_leads: int
+    """Open tasks that only leads are asked."""
     models: Mapping[str, int]
     runs: tuple[Run, ...]
     """All, newest first."""
@@ -74,6 +76,7 @@ def take(site: Site) -> Snapshot:
     return Snapshot(
         site=site,
         counts=store.content.counts(),
+        for_leads=store.ledger.for_leads(),
         models=store.content.models(),
         runs=tuple(runs.refresh(store, site.workspace)),
         people=tuple(store.people.all()),

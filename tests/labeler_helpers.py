@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from data import Store
-from data.schema import Annotator, Completion, Generation, Kind, Prompt, Task, make_prompt
+from data.schema import Annotator, Answer, Completion, Generation, Kind, Prompt, Task, make_prompt
 from labeler.auth import COOKIE, hash_password
 
 PASSWORD = "correct horse"
@@ -51,7 +51,7 @@ def add_comparisons(store: Store, annotator: Annotator, n: int) -> None:
     for _ in range(n):
         view = rating.look(store, annotator)
         assert view.task is not None
-        rating.submit(store, annotator, view.task.assignment_id, "a", view.task.token)
+        rating.submit(store, annotator, view.task.assignment_id, Answer("a"), view.task.token)
 
 
 def request_of(store: Store, person: Annotator | None) -> Any:

@@ -1,18 +1,12 @@
-"""The whole path in a real browser on a real server: sign in, rate, come back, launch.
-
-Needs Chromium: the path in CHROMIUM, or `chromium` on the PATH.
-"""
+"""The whole path in a real browser on a real server: sign in, rate, come back, launch."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,71 +15,20 @@ import pytest
 
 from data import Store
 from data.schema import Completion, Demonstration, Task, make_prompt
+from tests.browser import (
+    Server,
+    act,
+    counts,
+    judged,
+    key,
+    kind,
+    needs_chromium,
+    shown,
+    sign_in,
+)
 from tests.labeler_helpers import PASSWORD, add_person, add_tasks
 
-CHROMIUM = (
-    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-)
-QUIET_BROWSER = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-gpu",
-]
-PATIENCE_MS = 20_000
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: set CHROMIUM to its path")
-
-
-class Server:
-    """The app as a user starts it."""
-
-    def __init__(self, workspace: Path, *options: str) -> None:
-        self.workspace = workspace
-        self.options = options
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.said = ""
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "labeler", "serve", "--workspace", str(self.workspace)]
-        self.log = (self.workspace / "serve.log").open("w+")
-        self.process = subprocess.Popen(
-            [*command, "--port", str(self.port), *self.options],
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
-        self.said = self._until("Ctrl-C ends the server")
-
-    def kill(self) -> None:
-        """As a power cut would."""
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
-
-    def interrupt(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(timeout=20)
-        self.log.close()
-        return code
-
-    def _until(self, words: str) -> str:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            said = (self.workspace / "serve.log").read_text()
-            if words in said:
-                return said
-            assert self.process.poll() is None, said
-            time.sleep(0.1)
-        raise AssertionError(f"the server did not start: {said}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+pytestmark = needs_chromium
 
 
 def fill(workspace: Path) -> None:
@@ -114,83 +57,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield running
     if running.process.poll() is None:
         running.kill()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET_BROWSER)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Any, server: Server) -> Iterator[Any]:
-    """A fresh profile; afterwards: nothing was asked of any other host, and nothing broke."""
-    context = browser.new_context()
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
-    outside: list[str] = []
-    broken: list[str] = []
-    opened.on("request", lambda r: outside.append(r.url) if _leaves(r.url, server) else None)
-    opened.on("pageerror", lambda error: broken.append(str(error)))
-    yield opened
-    context.close()
-    assert outside == []
-    assert broken == []
-
-
-def _leaves(url: str, server: Server) -> bool:
-    return not url.startswith((server.url + "/", "data:", "blob:"))
-
-
-def sign_in(page: Any, server: Server, name: str) -> None:
-    page.goto(f"{server.url}/sign-in")
-    page.fill("[name=name]", name)
-    page.fill("[name=password]", PASSWORD)
-    page.click("text=Sign in >> nth=-1")
-
-
-def token(page: Any) -> str:
-    return str(page.get_attribute("#task", "data-token"))
-
-
-def act(page: Any, how: Any) -> None:
-    """Press something and wait until another task is painted."""
-    before = token(page)
-    how()
-    page.wait_for_function(
-        "before => { const t = document.getElementById('task');"
-        " return t && t.dataset.token !== before"
-        " && !document.documentElement.classList.contains('busy') }",
-        arg=before,
-    )
-
-
-def key(page: Any, name: str) -> None:
-    act(page, lambda: page.keyboard.press(name))
-
-
-def kind(page: Any) -> str:
-    return str(page.get_attribute("#task", "data-kind"))
-
-
-def counts(page: Any) -> tuple[int, int]:
-    done, left = re.findall(r"\d+", page.inner_text("#count"))
-    return int(done), int(left)
-
-
-def shown(page: Any) -> tuple[str, list[str]]:
-    return (
-        str(page.get_attribute("#task", "data-assignment")),
-        page.locator("#task .side").all_inner_texts(),
-    )
-
-
-def judged(server: Server) -> list[str]:
-    with Store.open(server.workspace) as store:
-        return [j.answer.value for j in store.ledger.judgements()]
 
 
 def test_1_the_first_lead_sets_a_password(page: Any, server: Server) -> None:
@@ -224,7 +90,10 @@ def test_2_rating_each_kind_with_keys_and_mouse(page: Any, server: Server) -> No
     assert "length limit" in page.inner_text("#task")
 
     page.keyboard.press("h")
-    page.wait_for_selector("dialog#guide[open]")
+    page.wait_for_selector("#guide:not([hidden])")  # beside the task
+    page.keyboard.press("h")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog#dialog-keys[open]")
     page.keyboard.press("g")  # keys rest while a dialog is open
     page.keyboard.press("Escape")
     assert counts(page) == (0, 13)

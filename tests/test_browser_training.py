@@ -19,16 +19,14 @@ import pytest
 from data import Store, runs
 from data.runrows import Run
 from data.simulated import simulate
-from tests.test_browser import (  # noqa: F401 - browser and page are fixtures
-    CHROMIUM,
-    PASSWORD,
+from tests.browser import (
     Server,
-    browser,
-    page,
+    needs_chromium,
     sign_in,
 )
+from tests.labeler_helpers import PASSWORD
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: set CHROMIUM to its path")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +62,16 @@ def wait_until(server: Server, kind: str, status: str = "finished") -> Run:
     raise AssertionError(f"{kind} did not become {status}")
 
 
-def started(page: Any, kind: str) -> None:  # noqa: F811
+def started(page: Any, kind: str) -> None:
     page.click(f"#start-{kind}")
     page.wait_for_selector(f"#{kind}-notice [role=status]")
 
 
-def fill(page: Any, name: str, value: str) -> None:  # noqa: F811
+def fill(page: Any, name: str, value: str) -> None:
     page.fill(f"#{name} input", value)
 
 
-def test_1_the_page_is_usable_while_completions_are_sampled(page: Any, server: Server) -> None:  # noqa: F811
+def test_1_the_page_is_usable_while_completions_are_sampled(page: Any, server: Server) -> None:
     assert "importing the starter prompts" in server.said
     assert newest(server, "sample").kind == "sample"
     link = re.search(r"http://\S+/welcome\?token=\S+", server.said)
@@ -88,7 +86,7 @@ def test_1_the_page_is_usable_while_completions_are_sampled(page: Any, server: S
     assert newest(server, "sample").status in ("running", "finished")
 
 
-def test_2_fine_tune_from_the_browser(page: Any, server: Server) -> None:  # noqa: F811
+def test_2_fine_tune_from_the_browser(page: Any, server: Server) -> None:
     sign_in(page, server, "lena")
     page.wait_for_selector("#flow .node")
     page.click("role=tab[name='Policy']")
@@ -101,7 +99,7 @@ def test_2_fine_tune_from_the_browser(page: Any, server: Server) -> None:  # noq
     page.wait_for_selector("#sft-run >> text=Fine-tuned on 163 demonstrations")
 
 
-def test_3_train_the_reward_model(page: Any, server: Server) -> None:  # noqa: F811
+def test_3_train_the_reward_model(page: Any, server: Server) -> None:
     wait_until(server, "sample")
     with Store.open(server.workspace) as store:
         assert simulate(store, 200, annotators=3) == 200
@@ -115,7 +113,7 @@ def test_3_train_the_reward_model(page: Any, server: Server) -> None:  # noqa: F
     assert "%" in page.inner_text("#reward-figures")
 
 
-def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:  # noqa: F811
+def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:
     sign_in(page, server, "lena")
     page.wait_for_selector("#flow .node")
     page.click("role=tab[name='Policy']")
@@ -148,7 +146,7 @@ def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:
     wait_until(server, "grpo", "stopped")
 
 
-def test_5_a_finished_run_shows_before_and_after_and_is_compared(page: Any, server: Server) -> None:  # noqa: F811
+def test_5_a_finished_run_shows_before_and_after_and_is_compared(page: Any, server: Server) -> None:
     sign_in(page, server, "lena")
     page.wait_for_selector("#flow .node")
     page.click("role=tab[name='Policy']")

@@ -16,7 +16,6 @@ from labeler.__main__ import main
 from labeler.auth import check_password
 from labeler.jobs import Site
 from labeler.serve import address, listen, prepare
-from tests.labeler_helpers import add_tasks
 
 
 def run(workspace: Path, *arguments: str) -> int:
@@ -53,6 +52,7 @@ def test_a_password_may_come_from_standard_input(
         ("", ["simulate", "--annotators", "0"], "annotators 0 not allowed"),
         ("", ["serve", "--port", "99999"], "port 99999 not allowed"),
         ("", ["serve", "--host", "no.such.host.invalid"], "cannot listen"),
+        ("", ["serve", "--host", "0.0.0.0", "--port", "0"], "no lead has a password yet"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -68,15 +68,6 @@ def test_a_name_is_taken_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     run(tmp_path, "user", "add", "bob", "--role", "lead")
     assert run(tmp_path, "user", "add", "bob", "--role", "lead") == USER_ERROR
     assert "'bob' is taken" in capsys.readouterr().err
-
-
-def test_simulated_annotators_work_through_the_queue(tmp_path: Path, capsys: Any) -> None:
-    with Store.open(tmp_path) as store:
-        add_tasks(store, "pairwise", 5)
-    assert run(tmp_path, "simulate", "--judgements", "9", "--annotators", "2") == 0
-    assert "5 judgements by 2" in capsys.readouterr().out
-    with Store.open(tmp_path) as store:
-        assert len(store.ledger.judgements()) == 5
 
 
 def test_a_new_workspace_is_made_usable_once(tmp_path: Path, monkeypatch: Any) -> None:

@@ -2,85 +2,140 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
+from time import thread_time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labeler.render_html import ATTRIBUTES, LONGEST, TAGS, escape, markdown, prose
+from labeler import code_colours, formulas, page_frame
+from labeler.hidden_text import count_hidden, raw
+from labeler.render_html import ATTRIBUTES, CLASSES, LONGEST, TAGS, escape, markdown, prose, turns
+from tests.hostile import BOMBS, LATEX, PAGES, TEXTS
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<style>body{display:none}</style>",
-    '<div style="position:fixed;inset:0;z-index:9999">gone</div>',
-    '<form action="https://evil.example"><input type=password name=p></form>',
-    '<button id="press-pairwise-a">A is better</button>',
-    '<a id="task" data-token="x" href="https://evil.example">x</a>',
-    '<iframe src="https://evil.example"></iframe>',
-    "<svg/onload=alert(1)>",
-    '<meta http-equiv="refresh" content="0;url=https://evil.example">',
-    "<base href=https://evil.example>",
-    "[click](javascript:alert(1))",
-    "[click](JaVaScRiPt:alert(1))",
-    "[click](data:text/html,<script>alert(1)</script>)",
-    "[click](vbscript:msgbox)",
-    "![beacon](https://evil.example/pixel.png)",
-    '![x](https://evil.example/a.png "t" onerror=alert(1))',
-    '<https://evil.example/"onmouseover=alert(1)>',
-    "```html\n</code></pre><script>alert(1)</script>\n```",
-    "`<script>`",
-    "| a |\n|---|\n| <img src=x> |",
-    "<details open ontoggle=alert(1)>",
-    "<math><mi//xlink:href='data:x,<script>alert(1)</script>'>",
-    "<!--><img src=x onerror=alert(1)>-->",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "[x]: javascript:alert(1)\n[x]",
-    "${alert(1)} {{alert(1)}} {@html 1}",
-    "> > > > " * 200 + "deep",
-    "[" * 3000 + "](" * 3000,
-]
+MOST_SECONDS = 1.0
+EMPTY = {"br", "hr", "meta", "input", "wbr", "col"}
+NOTES = {("p", "mute"), ("p", "hidden-note"), ("pre", "as-is"), ("div", "text")}
+FRAME = {"sandbox", "loading", "referrerpolicy", "tabindex", "title", "srcdoc"}
 
 
 class Reader(HTMLParser):
-    """The tags and attributes that a browser would see."""
+    """The tags and attributes that a browser would see, and whether each is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
         self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append((tag, dict(attrs)))
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
 
-def assert_harmless(html: str) -> None:
-    reader = Reader()
-    reader.feed(html)
+def assert_harmless(source: str) -> None:
+    """Only what the gate lets through, our own notes, and locked frames."""
+    reader = Reader(source)
+    assert reader.open == []
     for tag, attributes in reader.seen:
-        if tag == "p" and attributes.get("class") == "mute":
-            continue  # the note about what was left out is ours
-        assert tag in TAGS
-        allowed = ATTRIBUTES.get(tag, set()) | ({"rel", "target"} if tag == "a" else set())
-        assert set(attributes) <= allowed
-        assert re.match(r"(https?:|mailto:|/|#|$)", attributes.get("href") or "") or (
-            ":" not in (attributes.get("href") or "").split("/")[0]
-        )
-        if tag == "a":
-            assert attributes.get("target") == "_blank"
-            assert "noopener" in (attributes.get("rel") or "")
+        if tag == "iframe":
+            assert_locked(attributes)
+        elif (tag, attributes.get("class")) in NOTES:
+            assert set(attributes) <= {"class", "dir"}
+        elif tag not in ("details", "summary", "div"):
+            assert_let_through(tag, attributes)
+        else:
+            assert attributes in ({}, {"class": "as-page"}, {"class": "page-window"})
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_is_harmless(text: str) -> None:
+def assert_let_through(tag: str, attributes: dict[str, str | None]) -> None:
+    assert tag in TAGS
+    allowed = ATTRIBUTES.get(tag, set()) | {"a": {"rel", "target"}}.get(tag, set())
+    allowed = allowed | ({"align"} if tag in ("td", "th") else set())
+    allowed = allowed | ({"class"} if tag in CLASSES else set())
+    assert set(attributes) <= allowed, (tag, attributes)
+    assert set((attributes.get("class") or "").split()) <= CLASSES.get(tag, set())
+    if tag == "a":
+        assert attributes["target"] == "_blank"
+        assert attributes["rel"] == "noopener noreferrer nofollow"
+        assert re.match(r"(?i)(https?://|mailto:|$)", attributes.get("href") or "")
+
+
+def assert_locked(attributes: dict[str, str | None]) -> None:
+    assert set(attributes) == FRAME
+    assert attributes["sandbox"] == ""
+    document = attributes["srcdoc"] or ""
+    head, policy, body = document.partition(f'content="{page_frame.POLICY}">')
+    assert policy and head == (
+        '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+    )
+    _, body_tag, page = body.partition("<body>")
+    assert body_tag
+    for tag, seen in Reader(page.removesuffix("</body>")).seen:
+        assert tag in {name.lower() for name in page_frame.TAGS}, tag
+        names = {name.lower() for name in page_frame.ATTRIBUTES["*"]} | {"type"}
+        assert set(seen) <= names, (tag, seen)
+        assert seen.get("type") != "password"
+
+
+def test_there_are_many_hostile_texts() -> None:
+    assert len(TEXTS) >= 150
+    assert len(set(TEXTS.values())) == len(TEXTS)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_hostile_text_is_harmless_and_quick(name: str) -> None:
+    text = TEXTS[name]
+    before = thread_time()
+    box, same = prose(text), raw(text)
+    assert thread_time() - before < MOST_SECONDS
+    assert_harmless(box)
     assert_harmless(markdown(text))
+    assert {tag for tag, _ in Reader(same).seen} <= {"pre", "mark", "p"}
+    (box + same).encode()  # nothing in it that cannot be sent
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.text(alphabet=st.sampled_from(list("<>[]()!`*_|#&;\"'=/: \nabjs")), max_size=120))
-def test_any_text_is_harmless(text: str) -> None:
-    assert_harmless(markdown(text))
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *"<>[]()!`*_|#&;\"'=/: \n\\{}$^~-ax1\u202e\x00",
+                *("\\(", "\\)", "$$", "```html\n", "\n```\n", "\\text{", "\\frac", "http://"),
+                *("<style>", "<svg>", "<math>", "</p>", "<!--", "-->"),
+            ]
+        ),
+        max_size=60,
+    )
+)
+def test_any_text_is_harmless(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert_harmless(prose(text))
+    assert_harmless(prose("```html\n" + text))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=80))
+def test_raw_text_is_the_text(text: str) -> None:
+    unmarked = re.sub(
+        r'<mark title="[^"]*">U\+([0-9A-F]{4,6})</mark>', lambda m: f"\0{m[1]}\0", raw(text)
+    )
+    inside = html.unescape(re.fullmatch(r"(?s)<pre[^>]*>(.*)</pre>", unmarked)[1])  # type: ignore[index]
+    again = re.sub(r"\0([0-9A-F]+)\0", lambda m: chr(int(m[1], 16)), inside)
+    assert again == text.replace("\r\n", "\n")
 
 
 def test_raw_html_is_shown_as_the_text_it_is() -> None:
@@ -88,23 +143,140 @@ def test_raw_html_is_shown_as_the_text_it_is() -> None:
 
 
 def test_markdown_is_rendered() -> None:
-    html = markdown("**bold**\n\n- one\n- two\n\n| a |\n|---|\n| 1 |\n\n```py\nx<1\n```")
-    for part in ("<strong>bold</strong>", "<li>one</li>", "<td>1</td>", "x&lt;1"):
-        assert part in html
+    made = markdown("**bold**\n\n- one\n- two\n\n| a |\n|--:|\n| 1 |\n\n```\nx<1\n```")
+    for part in ("<strong>bold</strong>", "<li>one</li>", '<td align="right">1</td>', "x&lt;1"):
+        assert part in made
 
 
-def test_an_image_becomes_a_note() -> None:
-    html = markdown("![a cat](https://evil.example/cat.png)")
-    assert "<img" not in html
-    assert "[image not shown: a cat, https://evil.example/cat.png]" in html
+def test_code_is_coloured_where_the_language_is_known() -> None:
+    made = markdown('```python\ndef f(x):  # why\n    return "a<b"\n```')
+    assert '<span class="hl-k">def</span>' in made
+    assert '<span class="hl-c"># why</span>' in made
+    assert "a&lt;b" in made
+    assert "<span" not in markdown("```brainfuck\n+++\n```")
+
+
+def test_every_language_that_is_named_is_known() -> None:
+    until = thread_time() + 60
+    for name in code_colours.LANGUAGES:
+        assert "x" in code_colours.coloured("x = 1\n", name, until)
+
+
+def test_formulas_become_mathml() -> None:
+    made = markdown(r"so \(a < b\), and" + "\n\n$$\n\\frac{1}{2}\n= x\n$$\n\nit costs $5 or $6")
+    assert '<math display="inline"><mrow><mi>a</mi><mo>&lt;</mo><mi>b</mi></mrow></math>' in made
+    assert "<mfrac><mrow><mn>1</mn></mrow><mrow><mn>2</mn></mrow></mfrac>" in made
+    assert "it costs $5 or $6" in made
+    assert made.count("<math") == 2
+
+
+@pytest.mark.parametrize("source", [r"\[x\]", r"$$x$$", "\\[\nx\n\\]", "text $$x$$ text"])
+def test_display_formulas(source: str) -> None:
+    assert '<math display="block"><mrow><mi>x</mi></mrow></math>' in markdown(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [r"\(\nosuchcommand{x}\)", r"\(\frac{1}\)", r"\(\def\a{x}\a\)", r"\(\rule{9em}{999em}\)"],
+)
+def test_a_formula_that_fails_is_shown_as_its_source(source: str) -> None:
+    assert f"<code>{source}</code>" in markdown(source)
+    assert "<math" not in markdown(source)
+
+
+def test_formulas_keep_out_of_code_and_of_markdown() -> None:
+    assert markdown(r"`\(x\)`") == "<p><code>\\(x\\)</code></p>\n"
+    assert "<em>" not in markdown(r"\(a_1 * b * c_2\)")
+    assert "<h1>" not in markdown("\\[\na\n=\nb\n\\]")
+    assert "<blockquote>" in markdown("> \\[\n> x\n> \\]")
+    assert "<math" in markdown("- one\n\n  $$\n  x\n  $$")
+
+
+@pytest.mark.parametrize("name", LATEX)
+def test_no_formula_is_larger_than_its_card(name: str) -> None:
+    for width in re.findall(r'(?:width|height|size)="([^"]*)"', prose(LATEX[name])):
+        assert re.fullmatch(formulas._LENGTH, width) or re.fullmatch(r"[0-3](\.\d+)?em", width)
+
+
+def test_an_image_becomes_a_note_that_says_from_where() -> None:
+    made = markdown("![a **cat**](https://evil.example/cat.png)")
+    assert "<img" not in made
+    assert "image not shown: a cat (from <a href=" in made
+    assert '"https://evil.example/cat.png"' in made and ">evil.example</a>" in made
+    linked = markdown("[![a cat](https://a.example/cat.png)](https://b.example)")
+    assert linked.count("<a ") == 1
+
+
+def test_only_whole_addresses_are_links() -> None:
+    for address in (
+        "/sign-out",
+        "//evil.example",
+        "x",
+        "#task",
+        "javascript:1",
+        "ftp://x",
+        "data:x",
+    ):
+        assert "<a" not in markdown(f"[x]({address})")
+    assert '<a href="https://a.example"' in markdown("[x](https://a.example)")
+
+
+def test_html_is_offered_as_a_locked_page() -> None:
+    box = prose(
+        "Here:\n\n```html\n<h1 style='color:red' onclick=x()>Hi</h1><script>y</script>\n```"
+    )
+    assert "Show as a page" in box and 'sandbox=""' in box
+    inside = html.unescape(re.search(r'srcdoc="([^"]*)"', box)[1])  # type: ignore[index]
+    assert '<h1 style="color:red">Hi</h1>' in inside
+    assert "script" not in inside.partition("<body>")[2]
+    assert "Show as a page" in prose("<!DOCTYPE html><p>Hi</p>")
+    assert "Show as a page" not in prose("```python\nx = '<p>'\n```")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_few_and_hold_no_address(name: str) -> None:
+    documents = re.findall(r'srcdoc="([^"]*)"', prose(PAGES[name]))
+    assert len(documents) <= page_frame.MOST
+    for document in map(html.unescape, documents):
+        body = re.sub(r"(?s)<style>.*?</style>|style=\"[^\"]*\"", "", document)
+        tags = "".join(re.findall(r"<[^>]*>", body))
+        assert "evil.example" not in tags
+
+
+def test_hidden_characters_are_counted_and_spelled() -> None:
+    assert "hidden characters: 2; see the text as it is" in prose("a\u202eb\u200bc")
+    assert '<mark title="right-to-left override">U+202E</mark>' in raw("a\u202eb")
+    assert "hidden" not in prose("plain \u05e9\u05dc\u05d5\u05dd")
+
+
+@pytest.mark.parametrize("text", ["👨‍👩‍👧 ❤️ 1️⃣ 🏳️‍🌈", "می‌خواهم", "क्‍ष", "a\r\nb\tc"])
+def test_characters_that_do_their_work_are_not_hidden(text: str) -> None:
+    assert count_hidden(text) == 0
 
 
 def test_a_very_long_text_is_cut_and_says_so() -> None:
     assert "(7 more characters not shown)" in markdown("x" * (LONGEST + 7))
+    assert "more characters not shown" in raw(BOMBS["one-line-of-a-megabyte"])
+
+
+def test_what_takes_too_long_is_shown_plain() -> None:
+    box = prose(BOMBS["brackets-deep"] * 6)
+    assert "shown as plain text" in box and "[[[[" in box
 
 
 def test_an_empty_answer_says_so() -> None:
     assert "(empty)" in prose("  ")
+
+
+def test_turns_name_who_speaks_and_hold_both_views() -> None:
+    made = turns(
+        [
+            SimpleNamespace(role="system", content="Be kind."),
+            SimpleNamespace(role='"<x', content="a"),
+        ]
+    )
+    assert "Instruction" in made and 'class="rendered"' in made and 'class="raw"' in made
+    assert "&quot;&lt;x" in made and "<x" not in made
 
 
 def test_escape_closes_no_attribute() -> None:

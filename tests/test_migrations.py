@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -34,3 +37,10 @@ def test_opening_again_changes_nothing(store_url: str) -> None:
         first.people.add("ann", "lead")
     with Store.open(store_url) as second:
         assert [a.name for a in second.people.all()] == ["ann"]
+
+
+def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store, store.database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ValueError, match="made by a newer version"):
+        Store.open(tmp_path)

@@ -67,3 +67,10 @@ def test_shares_that_ask_for_nothing_are_refused(share: float) -> None:
     shares = dict.fromkeys(DEFAULT_SHARES, share)
     with pytest.raises(ValueError, match="task shares"):
         plan(shares=shares)
+
+
+def test_a_share_of_the_tasks_is_for_several() -> None:
+    tasks = plan(overlap=0.15)
+    assert Counter(t.wanted for t in tasks) == {1: 85, 3: 15}
+    assert Counter(t.wanted for t in plan(wanted=5, overlap=0.5)) == {5: 100}
+    assert [t.id for t in tasks] == [t.id for t in plan()]

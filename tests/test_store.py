@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ import sqlalchemy as sa
 
 from data import tables as t
 from data.ledger import Assignment
+from data.progress import streak
+from data.queue import SKIPS_TO_LEAD
 from data.schema import (
     Annotator,
     Answer,
@@ -86,7 +89,8 @@ def test_claim_submit_and_then_the_next(store: Store, ann: Annotator) -> None:
     store.ledger.submit(ann, first.id, GOOD, "t1")
     assert claim(store, ann).task.a.prompt.text == "question 1"
     progress = store.ledger.progress(ann)
-    assert (progress.done, progress.left, progress.done_today) == (1, 1, 1)
+    assert (progress.done, progress.done_today, progress.streak) == (1, 1, 1)
+    assert store.ledger.left(ann) == 1
     assert [(j.annotator, j.answer.value, j.kind) for j in store.ledger.judgements()] == [
         ("ann", "good", "binary")
     ]
@@ -165,8 +169,8 @@ def test_undo_is_a_new_row_and_brings_the_task_back(store: Store, ann: Annotator
     first = claim(store, ann)
     store.ledger.submit(ann, first.id, Answer("a" if first.task.b else "good"), "t1")
     claim(store, ann)
-    back = store.ledger.undo(ann)
-    assert back == first
+    assert store.ledger.undo(ann)
+    assert claim(store, ann) == first
     assert store.ledger.judgements() == []
     with store.database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(t.judgements)) == 2
@@ -177,7 +181,8 @@ def test_undo_is_a_new_row_and_brings_the_task_back(store: Store, ann: Annotator
 
 
 def test_undo_with_nothing_to_undo(store: Store, ann: Annotator) -> None:
-    assert store.ledger.undo(ann) is None
+    assert not store.ledger.undo(ann)
+    assert not store.ledger.undo(ann, 7)
 
 
 def test_released_work_comes_again_with_its_sides(store: Store, ann: Annotator) -> None:
@@ -185,6 +190,98 @@ def test_released_work_comes_again_with_its_sides(store: Store, ann: Annotator) 
     first = claim(store, ann)
     store.ledger.release(ann)
     assert all(claim(store, ann, seed).shown_first == first.shown_first for seed in range(6))
+
+
+def test_work_ahead_keeps_its_order(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(5))
+    rng = random.Random(0)
+    one, two = store.ledger.claim_ahead(ann, rng, 2)
+    assert store.ledger.claim_ahead(ann, rng, 2) == [one, two]
+    assert store.ledger.claim(ann, rng) == one
+    store.ledger.submit(ann, one.id, GOOD, "t1")
+    three = store.ledger.claim_ahead(ann, rng, 2)[1]
+    assert store.ledger.claim_ahead(ann, rng, 2) == [two, three]
+    store.ledger.undo(ann, one.id)
+    assert store.ledger.claim_ahead(ann, rng, 3) == [one, two, three]
+    assert not store.ledger.undo(ann, one.id)
+    assert store.ledger.claim_ahead(ann, rng, 1) == [one]
+
+
+def test_work_ahead_is_given_up_sooner(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(2))
+    now, ahead = store.ledger.claim_ahead(ann, random.Random(0), 2)
+    with store.database.read() as connection:
+        query = sa.select(t.assignments.c.lease_until).order_by(t.assignments.c.turn)
+        ends = connection.scalars(query).all()
+    assert ends[0] > ends[1]
+    eve = store.people.add("eve", "annotator")
+    assert store.ledger.claim(eve, random.Random(0)) is None
+    with store.database.write() as connection:
+        late = t.assignments.c.id == ahead.id
+        connection.execute(sa.update(t.assignments).where(late).values(lease_until="2000"))
+    assert claim(store, eve).task == ahead.task
+    with pytest.raises(ValueError, match="all its answers"):
+        store.ledger.submit(ann, ahead.id, GOOD, "late")
+    assert store.ledger.claim_ahead(ann, random.Random(0), 2) == [now]
+
+
+def test_an_edit_supersedes_and_keeps_the_first_answer(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(2))
+    held = claim(store, ann)
+    with pytest.raises(ValueError, match="no answer of yours"):
+        store.ledger.edit(ann, held.id, Answer("bad"), "e0")
+    store.ledger.submit(ann, held.id, GOOD, "t1")
+    changed = {store.ledger.edit(ann, held.id, Answer("bad", comment="hm"), "e1") for _ in "12"}
+    (stands,) = store.ledger.judgements()
+    assert (changed, stands.answer) == ({stands.id}, Answer("bad", comment="hm"))
+    with store.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(t.judgements)) == 2
+    assert store.content.counts().tasks_open == 1
+    assert [p.answer.value for p in store.ledger.past(ann, 5)] == ["bad"]
+
+
+def test_after_some_skips_only_a_lead_is_asked(store: Store) -> None:
+    store.ledger.add_tasks(singles(1))
+    people = [store.people.add(f"p{i}", "annotator") for i in range(SKIPS_TO_LEAD + 1)]
+    for person in people[:-1]:
+        assert store.ledger.for_leads() == 0
+        held = claim(store, person)
+        for _ in "twice is once":
+            store.ledger.skip(person, held.id, ["unreadable"], "what is it")
+    assert store.ledger.for_leads() == 1
+    assert store.ledger.claim(people[-1], random.Random(0)) is None
+    assert store.ledger.left(people[-1]) == 0
+    lead = store.people.add("lena", "lead")
+    assert store.ledger.left(lead) == 1
+    store.ledger.submit(lead, claim(store, lead).id, GOOD, "t")
+    assert store.ledger.for_leads() == 0
+    with store.database.read() as connection:
+        row = connection.execute(sa.select(t.assignments).limit(1)).one()
+    assert (row.flags, row.comment) == ('["unreadable"]', "what is it")
+
+
+def test_everything_that_is_said_comes_back(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks([PAIR])
+    said = Answer("a", 3, False, "neat", 4.5, ("harmful", "other"))
+    with pytest.raises(ValueError, match="flag 'rude' unknown"):
+        store.ledger.submit(ann, claim(store, ann).id, replace(said, flags=("rude",)), "t")
+    store.ledger.submit(ann, claim(store, ann).id, said, "t")
+    assert store.ledger.judgements()[0].answer == said
+    (past,) = store.ledger.past(ann, 5)
+    assert past.answer == said
+    with pytest.raises(ValueError, match="too long"):
+        store.ledger.edit(ann, past.assignment.id, replace(said, comment="x" * 5000), "t2")
+
+
+def test_pace_and_streak(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(3))
+    for i, seconds in enumerate((2.0, 9.0, 4.0)):
+        answer = Answer("good", seconds=seconds)
+        store.ledger.submit(ann, claim(store, ann).id, answer, f"t{i}")
+    progress = store.ledger.progress(ann)
+    assert (progress.done, progress.done_today, progress.pace, progress.streak) == (3, 3, 4.0, 1)
+    days = ["2026-03-01", "2026-03-02", "2026-03-04", "2026-03-05"]
+    assert [streak(days, date(2026, 3, d)) for d in (2, 3, 4, 5, 6, 7)] == [2, 2, 1, 2, 2, 0]
 
 
 def test_a_lease_that_ran_out_is_given_to_another(store: Store, ann: Annotator) -> None:
@@ -226,6 +323,20 @@ def test_many_at_once_never_take_more_than_is_wanted(store: Store) -> None:
     per_task = Counter(j.task.id for j in store.ledger.judgements())
     assert set(per_task.values()) == {2}
     assert store.content.counts().tasks_open == 0
+
+
+def test_one_token_sent_by_many_at_once_is_stored_once(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(1))
+    held = claim(store, ann)
+    start = threading.Barrier(8)
+
+    def send(_: int) -> int:
+        start.wait()
+        return store.ledger.submit(ann, held.id, GOOD, "same")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(send, range(8)))) == 1
+    assert len(store.ledger.judgements()) == 1
 
 
 def test_two_handles_see_each_other(store: Store, store_url: str, ann: Annotator) -> None:

@@ -1,94 +1,462 @@
-// Keys for the label page, and the tie between a press and the task that is painted.
-// Gradio has no hotkeys of its own; everything else is Gradio's.
+// The label page between two presses: it paints tasks, keeps what is unsent, and talks to /rate.
+// Gradio draws the frame; it has no means for keys, for work ahead, or for a lost connection.
 (() => {
   "use strict";
-  const KEYS = {
-    pairwise: { 1: "a", a: "a", 0: "tie", 2: "b", b: "b" },
-    binary: { g: "good", b: "bad" },
-    scalar: { 1: "1", 2: "2", 3: "3", 4: "4", 5: "5", 6: "6", 7: "7", 8: "8", 9: "9", 0: "10" },
-  };
-  const RELEASE_AFTER = 10000; // a press that got no answer from the server may be repeated
+  const SETTLE_MS = 250; // nobody has read a task this soon: a second press of a double press
+  const READ_MS = 15; // a character: faster than most people read with care
+  const READ_CAP_MS = 20000;
+  const TIMEOUT_MS = 20000;
+  const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+  const LOOK_MS = 3000; // between looks for new tasks while there are none
+
+  let facts = null; // what the server told the page once
+  let queue = []; // tasks held, the painted one left out
+  let shown = null; // the painted task
+  let editing = false;
+  let last = null; // the assignment that undo takes back
+  let progress = null;
+  let draft = null; // strength, flags and comment of the painted task
+  let readMs = 0; // visible time on the painted task
+  let readSince = null;
   let paintedAt = 0;
-  let paintedToken = null;
-  let spent = null;
-  let release = 0;
+  let sending = false;
+  let tries = 0;
+  let lookTimer = 0;
+  let activeAt = performance.now();
 
-  const task = () => document.getElementById("task");
-  const dialog = () => document.querySelector("dialog[open]");
-  const isBusy = () => document.documentElement.classList.contains("busy");
-  const setBusy = (busy) => document.documentElement.classList.toggle("busy", busy);
+  const $ = (id) => document.getElementById(id);
+  const emptyDraft = () => ({ strength: null, flags: [], comment: "" });
 
-  function painted() {
-    const token = task() ? task().dataset.token : null;
-    if (token === paintedToken) return;
-    paintedToken = token;
+  // -- what is unsent: one entry of localStorage each, so that two tabs do not overwrite each other
+
+  const memory = new Map(); // where the browser refuses storage, until the page is closed
+  const prefix = () => `coach-unsent:${facts.person}:`;
+
+  function unsent() {
+    const entries = [...memory, ...Object.entries(localStorage)];
+    return entries.filter(([key]) => key.startsWith(prefix())).sort()
+      .map(([key, text]) => ({ key, ...JSON.parse(text) }));
+  }
+
+  function keep(path, body) {
+    const order = `${Date.now()}`.padStart(15, "0");
+    const key = `${prefix()}${order}:${Math.random().toString(36).slice(2, 10)}`;
+    const text = JSON.stringify({ path, body });
+    try {
+      localStorage.setItem(key, text);
+    } catch {
+      memory.set(key, text);
+    }
+    send();
+  }
+
+  async function send() {
+    if (sending) return;
+    sending = true;
+    try {
+      for (let [item] = unsent(); item; [item] = unsent()) {
+        badge();
+        const answer = await call(item.path, item.body);
+        if (answer === null) return again();
+        tries = 0;
+        localStorage.removeItem(item.key);
+        memory.delete(item.key);
+        if (answer.tasks) take(answer);
+        else say(answer.notice, "warn");
+      }
+    } finally {
+      sending = false;
+      badge();
+    }
+  }
+
+  function again() {
+    setTimeout(send, RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
+    tries += 1;
+  }
+
+  // The answer's JSON; null where it is to be sent again.
+  async function call(path, body) {
+    const options = { headers: { "content-type": "application/json" }, cache: "no-store" };
+    if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) });
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort(), TIMEOUT_MS);
+    try {
+      const answer = await fetch(path, { ...options, signal: over.signal });
+      if (answer.status === 401) {
+        say("You are signed out. Reload the page to sign in; what is unsent is kept.", "bad");
+        return null;
+      }
+      if (answer.status >= 500 || answer.status === 429) return null;
+      return await answer.json();
+    } catch {
+      return null;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function badge() {
+    const n = unsent().length;
+    const late = n > 1 || (n === 1 && tries > 0);
+    $("unsent").hidden = !late;
+    $("unsent").textContent = late ? `${n} unsent` : "";
+  }
+
+  // -- what the server says
+
+  async function look() {
+    clearTimeout(lookTimer);
+    if (unsent().length) return send();
+    const view = await call("/rate/tasks");
+    if (view && view.tasks) take(view);
+    else {
+      if (!shown) say("The server does not answer. Trying again.", "warn");
+      lookTimer = setTimeout(look, LOOK_MS);
+    }
+  }
+
+  function take(view) {
+    const pending = new Set(unsent().map((item) => item.body.assignment));
+    const held = view.tasks.filter((task) => !pending.has(task.assignment));
+    const left = view.progress.left ?? (progress ? progress.left : 0);
+    progress = { ...view.progress, left };
+    if (!pending.size) last = view.last;
+    if (view.notice) say(view.notice, view.kept ? "" : "warn");
+    const same = shown && held.find((task) => task.assignment === shown.assignment);
+    queue = held.filter((task) => task !== same);
+    if (!editing && !same) {
+      if (shown && !view.notice) say("The task you were looking at went to somebody else.", "warn");
+      next(view);
+    }
+    count();
+  }
+
+  function next(view) {
+    const task = queue.shift();
+    if (task) return paint(task);
+    shown = null;
+    return view && view.state !== "task" ? rest(view) : waiting();
+  }
+
+  // -- painting
+
+  function paint(task, answer) {
+    shown = task;
+    editing = Boolean(answer);
+    draft = answer ? { ...emptyDraft(), ...answer, comment: answer.comment || "" } : saved(task);
+    frame(task.kind, task.html);
+    if (editing) say(`You said: ${spoken(task.kind, answer)}. Answer anew, or press e to leave it.`, "");
+    readMs = 0;
+    readSince = document.hidden ? null : performance.now();
     paintedAt = performance.now();
-    clearTimeout(release);
-    setBusy(false);
+    reading(task);
+    showDraft();
     if (window.scrollY > 0) window.scrollTo(0, 0);
   }
 
-  function press(value) {
-    const shown = task();
-    if (!shown) return "null";
-    const { assignment, token } = shown.dataset;
-    spent = token;
-    setBusy(true);
-    clearTimeout(release);
-    release = setTimeout(() => { spent = null; setBusy(false); }, RELEASE_AFTER);
-    const seconds = (performance.now() - paintedAt) / 1000;
-    return JSON.stringify({ assignment, token, value, seconds });
+  function frame(kind, html) {
+    $("painted").innerHTML = html;
+    $("rate").dataset.kind = kind;
+    $("question").textContent = facts.questions[kind] || "";
+    $("announce").textContent = kind ? `Next task. ${facts.questions[kind]}` : "";
   }
 
-  function open(id) {
+  function rest(view) {
+    const [done, total] = view.sampled;
+    const share = total ? (100 * done) / total : 0;
+    const count = total ? `${done.toLocaleString()} of ${total.toLocaleString()} completions` : "starting";
+    const thanks = progress.done
+      ? `You have rated ${progress.done.toLocaleString()}. Thank you.` : "There is nothing to rate yet.";
+    frame("", view.state === "sampling"
+      ? `<div class="card empty" data-state="sampling"><h2>Answers are being written</h2>
+         <p>The model is answering the prompts. Tasks appear here by themselves; this page can stay open.</p>
+         <span class="meter wide"><i style="width:${share}%"></i></span><p class="mute small">${count}</p></div>`
+      : `<div class="card empty" data-state="done"><h2>All done for now</h2><p>${thanks}</p>
+         <p class="mute small">New tasks appear here by themselves; this page can stay open.</p></div>`);
+    clearTimeout(lookTimer);
+    lookTimer = setTimeout(look, LOOK_MS);
+  }
+
+  function waiting() {
+    frame("", '<div class="card empty"><p class="mute">Fetching your next task</p></div>');
+  }
+
+  function reading(task) {
+    const bar = document.querySelector(".reading");
+    const long = task.answers.reduce((sum, answer) => sum + answer.text.length, 0);
+    task.least = editing ? 0 : Math.min(READ_CAP_MS, READ_MS * long);
+    bar.hidden = false;
+    bar.firstElementChild.getAnimations().forEach((animation) => animation.cancel());
+    bar.firstElementChild.animate([{ width: "0%" }, { width: "100%" }], {
+      duration: Math.max(task.least, 1), fill: "forwards",
+    });
+  }
+
+  function count() {
+    const { done, today, pace, streak, left } = progress;
+    const parts = [`<b>${today.toLocaleString()}</b> today`, `<b>${left.toLocaleString()}</b> left`];
+    if (pace) parts.push(`${pace < 10 ? pace : Math.round(pace)} s each`);
+    if (streak > 1) parts.push(`${streak} days in a row`);
+    $("count").innerHTML = parts.join(" · ");
+    const share = done + left ? (100 * done) / (done + left) : 0;
+    $("meter").setAttribute("aria-valuenow", share.toFixed(0));
+    $("meter").firstElementChild.style.width = `${share}%`;
+  }
+
+  function say(text, tone) {
+    const box = $("notice");
+    box.textContent = text;
+    box.className = `notice ${tone || ""}`;
+    box.hidden = !text;
+  }
+
+  // -- presses
+
+  function press(name) {
+    activeAt = performance.now();
+    if (name === "guide") return guide();
+    if (["keys", "flag", "comment", "past"].includes(name)) return open(name);
+    if (name === "raw") return raw();
+    if (name === "undo") return undo();
+    if (!shown || performance.now() - paintedAt < SETTLE_MS) return undefined;
+    return name === "skip" ? skip() : answer(name, false);
+  }
+
+  function answer(value, much) {
+    const { assignment, token, kind } = shown;
+    const bothBad = kind === "pairwise" && value === "bad";
+    const sided = kind === "pairwise" && (value === "a" || value === "b");
+    const body = {
+      assignment, token, edit: editing, value: bothBad ? "tie" : value, seconds: seconds(),
+      strength: sided ? (much ? 3 : draft.strength) : null,
+      both_bad: bothBad ? true : null, comment: draft.comment.trim() || null, flags: draft.flags,
+    };
+    const hasty = seconds() * 1000 < shown.least;
+    done(body.edit ? "Your answer was changed." : "");
+    if (hasty) say("That was quicker than one can read it. Press u to take it back.", "warn");
+    keep("/rate/answer", body);
+  }
+
+  function skip() {
+    if (editing) return leave();
+    const body = { assignment: shown.assignment, comment: draft.comment.trim() || null, flags: draft.flags };
+    done("");
+    return keep("/rate/skip", body);
+  }
+
+  // The painted task is over: show the next one before the server has answered.
+  function done(notice) {
+    say(notice, "");
+    forget(shown);
+    if (!editing) {
+      last = shown.assignment;
+      if (progress) {
+        progress = { ...progress, today: progress.today + 1, done: progress.done + 1, left: Math.max(0, progress.left - 1) };
+        count();
+      }
+    }
+    shown = null;
+    editing = false;
+    next(null);
+  }
+
+  function undo() {
+    if (editing) return leave();
+    if (last === null) return say("There is nothing to take back.", "");
+    const assignment = last;
+    last = null;
+    if (shown) queue.unshift(shown);
+    shown = null;
+    waiting();
+    return keep("/rate/undo", { assignment });
+  }
+
+  function leave() {
+    editing = false;
+    shown = null;
+    say("", "");
+    waiting();
+    return look();
+  }
+
+  function seconds() {
+    const running = readSince === null ? 0 : performance.now() - readSince;
+    return Math.round((readMs + running) / 10) / 100;
+  }
+
+  // -- flags, comment, strength: kept with the task until it is answered, over a reload too
+
+  const draftKey = (task) => `coach-draft:${task.assignment}`;
+
+  function saved(task) {
+    return { ...emptyDraft(), ...JSON.parse(sessionStorage.getItem(draftKey(task)) || "{}") };
+  }
+
+  function forget(task) {
+    sessionStorage.removeItem(draftKey(task));
+  }
+
+  function change(changes) {
+    if (!shown) return;
+    Object.assign(draft, changes);
+    if (!editing) sessionStorage.setItem(draftKey(shown), JSON.stringify(draft));
+    showDraft();
+  }
+
+  function showDraft() {
+    document.querySelectorAll("[data-strength]").forEach((button) => {
+      button.setAttribute("aria-pressed", String(Number(button.dataset.strength) === draft.strength));
+    });
+    document.querySelectorAll("input[name=flag]").forEach((box) => {
+      box.checked = draft.flags.includes(box.value);
+    });
+    if ($("comment-text") && $("comment-text").value !== draft.comment) $("comment-text").value = draft.comment;
+    $("press-flag").classList.toggle("on", draft.flags.length > 0);
+    $("press-comment").classList.toggle("on", draft.comment.trim() !== "");
+  }
+
+  const stronger = () => change({ strength: draft && draft.strength !== 3 ? (draft.strength || 0) + 1 : null });
+
+  // -- dialogs
+
+  const dialog = () => document.querySelector("dialog[open]");
+
+  function open(name) {
     const other = dialog();
     if (other) other.close();
-    const wanted = document.getElementById(id);
-    if (wanted && wanted !== other) wanted.showModal();
+    const wanted = $(`dialog-${name}`);
+    if (!wanted || wanted === other) return undefined;
+    if (name === "past" && editing) return leave();
+    if (name === "past") list();
+    return wanted.showModal();
   }
 
-  // The buttons of a kind may be shown a frame or two after its task: wait for them, not longer
-  // than that task stays.
-  function click(id, token, frames = 60) {
-    if (isBusy() || (task() ? task().dataset.token : null) !== token) return;
-    const element = document.getElementById(id);
-    const button = element && (element.matches("button") ? element : element.querySelector("button"));
-    if (button && !button.disabled && button.getClientRects().length) button.click();
-    else if (frames > 0) requestAnimationFrame(() => click(id, token, frames - 1));
+  function guide() {
+    const panel = $("guide");
+    panel.hidden = !panel.hidden;
+    $("rate").classList.toggle("guided", !panel.hidden);
+    $("guidelines").setAttribute("aria-expanded", String(!panel.hidden));
   }
 
-  function typing(target) {
-    return target instanceof Element && target.closest("input, textarea, select, [contenteditable]");
+  function raw() {
+    const on = $("rate").classList.toggle("as-raw");
+    $("press-raw").setAttribute("aria-pressed", String(on));
   }
 
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (event.isComposing || event.keyCode === 229 || typing(event.target)) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (key === "h" || key === "?") {
-      event.preventDefault();
-      open(key === "h" ? "guide" : "keys");
+  async function list() {
+    const box = $("past-list");
+    box.textContent = "Fetching your answers";
+    const answers = await call("/rate/past");
+    if (!Array.isArray(answers)) {
+      box.textContent = "The server does not answer. Close this and try again.";
       return;
     }
-    if (dialog() || event.shiftKey) return;
-    const token = task() ? task().dataset.token : null;
-    if (isBusy() || (token && token === spent)) return;
-    const kind = task() ? task().dataset.kind : null;
-    const value = kind && KEYS[kind][key];
-    const id = value ? `press-${kind}-${value}` : { s: "press-skip", u: "press-undo" }[key];
-    if (!id) return;
+    box.textContent = answers.length ? "" : "You have not answered anything yet.";
+    for (const task of answers) {
+      const row = document.createElement("div");
+      row.className = "past";
+      const about = document.createElement("span");
+      about.textContent = `${task.about} · ${spoken(task.kind, task.said)}`;
+      const button = document.createElement("button");
+      button.className = "quiet";
+      button.type = "button";
+      button.textContent = "Change";
+      button.addEventListener("click", () => {
+        dialog().close();
+        if (shown && !editing) queue.unshift(shown);
+        paint(task, task.said);
+      });
+      row.append(about, button);
+      box.append(row);
+    }
+  }
+
+  function spoken(kind, said) {
+    if (said.both_bad) return "both bad";
+    if (kind !== "pairwise") return said.value;
+    const how = [null, "slightly ", "clearly ", "much "][said.strength || 0] || "";
+    return said.value === "tie" ? "a tie" : `${said.value.toUpperCase()} is ${how}better`;
+  }
+
+  // -- keys and clicks
+
+  // A dialog that was closed just now may still have the focus.
+  const typing = (target) =>
+    target instanceof Element && target.closest("input, textarea, select, [contenteditable]")
+    && !target.closest("dialog:not([open])");
+
+  function onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.isComposing || event.keyCode === 229 || typing(event.target)) return;
+    if (!facts || dialog()) return;
+    const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code); // whatever the layout makes of it
+    const key = digit ? digit[1] : event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const name = key === "h" ? "guide" : facts.more[key];
+    const value = shown && facts.keys[shown.kind][key];
+    const much = event.shiftKey && shown && shown.kind === "pairwise" && (value === "a" || value === "b");
+    if (key === "w" && shown && shown.kind === "pairwise") stronger();
+    else if (much && performance.now() - paintedAt >= SETTLE_MS) answer(value, true);
+    else if (event.shiftKey && key !== "?") return;
+    else if (value || name) press(value || name);
+    else return;
     event.preventDefault();
-    click(id, token);
-  });
+  }
 
-  document.addEventListener("click", (event) => {
-    const opener = event.target instanceof Element && event.target.closest("[data-open]");
-    if (opener) open(opener.dataset.open);
+  function onClick(event) {
+    if (!(event.target instanceof Element)) return;
+    const presser = event.target.closest("[data-press]");
+    const strength = event.target.closest("[data-strength]");
+    if (presser) press(presser.dataset.press);
+    else if (strength) change({ strength: Number(strength.dataset.strength) === draft.strength ? null : Number(strength.dataset.strength) });
     else if (event.target instanceof HTMLDialogElement) event.target.close();
-  });
+  }
 
-  new MutationObserver(painted).observe(document.documentElement, {
-    childList: true, subtree: true, attributes: true, attributeFilter: ["data-token"],
-  });
-  window.coach = { press, open };
+  function onInput(event) {
+    if (event.target.id === "comment-text") change({ comment: event.target.value });
+    if (event.target.name === "flag") {
+      const ticked = [...document.querySelectorAll("input[name=flag]:checked")];
+      change({ flags: ticked.map((box) => box.value) });
+    }
+  }
+
+  function onHidden() {
+    if (document.hidden && readSince !== null) {
+      readMs += performance.now() - readSince;
+      readSince = null;
+    } else if (!document.hidden && shown && readSince === null) readSince = performance.now();
+  }
+
+  // A person who is still reading keeps the task: a look renews it.
+  function alive() {
+    const idle = performance.now() - activeAt;
+    if (!document.hidden && shown && !editing && idle < facts.leaseMinutes * 60000) look();
+  }
+
+  function start() {
+    const top = $("top");
+    if (facts || !top || !$("painted") || !$("dialog-keys")) return;
+    facts = JSON.parse(top.dataset.facts);
+    for (const [kind, keys] of Object.entries(facts.keys)) {
+      for (const [key, value] of Object.entries(keys)) {
+        const button = $(`press-${kind}-${value}`);
+        if (button) button.setAttribute("aria-keyshortcuts", [button.getAttribute("aria-keyshortcuts"), key].filter(Boolean).join(" "));
+      }
+    }
+    for (const [key, name] of Object.entries(facts.more)) $(`press-${name}`).setAttribute("aria-keyshortcuts", key);
+    document.addEventListener("keydown", onKey);
+    document.addEventListener("click", onClick);
+    document.addEventListener("input", onInput);
+    document.addEventListener("visibilitychange", onHidden);
+    for (const sign of ["pointermove", "scroll", "keydown"]) {
+      document.addEventListener(sign, () => { activeAt = performance.now(); }, { passive: true });
+    }
+    window.addEventListener("online", () => { tries = 0; send(); });
+    setInterval(alive, 60000);
+    look();
+  }
+
+  window.coach = { press };
+  new MutationObserver(start).observe(document.documentElement, { childList: true, subtree: true });
+  start();
 })();

@@ -1,4 +1,4 @@
-"""What the shared prompt saves against TRL's own path, and how fast lines are imported.
+"""What the shared prompt saves against TRL's own path.
 
     make bench
 
@@ -7,7 +7,6 @@ Both sides of a ratio run in the same process, alternating; the ratio's spread i
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,8 +17,6 @@ import torch
 from datasets import Dataset
 from trl import GRPOTrainer
 
-from data.formats import import_file
-from data.store import Store
 from grpo.config import PolicySettings, SamplingSettings
 from grpo.loop import processor
 from grpo.policy import trainable
@@ -40,7 +37,6 @@ def main() -> None:
     print(f"{processor()}, {choose_precision()[1]}, {time.strftime('%Y-%m-%d')}")
     with tempfile.TemporaryDirectory() as scratch:
         shared_prompt(Path(scratch))
-        imports(Path(scratch))
 
 
 def shared_prompt(scratch: Path) -> None:
@@ -100,23 +96,6 @@ def compare(name: str, act: Callable[[type], None]) -> None:
         f" ratio {median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}], n={REPEATS}",
         flush=True,
     )
-
-
-def imports(scratch: Path, lines: int = 100_000) -> None:
-    """Import of JSON lines, a quarter prompts and the rest judgements, into SQLite."""
-    file = scratch / "lines.jsonl"
-    with file.open("w") as stream:
-        for i in range(lines // 4):
-            prompt = f"Question number {i}?"
-            stream.write(json.dumps({"type": "prompt", "prompt": prompt}) + "\n")
-            common = {"type": "judgement", "kind": "scalar", "prompt": prompt, "annotator": "ann"}
-            for n in range(3):
-                line = {**common, "completion": f"Answer {n} to {i}.", "value": 1 + (i + n) % 10}
-                stream.write(json.dumps(line) + "\n")
-    with Store.open(scratch / "store") as store:
-        begun = time.monotonic()
-        import_file(store, file)
-        print(f"import of {lines:,} lines into SQLite: {time.monotonic() - begun:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""Colours for a fenced block of code: spans of a few classes of ours around escaped text.
+
+Only languages whose tokeniser stays quick on hostile input are coloured; the rest, and what is too
+long, stays plain. tests/test_labeler_render.py measures that.
+"""
+
+from __future__ import annotations
+
+import html
+from itertools import groupby
+from time import thread_time
+
+LONGEST = 8_000
+"""Characters of one block that are coloured."""
+_NAMES = {
+    "python": "py python3",
+    "javascript": "js jsx node",
+    "typescript": "ts tsx",
+    "bash": "sh shell zsh console",
+    "cpp": "c++ cxx cc",
+    "csharp": "c# cs",
+    "html": "xhtml htm",
+    "xml": "svg",
+    "yaml": "yml",
+    "rust": "rs",
+    "ruby": "rb",
+    "kotlin": "kt",
+    "docker": "dockerfile",
+    "make": "makefile",
+    "latex": "tex",
+    **dict.fromkeys("c java go php sql css json toml diff swift scala lua r haskell".split(), ""),
+}
+LANGUAGES = {name: known for known, more in _NAMES.items() for name in (known, *more.split())}
+"""Name behind a fence -> tokeniser."""
+
+# Token type -> class; the first that fits, from the most particular to the least.
+_CLASSES = {
+    "Token.Comment": "c",
+    "Token.Keyword": "k",
+    "Token.Operator.Word": "k",
+    "Token.Literal.String": "s",
+    "Token.Literal.Number": "n",
+    "Token.Name.Function": "f",
+    "Token.Name.Class": "f",
+    "Token.Name.Tag": "k",
+    "Token.Name.Attribute": "f",
+    "Token.Name.Builtin": "b",
+    "Token.Name.Decorator": "b",
+    "Token.Generic.Inserted": "i",
+    "Token.Generic.Deleted": "d",
+    "Token.Generic.Heading": "c",
+    "Token.Generic.Subheading": "c",
+}
+CLASSES = {f"hl-{letter}" for letter in _CLASSES.values()}
+
+
+def coloured(code: str, language: str, until: float) -> str:
+    """Code as HTML: escaped text, in spans where the language is known.
+
+    `until` is this thread's processor time at which it stays plain instead.
+    """
+    name = LANGUAGES.get(language.strip().lower())
+    if name is None or len(code) > LONGEST:
+        return html.escape(code)
+    return "".join(
+        f'<span class="{klass}">{html.escape(text)}</span>' if klass else html.escape(text)
+        for klass, text in _pieces(code, name, until)
+    )
+
+
+def _pieces(code: str, name: str, until: float) -> list[tuple[str, str]]:
+    """Neighbouring tokens of one class together; one plain piece if it takes too long."""
+    from pygments.lexers import get_lexer_by_name
+
+    options = {"startinline": True} if name == "php" else {}
+    lexer = get_lexer_by_name(name, stripnl=False, ensurenl=False, **options)
+    tokens = []
+    for _, kind, text in lexer.get_tokens_unprocessed(code):
+        tokens.append((_class_of(kind), text))
+        if thread_time() > until:
+            return [("", code)]
+    return [(k, "".join(text for _, text in run)) for k, run in groupby(tokens, lambda t: t[0])]
+
+
+def _class_of(kind: object) -> str:
+    name = str(kind)
+    return next((f"hl-{c}" for start, c in _CLASSES.items() if name.startswith(start)), "")

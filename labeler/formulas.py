@@ -1,0 +1,193 @@
+r"""LaTeX between `$$..$$`, `\(..\)` and `\[..\]` as MathML. A single dollar stays money.
+
+The converter's result is not printed but walked: only the tags and attributes below come out, and
+every text in it is escaped. What cannot be converted, or is too large, is shown as its source.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from time import thread_time
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from markdown_it import MarkdownIt
+
+LONGEST = 3_000
+"""Characters of one formula that is converted."""
+REACH = 20_000
+"""Characters that are searched for a formula's end."""
+MOST_NODES = 4_000
+DEEPEST = 60
+
+TAGS = set(
+    "math mrow mi mn mo mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover"
+    " mtable mtr mtd mstyle mpadded mphantom mmultiscripts mprescripts none menclose".split()
+)
+_FLAG = r"true|false"
+_LENGTH = r"[+-]?(?:[01](?:\.\d{1,4})?|2(?:\.0{1,4})?|\.\d{1,4}|0)(?:em|ex)|0(?:px)?"
+_VALUES = {
+    ("math", "display"): "block|inline",
+    ("mo", "stretchy"): _FLAG,
+    ("mo", "fence"): _FLAG,
+    ("mo", "separator"): _FLAG,
+    ("mo", "largeop"): _FLAG,
+    ("mo", "movablelimits"): _FLAG,
+    ("mo", "accent"): _FLAG,
+    ("mo", "form"): "prefix|infix|postfix",
+    ("mo", "minsize"): r"[0-3](?:\.\d{1,4})?em",
+    ("mo", "maxsize"): r"[0-3](?:\.\d{1,4})?em",
+    ("mi", "mathvariant"): "normal",
+    ("mfrac", "linethickness"): "0",
+    ("mspace", "width"): _LENGTH,
+    ("mpadded", "width"): "0(?:px)?",
+    ("mstyle", "displaystyle"): _FLAG,
+    ("mstyle", "scriptlevel"): "[0-2]",
+    ("mover", "accent"): _FLAG,
+    ("munder", "accentunder"): _FLAG,
+    ("mtd", "columnalign"): "left|right|center",
+}
+ATTRIBUTES = {tag: {name for t, name in _VALUES if t == tag} for tag, _ in _VALUES}
+_PARTS = {
+    **dict.fromkeys(("mfrac", "mroot", "msub", "msup", "munder", "mover"), 2),
+    **dict.fromkeys(("msubsup", "munderover"), 3),
+}
+_CLOSERS = {"$$": "$$", r"\(": r"\)", r"\[": r"\]"}
+
+
+class _NoMacros(dict[str, Any]):
+    """A formula that defines macros is not expanded: a few lines can stand for a billion."""
+
+    def __setitem__(self, name: str, _body: Any) -> None:
+        raise ValueError(f"{name} is not expanded")
+
+
+def add_formulas(parser: MarkdownIt) -> None:
+    """Teach a Markdown parser the three pairs of delimiters."""
+    interrupts = ["paragraph", "reference", "blockquote", "list"]
+    parser.block.ruler.before("fence", "formula", _block_rule, {"alt": interrupts})
+    parser.inline.ruler.before("escape", "formula", _inline_rule)
+    parser.add_render_rule("formula", _formula)
+    parser.add_render_rule("formula_block", _formula_block)
+
+
+def mathml(latex: str, display: str) -> str | None:
+    """A formula as MathML; None if it cannot be converted or is too large."""
+    from latex2mathml.converter import Converter
+
+    if len(latex) > LONGEST or _depth(latex) > DEEPEST:
+        return None
+    converter = Converter(display=display)
+    converter.macros = _NoMacros()
+    try:
+        return _Walk().walk(converter.convert_to_element(latex))
+    except Exception:  # the converter raises all sorts on malformed input, RecursionError included
+        return None
+
+
+class _Walk:
+    """From the converter's tree to a string, counting nodes."""
+
+    def __init__(self) -> None:
+        self.nodes = 0
+
+    def walk(self, element: Element) -> str:
+        self.nodes += 1
+        if self.nodes > MOST_NODES or element.tag not in TAGS:
+            raise ValueError(f"{element.tag} is not shown")
+        text = html.unescape(element.text or "")
+        if re.match(r"\\\w", text):
+            raise ValueError(f"{text} is not known")
+        if len(element) != _PARTS.get(element.tag, len(element)):
+            raise ValueError(f"{element.tag} lacks a part")
+        inside = "".join(self.walk(child) for child in element)
+        return f"<{element.tag}{_attributes(element)}>{html.escape(text)}{inside}</{element.tag}>"
+
+
+def _attributes(element: Element) -> str:
+    kept = ""
+    for name, value in element.items():
+        allowed = _VALUES.get((element.tag, name))
+        if allowed and re.fullmatch(allowed, value):
+            kept += f' {name}="{value}"'
+        elif (element.tag, name) == ("mspace", "width") or name == "mathbackground":
+            raise ValueError(f"{name}={value} is not drawn")
+    return kept
+
+
+def _depth(latex: str) -> int:
+    r"""How deep braces, \left and \begin nest."""
+    depth = deepest = 0
+    for found in re.finditer(r"(\{|\\left\b|\\begin\b)|(\}|\\right\b|\\end\b)", latex):
+        depth += 1 if found[1] else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _inline_rule(state: Any, silent: bool) -> bool:
+    opener = state.src[state.pos : state.pos + 2]
+    if opener not in _CLOSERS:
+        return False
+    start = state.pos + 2
+    end = state.src.find(_CLOSERS[opener], start, min(state.posMax, start + REACH))
+    if end < 0 or not state.src[start:end].strip():
+        return False
+    if not silent:
+        token = state.push("formula", "", 0)
+        token.content, token.markup = state.src[start:end], opener
+    state.pos = end + 2
+    return True
+
+
+def _block_rule(state: Any, first: int, end_line: int, silent: bool) -> bool:
+    r"""A formula that begins a line with `$$` or `\[` and ends one, some lines on."""
+    if state.is_code_block(first):
+        return False
+    start = state.bMarks[first] + state.tShift[first]
+    opener = state.src[start : start + 2]
+    if opener not in ("$$", r"\["):
+        return False
+    end = state.src.find(_CLOSERS[opener], start + 2, start + 2 + REACH)
+    if end < 0:
+        return False
+    last = first
+    while last < end_line and state.eMarks[last] < end:
+        last += 1
+        if last == end_line or state.sCount[last] < state.blkIndent or state.isEmpty(last):
+            return False
+    if state.src[end + 2 : state.eMarks[last]].strip():
+        return False
+    lines = state.getLines(first, last + 1, state.tShift[first], False).strip()
+    latex = lines[2:-2].strip()
+    if not latex:
+        return False
+    if not silent:
+        state.line = last + 1
+        token = state.push("formula_block", "", 0)
+        token.content, token.markup, token.map = latex, opener, [first, state.line]
+    return True
+
+
+def _formula(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:
+    token = tokens[index]
+    display = "inline" if token.markup == r"\(" else "block"
+    source = token.markup + token.content + _CLOSERS[token.markup]
+    converted = _in_time(token.content.strip(), display, env)
+    return converted or f"<code>{html.escape(source)}</code>"
+
+
+def _formula_block(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:
+    token = tokens[index]
+    converted = _in_time(token.content, "block", env)
+    if converted:
+        return f"<p>{converted}</p>\n"
+    source = f"{token.markup}\n{token.content}\n{_CLOSERS[token.markup]}"
+    return f"<pre><code>{html.escape(source)}</code></pre>\n"
+
+
+def _in_time(latex: str, display: str, env: Any) -> str | None:
+    """As `mathml`, while the text's processor time lasts: env["until"], if it is set."""
+    if thread_time() > env.get("until", float("inf")):
+        return None
+    return mathml(latex, display)

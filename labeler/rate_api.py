@@ -1,0 +1,154 @@
+"""The routes behind the label page: a few JSON calls, each complete in itself.
+
+The page sends what was pressed with the token of the task it painted; a call that got no answer
+is sent again as it was. 503 means: not stored, send it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import OperationalError, TimeoutError
+
+from data.schema import FLAGS, Annotator, Answer
+from data.settings import disk_message
+from data.store import Store
+from labeler import rating
+from labeler.auth import Refused, admit
+from labeler.label_page import first_line, task_html
+from labeler.rating import Painted, Said, View
+
+Row = Annotated[int, Field(ge=0, lt=2**31)]
+Comment = Annotated[str, Field(max_length=4000)]
+Flags = Annotated[list[str], Field(max_length=len(FLAGS))]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AnswerBody(_Body):
+    """What was pressed, in the page's terms: "a" is the side shown first."""
+
+    assignment: Row
+    token: Annotated[str, Field(max_length=64)]
+    value: Annotated[str, Field(max_length=8)]
+    strength: int | None = None
+    both_bad: bool | None = None
+    comment: Comment | None = None
+    flags: Flags = []
+    seconds: float | None = None
+    edit: bool = False
+    """Change an answer that stands, instead of giving a first one."""
+
+
+class SkipBody(_Body):
+    """A task given back for good."""
+
+    assignment: Row
+    comment: Comment | None = None
+    flags: Flags = []
+
+
+class UndoBody(_Body):
+    """The assignment whose answer is taken back: sent twice, it is taken back once."""
+
+    assignment: Row
+
+
+def add_rate_routes(app: FastAPI, store: Store) -> None:
+    """Hang the routes under /rate."""
+
+    def served(request: Request, action: Callable[[Annotator], Any]) -> Response:
+        try:
+            return JSONResponse(action(admit(store, request, "annotator")))
+        except Refused as refused:
+            return _refusal(401, str(refused))
+        except (OperationalError, TimeoutError) as error:
+            return _refusal(503, f"Not stored: {disk_message(error)}")
+
+    @app.get("/rate/tasks")
+    def tasks(request: Request) -> Response:
+        return served(request, lambda person: spell(rating.look(store, person)))
+
+    @app.post("/rate/answer")
+    def answer(request: Request, body: AnswerBody) -> Response:
+        given = Answer(
+            body.value,
+            body.strength,
+            body.both_bad,
+            body.comment or None,
+            body.seconds,
+            tuple(dict.fromkeys(body.flags)),
+        )
+        record = rating.edit if body.edit else rating.submit
+        return served(
+            request,
+            lambda person: spell(record(store, person, body.assignment, given, body.token)),
+        )
+
+    @app.post("/rate/skip")
+    def skip(request: Request, body: SkipBody) -> Response:
+        flags = tuple(dict.fromkeys(body.flags))
+        return served(
+            request,
+            lambda person: spell(
+                rating.skip(store, person, body.assignment, flags, body.comment or None)
+            ),
+        )
+
+    @app.post("/rate/undo")
+    def undo(request: Request, body: UndoBody) -> Response:
+        return served(request, lambda person: spell(rating.undo(store, person, body.assignment)))
+
+    @app.get("/rate/past")
+    def past(request: Request) -> Response:
+        return served(request, lambda person: [_spell_past(s) for s in rating.past(store, person)])
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return _refusal(422, f"Not understood: {where}: {first['msg']}.")
+
+
+def spell(view: View) -> dict[str, Any]:
+    """A view as the page reads it."""
+    progress = asdict(view.progress) | {"left": view.left}
+    progress["today"] = progress.pop("done_today")
+    return {
+        "state": view.state,
+        "kept": view.kept,
+        "notice": view.notice,
+        "tasks": [_spell_task(task) for task in view.tasks],
+        "progress": progress,
+        "last": view.last,
+        "sampled": list(view.sampled),
+    }
+
+
+def _spell_task(task: Painted) -> dict[str, Any]:
+    """One task: ready to paint, and as plain texts. Nothing says which model wrote what."""
+    return {
+        "assignment": task.assignment_id,
+        "token": task.token,
+        "kind": task.kind,
+        "html": task_html(task),
+        "messages": [message.as_dict() for message in task.messages],
+        "answers": [{"text": a.text, "finished": a.finished} for a in task.answers],
+    }
+
+
+def _spell_past(said: Said) -> dict[str, Any]:
+    answer = asdict(said.answer) | {"flags": list(said.answer.flags)}
+    return _spell_task(said.task) | {"said": answer, "about": first_line(said.task.messages)}
+
+
+def _refusal(status: int, notice: str) -> Response:
+    return JSONResponse({"notice": notice}, status)

@@ -1,0 +1,236 @@
+"""The label page under everyday trouble: lost connections, two tabs, hasty fingers, small screens.
+
+The accessibility run is axe-core in the page itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data import Store
+from data.schema import Answer, Completion, Judgement, Task, make_prompt
+from tests.browser import (
+    Server,
+    act,
+    counts,
+    key,
+    kind,
+    needs_chromium,
+    settle,
+    shown,
+    sign_in,
+)
+from tests.labeler_helpers import add_person, add_tasks
+
+pytestmark = needs_chromium
+
+PHONE = {"width": 390, "height": 844}
+ZOOMED = {"width": 320, "height": 256}
+"""A window of 1280 x 1024 at 400%."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    workspace = tmp_path_factory.mktemp("rating")
+    with Store.open(workspace) as store:
+        store.people.set_guidelines("# How to rate\n\nBe **kind**.")
+        add_tasks(store, "pairwise", 40)
+        for name in ("ann", "bo", "cy", "di", "ed", "flo"):
+            add_person(store, name)
+    running = Server(workspace)
+    running.start()
+    yield running
+    if running.process.poll() is None:
+        running.kill()
+
+
+def said(server: Server, name: str) -> list[Judgement]:
+    with Store.open(server.workspace) as store:
+        return [j for j in store.ledger.judgements() if j.annotator == name]
+
+
+def start(page: Any, server: Server, name: str) -> None:
+    sign_in(page, server, name)
+    page.wait_for_selector("#task")
+    page.wait_for_timeout(300)
+
+
+def test_strength_both_bad_flag_and_comment(page: Any, server: Server) -> None:
+    start(page, server, "ann")
+    key(page, "Shift+Digit1")
+    page.keyboard.press("w")
+    page.keyboard.press("w")
+    assert page.inner_text("[data-strength][aria-pressed=true]") == "clearly"
+    key(page, "2")
+    key(page, "9")
+    page.keyboard.press("c")
+    page.keyboard.type("1 2 s g: only typed")  # keys rest while one types
+    page.keyboard.press("Escape")
+    page.keyboard.press("f")
+    page.check("input[value=unreadable]")
+    page.keyboard.press("Escape")
+    page.reload()  # what was noted comes back with the task
+    page.wait_for_selector("#press-flag.on")
+    page.wait_for_timeout(300)
+    key(page, "0")
+    key(page, "1")
+    answers = [j.answer for j in said(server, "ann")]
+    assert [a.strength for a in answers] == [3, 2, None, None, None]
+    assert [a.both_bad for a in answers] == [None, None, True, None, None]
+    assert (answers[3].value, answers[3].comment) == ("tie", "1 2 s g: only typed")
+    assert answers[3].flags == ("unreadable",)
+    assert answers[4].flags == () and answers[4].comment is None
+    assert all(a.seconds and a.seconds > 0.2 for a in answers)
+
+
+def test_an_earlier_answer_is_looked_up_and_changed(page: Any, server: Server) -> None:
+    start(page, server, "ann")
+    before, current = said(server, "ann"), shown(page)
+    page.keyboard.press("e")
+    page.click(".past:nth-child(2) >> text=Change")
+    page.wait_for_timeout(300)
+    assert "You said: a tie" in page.inner_text("#notice")
+    key(page, "9")
+    assert shown(page) == current
+    after = said(server, "ann")
+    assert len(after) == len(before)
+    assert after[-1].answer.both_bad and after[-1].task == before[3].task
+
+
+def test_a_double_press_counts_once(page: Any, server: Server) -> None:
+    start(page, server, "bo")
+    before = len(said(server, "bo"))
+    act(page, lambda: [page.keyboard.press("1") for _ in range(4)])
+    assert len(said(server, "bo")) == before + 1
+    assert "quicker than one can read" in page.inner_text("#notice")
+
+
+def test_answers_outlive_a_lost_server(page: Any, server: Server) -> None:
+    start(page, server, "cy")
+    server.kill()
+    page.keyboard.press("1")
+    page.wait_for_timeout(400)  # the next one was fetched ahead
+    page.keyboard.press("2")
+    page.wait_for_selector("#unsent >> text=2 unsent")
+    assert page.locator("#task").count() == 0  # nothing to paint until the server is back
+    server.start()
+    page.wait_for_selector("#unsent", state="hidden")
+    page.wait_for_selector("#task")
+    assert len(said(server, "cy")) == 2
+    assert counts(page)[0] == 2
+
+
+def test_unsent_answers_survive_a_reload(page: Any, server: Server) -> None:
+    start(page, server, "cy")
+    server.kill()
+    before = len(said(server, "cy"))
+    page.keyboard.press("1")
+    page.wait_for_timeout(1000)
+    server.start()
+    page.reload()
+    page.wait_for_selector("#task")
+    settle(page)
+    assert len(said(server, "cy")) == before + 1
+
+
+def test_two_tabs_give_one_judgement_a_task(page: Any, server: Server) -> None:
+    start(page, server, "di")
+    other = page.context.new_page()
+    other.goto(f"{server.url}/label/")
+    other.wait_for_selector("#task")
+    other.wait_for_timeout(300)
+    assert shown(other) == shown(page)
+    key(page, "1")
+    key(other, "2")
+    assert "not kept" in other.inner_text("#notice")
+    judged = said(server, "di")
+    assert len(judged) == 1
+    key(other, "2")
+    assert len({j.task.id for j in said(server, "di")}) == len(said(server, "di")) == 2
+    other.close()
+
+
+def test_the_raw_text_is_one_key_away(page: Any, server: Server) -> None:
+    with Store.open(server.workspace) as store:
+        text = "**bold** and `code`"
+        pair = [Completion(make_prompt("Raw?"), text), Completion(make_prompt("Raw?"), "x")]
+        store.ledger.add_tasks([Task("pairwise", pair[0], pair[1], position=-5.0)])
+    start(page, server, "ed")
+    assert text not in page.inner_text("#task")
+    page.keyboard.press("r")
+    assert text in page.inner_text("#task")
+    page.keyboard.press("r")
+    assert text not in page.inner_text("#task")
+
+
+def violations(page: Any) -> list[str]:
+    """What axe-core calls serious or worse, each with where it is."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+    found = axe().run(page).response["violations"]
+    return [
+        json.dumps([v["id"], [n["target"] for n in v["nodes"]][:3]])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE, ZOOMED])
+def test_every_size_and_theme_can_be_used_by_everybody(
+    browser: Any, server: Server, scheme: str, size: dict[str, int]
+) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{server.url}/sign-in")
+    assert violations(page) == []
+    start(page, server, "flo")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert violations(page) == []
+    button = page.locator("#press-pairwise-a")
+    box = button.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"]
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
+    page.keyboard.press("h")
+    assert violations(page) == []
+    page.keyboard.press("h")
+    for name in ("?", "f", "c", "e"):
+        page.keyboard.press(name)
+        page.wait_for_selector("dialog[open]")
+        assert violations(page) == [], name
+        page.keyboard.press("Escape")
+    context.close()
+
+
+def test_the_keyboard_alone_reaches_everything(page: Any, server: Server) -> None:
+    start(page, server, "flo")
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent")
+        )
+    for wanted in ("press-pairwise-a", "press-pairwise-tie", "press-skip", "guidelines"):
+        assert wanted in reached
+    page.focus("#press-pairwise-b")
+    act(page, lambda: page.keyboard.press("Enter"))
+    assert said(server, "flo")[-1].answer == Answer(
+        said(server, "flo")[-1].answer.value, seconds=said(server, "flo")[-1].answer.seconds
+    )
+    assert kind(page) == "pairwise"
+
+
+def test_work_waits_for_nobody_but_the_paint(page: Any, server: Server, tmp_path: Path) -> None:
+    """The next task is on the page before the server has heard of the answer."""
+    start(page, server, "flo")
+    page.route("**/rate/answer", lambda route: (page.wait_for_timeout(1500), route.continue_()))
+    before = shown(page)
+    page.keyboard.press("1")
+    page.wait_for_timeout(200)
+    assert shown(page)[0] != before[0]
+    settle(page)
+    page.unroute("**/rate/answer")
