@@ -105,9 +105,8 @@ def next_task(
     )
     if kinds is not None:
         query = query.where(t.tasks.c.kind.in_(list(kinds)))
-    row = connection.execute(
-        query.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
-    ).one_or_none()
+    query = query.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
+    row = connection.execute(query).one_or_none()
     return (row.id, row.kind) if row else None
 
 
@@ -129,7 +128,11 @@ def lease(
     insert_ignore(connection, t.assignments, [fresh | held])
     connection.execute(
         sa.update(t.assignments)
-        .where(t.assignments.c.task_id == task_id, t.assignments.c.annotator_id == annotator_id)
+        .where(
+            t.assignments.c.task_id == task_id,
+            t.assignments.c.annotator_id == annotator_id,
+            t.assignments.c.state == "released",  # not one that was answered a moment ago
+        )
         .values(**held)
     )
 

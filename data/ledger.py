@@ -184,6 +184,7 @@ class Ledger:
     def release(self, annotator: Annotator) -> None:
         """Give back what is held (sign-out); it may come again, with the same sides."""
         with self._db.write() as connection:
+            leases.one_claim_at_a_time(connection)
             connection.execute(
                 sa.update(t.assignments)
                 .where(
@@ -329,7 +330,7 @@ def _assignment_row(connection: sa.Connection, assignment_id: int, annotator_id:
         .where(t.assignments.c.id == assignment_id, t.assignments.c.annotator_id == annotator_id)
     )
     if connection.dialect.name == "postgresql":
-        query = query.with_for_update()
+        query = query.with_for_update(key_share=True)  # rows that refer to it may come meanwhile
     return connection.execute(query).one_or_none()
 
 

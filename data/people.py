@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from data import tables as t
 from data.database import Database, insert_ignore
-from data.schema import ROLES, Annotator, Role, now, timestamp
+from data.schema import ROLES, Annotator, Role, content_hash, now, timestamp
 
 SESSION_DAYS = 30
 INVITATION_DAYS = 7
@@ -71,6 +71,12 @@ class People:
         with self._db.read() as connection:
             rows = connection.execute(sa.select(t.annotators).order_by(t.annotators.c.id))
             return [_annotator(row) for row in rows]
+
+    def badge(self, annotator: Annotator) -> str:
+        """What tells this person from everybody else, in any store."""
+        query = sa.select(t.annotators.c.created_at).where(t.annotators.c.id == annotator.id)
+        with self._db.read() as connection:
+            return content_hash("person", annotator.id, connection.scalar(query))
 
     def has_lead(self) -> bool:
         """Whether a lead who can sign in exists yet."""

@@ -16,6 +16,8 @@ COOKIE = "coach_session"
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
 TRIES = 8
+TRIES_FROM_ONE_ADDRESS = 60
+"""Many people may sit behind one address."""
 TRY_WINDOW = timedelta(minutes=5)
 SIGNED_OUT = "You are signed out. Reload the page to sign in again."
 LEADS_ONLY = "Only a lead may do this. Ask one, or sign in as a lead."
@@ -38,7 +40,12 @@ class RateLimit:
         self._people, self._tries, self._window = store.people, tries, window
 
     def blocked(self, *keys: str) -> bool:
-        return any(self._people.wrong_passwords(k, self._window) >= self._tries for k in keys)
+        return any(
+            self._people.wrong_passwords(key, self._window) >= self._allowed(key) for key in keys
+        )
+
+    def _allowed(self, key: str) -> int:
+        return TRIES_FROM_ONE_ADDRESS if key.startswith("from:") else self._tries
 
     def wrong(self, *keys: str) -> None:
         self._people.note_wrong_password(*keys)

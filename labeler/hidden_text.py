@@ -39,7 +39,12 @@ def raw(text: str) -> str:
         parts += [html.escape(shown[done:at]), _mark(shown[at], boxed=n < MOST_MARKS)]
         done = at + 1
     parts.append(html.escape(shown[done:]))
-    return f'<pre class="as-is" dir="auto">{"".join(parts)}</pre>{rest_note(len(text) - LONGEST)}'
+    return box("".join(parts), ' dir="auto"') + rest_note(len(text) - LONGEST)
+
+
+def box(inside: str, attributes: str = "") -> str:
+    """Escaped text that keeps its lines; the first line end is the tag's own."""
+    return f'<pre class="as-is"{attributes}>\n{inside}</pre>'
 
 
 def rest_note(left_out: int) -> str:

@@ -7,11 +7,12 @@ and talks to labeler.rate_api. Everything else is read from the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
+from data.people import Guidelines
 from data.queue import LEASE_MINUTES
 from data.schema import FLAGS, Annotator, Message
 from data.store import Store
@@ -86,7 +87,12 @@ def build_label_page(store: Store) -> Any:
             dialogs = plain_html(name="dialogs")
 
         def furnish(person: Annotator) -> list[str]:
-            return [header_html(person), dialogs_html(store)]
+            found = store.people.guidelines()
+            facts = {
+                "person": store.people.badge(person),
+                "guidelines": found.version if found else None,
+            }
+            return [header_html(person, FACTS | facts), dialogs_html(found)]
 
         page.load(guarded(store, "annotator", furnish), None, [header, dialogs], **PRIVATE)
     return page
@@ -121,11 +127,10 @@ STRENGTH = (
 )
 
 
-def header_html(person: Annotator) -> str:
-    """Wordmark, question, own progress, guidelines, sign out."""
+def header_html(person: Annotator, facts: Mapping[str, Any]) -> str:
+    """Wordmark, question, own progress, guidelines, sign out; and what label.js needs to know."""
     desk = '<a class="quiet" href="/lead/">Lead pages</a>' if person.role == "lead" else ""
-    facts = escape(json.dumps(FACTS | {"person": person.id}))
-    return f"""<header class="top" id="top" data-facts="{facts}">{WORDMARK}
+    return f"""<header class="top" id="top" data-facts="{escape(json.dumps(facts))}">{WORDMARK}
 <h1 class="question" id="question"></h1><span class="space"></span>
 <span class="pill warn" id="unsent" role="status" hidden></span>
 <span class="count" id="count"></span>
@@ -163,9 +168,8 @@ def first_line(messages: Sequence[Message], width: int = 80) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def dialogs_html(store: Store) -> str:
+def dialogs_html(found: Guidelines | None) -> str:
     """The guidelines beside the task; keys, flags, comment and past answers in dialogs."""
-    found = store.people.guidelines()
     text = markdown(found.text) if found else "<p>No guidelines have been written yet.</p>"
     version = f'<p class="mute small">version {found.version}</p>' if found else ""
     guide = (

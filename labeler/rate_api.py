@@ -24,6 +24,8 @@ from labeler.auth import Refused, admit
 from labeler.label_page import first_line, task_html
 from labeler.rating import Painted, Said, View
 
+BADGE = "coach-person"
+"""Header: whose page it is. Another person's answers are never taken for this one's."""
 Row = Annotated[int, Field(ge=0, lt=2**31)]
 Comment = Annotated[str, Field(max_length=4000)]
 Flags = Annotated[list[str], Field(max_length=len(FLAGS))]
@@ -44,6 +46,8 @@ class AnswerBody(_Body):
     comment: Comment | None = None
     flags: Flags = []
     seconds: float | None = None
+    guidelines: Row | None = None
+    """The version that the page shows."""
     edit: bool = False
     """Change an answer that stands, instead of giving a first one."""
 
@@ -67,7 +71,11 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     def served(request: Request, action: Callable[[Annotator], Any]) -> Response:
         try:
-            return JSONResponse(action(admit(store, request, "annotator")))
+            person = admit(store, request, "annotator")
+            badge = request.headers.get(BADGE)
+            if badge and badge != store.people.badge(person):
+                raise Refused("Somebody else signed in here. Reload the page.")
+            return JSONResponse(action(person))
         except Refused as refused:
             return _refusal(401, str(refused))
         except (OperationalError, TimeoutError) as error:
@@ -90,7 +98,9 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
         record = rating.edit if body.edit else rating.submit
         return served(
             request,
-            lambda person: spell(record(store, person, body.assignment, given, body.token)),
+            lambda person: spell(
+                record(store, person, body.assignment, given, body.token, body.guidelines)
+            ),
         )
 
     @app.post("/rate/skip")

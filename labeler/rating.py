@@ -78,21 +78,33 @@ def look(store: Store, annotator: Annotator) -> View:
 
 
 def submit(
-    store: Store, annotator: Annotator, assignment_id: int, answer: Answer, token: str
+    store: Store,
+    annotator: Annotator,
+    assignment_id: int,
+    answer: Answer,
+    token: str,
+    guidelines: int | None = None,
 ) -> View:
     """Record what was pressed, then show what comes next.
 
-    `answer.value` is in the page's terms: "a" is the side shown first. An answer that cannot be
-    taken becomes the next view's notice.
+    `answer.value` is in the page's terms: "a" is the side shown first. `guidelines` is the version
+    that the page shows. An answer that cannot be taken becomes the next view's notice.
     """
-    return _record(store, annotator, assignment_id, answer, token, store.ledger.submit)
+    keep = store.ledger.submit
+    return _record(store, annotator, assignment_id, answer, token, guidelines, keep)
 
 
 def edit(
-    store: Store, annotator: Annotator, assignment_id: int, answer: Answer, token: str
+    store: Store,
+    annotator: Annotator,
+    assignment_id: int,
+    answer: Answer,
+    token: str,
+    guidelines: int | None = None,
 ) -> View:
     """Change an answer that stands; else as `submit`."""
-    return _record(store, annotator, assignment_id, answer, token, store.ledger.edit)
+    keep = store.ledger.edit
+    return _record(store, annotator, assignment_id, answer, token, guidelines, keep)
 
 
 def skip(
@@ -129,6 +141,7 @@ def _record(
     assignment_id: int,
     answer: Answer,
     token: str,
+    guidelines: int | None,
     keep: Callable[..., int],
 ) -> View:
     try:
@@ -138,8 +151,10 @@ def _record(
         check_answer(kind, given)
         if not TOKEN.fullmatch(token):
             raise ValueError("the page sent no token with this answer: reload the page")
-        guidelines = store.people.guidelines()
-        keep(annotator, assignment_id, given, token, guidelines.version if guidelines else None)
+        newest = store.people.guidelines()
+        if guidelines is not None and (newest is None or guidelines > newest.version):
+            raise ValueError(f"there is no version {guidelines} of the guidelines: reload the page")
+        keep(annotator, assignment_id, given, token, guidelines)
     except ValueError as error:
         return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
     return replace(_view(store, annotator), kept=True)

@@ -21,7 +21,7 @@ import nh3
 from markdown_it import MarkdownIt
 
 from labeler import code_colours, formulas, page_frame
-from labeler.hidden_text import count_hidden, raw, rest_note, whole
+from labeler.hidden_text import box, count_hidden, raw, rest_note, whole
 
 __all__ = ["escape", "markdown", "prose", "raw", "turns"]
 
@@ -78,8 +78,8 @@ _kept_box = lru_cache(maxsize=512)(_box)
 def turns(messages: Sequence[Any]) -> str:
     """All turns of a prompt with their roles, rendered and as they are."""
     return "".join(
-        f'<div class="turn {escape(m.role)}"><div class="role">{escape(NAMES.get(m.role, m.role))}'
-        f'</div><div class="rendered">{prose(m.content)}</div>'
+        f'<div class="turn"><div class="role">{escape(NAMES.get(m.role, m.role))}</div>'
+        f'<div class="rendered">{prose(m.content)}</div>'
         f'<div class="raw">{raw(m.content)}</div></div>'
         for m in messages
     )
@@ -96,7 +96,7 @@ def _rendered(text: str) -> tuple[str, list[str]]:
         if len(made) > LONGEST_HTML:
             return _plain(text), []
         return _gate(made), env["pages"]
-    except (RecursionError, TimeoutError, ValueError):
+    except Exception:  # whatever a parser stumbles over, the text is shown
         return _plain(text), []
 
 
@@ -116,9 +116,8 @@ def _gate(made: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return (
-        '<p class="mute">(shown as plain text: rendering it would take too long)</p>'
-        f'<pre class="as-is">{escape(text)}</pre>'
+    return '<p class="mute">(shown as plain text: rendering it would take too long)</p>' + box(
+        escape(text)
     )
 
 

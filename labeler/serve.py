@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 import time
@@ -91,7 +92,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def local(host: str) -> bool:
     """Whether only this machine can reach the address."""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def prepare(site: Site) -> None:

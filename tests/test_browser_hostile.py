@@ -58,7 +58,8 @@ body::before { content: ""; position: fixed; inset: 0; z-index: -1;
  background: repeating-linear-gradient(45deg, #ccd 0 6px, #eef 6px 12px); }
 </style></head><body class="plain"><h1>Bench</h1>
 <div class="card" id="subject"></div><div class="card" id="same"></div>
-<div id="bar"><button class="go" id="good">Good</button><button class="go" id="bad">Bad</button></div>
+<div id="bar"><button class="go" id="good">Good</button>
+<button class="go" id="bad">Bad</button></div>
 <script>
 let pressed = 0;
 document.querySelectorAll("#bar button").forEach(b => b.onclick = () => { pressed += 1; });

@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 
 from data import Store
-from data.schema import Answer, Completion, Judgement, Task, make_prompt
+from data.schema import Completion, Judgement, Task, make_prompt
 from tests.browser import (
     Server,
     act,
     counts,
     key,
-    kind,
     needs_chromium,
     settle,
     shown,
@@ -216,12 +215,61 @@ def test_the_keyboard_alone_reaches_everything(page: Any, server: Server) -> Non
         )
     for wanted in ("press-pairwise-a", "press-pairwise-tie", "press-skip", "guidelines"):
         assert wanted in reached
+    chosen = page.inner_text(".side.b .text")
     page.focus("#press-pairwise-b")
     act(page, lambda: page.keyboard.press("Enter"))
-    assert said(server, "flo")[-1].answer == Answer(
-        said(server, "flo")[-1].answer.value, seconds=said(server, "flo")[-1].answer.seconds
-    )
-    assert kind(page) == "pairwise"
+    judged = said(server, "flo")[-1]
+    liked = judged.task.a if judged.answer.value == "a" else judged.task.b
+    assert liked is not None and liked.text == chosen
+
+
+def test_an_undo_of_what_is_still_unsent_brings_it_back(page: Any, server: Server) -> None:
+    start(page, server, "bo")
+    before, stands = shown(page), len(said(server, "bo"))
+    page.route("**/rate/*", lambda route: route.abort())
+    page.keyboard.press("1")
+    page.wait_for_timeout(400)
+    page.keyboard.press("u")
+    page.wait_for_selector("#unsent >> text=2 unsent")
+    page.unroute("**/rate/*")
+    settle(page)
+    page.wait_for_selector("#task")
+    assert shown(page) == before
+    assert len(said(server, "bo")) == stands
+
+
+def test_a_held_key_presses_the_focused_button_once(page: Any, server: Server) -> None:
+    start(page, server, "bo")
+    before = len(said(server, "bo"))
+    page.focus("#press-pairwise-tie")
+    page.keyboard.down("Enter")
+    for _ in range(6):
+        page.wait_for_timeout(150)
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    settle(page)
+    assert len(said(server, "bo")) == before + 1
+
+
+def test_another_person_in_the_same_browser_answers_for_nobody_else(
+    page: Any, server: Server
+) -> None:
+    start(page, server, "di")
+    before, other = len(said(server, "di")), len(said(server, "ed"))
+    second = page.context.new_page()
+    second.goto(f"{server.url}/label/")
+    second.click("text=Sign out")
+    start(second, server, "ed")
+    page.keyboard.press("1")
+    page.wait_for_selector("#notice >> text=Somebody else signed in here")
+    assert (len(said(server, "di")), len(said(server, "ed"))) == (before, other)
+    second.click("text=Sign out")
+    start(second, server, "di")
+    page.reload()
+    page.wait_for_selector("#task")
+    settle(page)
+    assert len(said(server, "di")) == before + 1
+    second.close()
 
 
 def test_work_waits_for_nobody_but_the_paint(page: Any, server: Server, tmp_path: Path) -> None:

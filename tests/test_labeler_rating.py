@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from data import Store
+from data import tables as t
 from data.schema import Annotator, Answer, make_prompt
 from labeler import rating
-from labeler.label_page import header_html, task_html
+from labeler.label_page import FACTS, header_html, task_html
 from labeler.rate_api import spell
 from labeler.rating import Painted, View
 from tests.labeler_helpers import add_person, add_tasks, open_store
@@ -141,7 +143,7 @@ def test_the_page_never_says_which_side_or_model_it_is(store: Store, ann: Annota
     tasks = {t.id: t for t in add_tasks(store, "pairwise", 6)}
     for _ in range(6):
         view = rating.look(store, ann)
-        sent = json.dumps(spell(view)) + header_html(ann)
+        sent = json.dumps(spell(view)) + header_html(ann, FACTS)
         for task in tasks.values():
             assert task.id not in sent and task.a.id not in sent
         assert "a-model" not in sent and "shown_first" not in sent
@@ -189,3 +191,18 @@ def test_all_turns_are_shown_with_their_roles(store: Store, ann: Annotator) -> N
     html = task_html(painted(rating.look(store, ann)))
     for part in ("Instruction", "Person", "Model, earlier", "&lt;b&gt;Who", "length limit"):
         assert part in html
+
+
+def test_the_version_of_the_guidelines_is_the_one_that_was_shown(
+    store: Store, ann: Annotator
+) -> None:
+    add_tasks(store, "binary", 3)
+    for text in ("one", "two"):
+        store.people.set_guidelines(text)
+    task = painted(rating.look(store, ann))
+    no = rating.submit(store, ann, task.assignment_id, Answer("good"), task.token, 3)
+    assert "no version 3" in no.notice
+    rating.submit(store, ann, task.assignment_id, Answer("good"), task.token, 1)
+    with store.database.read() as connection:
+        stored = connection.scalars(sa.select(t.judgements.c.guidelines_version)).all()
+    assert stored == [1]

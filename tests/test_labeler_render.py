@@ -133,7 +133,7 @@ def test_raw_text_is_the_text(text: str) -> None:
     unmarked = re.sub(
         r'<mark title="[^"]*">U\+([0-9A-F]{4,6})</mark>', lambda m: f"\0{m[1]}\0", raw(text)
     )
-    inside = html.unescape(re.fullmatch(r"(?s)<pre[^>]*>(.*)</pre>", unmarked)[1])  # type: ignore[index]
+    inside = html.unescape(re.fullmatch(r"(?s)<pre[^>]*>\n(.*)</pre>", unmarked)[1])  # type: ignore[index]
     again = re.sub(r"\0([0-9A-F]+)\0", lambda m: chr(int(m[1], 16)), inside)
     assert again == text.replace("\r\n", "\n")
 

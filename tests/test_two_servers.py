@@ -28,7 +28,7 @@ PEOPLE, TASKS, WANTED = 6, 20, 2
 
 
 @pytest.fixture
-def store_at(postgres: str, tmp_path: Path) -> Iterator[str]:
+def store_at(postgres: str) -> Iterator[str]:
     schema = f"coach_{secrets.token_hex(6)}"
     engine = sa.create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
@@ -40,7 +40,16 @@ def store_at(postgres: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def servers(store_at: str, tmp_path: Path) -> Iterator[list[str]]:
+def people(store_at: str) -> list[str]:
+    """The cookies of everybody. There are tasks before a server starts: none samples any."""
+    with Store.open(store_at) as store:
+        add_tasks(store, "pairwise", TASKS, wanted=WANTED)
+        added = [add_person(store, f"p{i}") for i in range(PEOPLE)]
+        return [store.people.start_session(person) for person in added]
+
+
+@pytest.fixture
+def servers(store_at: str, people: list[str], tmp_path: Path) -> Iterator[list[str]]:
     ports = [free_port(), free_port()]
     command = [sys.executable, "-m", "labeler", "serve", "--store", store_at]
     running = [
@@ -95,13 +104,12 @@ def work(urls: list[str], cookie: str, seed: int) -> list[str]:
                 client.post(f"{rng.choice(urls)}/rate/undo", json=undone)
 
 
-def test_two_servers_lose_and_double_nothing(store_at: str, servers: list[str]) -> None:
+def test_two_servers_lose_and_double_nothing(
+    store_at: str, people: list[str], servers: list[str]
+) -> None:
+    with ThreadPoolExecutor(PEOPLE) as pool:
+        kept = list(pool.map(lambda i: work(servers, people[i], i), range(PEOPLE)))
     with Store.open(store_at) as store:
-        add_tasks(store, "pairwise", TASKS, wanted=WANTED)
-        people = [add_person(store, f"p{i}") for i in range(PEOPLE)]
-        cookies = [store.people.start_session(person) for person in people]
-        with ThreadPoolExecutor(PEOPLE) as pool:
-            kept = list(pool.map(lambda i: work(servers, cookies[i], i), range(PEOPLE)))
         judgements = store.ledger.judgements()
         with store.database.read() as connection:
             stored = set(connection.scalars(sa.select(t.judgements.c.client_token)))

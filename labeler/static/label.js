@@ -21,6 +21,8 @@
   let paintedAt = 0;
   let sending = false;
   let tries = 0;
+  let retryTimer = 0;
+  let pressed = 0; // presses so far: a look that began before one says nothing new
   let lookTimer = 0;
   let activeAt = performance.now();
 
@@ -41,6 +43,7 @@
   function keep(path, body) {
     const order = `${Date.now()}`.padStart(15, "0");
     const key = `${prefix()}${order}:${Math.random().toString(36).slice(2, 10)}`;
+    pressed += 1;
     const text = JSON.stringify({ path, body });
     try {
       localStorage.setItem(key, text);
@@ -53,42 +56,44 @@
   async function send() {
     if (sending) return;
     sending = true;
+    clearTimeout(retryTimer);
+    let late = false;
     try {
       for (let [item] = unsent(); item; [item] = unsent()) {
         badge();
         const answer = await call(item.path, item.body);
-        if (answer === null) return again();
+        late = answer === null;
+        if (late) return again();
         tries = 0;
         localStorage.removeItem(item.key);
         memory.delete(item.key);
-        if (answer.tasks) take(answer);
+        if (answer.tasks) take(answer, item.path === "/rate/undo" && answer.kept);
         else say(answer.notice, "warn");
       }
     } finally {
       sending = false;
       badge();
+      if (!late && !shown && !lookTimer) look();
     }
   }
 
   function again() {
-    setTimeout(send, RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
+    retryTimer = setTimeout(send, RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
     tries += 1;
   }
 
   // The answer's JSON; null where it is to be sent again.
   async function call(path, body) {
-    const options = { headers: { "content-type": "application/json" }, cache: "no-store" };
+    const headers = { "content-type": "application/json", "coach-person": facts.person };
+    const options = { headers, cache: "no-store", keepalive: Boolean(body) };
     if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) });
     const over = new AbortController();
     const timer = setTimeout(() => over.abort(), TIMEOUT_MS);
     try {
       const answer = await fetch(path, { ...options, signal: over.signal });
-      if (answer.status === 401) {
-        say("You are signed out. Reload the page to sign in; what is unsent is kept.", "bad");
-        return null;
-      }
-      if (answer.status >= 500 || answer.status === 429) return null;
-      return await answer.json();
+      if (answer.status === 401) say((await answer.json()).notice, "bad");
+      // Only what the server could not even read is given up; all else is sent again.
+      return answer.ok || answer.status === 422 ? await answer.json() : null;
     } catch {
       return null;
     } finally {
@@ -107,26 +112,31 @@
 
   async function look() {
     clearTimeout(lookTimer);
+    lookTimer = 0;
     if (unsent().length) return send();
+    const before = pressed;
     const view = await call("/rate/tasks");
-    if (view && view.tasks) take(view);
-    else {
-      if (!shown) say("The server does not answer. Trying again.", "warn");
-      lookTimer = setTimeout(look, LOOK_MS);
-    }
+    if (pressed !== before) return undefined; // older than what was pressed since
+    if (view && view.tasks) return take(view, false);
+    if (!shown && $("notice").hidden) say("The server does not answer. Trying again.", "warn");
+    lookTimer = setTimeout(look, LOOK_MS);
+    return undefined;
   }
 
-  function take(view) {
-    const pending = new Set(unsent().map((item) => item.body.assignment));
+  // `anew`: an undo brought a task back, which is shown before the one that is painted.
+  function take(view, anew) {
+    const waiting = unsent();
+    const pending = new Set(waiting.map((item) => item.body.assignment));
+    const undoing = waiting.some((item) => item.path === "/rate/undo");
     const held = view.tasks.filter((task) => !pending.has(task.assignment));
     const left = view.progress.left ?? (progress ? progress.left : 0);
     progress = { ...view.progress, left };
     if (!pending.size) last = view.last;
     if (view.notice) say(view.notice, view.kept ? "" : "warn");
-    const same = shown && held.find((task) => task.assignment === shown.assignment);
+    const same = !anew && shown && held.find((task) => task.assignment === shown.assignment);
     queue = held.filter((task) => task !== same);
-    if (!editing && !same) {
-      if (shown && !view.notice) say("The task you were looking at went to somebody else.", "warn");
+    if (!editing && !same && !undoing) {
+      if (shown && !anew && !view.notice) say("The task you were looking at went to somebody else.", "warn");
       next(view);
     }
     count();
@@ -175,7 +185,7 @@
       : `<div class="card empty" data-state="done"><h2>All done for now</h2><p>${thanks}</p>
          <p class="mute small">New tasks appear here by themselves; this page can stay open.</p></div>`);
     clearTimeout(lookTimer);
-    lookTimer = setTimeout(look, LOOK_MS);
+    lookTimer = setTimeout(look, document.hidden ? 20 * LOOK_MS : LOOK_MS);
   }
 
   function waiting() {
@@ -218,8 +228,9 @@
     if (name === "guide") return guide();
     if (["keys", "flag", "comment", "past"].includes(name)) return open(name);
     if (name === "raw") return raw();
+    if (shown && performance.now() - paintedAt < SETTLE_MS) return undefined;
     if (name === "undo") return undo();
-    if (!shown || performance.now() - paintedAt < SETTLE_MS) return undefined;
+    if (!shown) return undefined;
     return name === "skip" ? skip() : answer(name, false);
   }
 
@@ -231,9 +242,10 @@
       assignment, token, edit: editing, value: bothBad ? "tie" : value, seconds: seconds(),
       strength: sided ? (much ? 3 : draft.strength) : null,
       both_bad: bothBad ? true : null, comment: draft.comment.trim() || null, flags: draft.flags,
+      guidelines: facts.guidelines,
     };
     const hasty = seconds() * 1000 < shown.least;
-    done(body.edit ? "Your answer was changed." : "");
+    done(body.edit ? "Your answer was changed." : "", true);
     if (hasty) say("That was quicker than one can read it. Press u to take it back.", "warn");
     keep("/rate/answer", body);
   }
@@ -241,20 +253,19 @@
   function skip() {
     if (editing) return leave();
     const body = { assignment: shown.assignment, comment: draft.comment.trim() || null, flags: draft.flags };
-    done("");
+    done("", false);
     return keep("/rate/skip", body);
   }
 
   // The painted task is over: show the next one before the server has answered.
-  function done(notice) {
+  function done(notice, answered) {
     say(notice, "");
-    forget(shown);
-    if (!editing) {
-      last = shown.assignment;
-      if (progress) {
-        progress = { ...progress, today: progress.today + 1, done: progress.done + 1, left: Math.max(0, progress.left - 1) };
-        count();
-      }
+    if (answered && !editing) last = shown.assignment;
+    if (progress && !editing) {
+      const one = answered ? 1 : 0;
+      const { today, left } = progress;
+      progress = { ...progress, today: today + one, done: progress.done + one, left: Math.max(0, left - 1) };
+      count();
     }
     shown = null;
     editing = false;
@@ -287,14 +298,10 @@
 
   // -- flags, comment, strength: kept with the task until it is answered, over a reload too
 
-  const draftKey = (task) => `coach-draft:${task.assignment}`;
+  const draftKey = (task) => `coach-draft:${facts.person}:${task.assignment}`;
 
   function saved(task) {
     return { ...emptyDraft(), ...JSON.parse(sessionStorage.getItem(draftKey(task)) || "{}") };
-  }
-
-  function forget(task) {
-    sessionStorage.removeItem(draftKey(task));
   }
 
   function change(changes) {
@@ -387,10 +394,12 @@
     && !target.closest("dialog:not([open])");
 
   function onKey(event) {
+    // A key that is held down presses nothing again, not even the button that has the focus.
+    if (event.repeat && event.target.closest?.("button")) event.preventDefault();
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.isComposing || event.keyCode === 229 || typing(event.target)) return;
     if (!facts || dialog()) return;
-    const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code); // whatever the layout makes of it
+    const digit = event.key.length === 1 && /^(?:Digit|Numpad)(\d)$/.exec(event.code); // on any layout
     const key = digit ? digit[1] : event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const name = key === "h" ? "guide" : facts.more[key];
     const value = shown && facts.keys[shown.kind][key];
@@ -409,7 +418,12 @@
     const strength = event.target.closest("[data-strength]");
     if (presser) press(presser.dataset.press);
     else if (strength) change({ strength: Number(strength.dataset.strength) === draft.strength ? null : Number(strength.dataset.strength) });
-    else if (event.target instanceof HTMLDialogElement) event.target.close();
+    else if (event.target instanceof HTMLDialogElement && outside(event)) event.target.close();
+  }
+
+  function outside({ target, clientX, clientY }) {
+    const box = target.getBoundingClientRect();
+    return clientX < box.left || clientX > box.right || clientY < box.top || clientY > box.bottom;
   }
 
   function onInput(event) {
@@ -425,6 +439,7 @@
       readMs += performance.now() - readSince;
       readSince = null;
     } else if (!document.hidden && shown && readSince === null) readSince = performance.now();
+    if (!document.hidden && !shown) look();
   }
 
   // A person who is still reading keeps the task: a look renews it.
