@@ -126,6 +126,12 @@ def sign_in(page: Any, server: Server, name: str) -> None:
     page.click("text=Sign in >> nth=-1")
 
 
+def ready(page: Any) -> None:
+    """Wait until a task is painted and takes presses."""
+    page.wait_for_selector("#task")
+    page.wait_for_timeout(SETTLE_MS)
+
+
 def token(page: Any) -> str:
     return str(page.get_attribute("#task", "data-token"))
 

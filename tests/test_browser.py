@@ -23,6 +23,7 @@ from tests.browser import (
     key,
     kind,
     needs_chromium,
+    ready,
     shown,
     sign_in,
 )
@@ -81,7 +82,7 @@ def test_1_the_first_lead_sets_a_password(page: Any, server: Server) -> None:
 
 def test_2_rating_each_kind_with_keys_and_mouse(page: Any, server: Server) -> None:
     sign_in(page, server, "ann")
-    page.wait_for_selector("#task")
+    ready(page)
     assert counts(page) == (0, 13)
 
     assert kind(page) == "binary"  # the hostile answer: shown as text, and inert
@@ -130,22 +131,22 @@ def test_2_rating_each_kind_with_keys_and_mouse(page: Any, server: Server) -> No
 
 def test_3_reload_and_restart_come_back_to_the_same_task(page: Any, server: Server) -> None:
     sign_in(page, server, "ann")
-    page.wait_for_selector("#task")
+    ready(page)
     before = shown(page)
     assert len(before[1]) == 2
     page.reload()
-    page.wait_for_selector("#task")
+    ready(page)
     assert shown(page) == before
     server.kill()
     server.start()
     page.goto(f"{server.url}/label/")
-    page.wait_for_selector("#task")
+    ready(page)
     assert shown(page) == before
 
 
 def test_4_hasty_keys_count_once_for_each_task_painted(page: Any, server: Server) -> None:
     sign_in(page, server, "ann")
-    page.wait_for_selector("#task")
+    ready(page)
     done = counts(page)[0]
     key(page, "u")
     assert counts(page)[0] == done - 1
@@ -162,14 +163,14 @@ def test_4_hasty_keys_count_once_for_each_task_painted(page: Any, server: Server
 
 def test_5_the_queue_runs_empty_and_fills_again(page: Any, server: Server) -> None:
     sign_in(page, server, "ann")
-    page.wait_for_selector("#task")
+    ready(page)
     while counts(page)[1] > 1:
         key(page, "2")
     page.keyboard.press("2")
     page.wait_for_selector("[data-state=done]")
     with Store.open(server.workspace) as store:
         add_tasks(store, "scalar", 1)
-    page.wait_for_selector("#task")
+    ready(page)
     assert kind(page) == "scalar"
 
 
