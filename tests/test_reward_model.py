@@ -283,7 +283,7 @@ def test_reward_units_are_those_of_the_policys_samples(trained):
     rewards = scorer.score(
         [c.prompt for c in samples], [c.text for c in samples], [c.finished for c in samples]
     )
-    assert abs(rewards.mean()) < 1e-3 and abs(rewards.std() - 1) < 1e-3
+    assert abs(rewards.mean()) < 0.01 and abs(rewards.std() - 1) < 0.01  # bfloat16 where it is had
 
 
 def test_uneven_lengths_are_refused(reward_folder):
