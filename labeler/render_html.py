@@ -31,6 +31,8 @@ SECONDS = 0.4
 """Processor time for one text; past that it is shown plain."""
 LONGEST_HTML = 2_000_000
 """Characters of HTML that one text may turn into."""
+MOST_TAGS = 12_000
+"""Tags, closing ones included: more of them take a browser seconds to lay out."""
 LONGEST_KEPT = 8_000
 """Characters of a text whose HTML is kept for the next person who gets it."""
 
@@ -93,7 +95,7 @@ def _rendered(text: str) -> tuple[str, list[str]]:
             made = _code(text, "html", env)
         else:
             made = _parser().render(text, env)
-        if len(made) > LONGEST_HTML:
+        if len(made) > LONGEST_HTML or made.count("<") > MOST_TAGS:
             return _plain(text), []
         return _gate(made), env["pages"]
     except Exception:  # whatever a parser stumbles over, the text is shown

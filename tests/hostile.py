@@ -82,7 +82,7 @@ BEACONS = {
     "beacon-report": f'<meta http-equiv="Content-Security-Policy-Report-Only" content="img-src x; report-uri {EVIL}/1">',
     "beacon-ping": f'<a href="#" ping="{EVIL}/1">x</a> <area ping={EVIL}/2 href=#>',
     "beacon-data-image": "![x](data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9YWxlcnQoMSk+)",
-    "beacon-image-here": "![x](/rate/tasks) ![y](/sign-out) <img src=/static/icon.svg>",
+    "beacon-image-here": "![x](/rate/past) ![y](/sign-out) <img src=/static/icon.svg>",
 }
 IMITATIONS = {
     "overlay": f'<div style="{COVER}">gone</div>',
