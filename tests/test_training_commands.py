@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,6 +34,12 @@ def command(*words, timeout=180):
         timeout=timeout,
         check=False,
     )
+
+
+def at_once(*commands):
+    """The outcomes of several: each takes seconds to load its libraries."""
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(lambda words: command(*words), commands))
 
 
 def refused(outcome, *words):
@@ -100,8 +107,12 @@ def test_an_unknown_model_is_named(tmp_path):
 def test_no_judgements_and_no_policy_are_said(tmp_path):
     with Store.open(tmp_path) as store:
         fill(store)
-    refused(command("reward_model", "train", "--workspace", tmp_path), "no pairwise judgements")
-    refused(command("grpo", "train", "--workspace", tmp_path), "no finished SFT run")
+    reward, policy = at_once(
+        ("reward_model", "train", "--workspace", tmp_path),
+        ("grpo", "train", "--workspace", tmp_path),
+    )
+    refused(reward, "no pairwise judgements")
+    refused(policy, "no finished SFT run")
 
 
 def test_fewer_than_twenty_comparisons_are_refused(tmp_path):
@@ -124,17 +135,16 @@ def test_fewer_than_twenty_comparisons_are_refused(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("grpo", "sft", "--lora.rank", "0"), "lora rank 0"),
-        (("grpo", "train", "--group-size", "1"), "group size 1"),
-        (("grpo", "sample", "--sampling.top-p", "2"), "top p 2"),
-        (("reward_model", "score", "--run", "x", "--file", "none.jsonl"), "none.jsonl"),
-    ],
-)
-def test_settings_out_of_range_are_refused_before_anything_loads(words, said, tmp_path):
-    refused(command(*words, "--workspace", tmp_path), said)
+def test_settings_out_of_range_are_refused_before_anything_loads(tmp_path):
+    wrong = {
+        "lora rank 0": ("grpo", "sft", "--lora.rank", "0"),
+        "group size 1": ("grpo", "train", "--group-size", "1"),
+        "top p 2": ("grpo", "sample", "--sampling.top-p", "2"),
+        "none.jsonl": ("reward_model", "score", "--run", "x", "--file", "none.jsonl"),
+    }
+    outcomes = at_once(*((*words, "--workspace", tmp_path) for words in wrong.values()))
+    for said, outcome in zip(wrong, outcomes, strict=True):
+        refused(outcome, said)
 
 
 # --- scoring and evaluating from the shell
@@ -144,19 +154,17 @@ def test_score_and_evaluate(trained, tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"prompt": "Why?", "completion": "Because."}\n')
     run = trained.ids["reward"]
-    scored = command(
-        "reward_model", "score", "--workspace", trained.workspace, "--run", run, "--file", file
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(file.read_text() + '{"prompt": "", "completion": ""}')
+    known = ("--workspace", trained.workspace, "--run", run)
+    scored, wrong, judged = at_once(
+        ("reward_model", "score", *known, "--file", file),
+        ("reward_model", "score", *known, "--file", bad),
+        ("reward_model", "evaluate", *known),
     )
     assert scored.returncode == 0, scored.stderr
     assert isinstance(json.loads(scored.stdout)["reward"], float)
-    file.write_text(
-        '{"prompt": "Why?", "completion": "Because."}\n{"prompt": "", "completion": ""}'
-    )
-    wrong = command(
-        "reward_model", "score", "--workspace", trained.workspace, "--run", run, "--file", file
-    )
-    refused(wrong, "rows.jsonl:2", "prompt has no text")
-    judged = command("reward_model", "evaluate", "--workspace", trained.workspace, "--run", run)
+    refused(wrong, "bad.jsonl:2", "prompt has no text")
     assert judged.returncode == 0 and "held-out accuracy" in judged.stdout
 
 
