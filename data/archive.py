@@ -17,7 +17,7 @@ from data import tables as t
 from data.content import BATCH, load_completions
 from data.database import insert_ignore
 from data.judged import answer_of, judged, pack_flags, task_of
-from data.leases import insert_tasks
+from data.leases import insert_tasks, recount
 from data.schema import Answer, Completion, Prompt, Task, content_hash, now
 
 _TOKEN = "import:"
@@ -107,6 +107,8 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
             del past.stands[_pair(row)]
     for start in range(0, len(rows), BATCH):
         connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
+    for chunk in _batches(past.queued):
+        recount(connection, chunk)
     return new
 
 
@@ -124,13 +126,17 @@ class _Past:
     def __init__(self, connection: sa.Connection, task_ids: set[str]) -> None:
         self.known: dict[str, int] = {}
         self.stands: dict[tuple[str, int], int] = {}
+        self.queued: set[str] = set()
+        """Tasks that ask for answers: the ones in the file fill places."""
         superseded: set[int] = set()
         rows: list[Any] = []
         query = sa.select(t.judgements, t.annotators.c.name).join(
             t.annotators, t.annotators.c.id == t.judgements.c.annotator_id
         )
+        wanted = sa.select(t.tasks.c.id).where(t.tasks.c.wanted > 0)
         for chunk in _batches(task_ids):
             rows += connection.execute(query.where(t.judgements.c.task_id.in_(chunk)))
+            self.queued.update(connection.scalars(wanted.where(t.tasks.c.id.in_(chunk))))
         for row in sorted(rows, key=lambda r: r.id):
             superseded.add(row.supersedes)
             if row.value is not None:

@@ -16,11 +16,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError, TimeoutError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 POOL = 20
 """Connections kept open; as many again while there is a rush."""
+PATIENCE_SECONDS = 30.0
+"""How long a write waits for others before it is given up."""
 _LOCK_KEY = 7_206_100  # any number: one advisory lock for "this store is being migrated"
 
 
@@ -89,7 +91,8 @@ class _Turns:
     many can wait half a minute.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
+        self._patience = patience
         self._guard = threading.Lock()
         self._busy = False
         self._waiting: deque[threading.Event] = deque()
@@ -102,8 +105,11 @@ class _Turns:
             turn = threading.Event()
             self._waiting.append(turn)
         try:
-            turn.wait()
-        except BaseException:  # Ctrl-C while waiting: nobody may be left waiting for this one
+            if not turn.wait(self._patience):
+                raise TimeoutError(
+                    f"the store was busy for {self._patience:g} s: try again in a moment"
+                )
+        except BaseException:  # given up, or Ctrl-C: nobody may be left waiting for this one
             with self._guard:
                 if turn.is_set():
                     self._next()
@@ -159,7 +165,7 @@ def _engine(url: str) -> sa.Engine:
 def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event issues BEGIN, not the driver
     for pragma in (
-        "busy_timeout = 30000",
+        f"busy_timeout = {1000 * PATIENCE_SECONDS:.0f}",
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",

@@ -18,7 +18,7 @@ from data.content import (
     prompt_from,
 )
 from data.database import insert_ignore
-from data.judged import task_of
+from data.judged import standing, task_of
 from data.schema import Annotator, Completion, Kind, Task, now, timestamp
 
 _CLAIM_LOCK = 7_206_101  # any number: one advisory lock for "a task is being given out"
@@ -100,8 +100,17 @@ def next_task(
         )
         .correlate(t.tasks)
     )
+    said = (  # in an imported file
+        sa.exists()
+        .where(
+            t.judgements.c.task_id == t.tasks.c.id,
+            t.judgements.c.annotator_id == annotator.id,
+            standing(),
+        )
+        .correlate(t.tasks)
+    )
     query = sa.select(t.tasks.c.id, t.tasks.c.kind).where(
-        wanted_of(annotator), ~had, t.tasks.c.remaining > held_by_others(annotator.id)
+        wanted_of(annotator), ~had, ~said, t.tasks.c.remaining > held_by_others(annotator.id)
     )
     if kinds is not None:
         query = query.where(t.tasks.c.kind.in_(list(kinds)))
@@ -154,6 +163,21 @@ def held(connection: sa.Connection, annotator: Annotator) -> list[Any]:
         .order_by(t.assignments.c.turn, t.assignments.c.id)
     )
     return list(connection.execute(query))
+
+
+def recount(connection: sa.Connection, task_ids: Iterable[str]) -> None:
+    """Set what tasks still want: each annotator whose answer stands fills a place."""
+    places = (
+        sa.select(sa.func.count(t.judgements.c.annotator_id.distinct()))
+        .where(t.judgements.c.task_id == t.tasks.c.id, standing())
+        .correlate(t.tasks)
+        .scalar_subquery()
+    )
+    wants = t.tasks.c.wanted - places
+    left = sa.case((wants > 0, wants), else_=0)
+    connection.execute(
+        sa.update(t.tasks).where(t.tasks.c.id.in_(list(task_ids))).values(remaining=left)
+    )
 
 
 def renew(connection: sa.Connection, assignment_id: int, minutes: float) -> None:

@@ -7,7 +7,8 @@ the old one.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,13 +27,12 @@ from data.schema import (
     Kind,
     Task,
     check_answer,
+    check_comment,
     check_flags,
     now,
 )
 
 __all__ = ["Assignment", "Ledger", "Past", "Progress"]
-
-LONGEST_COMMENT = 4000
 
 
 class Ledger:
@@ -111,21 +111,22 @@ class Ledger:
         answer (anybody else's, already answered under another token, skipped, or lost to others
         because the lease ran out).
         """
-        with self._db.write() as connection:
+        with self._judging() as connection:
             row = _assignment_row(connection, assignment_id, annotator.id)
             known = _of_token(connection, client_token, annotator.id)
             if known is not None:
                 return known
             if row is None or row.state in ("done", "skipped"):
                 raise ValueError("this task is no longer yours to answer: reload the page")
-            if row.remaining <= _others(connection, row.task_id, annotator.id):
+            again = _standing(connection, row.task_id, annotator.id) is not None
+            if not again and row.remaining <= _others(connection, row.task_id, annotator.id):
                 raise ValueError("this task has all its answers already: reload the page")
             check_answer(row.kind, answer)
             judgement_id = _insert_judgement(
                 connection, row, annotator.id, answer, client_token, guidelines_version
             )
             _set_state(connection, assignment_id, "done")
-            _shift_remaining(connection, row.task_id, -1)
+            leases.recount(connection, [row.task_id])
             return judgement_id
 
     def edit(
@@ -141,7 +142,7 @@ class Ledger:
         The same client token again stores nothing. Raises ValueError where nothing of this
         annotator's stands, or the answer does not fit.
         """
-        with self._db.write() as connection:
+        with self._judging() as connection:
             row = _assignment_row(connection, assignment_id, annotator.id)
             known = _of_token(connection, client_token, annotator.id)
             if known is not None:
@@ -167,6 +168,7 @@ class Ledger:
         """
         reasons = tuple(flags)
         check_flags(reasons)
+        check_comment(comment)
         with self._db.write() as connection:
             row = _assignment_row(connection, assignment_id, annotator.id)
             if row is None or row.state == "done":
@@ -193,13 +195,20 @@ class Ledger:
                 .values(state="released")
             )
 
-    def undo(self, annotator: Annotator, assignment_id: int | None = None) -> bool:
+    def undo(
+        self,
+        annotator: Annotator,
+        assignment_id: int | None = None,
+        client_token: str | None = None,
+    ) -> bool:
         """Take a standing judgement back and lease its task again, before all others.
 
-        Without an assignment, the last one. Returns False where there is nothing to take back;
-        asked twice for the same assignment, it takes back once.
+        Without an assignment, the last one. Returns False where there is nothing to take back. The
+        same client token again takes nothing back, whatever was answered since.
         """
-        with self._db.write() as connection:
+        with self._judging() as connection:
+            if client_token and _of_token(connection, client_token, annotator.id) is not None:
+                return True
             last = progress.last_answered(connection, annotator.id, assignment_id)
             if last is None:
                 return False
@@ -213,16 +222,28 @@ class Ledger:
                     annotator_id=annotator.id,
                     assignment_id=row.id,
                     kind=row.kind,
-                    client_token=f"undo:{stands}",
+                    client_token=client_token or f"undo:{stands}",
                     supersedes=stands,
                     created_at=now(),
                 )
             )
-            _shift_remaining(connection, row.task_id, +1)
+            leases.recount(connection, [row.task_id])
             turns = [other.turn for other in leases.held(connection, annotator)]
             turn = min(turns, default=1) - 1
             _set_state(connection, row.id, "leased", turn=turn, lease_until=leases.lease_end())
             return True
+
+    @contextmanager
+    def _judging(self) -> Iterator[sa.Connection]:
+        """A write transaction that adds a judgement.
+
+        An import holds the table while it reads what stands. It is waited for before a task's row
+        is locked, which the import needs as well.
+        """
+        with self._db.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("LOCK TABLE judgements IN ROW EXCLUSIVE MODE"))
+            yield connection
 
     def progress(self, annotator: Annotator) -> Progress:
         """How far one annotator has come; see Progress."""
@@ -245,8 +266,21 @@ class Ledger:
             return progress.last_answered(connection, annotator.id)
 
     def for_leads(self) -> int:
-        """Open tasks that only a lead is asked, because annotators skipped them."""
-        waiting = sa.and_(t.tasks.c.remaining > 0, t.tasks.c.skips >= queue.SKIPS_TO_LEAD)
+        """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
+        a = t.assignments.c
+        leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
+        seen_by_a_lead = (
+            sa.exists()
+            .where(
+                a.task_id == t.tasks.c.id,
+                a.state.in_(["done", "skipped"]),
+                a.annotator_id.in_(leads),
+            )
+            .correlate(t.tasks)
+        )
+        waiting = sa.and_(
+            t.tasks.c.remaining > 0, t.tasks.c.skips >= queue.SKIPS_TO_LEAD, ~seen_by_a_lead
+        )
         with self._db.read() as connection:
             query = sa.select(sa.func.count()).select_from(t.tasks).where(waiting)
             return int(connection.scalar(query) or 0)
@@ -342,11 +376,6 @@ def _insert_judgement(
     client_token: str,
     guidelines_version: int | None,
 ) -> int:
-    if answer.comment and len(answer.comment) > LONGEST_COMMENT:
-        raise ValueError(
-            f"a comment of {len(answer.comment):,} characters is too long: "
-            f"use at most {LONGEST_COMMENT:,}"
-        )
     result = connection.execute(
         sa.insert(t.judgements)
         .values(
@@ -387,12 +416,6 @@ def _set_state(connection: sa.Connection, assignment_id: int, state: str, **more
         sa.update(t.assignments)
         .where(t.assignments.c.id == assignment_id)
         .values(state=state, **more)
-    )
-
-
-def _shift_remaining(connection: sa.Connection, task_id: str, by: int) -> None:
-    connection.execute(
-        sa.update(t.tasks).where(t.tasks.c.id == task_id).values(remaining=t.tasks.c.remaining + by)
     )
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from data import tables as t
-from data.database import Database, insert_ignore
+from data.database import Database
 from data.schema import ROLES, Annotator, Role, content_hash, now, timestamp
 
 SESSION_DAYS = 30
@@ -214,28 +214,28 @@ class People:
     def guidelines(self) -> Guidelines | None:
         """The newest version."""
         with self._db.read() as connection:
-            row = connection.execute(
-                sa.select(t.guidelines).order_by(t.guidelines.c.version.desc()).limit(1)
-            ).one_or_none()
-            return Guidelines(row.version, row.text, row.created_at) if row else None
+            return _newest(connection)
 
     def set_guidelines(self, text: str) -> Guidelines:
         """Add a version; the same text as the newest adds none."""
         if not text.strip():
             raise ValueError("the guidelines have no text: write what annotators should go by")
-        current = self.guidelines()
-        if current and current.text == text:
-            return current
-        version = (current.version if current else 0) + 1
         with self._db.write() as connection:
-            insert_ignore(
-                connection,
-                t.guidelines,
-                [{"version": version, "text": text, "created_at": now()}],
-            )
-        found = self.guidelines()
-        assert found is not None
-        return found
+            if connection.dialect.name == "postgresql":  # two leads at once: one after the other
+                connection.execute(sa.text("LOCK TABLE guidelines IN SHARE ROW EXCLUSIVE MODE"))
+            current = _newest(connection)
+            if current and current.text == text:
+                return current
+            version = (current.version if current else 0) + 1
+            added = Guidelines(version, text, now())
+            connection.execute(sa.insert(t.guidelines).values(asdict(added)))
+            return added
+
+
+def _newest(connection: sa.Connection) -> Guidelines | None:
+    query = sa.select(t.guidelines).order_by(t.guidelines.c.version.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return Guidelines(row.version, row.text, row.created_at) if row else None
 
 
 def _close_open_lead_links(connection: sa.Connection) -> None:

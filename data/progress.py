@@ -82,7 +82,24 @@ def left(connection: sa.Connection, annotator: Annotator) -> int:
             t.assignments.c.state.in_(["done", "skipped"]),
         )
     )
-    return int(open_now or 0) - int(had or 0)
+    a = t.assignments.alias("mine")
+    imported = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(t.judgements)
+        .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
+        .where(
+            wanted,
+            t.judgements.c.annotator_id == annotator.id,
+            t.judgements.c.assignment_id.is_(None),
+            standing(),
+            ~sa.exists().where(
+                a.c.task_id == t.tasks.c.id,
+                a.c.annotator_id == annotator.id,
+                a.c.state.in_(["done", "skipped"]),
+            ),
+        )
+    )
+    return int(open_now or 0) - int(had or 0) - int(imported or 0)
 
 
 def last_answered(

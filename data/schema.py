@@ -20,6 +20,8 @@ KINDS: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
 ROLES: tuple[Role, ...] = ("annotator", "lead")
 FLAGS = ("harmful", "private", "unreadable", "wrong_language", "names_its_maker", "other")
 """What an annotator may flag a task for, whatever they answer."""
+LONGEST_COMMENT = 4000
+"""Characters."""
 MESSAGE_ROLES = ("system", "user", "assistant")
 
 
@@ -248,6 +250,7 @@ def check_answer(kind: str, answer: Answer) -> Answer:
     if answer.both_bad is not None and kind != "pairwise":
         raise ValueError("both_bad goes with pairwise judgements only")
     check_flags(answer.flags)
+    check_comment(answer.comment)
     return answer
 
 
@@ -256,6 +259,20 @@ def check_flags(flags: Iterable[str]) -> None:
     for flag in flags:
         if flag not in FLAGS:
             raise ValueError(f"flag {_short(flag)} unknown: use {', '.join(FLAGS)}")
+
+
+def check_comment(comment: str | None) -> None:
+    """ValueError for a comment that is too long, or that no store could keep as it is."""
+    if comment is None:
+        return
+    if len(comment) > LONGEST_COMMENT:
+        raise ValueError(
+            f"a comment of {len(comment):,} characters is too long: use at most {LONGEST_COMMENT:,}"
+        )
+    if "\x00" in comment:
+        raise ValueError("the comment holds a NUL character (\\u0000): remove it")
+    if any("\ud800" <= character <= "\udfff" for character in comment):
+        raise ValueError("the comment holds half a character (a lone surrogate): remove it")
 
 
 def _choices(kind: str) -> str:

@@ -109,8 +109,8 @@ def _button(name: str, words: str, style: str, press: str) -> None:
     button.click(None, js=f"() => coach.press({json.dumps(press)})", **PRIVATE)
 
 
-STAGE = """<p id="announce" class="unseen" aria-live="polite"></p>
-<div id="notice" class="notice" role="status" aria-live="polite" hidden></div>
+STAGE = """<p id="announce" class="unseen" role="status"></p>
+<div id="notice" class="notice" hidden></div>
 <div id="painted"><div class="card empty"><p class="mute">Fetching your next task</p></div></div>"""
 READING = (
     """<div class="reading" title="about how long it takes to read this" hidden><i></i></div>"""
@@ -132,12 +132,12 @@ def header_html(person: Annotator, facts: Mapping[str, Any]) -> str:
     desk = '<a class="quiet" href="/lead/">Lead pages</a>' if person.role == "lead" else ""
     return f"""<header class="top" id="top" data-facts="{escape(json.dumps(facts))}">{WORDMARK}
 <h1 class="question" id="question"></h1><span class="space"></span>
-<span class="pill warn" id="unsent" role="status" hidden></span>
+<span class="pill warn" id="unsent" hidden></span>
 <span class="count" id="count"></span>
 <span class="meter" role="progressbar" aria-label="tasks done" aria-valuemin="0"
  aria-valuemax="100" id="meter"><i></i></span>
 <button type="button" class="quiet" id="guidelines" data-press="guide"
- aria-expanded="false">Guidelines <kbd>h</kbd></button>{desk}
+ aria-controls="guide" aria-expanded="false">Guidelines <kbd>h</kbd></button>{desk}
 <form method="post" action="/sign-out"><button class="quiet" title="signed in as
  {escape(person.name)}">Sign out</button></form></header>"""
 
@@ -173,8 +173,9 @@ def dialogs_html(found: Guidelines | None) -> str:
     text = markdown(found.text) if found else "<p>No guidelines have been written yet.</p>"
     version = f'<p class="mute small">version {found.version}</p>' if found else ""
     guide = (
-        f'<aside id="guide" class="card" aria-label="Guidelines" hidden><div class="text">{text}'
-        f'</div>{version}<button type="button" class="quiet" data-press="guide">Close '
+        '<aside id="guide" class="card" aria-label="Guidelines" tabindex="-1" hidden>'
+        f'<div class="text">{text}</div>{version}'
+        '<button type="button" class="quiet" data-press="guide">Close '
         "<kbd>h</kbd></button></aside>"
     )
     keys = "".join(
@@ -188,13 +189,17 @@ def dialogs_html(found: Guidelines | None) -> str:
     )
     return (
         guide
-        + _dialog("keys", "Keys", f"<table>{keys}</table>")
+        + _dialog("keys", "Keys", f"{KEYS_ON}<table>{keys}</table>")
         + _dialog("flag", "What is wrong with it?", FLAG_NOTE + flags)
         + _dialog("comment", "Your comment", COMMENT)
         + _dialog("past", "My answers", '<div id="past-list" class="stack"></div>')
     )
 
 
+KEYS_ON = (
+    '<label class="tick"><input type="checkbox" id="keys-on" checked> Keys work without a dialog'
+    "</label>"
+)
 FLAG_NOTE = '<p class="mute">Goes with your answer, or with a skip. Answer as well if you can.</p>'
 COMMENT = (
     '<p class="mute">Goes with your answer, or with a skip.</p>'

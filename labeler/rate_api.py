@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import OperationalError, TimeoutError
 
-from data.schema import FLAGS, Annotator, Answer
+from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
 from data.settings import disk_message
 from data.store import Store
 from labeler import rating
@@ -27,7 +27,8 @@ from labeler.rating import Painted, Said, View
 BADGE = "coach-person"
 """Header: whose page it is. Another person's answers are never taken for this one's."""
 Row = Annotated[int, Field(ge=0, lt=2**31)]
-Comment = Annotated[str, Field(max_length=4000)]
+Token = Annotated[str, Field(max_length=64)]
+Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
 Flags = Annotated[list[str], Field(max_length=len(FLAGS))]
 
 
@@ -39,7 +40,7 @@ class AnswerBody(_Body):
     """What was pressed, in the page's terms: "a" is the side shown first."""
 
     assignment: Row
-    token: Annotated[str, Field(max_length=64)]
+    token: Token
     value: Annotated[str, Field(max_length=8)]
     strength: int | None = None
     both_bad: bool | None = None
@@ -61,9 +62,10 @@ class SkipBody(_Body):
 
 
 class UndoBody(_Body):
-    """The assignment whose answer is taken back: sent twice, it is taken back once."""
+    """The assignment whose answer is taken back: the same token again takes nothing back."""
 
     assignment: Row
+    token: Token
 
 
 def add_rate_routes(app: FastAPI, store: Store) -> None:
@@ -81,7 +83,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
         except (OperationalError, TimeoutError) as error:
             return _refusal(503, f"Not stored: {disk_message(error)}")
 
-    @app.get("/rate/tasks")
+    @app.post("/rate/tasks")
     def tasks(request: Request) -> Response:
         return served(request, lambda person: spell(rating.look(store, person)))
 
@@ -115,7 +117,9 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     @app.post("/rate/undo")
     def undo(request: Request, body: UndoBody) -> Response:
-        return served(request, lambda person: spell(rating.undo(store, person, body.assignment)))
+        return served(
+            request, lambda person: spell(rating.undo(store, person, body.assignment, body.token))
+        )
 
     @app.get("/rate/past")
     def past(request: Request) -> Response:

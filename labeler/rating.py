@@ -122,9 +122,13 @@ def skip(
     return replace(_view(store, annotator), kept=True)
 
 
-def undo(store: Store, annotator: Annotator, assignment_id: int | None = None) -> View:
-    """Take an answer back, the last one unless told otherwise, and show its task again."""
-    if store.ledger.undo(annotator, assignment_id):
+def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> View:
+    """Take an answer back and show its task again. The same token again takes nothing back."""
+    try:
+        _check_token(token)
+    except ValueError as error:
+        return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
+    if store.ledger.undo(annotator, assignment_id, token):
         view = replace(look(store, annotator), kept=True)
         return replace(view, notice="Your answer was taken back.")
     return replace(_view(store, annotator), kept=False, notice="There is nothing to take back.")
@@ -149,8 +153,7 @@ def _record(
         value = _turned(kind, answer.value, shown_first)
         given = replace(answer, value=value, seconds=_sane(answer.seconds))
         check_answer(kind, given)
-        if not TOKEN.fullmatch(token):
-            raise ValueError("the page sent no token with this answer: reload the page")
+        _check_token(token)
         newest = store.people.guidelines()
         if guidelines is not None and (newest is None or guidelines > newest.version):
             raise ValueError(f"there is no version {guidelines} of the guidelines: reload the page")
@@ -158,6 +161,11 @@ def _record(
     except ValueError as error:
         return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
     return replace(_view(store, annotator), kept=True)
+
+
+def _check_token(token: str) -> None:
+    if not TOKEN.fullmatch(token):
+        raise ValueError("the page sent no token with this: reload the page")
 
 
 def _own(store: Store, annotator: Annotator, assignment_id: int) -> tuple[str, str | None]:

@@ -204,7 +204,7 @@ def find_app(url: str) -> None:
     """Raises ValueError with the remedy unless the app answers at this address."""
     line = Line(url, "", Tally(0))
     try:
-        status, _ = line.send("GET", "/rate/tasks")
+        status, _ = line.send("POST", "/rate/tasks")
     except (OSError, http.client.HTTPException) as error:
         raise ValueError(
             f"no app answers at {url} ({_reason(error)}): {START}, or name its address with --url"
@@ -310,12 +310,12 @@ def _sit(line: Line, person: SimulatedAnnotator, tally: Tally, pace: float, seed
     rng = random.Random(f"pace-{seed}-{person.name}")
     due = time.monotonic() + pace * rng.random()
     done = 0
-    view = line.ask("GET", "/rate/tasks")
+    view = line.ask("POST", "/rate/tasks")
     while view["tasks"] or view["state"] == "sampling":
         if not view["tasks"]:
             if tally.stop.wait(QUEUE_SECONDS):
                 return
-            view = line.ask("GET", "/rate/tasks")
+            view = line.ask("POST", "/rate/tasks")
             continue
         if not tally.take() or tally.stop.wait(max(0.0, due - time.monotonic())):
             return

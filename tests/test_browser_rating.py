@@ -191,6 +191,8 @@ def test_every_size_and_theme_can_be_used_by_everybody(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations(page) == []
     button = page.locator("#press-pairwise-a")
+    if size == ZOOMED:  # so little height is left to the answers: the bar comes after them
+        button.scroll_into_view_if_needed()
     box = button.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"]
     assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]

@@ -130,13 +130,38 @@ def test_an_answer_after_an_import_supersedes_it(store: Store, tmp_path: Path) -
 
     prompt = make_prompt("q")
     store.ledger.add_tasks([Task("scalar", Completion(prompt, "x"))])
-    import_file(store, write(tmp_path / "in", SINGLE))
-    ann = store.people.find("ann")
-    assert ann is not None
+    ann = store.people.add("ann", "annotator")
     held = store.ledger.claim(ann, random.Random(0))
     assert held is not None
+    import_file(store, write(tmp_path / "in", SINGLE))
     store.ledger.submit(ann, held.id, Answer("2"), "t")
     assert standing(store) == [("ann", "scalar", "2")]
+
+
+def test_imported_answers_fill_places_of_the_queue(store: Store, tmp_path: Path) -> None:
+    """A task that wants three gets three: whoever answered in a file is not asked again."""
+    import random
+
+    from data.schema import Answer, Completion, Task
+
+    prompt = make_prompt("q")
+    store.ledger.add_tasks([Task("binary", Completion(prompt, "x"), wanted=3)])
+    ann, bob, eve = (store.people.add(name, "annotator") for name in ("ann", "bob", "eve"))
+    held = store.ledger.claim(bob, random.Random(0))
+    assert held is not None
+    common = {"type": "judgement", "kind": "binary", "prompt": "q", "completion": "x"}
+    said = [{**common, "annotator": name, "value": True} for name in ("ann", "bob")]
+    import_file(store, write(tmp_path / "in", *said))
+    assert store.ledger.claim(ann, random.Random(0)) is None
+    assert (store.ledger.left(ann), store.ledger.left(eve)) == (0, 1)
+    store.ledger.submit(bob, held.id, Answer("bad"), "t1")
+    last = store.ledger.claim(eve, random.Random(0))
+    assert last is not None
+    store.ledger.submit(eve, last.id, Answer("good"), "t2")
+    assert store.content.counts().tasks_open == 0
+    assert store.ledger.undo(bob)
+    assert store.content.counts().tasks_open == 1
+    assert len(standing(store)) == 2
 
 
 def test_tags_are_added_to_a_prompt_that_came_without(store: Store, tmp_path: Path) -> None:

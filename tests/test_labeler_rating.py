@@ -17,6 +17,8 @@ from labeler.rate_api import spell
 from labeler.rating import Painted, View
 from tests.labeler_helpers import add_person, add_tasks, open_store
 
+TOKEN = "press-of-the-undo-key"
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -118,7 +120,7 @@ def test_undo_brings_the_task_back_with_its_sides(store: Store, ann: Annotator) 
     add_tasks(store, "pairwise", 3)
     first = painted(rating.look(store, ann))
     rating.submit(store, ann, first.assignment_id, Answer("a"), first.token)
-    back = rating.undo(store, ann)
+    back = rating.undo(store, ann, first.assignment_id, TOKEN)
     assert painted(back).assignment_id == first.assignment_id
     assert painted(back).answers == first.answers
     assert painted(back).token != first.token
@@ -127,7 +129,8 @@ def test_undo_brings_the_task_back_with_its_sides(store: Store, ann: Annotator) 
 
 
 def test_nothing_to_undo_says_so(store: Store, ann: Annotator) -> None:
-    assert "nothing to take back" in rating.undo(store, ann).notice
+    assert "nothing to take back" in rating.undo(store, ann, 7, TOKEN).notice
+    assert "sent no token" in rating.undo(store, ann, 7, "short").notice
 
 
 def test_sampling_shows_how_far_it_is(store: Store, ann: Annotator) -> None:

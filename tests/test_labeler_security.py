@@ -167,7 +167,7 @@ OPEN_DOORS = {("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out")} 
 BODIES = {
     "/rate/answer": {"assignment": 1, "token": "t" * 20, "value": "a"},
     "/rate/skip": {"assignment": 1},
-    "/rate/undo": {"assignment": 1},
+    "/rate/undo": {"assignment": 1, "token": "t" * 20},
 }
 
 

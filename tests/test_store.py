@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import TimeoutError
 
 from data import tables as t
+from data.database import _Turns
 from data.ledger import Assignment
 from data.progress import streak
 from data.queue import SKIPS_TO_LEAD
@@ -207,6 +209,34 @@ def test_work_ahead_keeps_its_order(store: Store, ann: Annotator) -> None:
     assert store.ledger.claim_ahead(ann, rng, 1) == [one]
 
 
+def test_an_undo_sent_again_takes_back_nothing_new(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(1))
+    held = claim(store, ann)
+    store.ledger.submit(ann, held.id, GOOD, "t1")
+    assert store.ledger.undo(ann, held.id, "u1")
+    store.ledger.submit(ann, held.id, Answer("bad"), "t2")
+    assert store.ledger.undo(ann, held.id, "u1")
+    (stands,) = store.ledger.judgements()
+    assert stands.answer.value == "bad"
+    eve = store.people.add("eve", "annotator")
+    with pytest.raises(ValueError, match="belongs to somebody else"):
+        store.ledger.undo(eve, None, "u1") or store.ledger.undo(eve, held.id, "u1")
+
+
+@pytest.mark.parametrize(
+    ("comment", "named"),
+    [("a\x00b", "NUL"), ("a\ud800b", "half a character"), ("x" * 4001, "4,001 characters")],
+)
+def test_a_comment_that_cannot_be_kept_is_refused(store, ann, comment, named) -> None:
+    store.ledger.add_tasks(singles(1))
+    held = claim(store, ann)
+    with pytest.raises(ValueError, match=named):
+        store.ledger.submit(ann, held.id, Answer("good", comment=comment), "t")
+    with pytest.raises(ValueError, match=named):
+        store.ledger.skip(ann, held.id, [], comment)
+    assert claim(store, ann) == held
+
+
 def test_work_ahead_is_given_up_sooner(store: Store, ann: Annotator) -> None:
     store.ledger.add_tasks(singles(2))
     now, ahead = store.ledger.claim_ahead(ann, random.Random(0), 2)
@@ -241,7 +271,7 @@ def test_an_edit_supersedes_and_keeps_the_first_answer(store: Store, ann: Annota
 
 
 def test_after_some_skips_only_a_lead_is_asked(store: Store) -> None:
-    store.ledger.add_tasks(singles(1))
+    store.ledger.add_tasks([replace(task, wanted=3) for task in singles(1)])
     people = [store.people.add(f"p{i}", "annotator") for i in range(SKIPS_TO_LEAD + 1)]
     for person in people[:-1]:
         assert store.ledger.for_leads() == 0
@@ -254,7 +284,7 @@ def test_after_some_skips_only_a_lead_is_asked(store: Store) -> None:
     lead = store.people.add("lena", "lead")
     assert store.ledger.left(lead) == 1
     store.ledger.submit(lead, claim(store, lead).id, GOOD, "t")
-    assert store.ledger.for_leads() == 0
+    assert store.ledger.for_leads() == 0 == store.ledger.left(lead)
     with store.database.read() as connection:
         row = connection.execute(sa.select(t.assignments).limit(1)).one()
     assert (row.flags, row.comment) == ('["unreadable"]', "what is it")
@@ -301,6 +331,24 @@ def test_tasks_queue_once_and_in_order(store: Store) -> None:
 
 
 # -- many at once ------------------------------------------------------------------
+
+
+def test_a_write_that_waits_too_long_is_given_up_and_holds_nobody_up() -> None:
+    turns = _Turns(patience=0.05)
+    with turns:
+        with pytest.raises(TimeoutError, match=r"busy for 0\.05 s"), turns:
+            pass
+    with turns:  # the one that gave up left no place behind
+        pass
+
+
+def test_two_versions_of_the_guidelines_at_once_are_both_kept(store: Store) -> None:
+    texts = [f"version {n}" for n in range(8)]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        added = list(pool.map(store.people.set_guidelines, texts))
+    assert sorted(found.version for found in added) == list(range(1, 9))
+    newest = store.people.guidelines()
+    assert newest == max(added, key=lambda found: found.version)
 
 
 def test_many_at_once_never_take_more_than_is_wanted(store: Store) -> None:

@@ -85,23 +85,35 @@ def wait_for(url: str) -> None:
 def work(urls: list[str], cookie: str, seed: int) -> list[str]:
     """Rate until nothing is left, each call to another server; returns the tokens kept.
 
-    Some answers are sent twice, to both servers, as a page does whose connection broke.
+    Some calls are sent twice, to both servers at once, as a page does whose connection broke.
     """
     rng, kept = random.Random(seed), []
     with httpx.Client(cookies={COOKIE: cookie}, timeout=30) as client:
         while True:
-            view: dict[str, Any] = client.get(f"{rng.choice(urls)}/rate/tasks").json()
+            view: dict[str, Any] = client.post(f"{rng.choice(urls)}/rate/tasks").json()
             if not view["tasks"]:
                 return kept
             task = view["tasks"][0]
             body = {k: task[k] for k in ("assignment", "token")} | {"value": rng.choice("ab")}
-            for url in rng.sample(urls, rng.choice([1, 2])):
-                answer = client.post(f"{url}/rate/answer", json=body).json()
-            if answer["kept"]:
+            answers = sent(client, urls, rng, "/rate/answer", body)
+            assert len({answer["kept"] for answer in answers}) == 1
+            if answers[0]["kept"]:
                 kept.append(task["token"])
-            if rng.random() < 0.1 and answer["last"] is not None:
-                undone = {"assignment": answer["last"]}
-                client.post(f"{rng.choice(urls)}/rate/undo", json=undone)
+            if rng.random() < 0.1 and answers[-1]["last"] is not None:
+                undone = {
+                    "assignment": answers[-1]["last"],
+                    "token": f"{rng.getrandbits(64):x}-undo",
+                }
+                sent(client, urls, rng, "/rate/undo", undone)
+
+
+def sent(
+    client: httpx.Client, urls: list[str], rng: random.Random, path: str, body: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The call's answers: from one server, or from both, asked at the same moment."""
+    to = rng.sample(urls, rng.choice([1, 2]))
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda url: client.post(f"{url}{path}", json=body).json(), to))
 
 
 def test_two_servers_lose_and_double_nothing(

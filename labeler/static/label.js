@@ -7,6 +7,7 @@
   const READ_CAP_MS = 20000;
   const TIMEOUT_MS = 20000;
   const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+  const REFUSAL_MS = 8000; // a refusal stays this long, whatever is pressed
   const LOOK_MS = 3000; // between looks for new tasks while there are none
 
   let facts = null; // what the server told the page once
@@ -25,8 +26,12 @@
   let pressed = 0; // presses so far: a look that began before one says nothing new
   let lookTimer = 0;
   let activeAt = performance.now();
+  let order = 0; // the order of what was pressed last
+  let refusedAt = -Infinity; // when the server last refused something
+  const readBefore = new Map(); // assignment -> visible time on it before it was painted again
 
   const $ = (id) => document.getElementById(id);
+  const random = () => Math.random().toString(36).slice(2, 12).padEnd(10, "0");
   const emptyDraft = () => ({ strength: null, flags: [], comment: "" });
 
   // -- what is unsent: one entry of localStorage each, so that two tabs do not overwrite each other
@@ -34,15 +39,23 @@
   const memory = new Map(); // where the browser refuses storage, until the page is closed
   const prefix = () => `coach-unsent:${facts.person}:`;
 
+  function stored(kind) {
+    try {
+      return Object.entries(window[kind]);
+    } catch {
+      return []; // storage is refused
+    }
+  }
+
   function unsent() {
-    const entries = [...memory, ...Object.entries(localStorage)];
+    const entries = [...memory, ...stored("localStorage")];
     return entries.filter(([key]) => key.startsWith(prefix())).sort()
       .map(([key, text]) => ({ key, ...JSON.parse(text) }));
   }
 
   function keep(path, body) {
-    const order = `${Date.now()}`.padStart(15, "0");
-    const key = `${prefix()}${order}:${Math.random().toString(36).slice(2, 10)}`;
+    order = Math.max(Date.now(), order + 1); // a clock that is set back changes no order
+    const key = `${prefix()}${`${order}`.padStart(15, "0")}:${random()}`;
     pressed += 1;
     const text = JSON.stringify({ path, body });
     try {
@@ -65,10 +78,9 @@
         late = answer === null;
         if (late) return again();
         tries = 0;
-        localStorage.removeItem(item.key);
-        memory.delete(item.key);
+        if (!memory.delete(item.key)) localStorage.removeItem(item.key);
         if (answer.tasks) take(answer, item.path === "/rate/undo" && answer.kept);
-        else say(answer.notice, "warn");
+        else refuse(answer.notice);
       }
     } finally {
       sending = false;
@@ -85,7 +97,7 @@
   // The answer's JSON; null where it is to be sent again.
   async function call(path, body) {
     const headers = { "content-type": "application/json", "coach-person": facts.person };
-    const options = { headers, cache: "no-store", keepalive: Boolean(body) };
+    const options = { headers, cache: "no-store", keepalive: Boolean(body && body.assignment) };
     if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) });
     const over = new AbortController();
     const timer = setTimeout(() => over.abort(), TIMEOUT_MS);
@@ -104,8 +116,10 @@
   function badge() {
     const n = unsent().length;
     const late = n > 1 || (n === 1 && tries > 0);
+    const words = late ? `${n} unsent` : "";
+    if (words && words !== $("unsent").textContent) tell(words);
     $("unsent").hidden = !late;
-    $("unsent").textContent = late ? `${n} unsent` : "";
+    $("unsent").textContent = words;
   }
 
   // -- what the server says
@@ -115,7 +129,7 @@
     lookTimer = 0;
     if (unsent().length) return send();
     const before = pressed;
-    const view = await call("/rate/tasks");
+    const view = await call("/rate/tasks", {});
     if (pressed !== before) return undefined; // older than what was pressed since
     if (view && view.tasks) return take(view, false);
     if (!shown && $("notice").hidden) say("The server does not answer. Trying again.", "warn");
@@ -132,7 +146,8 @@
     const left = view.progress.left ?? (progress ? progress.left : 0);
     progress = { ...view.progress, left };
     if (!pending.size) last = view.last;
-    if (view.notice) say(view.notice, view.kept ? "" : "warn");
+    if (view.notice && view.kept) say(view.notice, "");
+    else if (view.notice) refuse(view.notice);
     const same = !anew && shown && held.find((task) => task.assignment === shown.assignment);
     queue = held.filter((task) => task !== same);
     if (!editing && !same && !undoing) {
@@ -157,7 +172,7 @@
     draft = answer ? { ...emptyDraft(), ...answer, comment: answer.comment || "" } : saved(task);
     frame(task.kind, task.html);
     if (editing) say(`You said: ${spoken(task.kind, answer)}. Answer anew, or press e to leave it.`, "");
-    readMs = 0;
+    readMs = readBefore.get(task.assignment) || 0;
     readSince = document.hidden ? null : performance.now();
     paintedAt = performance.now();
     reading(task);
@@ -169,7 +184,7 @@
     $("painted").innerHTML = html;
     $("rate").dataset.kind = kind;
     $("question").textContent = facts.questions[kind] || "";
-    $("announce").textContent = kind ? `Next task. ${facts.questions[kind]}` : "";
+    if (kind) tell(`Next task. ${facts.questions[kind]}`);
   }
 
   function rest(view) {
@@ -215,10 +230,28 @@
   }
 
   function say(text, tone) {
+    if (!text && performance.now() - refusedAt < REFUSAL_MS) return;
+    refusedAt = -Infinity;
     const box = $("notice");
     box.textContent = text;
     box.className = `notice ${tone || ""}`;
     box.hidden = !text;
+    if (text) tell(text);
+  }
+
+  // An answer that was not kept: the next press does not wipe the words away.
+  function refuse(text) {
+    say(text, "warn");
+    refusedAt = performance.now();
+  }
+
+  // To a screen reader: one region that is always there; the same words twice are said twice.
+  function tell(text) {
+    const region = $("announce");
+    if (region.dataset.at && performance.now() - region.dataset.at < 100) {
+      region.textContent += ` ${text}`;
+    } else region.textContent = region.textContent === text ? `${text}\u00a0` : text;
+    region.dataset.at = performance.now();
   }
 
   // -- presses
@@ -267,6 +300,7 @@
       progress = { ...progress, today: today + one, done: progress.done + one, left: Math.max(0, left - 1) };
       count();
     }
+    readBefore.set(shown.assignment, 1000 * seconds());
     shown = null;
     editing = false;
     next(null);
@@ -277,18 +311,24 @@
     if (last === null) return say("There is nothing to take back.", "");
     const assignment = last;
     last = null;
-    if (shown) queue.unshift(shown);
+    if (shown) putBack();
     shown = null;
     waiting();
-    return keep("/rate/undo", { assignment });
+    return keep("/rate/undo", { assignment, token: random() + random() });
   }
 
   function leave() {
     editing = false;
     shown = null;
     say("", "");
-    waiting();
+    next(null);
     return look();
+  }
+
+  // The painted task comes again later; the time on it counts on.
+  function putBack() {
+    readBefore.set(shown.assignment, 1000 * seconds());
+    queue.unshift(shown);
   }
 
   function seconds() {
@@ -301,14 +341,19 @@
   const draftKey = (task) => `coach-draft:${facts.person}:${task.assignment}`;
 
   function saved(task) {
-    return { ...emptyDraft(), ...JSON.parse(sessionStorage.getItem(draftKey(task)) || "{}") };
+    const found = new Map(stored("sessionStorage")).get(draftKey(task));
+    return { ...emptyDraft(), ...JSON.parse(found || "{}") };
   }
 
   function change(changes) {
     if (!shown) return;
     Object.assign(draft, changes);
-    if (!editing) sessionStorage.setItem(draftKey(shown), JSON.stringify(draft));
     showDraft();
+    try {
+      if (!editing) sessionStorage.setItem(draftKey(shown), JSON.stringify(draft));
+    } catch {
+      // storage is refused: the draft lasts as long as the page
+    }
   }
 
   function showDraft() {
@@ -344,6 +389,7 @@
     panel.hidden = !panel.hidden;
     $("rate").classList.toggle("guided", !panel.hidden);
     $("guidelines").setAttribute("aria-expanded", String(!panel.hidden));
+    (panel.hidden ? $("guidelines") : panel).focus({ preventScroll: true });
   }
 
   function raw() {
@@ -371,7 +417,7 @@
       button.textContent = "Change";
       button.addEventListener("click", () => {
         dialog().close();
-        if (shown && !editing) queue.unshift(shown);
+        if (shown && !editing) putBack();
         paint(task, task.said);
       });
       row.append(about, button);
@@ -399,6 +445,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.isComposing || event.keyCode === 229 || typing(event.target)) return;
     if (!facts || dialog()) return;
+    if (!$("keys-on").checked && event.key !== "?") return;
     const digit = event.key.length === 1 && /^(?:Digit|Numpad)(\d)$/.exec(event.code); // on any layout
     const key = digit ? digit[1] : event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const name = key === "h" ? "guide" : facts.more[key];
@@ -427,6 +474,7 @@
   }
 
   function onInput(event) {
+    if (event.target.id === "keys-on") keysOn(event.target.checked);
     if (event.target.id === "comment-text") change({ comment: event.target.value });
     if (event.target.name === "flag") {
       const ticked = [...document.querySelectorAll("input[name=flag]:checked")];
@@ -448,6 +496,21 @@
     if (!document.hidden && shown && !editing && idle < facts.leaseMinutes * 60000) look();
   }
 
+  // Single keys can be switched off, for who speaks to the computer or shares it with a cat.
+  function keysOn(on) {
+    $("keys-on").checked = on;
+    $("rate").classList.toggle("no-keys", !on);
+    try {
+      localStorage.setItem("coach-keys", on ? "on" : "off");
+    } catch {
+      // storage is refused: it lasts as long as the page
+    }
+  }
+
+  function onLeaving(event) {
+    if (memory.size) event.preventDefault(); // the browser asks: these answers are only here
+  }
+
   function start() {
     const top = $("top");
     if (facts || !top || !$("painted") || !$("dialog-keys")) return;
@@ -466,6 +529,9 @@
     for (const sign of ["pointermove", "scroll", "keydown"]) {
       document.addEventListener(sign, () => { activeAt = performance.now(); }, { passive: true });
     }
+    window.addEventListener("beforeunload", onLeaving);
+    keysOn(new Map(stored("localStorage")).get("coach-keys") !== "off");
+    for (const item of unsent()) order = Math.max(order, Number(item.key.split(":")[2]));
     window.addEventListener("online", () => { tries = 0; send(); });
     setInterval(alive, 60000);
     look();
