@@ -1,4 +1,4 @@
-r"""LaTeX between `$$..$$`, `\(..\)` and `\[..\]` as MathML. A single dollar stays money.
+r"""LaTeX between `$..$`, `$$..$$`, `\(..\)` and `\[..\]` as MathML; dollars that are money stay so.
 
 The converter's result is not printed but walked: only the tags and attributes below come out, and
 every text in it is escaped. What cannot be converted, or is too large, is shown as its source.
@@ -53,7 +53,13 @@ _PARTS = {
     **dict.fromkeys(("mfrac", "mroot", "msub", "msup", "munder", "mover"), 2),
     **dict.fromkeys(("msubsup", "munderover"), 3),
 }
-_CLOSERS = {"$$": "$$", r"\(": r"\)", r"\[": r"\]"}
+_CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
+_SINGLE = re.compile(
+    r"""(?<![\w$])\$(?=[^\s$])                       # no word before, no space after
+    (?P<latex>[a-zA-Z]'? | [^$\n]{0,300}?[\\^_=<>()+*/|][^$\n]{0,300}?)  # it looks like a formula
+    (?<![\s\\])\$(?![\w$({])                         # no space before, no word after""",
+    re.VERBOSE,
+)
 
 
 class _NoMacros(dict[str, Any]):
@@ -64,7 +70,7 @@ class _NoMacros(dict[str, Any]):
 
 
 def add_formulas(parser: MarkdownIt) -> None:
-    """Teach a Markdown parser the three pairs of delimiters."""
+    """Teach a Markdown parser the pairs of delimiters."""
     interrupts = ["paragraph", "reference", "blockquote", "list"]
     parser.block.ruler.before("fence", "formula", _block_rule, {"alt": interrupts})
     parser.inline.ruler.before("escape", "formula", _inline_rule)
@@ -127,8 +133,8 @@ def _depth(latex: str) -> int:
 
 def _inline_rule(state: Any, silent: bool) -> bool:
     opener = state.src[state.pos : state.pos + 2]
-    if opener not in _CLOSERS:
-        return False
+    if opener not in ("$$", r"\(", r"\["):
+        return _single_dollars(state, silent)
     start = state.pos + 2
     end = state.src.find(_CLOSERS[opener], start, min(state.posMax, start + REACH))
     if end < 0 or not state.src[start:end].strip():
@@ -137,6 +143,17 @@ def _inline_rule(state: Any, silent: bool) -> bool:
         token = state.push("formula", "", 0)
         token.content, token.markup = state.src[start:end], opener
     state.pos = end + 2
+    return True
+
+
+def _single_dollars(state: Any, silent: bool) -> bool:
+    found = _SINGLE.match(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    if not silent:
+        token = state.push("formula", "", 0)
+        token.content, token.markup = found["latex"], "$"
+    state.pos = found.end()
     return True
 
 
@@ -171,10 +188,12 @@ def _block_rule(state: Any, first: int, end_line: int, silent: bool) -> bool:
 
 def _formula(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:
     token = tokens[index]
-    display = "inline" if token.markup == r"\(" else "block"
+    display = "inline" if token.markup in ("$", r"\(") else "block"
     source = token.markup + token.content + _CLOSERS[token.markup]
     converted = _in_time(token.content.strip(), display, env)
-    return converted or f"<code>{html.escape(source)}</code>"
+    if converted or token.markup != "$":
+        return converted or f"<code>{html.escape(source)}</code>"
+    return html.escape(source)
 
 
 def _formula_block(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:

@@ -197,8 +197,8 @@ def dialogs_html(found: Guidelines | None) -> str:
 
 
 KEYS_ON = (
-    '<label class="tick"><input type="checkbox" id="keys-on" checked> Keys work without a dialog'
-    "</label>"
+    '<label class="tick"><input type="checkbox" id="keys-on" checked>'
+    " Single keys work (untick to switch them off)</label>"
 )
 FLAG_NOTE = '<p class="mute">Goes with your answer, or with a skip. Answer as well if you can.</p>'
 COMMENT = (

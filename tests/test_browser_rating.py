@@ -20,9 +20,11 @@ from tests.browser import (
     counts,
     key,
     needs_chromium,
+    ready,
     settle,
     shown,
     sign_in,
+    token,
 )
 from tests.labeler_helpers import add_person, add_tasks
 
@@ -284,3 +286,22 @@ def test_work_waits_for_nobody_but_the_paint(page: Any, server: Server, tmp_path
     assert shown(page)[0] != before[0]
     settle(page)
     page.unroute("**/rate/answer")
+
+
+def test_single_keys_can_be_switched_off(page: Any, server: Server) -> None:
+    start(page, server, "cy")
+    page.keyboard.press("?")
+    page.uncheck("#keys-on")
+    page.keyboard.press("Escape")
+    page.reload()
+    ready(page)
+    before = token(page)
+    page.keyboard.press("1")
+    page.wait_for_timeout(300)
+    assert token(page) == before
+    act(page, lambda: page.click("#press-pairwise-a"))
+    page.keyboard.press("?")
+    assert not page.is_checked("#keys-on")
+    page.check("#keys-on")
+    page.keyboard.press("Escape")
+    key(page, "1")

@@ -170,6 +170,30 @@ def test_formulas_become_mathml() -> None:
     assert made.count("<math") == 2
 
 
+@pytest.mark.parametrize(
+    "source", ["in $O(n)$ time", "$x$, then", "($a^2 + b^2 = c^2$)", r"$\pi$-day"]
+)
+def test_single_dollars_around_a_formula(source: str) -> None:
+    made = markdown(source)
+    assert made.count("<math") == 1 and 'display="block"' not in made and "$" not in made
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "$5 and $10",
+        "$5-$10",
+        "US$5/US$6",
+        "$HOME/$USER",
+        "$(pwd)/$(ls)",
+        "a $ b = c $ d",
+        "5$ (6$)",
+    ],
+)
+def test_dollars_that_are_money_or_shell_stay(source: str) -> None:
+    assert "<math" not in markdown(source)
+
+
 @pytest.mark.parametrize("source", [r"\[x\]", r"$$x$$", "\\[\nx\n\\]", "text $$x$$ text"])
 def test_display_formulas(source: str) -> None:
     assert '<math display="block"><mrow><mi>x</mi></mrow></math>' in markdown(source)

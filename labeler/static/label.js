@@ -496,7 +496,7 @@
     if (!document.hidden && shown && !editing && idle < facts.leaseMinutes * 60000) look();
   }
 
-  // Single keys can be switched off, for who speaks to the computer or shares it with a cat.
+  // Single keys can be switched off: speech input, for one, presses them by accident.
   function keysOn(on) {
     $("keys-on").checked = on;
     $("rate").classList.toggle("no-keys", !on);
