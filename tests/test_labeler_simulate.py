@@ -88,12 +88,12 @@ def _handler(app: FakeApp) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:
-            signed_in = not self.headers["Cookie"].endswith("=")
-            with app.lock:
-                self.reply(*(app.view() if signed_in else (401, {"notice": "Signed out."})))
-
         def do_POST(self) -> None:
+            if self.path == "/rate/tasks":
+                signed_in = not self.headers["Cookie"].endswith("=")
+                with app.lock:
+                    self.reply(*(app.view() if signed_in else (401, {"notice": "Signed out."})))
+                return
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with app.lock:
                 self.reply(*app.answer(body))
