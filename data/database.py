@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import DatabaseError, OperationalError, TimeoutError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 POOL = 20
@@ -106,9 +106,8 @@ class _Turns:
             self._waiting.append(turn)
         try:
             if not turn.wait(self._patience):
-                raise TimeoutError(
-                    f"the store was busy for {self._patience:g} s: try again in a moment"
-                )
+                busy = sqlite3.OperationalError(f"the store was busy for {self._patience:g} s")
+                raise OperationalError("BEGIN IMMEDIATE", None, busy)  # as SQLite itself would
         except BaseException:  # given up, or Ctrl-C: nobody may be left waiting for this one
             with self._guard:
                 if turn.is_set():

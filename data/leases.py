@@ -86,6 +86,19 @@ def held_by_others(annotator_id: int) -> sa.ScalarSelect[int]:
     )
 
 
+def _answered_by(annotator_id: int) -> sa.ColumnElement[bool]:
+    """True of a task on which an answer of this annotator stands: it came from a file."""
+    return (
+        sa.exists()
+        .where(
+            t.judgements.c.task_id == t.tasks.c.id,
+            t.judgements.c.annotator_id == annotator_id,
+            standing(),
+        )
+        .correlate(t.tasks)
+    )
+
+
 def next_task(
     connection: sa.Connection, annotator: Annotator, kinds: Iterable[Kind] | None
 ) -> tuple[str, str] | None:
@@ -100,17 +113,11 @@ def next_task(
         )
         .correlate(t.tasks)
     )
-    said = (  # in an imported file
-        sa.exists()
-        .where(
-            t.judgements.c.task_id == t.tasks.c.id,
-            t.judgements.c.annotator_id == annotator.id,
-            standing(),
-        )
-        .correlate(t.tasks)
-    )
     query = sa.select(t.tasks.c.id, t.tasks.c.kind).where(
-        wanted_of(annotator), ~had, ~said, t.tasks.c.remaining > held_by_others(annotator.id)
+        wanted_of(annotator),
+        ~had,
+        ~_answered_by(annotator.id),
+        t.tasks.c.remaining > held_by_others(annotator.id),
     )
     if kinds is not None:
         query = query.where(t.tasks.c.kind.in_(list(kinds)))
@@ -158,6 +165,7 @@ def held(connection: sa.Connection, annotator: Annotator) -> list[Any]:
             t.assignments.c.annotator_id == annotator.id,
             t.assignments.c.state == "leased",
             _OPEN,
+            ~_answered_by(annotator.id),
             t.tasks.c.remaining > held_by_others(annotator.id),
         )
         .order_by(t.assignments.c.turn, t.assignments.c.id)

@@ -147,7 +147,8 @@ class Ledger:
             known = _of_token(connection, client_token, annotator.id)
             if known is not None:
                 return known
-            if row is None or row.state != "done":
+            stands = row and _standing(connection, row.task_id, annotator.id)
+            if row is None or row.state != "done" or stands is None:
                 raise ValueError("there is no answer of yours to change: reload the page")
             check_answer(row.kind, answer)
             return _insert_judgement(
@@ -207,6 +208,8 @@ class Ledger:
         same client token again takes nothing back, whatever was answered since.
         """
         with self._judging() as connection:
+            if assignment_id is not None:  # locked first: the same undo may come twice at once
+                _assignment_row(connection, assignment_id, annotator.id)
             if client_token and _of_token(connection, client_token, annotator.id) is not None:
                 return True
             last = progress.last_answered(connection, annotator.id, assignment_id)
@@ -267,23 +270,8 @@ class Ledger:
 
     def for_leads(self) -> int:
         """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
-        a = t.assignments.c
-        leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
-        seen_by_a_lead = (
-            sa.exists()
-            .where(
-                a.task_id == t.tasks.c.id,
-                a.state.in_(["done", "skipped"]),
-                a.annotator_id.in_(leads),
-            )
-            .correlate(t.tasks)
-        )
-        waiting = sa.and_(
-            t.tasks.c.remaining > 0, t.tasks.c.skips >= queue.SKIPS_TO_LEAD, ~seen_by_a_lead
-        )
         with self._db.read() as connection:
-            query = sa.select(sa.func.count()).select_from(t.tasks).where(waiting)
-            return int(connection.scalar(query) or 0)
+            return progress.for_leads(connection)
 
     def judgements(self, kinds: Iterable[Kind] | None = None) -> list[Judgement]:
         """What stands, oldest first: superseded and undone rows are left out."""
@@ -296,15 +284,8 @@ class Ledger:
 
     def by_annotator(self) -> dict[str, int]:
         """Standing judgements of each annotator."""
-        query = (
-            sa.select(t.annotators.c.name, sa.func.count(t.judgements.c.id))
-            .join(t.judgements, t.judgements.c.annotator_id == t.annotators.c.id)
-            .where(standing())
-            .group_by(t.annotators.c.name)
-            .order_by(t.annotators.c.name)
-        )
         with self._db.read() as connection:
-            return {name: n for name, n in connection.execute(query)}  # noqa: C416
+            return progress.by_annotator(connection)
 
 
 def _claim(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from data import leases
 from data import tables as t
 from data.judged import answer_of, standing
+from data.queue import SKIPS_TO_LEAD
 from data.schema import Annotator, Answer, now
 
 PACE_OVER = 25
@@ -72,34 +73,49 @@ def left(connection: sa.Connection, annotator: Annotator) -> int:
     """Tasks that still want answers, less those this annotator answered or skipped."""
     wanted = leases.wanted_of(annotator)
     open_now = connection.scalar(sa.select(sa.func.count()).select_from(t.tasks).where(wanted))
+    over = sa.select(t.assignments.c.task_id).where(
+        t.assignments.c.annotator_id == annotator.id,
+        t.assignments.c.state.in_(["done", "skipped"]),
+    )
+    imported = sa.select(t.judgements.c.task_id).where(
+        t.judgements.c.annotator_id == annotator.id,
+        t.judgements.c.assignment_id.is_(None),
+        standing(),
+    )
     had = connection.scalar(
         sa.select(sa.func.count())
-        .select_from(t.assignments)
-        .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
-        .where(
-            wanted,
-            t.assignments.c.annotator_id == annotator.id,
-            t.assignments.c.state.in_(["done", "skipped"]),
-        )
+        .select_from(t.tasks)
+        .where(wanted, t.tasks.c.id.in_(over.union(imported)))
     )
-    a = t.assignments.alias("mine")
-    imported = connection.scalar(
-        sa.select(sa.func.count())
-        .select_from(t.judgements)
-        .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
+    return int(open_now or 0) - int(had or 0)
+
+
+def for_leads(connection: sa.Connection) -> int:
+    """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
+    a = t.assignments.c
+    leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
+    seen_by_a_lead = (
+        sa.exists()
         .where(
-            wanted,
-            t.judgements.c.annotator_id == annotator.id,
-            t.judgements.c.assignment_id.is_(None),
-            standing(),
-            ~sa.exists().where(
-                a.c.task_id == t.tasks.c.id,
-                a.c.annotator_id == annotator.id,
-                a.c.state.in_(["done", "skipped"]),
-            ),
+            a.task_id == t.tasks.c.id, a.state.in_(["done", "skipped"]), a.annotator_id.in_(leads)
         )
+        .correlate(t.tasks)
     )
-    return int(open_now or 0) - int(had or 0) - int(imported or 0)
+    waiting = sa.and_(t.tasks.c.remaining > 0, t.tasks.c.skips >= SKIPS_TO_LEAD, ~seen_by_a_lead)
+    query = sa.select(sa.func.count()).select_from(t.tasks).where(waiting)
+    return int(connection.scalar(query) or 0)
+
+
+def by_annotator(connection: sa.Connection) -> dict[str, int]:
+    """Standing judgements of each annotator."""
+    query = (
+        sa.select(t.annotators.c.name, sa.func.count(t.judgements.c.id))
+        .join(t.judgements, t.judgements.c.annotator_id == t.annotators.c.id)
+        .where(standing())
+        .group_by(t.annotators.c.name)
+        .order_by(t.annotators.c.name)
+    )
+    return {name: n for name, n in connection.execute(query)}  # noqa: C416
 
 
 def last_answered(

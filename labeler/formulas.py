@@ -55,9 +55,11 @@ _PARTS = {
 }
 _CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 _SINGLE = re.compile(
-    r"""(?<![\w$])\$(?=[^\s$])                       # no word before, no space after
-    (?P<latex>[a-zA-Z]'? | [^$\n]{0,300}?[\\^_=<>()+*/|][^$\n]{0,300}?)  # it looks like a formula
-    (?<![\s\\])\$(?![\w$({])                         # no space before, no word after""",
+    r"""(?<![\w$])\$(?=[^\s$])                # no word before, no space after
+    (?![^$\n]*\*\*)                          # no bold text begins or ends in it
+    (?: (?=[a-zA-Z]'?\$) | (?=[^$\n`]{0,600}[\\^_=<>()+*/|]) )  # it looks like a formula
+    (?P<latex>[^$\n`]{1,600}+)
+    (?<![\s\\(\[{])\$(?![\w$({])             # no space or bracket before, no word after""",
     re.VERBOSE,
 )
 

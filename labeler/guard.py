@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from sqlalchemy.exc import OperationalError
 
 from data.schema import Role
+from data.settings import disk_message
 from data.store import Store
 from labeler.auth import Refused, admit
 
@@ -31,6 +33,9 @@ def guarded(store: Store, role: Role, action: Callable[..., Any]) -> Callable[..
             person = admit(store, request, role)
         except Refused as refused:
             raise gr.Error(str(refused), print_exception=False) from None
-        return action(person, *values)
+        try:
+            return action(person, *values)
+        except OperationalError as error:  # busy, or its disk is full
+            raise gr.Error(disk_message(error), print_exception=False) from None
 
     return handler

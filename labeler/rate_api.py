@@ -125,11 +125,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
     def past(request: Request) -> Response:
         return served(request, lambda person: [_spell_past(s) for s in rating.past(store, person)])
 
-    @app.exception_handler(RequestValidationError)
-    def malformed(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        return _refusal(422, f"Not understood: {where}: {first['msg']}.")
+    app.add_exception_handler(RequestValidationError, _malformed)
 
 
 def spell(view: View) -> dict[str, Any]:
@@ -162,6 +158,13 @@ def _spell_task(task: Painted) -> dict[str, Any]:
 def _spell_past(said: Said) -> dict[str, Any]:
     answer = asdict(said.answer) | {"flags": list(said.answer.flags)}
     return _spell_task(said.task) | {"said": answer, "about": first_line(said.task.messages)}
+
+
+def _malformed(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+    return _refusal(422, f"Not understood: {where}: {first['msg']}.")
 
 
 def _refusal(status: int, notice: str) -> Response:

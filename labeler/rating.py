@@ -126,9 +126,10 @@ def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> 
     """Take an answer back and show its task again. The same token again takes nothing back."""
     try:
         _check_token(token)
+        taken_back = store.ledger.undo(annotator, assignment_id, token)
     except ValueError as error:
         return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
-    if store.ledger.undo(annotator, assignment_id, token):
+    if taken_back:
         view = replace(look(store, annotator), kept=True)
         return replace(view, notice="Your answer was taken back.")
     return replace(_view(store, annotator), kept=False, notice="There is nothing to take back.")

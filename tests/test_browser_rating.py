@@ -299,8 +299,11 @@ def test_single_keys_can_be_switched_off(page: Any, server: Server) -> None:
     page.keyboard.press("1")
     page.wait_for_timeout(300)
     assert token(page) == before
+    assert page.locator("[aria-keyshortcuts]").count() == 0
     act(page, lambda: page.click("#press-pairwise-a"))
     page.keyboard.press("?")
+    assert page.locator("dialog[open]").count() == 0
+    page.click("#press-keys")
     assert not page.is_checked("#keys-on")
     page.check("#keys-on")
     page.keyboard.press("Escape")

@@ -138,6 +138,25 @@ def test_an_answer_after_an_import_supersedes_it(store: Store, tmp_path: Path) -
     assert standing(store) == [("ann", "scalar", "2")]
 
 
+def test_an_answer_that_an_import_took_back_cannot_be_changed(store: Store, tmp_path: Path) -> None:
+    import random
+
+    from data.schema import Answer, Completion, Task
+
+    store.ledger.add_tasks([Task("scalar", Completion(make_prompt("q"), "x"))])
+    ann = store.people.add("ann", "annotator")
+    held = store.ledger.claim(ann, random.Random(0))
+    assert held is not None
+    store.ledger.submit(ann, held.id, Answer("7"), "t")
+    rows = [json.loads(line) for line in export(store, tmp_path / "out").read_text().splitlines()]
+    (line,) = [row for row in rows if row["type"] == "judgement"]
+    import_file(store, write(tmp_path / "in", line | {"retracted_at": "2027-02-01T00:00:00Z"}))
+    assert standing(store) == []
+    with pytest.raises(ValueError, match="no answer of yours"):
+        store.ledger.edit(ann, held.id, Answer("8"), "t2")
+    assert store.content.counts().tasks_open == 1
+
+
 def test_imported_answers_fill_places_of_the_queue(store: Store, tmp_path: Path) -> None:
     """A task that wants three gets three: whoever answered in a file is not asked again."""
     import random
@@ -153,7 +172,8 @@ def test_imported_answers_fill_places_of_the_queue(store: Store, tmp_path: Path)
     said = [{**common, "annotator": name, "value": True} for name in ("ann", "bob")]
     import_file(store, write(tmp_path / "in", *said))
     assert store.ledger.claim(ann, random.Random(0)) is None
-    assert (store.ledger.left(ann), store.ledger.left(eve)) == (0, 1)
+    assert store.ledger.claim(bob, random.Random(0)) is None  # answered while they held it
+    assert [store.ledger.left(person) for person in (ann, bob, eve)] == [0, 0, 1]
     store.ledger.submit(bob, held.id, Answer("bad"), "t1")
     last = store.ledger.claim(eve, random.Random(0))
     assert last is not None

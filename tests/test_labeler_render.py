@@ -188,6 +188,9 @@ def test_single_dollars_around_a_formula(source: str) -> None:
         "$(pwd)/$(ls)",
         "a $ b = c $ d",
         "5$ (6$)",
+        "$(document).ready(function($) {",
+        "$(cmd) or `$`",
+        "**$5** (**US$**)",
     ],
 )
 def test_dollars_that_are_money_or_shell_stay(source: str) -> None:

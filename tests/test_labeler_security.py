@@ -276,6 +276,19 @@ def test_every_handler_checks_by_itself(store: Store, tmp_path: Path, mount: str
                 handler(request_of(store, person))
 
 
+def test_a_busy_store_is_said_in_one_line(store: Store) -> None:
+    import gradio as gr
+    from sqlalchemy.exc import OperationalError
+
+    from labeler.guard import guarded
+
+    def busy(_person: Any) -> None:
+        raise OperationalError("BEGIN IMMEDIATE", None, Exception("database is locked"))
+
+    with pytest.raises(gr.Error, match="did not answer in time: try again"):
+        guarded(store, "annotator", busy)(request_of(store, store.people.find("ann")))
+
+
 def test_no_event_is_listed_or_queued(client: TestClient) -> None:
     for mount in MOUNTS:
         for dependency in dependencies(client, mount):

@@ -103,7 +103,7 @@
     const timer = setTimeout(() => over.abort(), TIMEOUT_MS);
     try {
       const answer = await fetch(path, { ...options, signal: over.signal });
-      if (answer.status === 401) say((await answer.json()).notice, "bad");
+      if (answer.status === 401) refused((await answer.json()).notice);
       // Only what the server could not even read is given up; all else is sent again.
       return answer.ok || answer.status === 422 ? await answer.json() : null;
     } catch {
@@ -111,6 +111,11 @@
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  // Nobody is signed in: said once, however often the call is tried again.
+  function refused(words) {
+    if ($("notice").hidden || !$("notice").textContent.includes(words)) say(words, "bad");
   }
 
   function badge() {
@@ -184,13 +189,18 @@
     $("painted").innerHTML = html;
     $("rate").dataset.kind = kind;
     $("question").textContent = facts.questions[kind] || "";
-    if (kind) tell(`Next task. ${facts.questions[kind]}`);
+    if (!kind) return;
+    $("rate").dataset.rest = "";
+    tell(`Next task. ${facts.questions[kind]}`);
   }
 
   function rest(view) {
     const [done, total] = view.sampled;
     const share = total ? (100 * done) / total : 0;
     const count = total ? `${done.toLocaleString()} of ${total.toLocaleString()} completions` : "starting";
+    const words = view.state === "sampling" ? "Answers are being written." : "All done for now.";
+    if ($("rate").dataset.rest !== view.state) tell(words);
+    $("rate").dataset.rest = view.state;
     const thanks = progress.done
       ? `You have rated ${progress.done.toLocaleString()}. Thank you.` : "There is nothing to rate yet.";
     frame("", view.state === "sampling"
@@ -230,17 +240,18 @@
   }
 
   function say(text, tone) {
-    if (!text && performance.now() - refusedAt < REFUSAL_MS) return;
-    refusedAt = -Infinity;
     const box = $("notice");
-    box.textContent = text;
-    box.className = `notice ${tone || ""}`;
-    box.hidden = !text;
+    const stays = performance.now() - refusedAt < REFUSAL_MS;
+    if (!stays) box.className = `notice ${tone || ""}`;
     if (text) tell(text);
+    if (stays) box.append(text && ` ${text}`);
+    else box.textContent = text;
+    box.hidden = !box.textContent;
   }
 
   // An answer that was not kept: the next press does not wipe the words away.
   function refuse(text) {
+    refusedAt = -Infinity;
     say(text, "warn");
     refusedAt = performance.now();
   }
@@ -445,7 +456,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.isComposing || event.keyCode === 229 || typing(event.target)) return;
     if (!facts || dialog()) return;
-    if (!$("keys-on").checked && event.key !== "?") return;
+    if (!$("keys-on").checked) return;
     const digit = event.key.length === 1 && /^(?:Digit|Numpad)(\d)$/.exec(event.code); // on any layout
     const key = digit ? digit[1] : event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const name = key === "h" ? "guide" : facts.more[key];
@@ -496,10 +507,24 @@
     if (!document.hidden && shown && !editing && idle < facts.leaseMinutes * 60000) look();
   }
 
+  // To a screen reader: which keys press which button.
+  function shortcuts(on) {
+    const all = Object.entries(facts.more).map(([key, name]) => [`press-${name}`, key]);
+    for (const [kind, keys] of Object.entries(facts.keys)) {
+      all.push(...Object.entries(keys).map(([key, value]) => [`press-${kind}-${value}`, key]));
+    }
+    for (const id of new Set(all.map(([name]) => name))) {
+      const keys = all.filter(([name]) => name === id).map(([, key]) => key);
+      if (on) $(id).setAttribute("aria-keyshortcuts", keys.join(" "));
+      else $(id).removeAttribute("aria-keyshortcuts");
+    }
+  }
+
   // Single keys can be switched off: speech input, for one, presses them by accident.
   function keysOn(on) {
     $("keys-on").checked = on;
     $("rate").classList.toggle("no-keys", !on);
+    shortcuts(on);
     try {
       localStorage.setItem("coach-keys", on ? "on" : "off");
     } catch {
@@ -515,13 +540,6 @@
     const top = $("top");
     if (facts || !top || !$("painted") || !$("dialog-keys")) return;
     facts = JSON.parse(top.dataset.facts);
-    for (const [kind, keys] of Object.entries(facts.keys)) {
-      for (const [key, value] of Object.entries(keys)) {
-        const button = $(`press-${kind}-${value}`);
-        if (button) button.setAttribute("aria-keyshortcuts", [button.getAttribute("aria-keyshortcuts"), key].filter(Boolean).join(" "));
-      }
-    }
-    for (const [key, name] of Object.entries(facts.more)) $(`press-${name}`).setAttribute("aria-keyshortcuts", key);
     document.addEventListener("keydown", onKey);
     document.addEventListener("click", onClick);
     document.addEventListener("input", onInput);
