@@ -42,8 +42,8 @@ demo: $(VENV)/.app ## the whole loop with no person in it: a table and an HTML r
 
 install: $(VENV)/.dev ## everything, for development
 
-test: $(VENV)/.dev ## run the tests
-	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(TESTS)
+test: $(VENV)/.dev ## run the tests, two files at a time (TESTS=tests/test_store.py for some)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -34,6 +34,7 @@ from tests.browser import (
     key,
     needs_chromium,
     ready,
+    settle,
     sign_in,
 )
 from tests.hostile import IMITATIONS, PAGES, SCRIPTS, TEXTS
@@ -319,6 +320,7 @@ def test_rating_goes_on_whatever_the_answer_holds(browser: Any, server: Server) 
         key(page, "b")
     page.keyboard.press("b")
     page.wait_for_selector("#task", state="detached")
+    settle(page)
     assert judged(server) == ["bad"] * len(WALKED)
     assert [said for said in watch.found if "evil" in said or "dialog" in said] == []
     assert not [said for said in watch.found if said.startswith(("asked", "opened", "pageerror"))]

@@ -103,10 +103,14 @@ def test_an_earlier_answer_is_looked_up_and_changed(page: Any, server: Server) -
     assert after[-1].answer.both_bad and after[-1].task == before[3].task
 
 
+FOUR_PRESSES = """for (let n = 0; n < 4; n++) document.body.dispatchEvent(
+  new KeyboardEvent("keydown", { key: "1", code: "Digit1", bubbles: true, cancelable: true }))"""
+
+
 def test_a_double_press_counts_once(page: Any, server: Server) -> None:
     start(page, server, "bo")
     before = len(said(server, "bo"))
-    act(page, lambda: [page.keyboard.press("1") for _ in range(4)])
+    act(page, lambda: page.evaluate(FOUR_PRESSES))
     assert len(said(server, "bo")) == before + 1
     assert "quicker than one can read" in page.inner_text("#notice")
 
@@ -122,6 +126,7 @@ def test_answers_outlive_a_lost_server(page: Any, server: Server) -> None:
     server.start()
     page.wait_for_selector("#unsent", state="hidden")
     page.wait_for_selector("#task")
+    settle(page)
     assert len(said(server, "cy")) == 2
     assert counts(page)[0] == 2
 

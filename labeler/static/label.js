@@ -149,7 +149,9 @@
     const undoing = waiting.some((item) => item.path === "/rate/undo");
     const held = view.tasks.filter((task) => !pending.has(task.assignment));
     const left = view.progress.left ?? (progress ? progress.left : 0);
-    progress = { ...view.progress, left };
+    const unheard = waiting.filter((item) => item.path === "/rate/answer" && !item.body.edit).length;
+    const { today, done } = view.progress;
+    progress = { ...view.progress, left, today: today + unheard, done: done + unheard };
     if (!pending.size) last = view.last;
     if (view.notice && view.kept) say(view.notice, "");
     else if (view.notice) refuse(view.notice);
