@@ -17,7 +17,7 @@ from data import tables as t
 from data.content import BATCH, load_completions
 from data.database import insert_ignore
 from data.judged import answer_of, judged, pack_flags, task_of
-from data.leases import insert_tasks, recount
+from data.leases import insert_tasks, recount_reopened
 from data.schema import Answer, Completion, Prompt, Task, content_hash, now
 
 _TOKEN = "import:"
@@ -108,7 +108,7 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     for start in range(0, len(rows), BATCH):
         connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
     for chunk in _batches(past.queued):
-        recount(connection, chunk)
+        recount_reopened(connection, chunk)
     return new
 
 

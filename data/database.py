@@ -129,16 +129,23 @@ class _Turns:
 
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     """Insert the rows, leaving those whose key is already there as they are."""
-    if not rows:
-        return
+    if rows:
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def upsert(connection: sa.Connection, table: sa.Table, key: list[str], **update: Any) -> Any:
+    """An insert that updates the row of this key, if there is one: `set_` and `where`."""
+    return _insert(connection, table).on_conflict_do_update(index_elements=key, **update)
+
+
+def _insert(connection: sa.Connection, table: sa.Table) -> Any:
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-        connection.execute(sqlite_insert(table).on_conflict_do_nothing(), rows)
-    else:
-        from sqlalchemy.dialects.postgresql import insert as postgres_insert
+        return sqlite_insert(table)
+    from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
-        connection.execute(postgres_insert(table).on_conflict_do_nothing(), rows)
+    return postgres_insert(table)
 
 
 def _engine(url: str) -> sa.Engine:

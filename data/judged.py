@@ -11,14 +11,16 @@ import sqlalchemy as sa
 from data import tables as t
 from data.schema import Answer, Completion, Judgement, Task
 
+_later = t.judgements.alias("later")
+_STANDING = sa.and_(
+    t.judgements.c.value.is_not(None),
+    ~sa.exists().where(_later.c.supersedes == t.judgements.c.id),
+)
+
 
 def standing() -> sa.ColumnElement[bool]:
     """True of a judgement that nothing supersedes and that was not taken back."""
-    later = t.judgements.alias("later")
-    return sa.and_(
-        t.judgements.c.value.is_not(None),
-        ~sa.exists().where(later.c.supersedes == t.judgements.c.id),
-    )
+    return _STANDING
 
 
 def judged(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:

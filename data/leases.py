@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,17 +14,125 @@ import sqlalchemy as sa
 from data import queue
 from data import tables as t
 from data.content import (
-    completion_columns,
     distinct,
     insert_completions,
     prompt_from,
 )
-from data.database import insert_ignore
-from data.judged import standing, task_of
-from data.schema import Annotator, Completion, Kind, Task, now, timestamp
+from data.database import insert_ignore, upsert
+from data.judged import standing
+from data.schema import Annotator, Completion, Kind, Role, Task, now, timestamp
 
 _CLAIM_LOCK = 7_206_101  # any number: one advisory lock for "a task is being given out"
 _OPEN = t.tasks.c.remaining > sa.literal_column("0")  # spelt like this, the index on it is used
+
+# The conditions of the hot statements are built once: building them takes longer than running them.
+_ME: sa.BindParameter[int] = sa.bindparam("me")
+_NOW: sa.BindParameter[str] = sa.bindparam("now")
+_FROM: sa.BindParameter[float] = sa.bindparam("from")
+_other, _mine = t.assignments.alias("other"), t.assignments.alias("mine")
+_HELD_BY_OTHERS = (  # how many of a task's places are leased to other people now
+    sa.select(sa.func.count())
+    .select_from(_other)
+    .where(
+        _other.c.task_id == t.tasks.c.id,
+        _other.c.annotator_id != _ME,
+        _other.c.state == "leased",
+        _other.c.lease_until > _NOW,
+    )
+    .correlate(t.tasks)
+    .scalar_subquery()
+)
+# Counted, since PostgreSQL makes of NOT EXISTS a join over all that the annotator ever had.
+_HAD = (  # whether this annotator has a task, answered it or skipped it
+    sa.select(sa.func.count())
+    .select_from(_mine)
+    .where(
+        _mine.c.task_id == t.tasks.c.id,
+        _mine.c.annotator_id == _ME,
+        _mine.c.state.in_(["leased", "done", "skipped"]),
+    )
+    .correlate(t.tasks)
+    .scalar_subquery()
+) > 0
+_ANSWERED = (  # whether an answer of this annotator stands; where not _HAD, it is from a file
+    sa.select(sa.func.count())
+    .select_from(t.judgements)
+    .where(
+        t.judgements.c.task_id == t.tasks.c.id,
+        t.judgements.c.annotator_id == _ME,
+        standing(),
+    )
+    .correlate(t.tasks)
+    .scalar_subquery()
+) > 0
+_FREE = t.tasks.c.remaining > _HELD_BY_OTHERS
+
+_OTHERS = sa.select(_HELD_BY_OTHERS).where(t.tasks.c.id == sa.bindparam("task"))
+_HELD = (
+    sa.select(t.assignments.c.id, t.assignments.c.turn)
+    .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
+    .where(
+        t.assignments.c.annotator_id == _ME,
+        t.assignments.c.state == "leased",
+        _OPEN,
+        ~_ANSWERED,
+        _FREE,
+    )
+    .order_by(t.assignments.c.turn, t.assignments.c.id)
+)
+_THESE = t.tasks.c.id.in_(sa.bindparam("tasks", expanding=True))
+_PLACES_FILLED = (
+    sa.select(sa.func.count(t.judgements.c.annotator_id.distinct()))
+    .where(t.judgements.c.task_id == t.tasks.c.id, standing())
+    .correlate(t.tasks)
+    .scalar_subquery()
+)
+_LEFT = t.tasks.c.wanted - _PLACES_FILLED
+_RECOUNT = sa.update(t.tasks).where(_THESE).values(remaining=sa.case((_LEFT > 0, _LEFT), else_=0))
+_FIRST_OPEN = sa.select(sa.func.min(t.tasks.c.position)).where(_THESE, _OPEN)
+_BEGIN = (
+    sa.select(sa.func.coalesce(t.annotators.c.queue_from, sa.literal(-math.inf)))
+    .where(t.annotators.c.id == _ME)
+    .scalar_subquery()
+)
+_ASKED = t.assignments.c.id.in_(sa.bindparam("ids", expanding=True))
+_first, _second = t.completions.alias("first"), t.completions.alias("second")
+_IN_FULL = (
+    sa.select(
+        t.assignments.c.id,
+        t.assignments.c.shown_first,
+        t.tasks.c.kind,
+        t.tasks.c.wanted,
+        t.tasks.c.position,
+        _first.c.text.label("text_a"),
+        _first.c.finished.label("finished_a"),
+        _second.c.text.label("text_b"),
+        _second.c.finished.label("finished_b"),
+        t.prompts.c.messages,
+        t.prompts.c.tags,
+        t.prompts.c.external_id,
+        t.prompts.c.created_at,
+    )
+    .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
+    .join(t.prompts, t.prompts.c.id == t.tasks.c.prompt_id)
+    .join(_first, _first.c.id == t.tasks.c.completion_a)
+    .outerjoin(_second, _second.c.id == t.tasks.c.completion_b)
+    .where(_ASKED)
+)
+_RENEW = (
+    sa.update(t.assignments)
+    .where(_ASKED)
+    .values(
+        lease_until=sa.case(
+            (t.assignments.c.id == sa.bindparam("first"), sa.bindparam("end")),
+            else_=sa.bindparam("end_ahead"),
+        )
+    )
+)
+_SET_QUEUE_FROM = sa.update(t.annotators).where(t.annotators.c.id == _ME).values(queue_from=_FROM)
+_SET_BACK = (
+    sa.update(t.annotators).where(t.annotators.c.queue_from > _FROM).values(queue_from=_FROM)
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +164,9 @@ def insert_tasks(connection: sa.Connection, tasks: list[Task]) -> None:
         for task in tasks
     ]
     insert_ignore(connection, t.tasks, rows)
+    asked = [task.position for task in tasks if task.wanted > 0]
+    if asked:
+        reopened(connection, min(asked))
 
 
 def one_claim_at_a_time(connection: sa.Connection) -> None:
@@ -62,68 +175,59 @@ def one_claim_at_a_time(connection: sa.Connection) -> None:
         connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_CLAIM_LOCK})"))
 
 
-def wanted_of(annotator: Annotator) -> sa.ColumnElement[bool]:
-    """True of a task that still wants answers, from people like this one."""
-    if annotator.role == "lead":
+def wanted_of(role: Role) -> sa.ColumnElement[bool]:
+    """True of a task that still wants answers, from people of this role."""
+    if role == "lead":
         return _OPEN
     return sa.and_(_OPEN, t.tasks.c.skips < queue.SKIPS_TO_LEAD)
 
 
-def held_by_others(annotator_id: int) -> sa.ScalarSelect[int]:
+@cache
+def _next(role: Role) -> sa.Select[Any]:
+    """The first task with a free place; where the search began; the first task not had."""
+    search = sa.select(t.tasks).where(
+        wanted_of(role), t.tasks.c.position >= _BEGIN, ~_HAD, ~_ANSWERED
+    )
+    search = search.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
+    first = search.with_only_columns(t.tasks.c.position).correlate(None).scalar_subquery()
+    return search.with_only_columns(
+        t.tasks.c.id, t.tasks.c.kind, _BEGIN.label("began"), first.label("first")
+    ).where(_FREE)
+
+
+def others(connection: sa.Connection, task_id: str, annotator_id: int) -> int:
     """How many of a task's places are leased to other people now."""
-    a = t.assignments.alias("other")
-    return (
-        sa.select(sa.func.count())
-        .select_from(a)
-        .where(
-            a.c.task_id == t.tasks.c.id,
-            a.c.annotator_id != annotator_id,
-            a.c.state == "leased",
-            a.c.lease_until > now(),
-        )
-        .correlate(t.tasks)
-        .scalar_subquery()
-    )
-
-
-def _answered_by(annotator_id: int) -> sa.ColumnElement[bool]:
-    """True of a task on which an answer of this annotator stands: it came from a file."""
-    return (
-        sa.exists()
-        .where(
-            t.judgements.c.task_id == t.tasks.c.id,
-            t.judgements.c.annotator_id == annotator_id,
-            standing(),
-        )
-        .correlate(t.tasks)
-    )
+    found = connection.scalar(_OTHERS, {"me": annotator_id, "now": now(), "task": task_id})
+    return int(found or 0)
 
 
 def next_task(
     connection: sa.Connection, annotator: Annotator, kinds: Iterable[Kind] | None
 ) -> tuple[str, str] | None:
-    """(id, kind) of the first task with a free place that this annotator has not had."""
-    a = t.assignments.alias("mine")
-    had = (
-        sa.exists()
-        .where(
-            a.c.task_id == t.tasks.c.id,
-            a.c.annotator_id == annotator.id,
-            a.c.state.in_(["leased", "done", "skipped"]),
-        )
-        .correlate(t.tasks)
-    )
-    query = sa.select(t.tasks.c.id, t.tasks.c.kind).where(
-        wanted_of(annotator),
-        ~had,
-        ~_answered_by(annotator.id),
-        t.tasks.c.remaining > held_by_others(annotator.id),
-    )
+    """(id, kind) of the first task with a free place that this annotator has not had.
+
+    What they have had at the head of the queue is not searched again: `queue_from` is stored with
+    the annotator, and `reopened` sets it back where a task behind it is to be asked again.
+    """
+    me = {"me": annotator.id, "now": now()}
+    query = _next(annotator.role)
     if kinds is not None:
         query = query.where(t.tasks.c.kind.in_(list(kinds)))
-    query = query.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
-    row = connection.execute(query).one_or_none()
-    return (row.id, row.kind) if row else None
+    row = connection.execute(query, me).one_or_none()
+    if row is None:
+        return None
+    if row.first > row.began:
+        connection.execute(_SET_QUEUE_FROM, me | {"from": row.first})
+    return row.id, row.kind
+
+
+def reopened(connection: sa.Connection, position: float) -> None:
+    """A task at this place of the queue may be asked again: nobody passes over it.
+
+    Waits for claims that are being made, which have not seen it.
+    """
+    one_claim_at_a_time(connection)
+    connection.execute(_SET_BACK, {"from": position})
 
 
 def lease(
@@ -132,8 +236,11 @@ def lease(
     annotator_id: int,
     shown_first: str | None,
     turn: int,
-) -> None:
-    """Take the task; one released earlier is taken again with the sides it had."""
+) -> int | None:
+    """Take the task; one released earlier is taken again with the sides it had.
+
+    Returns the assignment's id; None where its annotator answered it a moment ago.
+    """
     held = {"state": "leased", "turn": turn, "lease_until": lease_end()}
     fresh = {
         "task_id": task_id,
@@ -141,16 +248,15 @@ def lease(
         "shown_first": shown_first,
         "created_at": now(),
     }
-    insert_ignore(connection, t.assignments, [fresh | held])
-    connection.execute(
-        sa.update(t.assignments)
-        .where(
-            t.assignments.c.task_id == task_id,
-            t.assignments.c.annotator_id == annotator_id,
-            t.assignments.c.state == "released",  # not one that was answered a moment ago
-        )
-        .values(**held)
+    insert = upsert(
+        connection,
+        t.assignments,
+        ["task_id", "annotator_id"],
+        set_=held,
+        where=t.assignments.c.state == "released",
     )
+    taken: int | None = connection.scalar(insert.returning(t.assignments.c.id), fresh | held)
+    return taken
 
 
 def held(connection: sa.Connection, annotator: Annotator) -> list[Any]:
@@ -158,78 +264,53 @@ def held(connection: sa.Connection, annotator: Annotator) -> list[Any]:
 
     A lease that ran out is still theirs while the task has a place for them.
     """
-    query = (
-        sa.select(t.assignments.c.id, t.assignments.c.turn)
-        .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
-        .where(
-            t.assignments.c.annotator_id == annotator.id,
-            t.assignments.c.state == "leased",
-            _OPEN,
-            ~_answered_by(annotator.id),
-            t.tasks.c.remaining > held_by_others(annotator.id),
-        )
-        .order_by(t.assignments.c.turn, t.assignments.c.id)
+    return list(connection.execute(_HELD, {"me": annotator.id, "now": now()}))
+
+
+def give_back(connection: sa.Connection, annotator_id: int) -> None:
+    """Release what this annotator holds; it may come to them again."""
+    mine = sa.and_(t.assignments.c.annotator_id == annotator_id, t.assignments.c.state == "leased")
+    first = connection.scalar(
+        sa.select(sa.func.min(t.tasks.c.position))
+        .join(t.assignments, t.assignments.c.task_id == t.tasks.c.id)
+        .where(mine)
     )
-    return list(connection.execute(query))
+    if first is not None:
+        connection.execute(sa.update(t.assignments).where(mine).values(state="released"))
+        connection.execute(_SET_BACK, {"from": first})
 
 
 def recount(connection: sa.Connection, task_ids: Iterable[str]) -> None:
     """Set what tasks still want: each annotator whose answer stands fills a place."""
-    places = (
-        sa.select(sa.func.count(t.judgements.c.annotator_id.distinct()))
-        .where(t.judgements.c.task_id == t.tasks.c.id, standing())
-        .correlate(t.tasks)
-        .scalar_subquery()
-    )
-    wants = t.tasks.c.wanted - places
-    left = sa.case((wants > 0, wants), else_=0)
-    connection.execute(
-        sa.update(t.tasks).where(t.tasks.c.id.in_(list(task_ids))).values(remaining=left)
-    )
+    connection.execute(_RECOUNT, {"tasks": list(task_ids)})
 
 
-def renew(connection: sa.Connection, assignment_id: int, minutes: float) -> None:
-    """A sign of life: the lease runs from now."""
-    connection.execute(
-        sa.update(t.assignments)
-        .where(t.assignments.c.id == assignment_id)
-        .values(lease_until=lease_end(minutes))
-    )
+def recount_reopened(connection: sa.Connection, task_ids: Iterable[str]) -> None:
+    """The same where answers were taken back: the places they leave are asked for again."""
+    ids = list(task_ids)
+    recount(connection, ids)
+    first = connection.scalar(_FIRST_OPEN, {"tasks": ids})
+    if first is not None:
+        reopened(connection, first)
+
+
+def renew(connection: sa.Connection, ids: Sequence[int]) -> None:
+    """A sign of life: leases run from now, the first for LEASE_MINUTES, those after it shorter."""
+    ends = {"end": lease_end(), "end_ahead": lease_end(queue.AHEAD_MINUTES)}
+    if ids:
+        connection.execute(_RENEW, {"first": ids[0], "ids": list(ids)} | ends)
 
 
 def assignments(connection: sa.Connection, ids: list[int]) -> list[Assignment]:
     """These assignments with their tasks and texts, in the order asked."""
-    query = (
-        sa.select(
-            t.assignments.c.id,
-            t.assignments.c.shown_first,
-            t.tasks.c.kind,
-            t.tasks.c.completion_a,
-            t.tasks.c.completion_b,
-            t.tasks.c.wanted,
-            t.tasks.c.position,
-        )
-        .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
-        .where(t.assignments.c.id.in_(ids))
-    )
-    rows = {row.id: row for row in connection.execute(query)}
-    sides = {c for row in rows.values() for c in (row.completion_a, row.completion_b) if c}
-    texts = completions(connection, sides)
-    return [Assignment(i, task_of(rows[i], texts), rows[i].shown_first) for i in ids if i in rows]
-
-
-def completions(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Completion]:
-    """Completions by id, with their prompts."""
-    found = connection.execute(
-        sa.select(t.completions.c.id, *completion_columns()).where(
-            t.completions.c.id.in_(list(ids))
-        )
-    ).all()
-    prompts = connection.execute(
-        sa.select(t.prompts).where(t.prompts.c.id.in_({row.prompt_id for row in found}))
-    )
-    asked = {row.id: prompt_from(row) for row in prompts}
-    return {r.id: Completion(asked[r.prompt_id], r.text, r.finished) for r in found}
+    found = {}
+    for row in connection.execute(_IN_FULL, {"ids": ids}):
+        prompt = prompt_from(row)
+        first = Completion(prompt, row.text_a, row.finished_a)
+        second = None if row.text_b is None else Completion(prompt, row.text_b, row.finished_b)
+        task = Task(row.kind, first, second, row.wanted, row.position)
+        found[row.id] = Assignment(row.id, task, row.shown_first)
+    return [found[i] for i in ids if i in found]
 
 
 def lease_end(minutes: float = queue.LEASE_MINUTES) -> str:

@@ -77,10 +77,8 @@ class Ledger:
         """
         with self._db.write() as connection:
             leases.one_claim_at_a_time(connection)
-            ids = [row.id for row in _claim(connection, annotator, rng, count, kinds)]
-            for place, assignment_id in enumerate(ids):
-                minutes = queue.AHEAD_MINUTES if place else queue.LEASE_MINUTES
-                leases.renew(connection, assignment_id, minutes)
+            ids = _claim(connection, annotator, rng, count, kinds)
+            leases.renew(connection, ids)
             return leases.assignments(connection, ids)
 
     def shown(self, annotator: Annotator, assignment_id: int) -> tuple[Kind, str | None] | None:
@@ -119,7 +117,7 @@ class Ledger:
             if row is None or row.state in ("done", "skipped"):
                 raise ValueError("this task is no longer yours to answer: reload the page")
             again = _standing(connection, row.task_id, annotator.id) is not None
-            if not again and row.remaining <= _others(connection, row.task_id, annotator.id):
+            if not again and row.remaining <= leases.others(connection, row.task_id, annotator.id):
                 raise ValueError("this task has all its answers already: reload the page")
             check_answer(row.kind, answer)
             judgement_id = _insert_judgement(
@@ -188,13 +186,7 @@ class Ledger:
         """Give back what is held (sign-out); it may come again, with the same sides."""
         with self._db.write() as connection:
             leases.one_claim_at_a_time(connection)
-            connection.execute(
-                sa.update(t.assignments)
-                .where(
-                    t.assignments.c.annotator_id == annotator.id, t.assignments.c.state == "leased"
-                )
-                .values(state="released")
-            )
+            leases.give_back(connection, annotator.id)
 
     def undo(
         self,
@@ -208,6 +200,7 @@ class Ledger:
         same client token again takes nothing back, whatever was answered since.
         """
         with self._judging() as connection:
+            leases.one_claim_at_a_time(connection)
             if assignment_id is not None:  # locked first: the same undo may come twice at once
                 _assignment_row(connection, assignment_id, annotator.id)
             if client_token and _of_token(connection, client_token, annotator.id) is not None:
@@ -230,7 +223,7 @@ class Ledger:
                     created_at=now(),
                 )
             )
-            leases.recount(connection, [row.task_id])
+            leases.recount_reopened(connection, [row.task_id])
             turns = [other.turn for other in leases.held(connection, annotator)]
             turn = min(turns, default=1) - 1
             _set_state(connection, row.id, "leased", turn=turn, lease_until=leases.lease_end())
@@ -294,20 +287,22 @@ def _claim(
     rng: random.Random,
     count: int,
     kinds: Iterable[Kind] | None,
-) -> list[Any]:
-    """What is held, filled up to `count` with what comes next; in turn."""
+) -> list[int]:
+    """Assignments held, filled up to `count` with what comes next; in turn."""
     held = leases.held(connection, annotator)
+    ids = [row.id for row in held]
     turn = held[-1].turn if held else 0
-    for _ in range(count - len(held)):
+    while len(ids) < count:
         found = leases.next_task(connection, annotator, kinds)
         if found is None:
             break
         task_id, kind = found
         turn += 1
         shown_first = queue.side_order(rng) if kind == "pairwise" else None
-        leases.lease(connection, task_id, annotator.id, shown_first, turn)
-        held = []
-    return (held or leases.held(connection, annotator))[:count]
+        taken = leases.lease(connection, task_id, annotator.id, shown_first, turn)
+        if taken is not None:
+            ids.append(taken)
+    return ids[:count]
 
 
 def _of_token(connection: sa.Connection, client_token: str, annotator_id: int) -> int | None:
@@ -322,12 +317,6 @@ def _of_token(connection: sa.Connection, client_token: str, annotator_id: int) -
     if known.annotator_id != annotator_id:
         raise ValueError("this answer's token belongs to somebody else: reload the page")
     return int(known.id)
-
-
-def _others(connection: sa.Connection, task_id: str, annotator_id: int) -> int:
-    """Places of a task that are leased to others now."""
-    query = sa.select(leases.held_by_others(annotator_id)).where(t.tasks.c.id == task_id)
-    return int(connection.scalar(query) or 0)
 
 
 def _assignment_row(connection: sa.Connection, assignment_id: int, annotator_id: int) -> Any | None:

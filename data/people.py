@@ -129,6 +129,7 @@ class People:
             if existing and invitation.name is None:
                 raise ValueError(f"name {name!r} is taken: choose another")
             values = {"role": invitation.role, "password_hash": password_hash, "active": True}
+            values["queue_from"] = None  # a lead is asked what others are not
             if existing:
                 connection.execute(
                     sa.update(t.annotators).where(t.annotators.c.id == existing.id).values(**values)

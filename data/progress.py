@@ -71,7 +71,7 @@ def streak(days: Iterable[str], today: date) -> int:
 
 def left(connection: sa.Connection, annotator: Annotator) -> int:
     """Tasks that still want answers, less those this annotator answered or skipped."""
-    wanted = leases.wanted_of(annotator)
+    wanted = leases.wanted_of(annotator.role)
     open_now = connection.scalar(sa.select(sa.func.count()).select_from(t.tasks).where(wanted))
     over = sa.select(t.assignments.c.task_id).where(
         t.assignments.c.annotator_id == annotator.id,

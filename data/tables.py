@@ -88,6 +88,7 @@ annotators = Table(
     Column("role", String(16), nullable=False),
     Column("password_hash", Text),
     Column("active", Boolean(create_constraint=True, name="active"), nullable=False),
+    Column("queue_from", Float),  # no task before this position is open to them; a shortcut
     _moment(),
     CheckConstraint("role IN ('annotator', 'lead')", name="role"),
 )
@@ -138,7 +139,7 @@ judgements = Table(
     "judgements",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("task_id", ForeignKey("tasks.id"), nullable=False, index=True),
+    Column("task_id", ForeignKey("tasks.id"), nullable=False),
     Column("annotator_id", ForeignKey("annotators.id"), nullable=False, index=True),
     Column("assignment_id", ForeignKey("assignments.id")),
     Column("kind", String(16), nullable=False),
@@ -167,6 +168,7 @@ judgements = Table(
         name="strength",
     ),
     CheckConstraint("shown_first IN ('a', 'b')", name="shown_first"),
+    Index("ix_judgements_task_id_annotator_id", "task_id", "annotator_id"),
 )
 guidelines = Table(
     "guidelines",
