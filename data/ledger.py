@@ -83,15 +83,10 @@ class Ledger:
 
     def shown(self, annotator: Annotator, assignment_id: int) -> tuple[Kind, str | None] | None:
         """Kind and side order of one of this annotator's assignments; None for any other."""
-        query = (
-            sa.select(t.tasks.c.kind, t.assignments.c.shown_first)
-            .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
-            .where(
-                t.assignments.c.id == assignment_id, t.assignments.c.annotator_id == annotator.id
-            )
-        )
         with self._db.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(
+                _OWN, {"assignment": assignment_id, "me": annotator.id}
+            ).one_or_none()
             return (row.kind, row.shown_first) if row else None
 
     def submit(
@@ -116,12 +111,14 @@ class Ledger:
                 return known
             if row is None or row.state in ("done", "skipped"):
                 raise ValueError("this task is no longer yours to answer: reload the page")
-            again = _standing(connection, row.task_id, annotator.id) is not None
-            if not again and row.remaining <= leases.others(connection, row.task_id, annotator.id):
+            stands = _standing(connection, row.task_id, annotator.id)
+            if stands is None and row.remaining <= leases.others(
+                connection, row.task_id, annotator.id
+            ):
                 raise ValueError("this task has all its answers already: reload the page")
             check_answer(row.kind, answer)
             judgement_id = _insert_judgement(
-                connection, row, annotator.id, answer, client_token, guidelines_version
+                connection, row, annotator.id, answer, client_token, guidelines_version, stands
             )
             _set_state(connection, assignment_id, "done")
             leases.recount(connection, [row.task_id])
@@ -150,7 +147,7 @@ class Ledger:
                 raise ValueError("there is no answer of yours to change: reload the page")
             check_answer(row.kind, answer)
             return _insert_judgement(
-                connection, row, annotator.id, answer, client_token, guidelines_version
+                connection, row, annotator.id, answer, client_token, guidelines_version, stands
             )
 
     def skip(
@@ -256,11 +253,6 @@ class Ledger:
         with self._db.read() as connection:
             return progress.past(connection, annotator, limit)
 
-    def last_answered(self, annotator: Annotator) -> int | None:
-        """The assignment that an undo would take back."""
-        with self._db.read() as connection:
-            return progress.last_answered(connection, annotator.id)
-
     def for_leads(self) -> int:
         """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
         with self._db.read() as connection:
@@ -305,13 +297,36 @@ def _claim(
     return ids[:count]
 
 
+_OF_TOKEN = sa.select(t.judgements.c.id, t.judgements.c.annotator_id).where(
+    t.judgements.c.client_token == sa.bindparam("token")
+)
+_OWN = (
+    sa.select(
+        t.assignments.c.id,
+        t.assignments.c.task_id,
+        t.assignments.c.state,
+        t.assignments.c.shown_first,
+        t.tasks.c.kind,
+        t.tasks.c.remaining,
+    )
+    .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
+    .where(
+        t.assignments.c.id == sa.bindparam("assignment"),
+        t.assignments.c.annotator_id == sa.bindparam("me"),
+    )
+)
+_OWN_LOCKED = _OWN.with_for_update(key_share=True)  # rows that refer to it may come meanwhile
+_STANDING = sa.select(t.judgements.c.id).where(
+    t.judgements.c.task_id == sa.bindparam("task"),
+    t.judgements.c.annotator_id == sa.bindparam("me"),
+    standing(),
+)
+_INSERT = sa.insert(t.judgements).returning(t.judgements.c.id)
+
+
 def _of_token(connection: sa.Connection, client_token: str, annotator_id: int) -> int | None:
     """The judgement that was stored under this token, if it was."""
-    known = connection.execute(
-        sa.select(t.judgements.c.id, t.judgements.c.annotator_id).where(
-            t.judgements.c.client_token == client_token
-        )
-    ).one_or_none()
+    known = connection.execute(_OF_TOKEN, {"token": client_token}).one_or_none()
     if known is None:
         return None
     if known.annotator_id != annotator_id:
@@ -321,21 +336,8 @@ def _of_token(connection: sa.Connection, client_token: str, annotator_id: int) -
 
 def _assignment_row(connection: sa.Connection, assignment_id: int, annotator_id: int) -> Any | None:
     """One of this annotator's assignments with its task, locked until the transaction ends."""
-    query = (
-        sa.select(
-            t.assignments.c.id,
-            t.assignments.c.task_id,
-            t.assignments.c.state,
-            t.assignments.c.shown_first,
-            t.tasks.c.kind,
-            t.tasks.c.remaining,
-        )
-        .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
-        .where(t.assignments.c.id == assignment_id, t.assignments.c.annotator_id == annotator_id)
-    )
-    if connection.dialect.name == "postgresql":
-        query = query.with_for_update(key_share=True)  # rows that refer to it may come meanwhile
-    return connection.execute(query).one_or_none()
+    mine = {"assignment": assignment_id, "me": annotator_id}
+    return connection.execute(_OWN_LOCKED, mine).one_or_none()
 
 
 def _insert_judgement(
@@ -345,40 +347,31 @@ def _insert_judgement(
     answer: Answer,
     client_token: str,
     guidelines_version: int | None,
+    supersedes: int | None,
 ) -> int:
-    result = connection.execute(
-        sa.insert(t.judgements)
-        .values(
-            task_id=row.task_id,
-            annotator_id=annotator_id,
-            assignment_id=row.id,
-            kind=row.kind,
-            value=answer.value,
-            strength=answer.strength,
-            both_bad=answer.both_bad,
-            shown_first=row.shown_first,
-            comment=answer.comment,
-            flags=pack_flags(answer.flags),
-            seconds=answer.seconds,
-            client_token=client_token,
-            supersedes=_standing(connection, row.task_id, annotator_id),
-            guidelines_version=guidelines_version,
-            created_at=now(),
-        )
-        .returning(t.judgements.c.id)
-    )
-    return int(result.scalar_one())
+    said = {
+        "task_id": row.task_id,
+        "annotator_id": annotator_id,
+        "assignment_id": row.id,
+        "kind": row.kind,
+        "value": answer.value,
+        "strength": answer.strength,
+        "both_bad": answer.both_bad,
+        "shown_first": row.shown_first,
+        "comment": answer.comment,
+        "flags": pack_flags(answer.flags),
+        "seconds": answer.seconds,
+        "client_token": client_token,
+        "supersedes": supersedes,
+        "guidelines_version": guidelines_version,
+        "created_at": now(),
+    }
+    return int(connection.execute(_INSERT, said).scalar_one())
 
 
 def _standing(connection: sa.Connection, task_id: str, annotator_id: int) -> int | None:
     """The judgement of this annotator that stands on the task, e.g. from an imported file."""
-    return connection.scalar(
-        sa.select(t.judgements.c.id).where(
-            t.judgements.c.task_id == task_id,
-            t.judgements.c.annotator_id == annotator_id,
-            standing(),
-        )
-    )
+    return connection.scalar(_STANDING, {"task": task_id, "me": annotator_id})
 
 
 def _set_state(connection: sa.Connection, assignment_id: int, state: str, **more: Any) -> None:

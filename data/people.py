@@ -165,17 +165,10 @@ class People:
 
     def session(self, token: str) -> Annotator | None:
         """Who a session token belongs to, while it lasts."""
-        query = (
-            sa.select(t.annotators)
-            .join(t.sessions, t.sessions.c.annotator_id == t.annotators.c.id)
-            .where(
-                t.sessions.c.token_hash == _hash(token),
-                t.sessions.c.expires_at > now(),
-                t.annotators.c.active,
-            )
-        )
         with self._db.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(
+                _OF_SESSION, {"token_hash": _hash(token), "now": now()}
+            ).one_or_none()
             return _annotator(row) if row else None
 
     def end_session(self, token: str) -> None:
@@ -231,6 +224,17 @@ class People:
             added = Guidelines(version, text, now())
             connection.execute(sa.insert(t.guidelines).values(asdict(added)))
             return added
+
+
+_OF_SESSION = (
+    sa.select(t.annotators)
+    .join(t.sessions, t.sessions.c.annotator_id == t.annotators.c.id)
+    .where(
+        t.sessions.c.token_hash == sa.bindparam("token_hash"),
+        t.sessions.c.expires_at > sa.bindparam("now"),
+        t.annotators.c.active,
+    )
+)
 
 
 def _newest(connection: sa.Connection) -> Guidelines | None:

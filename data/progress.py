@@ -30,6 +30,8 @@ class Progress:
     """Median seconds of the last answers today; None before the first."""
     streak: int
     """Days in a row with an answer, up to today or yesterday."""
+    last: int | None = None
+    """The assignment that an undo would take back."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,46 @@ class Past:
     answer: Answer
 
 
+_ME: sa.BindParameter[int] = sa.bindparam("me")
+_day = sa.func.substr(t.judgements.c.created_at, 1, 10)
+_BY_DAY = (  # a row that supersedes another takes it away: no need to look for those that stand
+    sa.select(_day, sa.func.count(t.judgements.c.value) - sa.func.count(t.judgements.c.supersedes))
+    .where(t.judgements.c.annotator_id == _ME)
+    .group_by(_day)
+)
+_PACE = (
+    sa.select(t.judgements.c.seconds)
+    .where(
+        t.judgements.c.annotator_id == _ME,
+        t.judgements.c.created_at >= sa.bindparam("today"),
+        t.judgements.c.seconds.is_not(None),
+        standing(),
+    )
+    .order_by(t.judgements.c.id.desc())
+    .limit(PACE_OVER)
+)
+_LAST = (
+    sa.select(t.judgements.c.assignment_id)
+    .where(
+        t.judgements.c.annotator_id == _ME, t.judgements.c.assignment_id.is_not(None), standing()
+    )
+    .order_by(t.judgements.c.id.desc())
+    .limit(1)
+)
+
+
 def of(connection: sa.Connection, annotator: Annotator) -> Progress:
     """The figures of the day."""
-    mine = sa.and_(t.judgements.c.annotator_id == annotator.id, standing())
-    day = sa.func.substr(t.judgements.c.created_at, 1, 10)
-    by_day = {
-        row[0]: int(row[1])
-        for row in connection.execute(sa.select(day, sa.func.count()).where(mine).group_by(day))
-    }
     today = now()[:10]
-    times = connection.scalars(
-        sa.select(t.judgements.c.seconds)
-        .where(mine, t.judgements.c.created_at >= today, t.judgements.c.seconds.is_not(None))
-        .order_by(t.judgements.c.id.desc())
-        .limit(PACE_OVER)
-    ).all()
-    pace = round(median(times), 1) if times else None
+    me = {"me": annotator.id, "today": today}
+    by_day = {day: int(n) for day, n in connection.execute(_BY_DAY, me)}
+    times = connection.scalars(_PACE, me).all()
     return Progress(
-        sum(by_day.values()), by_day.get(today, 0), pace, streak(by_day, date.fromisoformat(today))
+        done=sum(by_day.values()),
+        done_today=max(0, by_day.get(today, 0)),
+        pace=round(median(times), 1) if times else None,
+        streak=streak((day for day, n in by_day.items() if n > 0), date.fromisoformat(today)),
+        last=last_answered(connection, annotator.id),
     )
 
 
@@ -122,19 +146,10 @@ def last_answered(
     connection: sa.Connection, annotator_id: int, assignment_id: int | None = None
 ) -> int | None:
     """The assignment of the newest standing answer, or the one asked for if its answer stands."""
-    mine = sa.and_(
-        t.judgements.c.annotator_id == annotator_id,
-        t.judgements.c.assignment_id.is_not(None)
-        if assignment_id is None
-        else t.judgements.c.assignment_id == assignment_id,
-        standing(),
-    )
-    return connection.scalar(
-        sa.select(t.judgements.c.assignment_id)
-        .where(mine)
-        .order_by(t.judgements.c.id.desc())
-        .limit(1)
-    )
+    query = _LAST
+    if assignment_id is not None:
+        query = query.where(t.judgements.c.assignment_id == assignment_id)
+    return connection.scalar(query, {"me": annotator_id})
 
 
 def past(connection: sa.Connection, annotator: Annotator, limit: int) -> list[Past]:

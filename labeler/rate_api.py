@@ -132,13 +132,14 @@ def spell(view: View) -> dict[str, Any]:
     """A view as the page reads it."""
     progress = asdict(view.progress) | {"left": view.left}
     progress["today"] = progress.pop("done_today")
+    last = progress.pop("last")
     return {
         "state": view.state,
         "kept": view.kept,
         "notice": view.notice,
         "tasks": [_spell_task(task) for task in view.tasks],
         "progress": progress,
-        "last": view.last,
+        "last": last,
         "sampled": list(view.sampled),
     }
 

@@ -58,8 +58,6 @@ class View:
     """The one to look at now, then what comes next."""
     left: int | None = None
     """Tasks that are left; None after a press: the page counts down by itself."""
-    last: int | None = None
-    """The assignment whose answer an undo would take back."""
     sampled: tuple[int, int] = (0, 0)
     """Completions sampled so far and wanted, while that goes on."""
     kept: bool | None = None
@@ -155,9 +153,8 @@ def _record(
         given = replace(answer, value=value, seconds=_sane(answer.seconds))
         check_answer(kind, given)
         _check_token(token)
-        newest = store.people.guidelines()
-        if guidelines is not None and (newest is None or guidelines > newest.version):
-            raise ValueError(f"there is no version {guidelines} of the guidelines: reload the page")
+        if guidelines is not None:
+            _check_guidelines(store, guidelines)
         keep(annotator, assignment_id, given, token, guidelines)
     except ValueError as error:
         return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
@@ -167,6 +164,12 @@ def _record(
 def _check_token(token: str) -> None:
     if not TOKEN.fullmatch(token):
         raise ValueError("the page sent no token with this: reload the page")
+
+
+def _check_guidelines(store: Store, version: int) -> None:
+    newest = store.people.guidelines()
+    if newest is None or version > newest.version:
+        raise ValueError(f"there is no version {version} of the guidelines: reload the page")
 
 
 def _own(store: Store, annotator: Annotator, assignment_id: int) -> tuple[str, str | None]:
@@ -186,14 +189,13 @@ def _turned(kind: str, value: str, shown_first: str | None) -> str:
 def _view(store: Store, annotator: Annotator) -> View:
     held = store.ledger.claim_ahead(annotator, random.SystemRandom(), AHEAD)
     progress = store.ledger.progress(annotator)
-    last = store.ledger.last_answered(annotator)
     if held:
-        return View("task", progress, tuple(map(_painted, held)), last=last)
+        return View("task", progress, tuple(map(_painted, held)))
     sampling = [run for run in store.runs.list("sample") if run.live]
     if sampling:
         done = (sampling[0].done, sampling[0].total)
-        return View("sampling", progress, last=last, sampled=done)
-    return View("done", progress, last=last)
+        return View("sampling", progress, sampled=done)
+    return View("done", progress)
 
 
 def _painted(held: Assignment) -> Painted:

@@ -162,7 +162,7 @@ def test_past_answers_come_in_the_pages_terms_and_can_be_changed(
         rating.submit(store, ann, task.assignment_id, Answer("a", 2), task.token)
     past = rating.past(store, ann)
     assert {(s.answer.value, s.answer.strength) for s in past} == {("a", 2)}
-    assert past[0].task.assignment_id == rating.look(store, ann).last
+    assert past[0].task.assignment_id == rating.look(store, ann).progress.last
     for said in past:
         again = said.task
         view = rating.edit(store, ann, again.assignment_id, Answer("b"), again.token)

@@ -571,3 +571,12 @@ def test_a_store_that_cannot_be_opened_says_why(tmp_path: Any) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match="cannot make the folder"):
         Store.open(tmp_path / "file" / "workspace")
+
+
+def test_a_read_sees_one_moment(store: Store) -> None:
+    count = sa.select(sa.func.count()).select_from(t.documents)
+    with store.database.read() as connection:
+        assert connection.scalar(count) == 0
+        store.content.add_documents([Document("added meanwhile")])
+        assert connection.scalar(count) == 0
+    assert store.content.documents() == [Document("added meanwhile")]
