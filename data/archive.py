@@ -14,10 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from data import tables as t
-from data.content import BATCH, load_completions
+from data.content import BATCH, load_completions, one_writer
 from data.database import insert_ignore
 from data.judged import answer_of, judged, pack_flags, task_of
-from data.leases import insert_tasks, recount_reopened
+from data.leases import insert_tasks, recount, reopen
 from data.schema import Answer, Completion, Prompt, Task, content_hash, now
 
 _TOKEN = "import:"
@@ -85,6 +85,7 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     """
     if not records:
         return 0
+    one_writer(connection)
     if connection.dialect.name == "postgresql":  # SQLite's writers queue by themselves
         connection.execute(sa.text("LOCK TABLE judgements IN SHARE ROW EXCLUSIVE MODE"))
     insert_tasks(connection, list({r.task.id: r.task for r in records}.values()))
@@ -102,13 +103,16 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
             past.add(said, record.key, _pair(row))
             new += 1
         if record.retracted_at and past.stands.get(_pair(row)) == said:
-            taken_back = {"id": next(ids), "supersedes": said, "client_token": f"undo:{said}"}
-            rows.append(row | taken_back | {"created_at": record.retracted_at})
+            undo = {"id": next(ids), "supersedes": said, "client_token": f"undo:{said}"}
+            rows.append(row | undo | {"created_at": record.retracted_at})
             del past.stands[_pair(row)]
     for start in range(0, len(rows), BATCH):
         connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
     for chunk in _batches(past.queued):
-        recount_reopened(connection, chunk)
+        recount(connection, chunk)
+    taken_back = {r.task.id for r in records if r.retracted_at} & past.queued
+    for chunk in _batches(taken_back):
+        reopen(connection, chunk)
     return new
 
 

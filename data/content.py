@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from data import tables as t
-from data.database import Database, insert_ignore
+from data.database import Database, insert_ignore, one_at_a_time
 from data.judged import standing
 from data.schema import (
     Completion,
@@ -175,7 +175,13 @@ def load_completions(
     return {r.id: Completion(prompts[r.prompt_id], r.text, r.finished) for r in rows}
 
 
+def one_writer(connection: sa.Connection) -> None:
+    """Two that write the same texts in different orders would wait for each other."""
+    one_at_a_time(connection, "coach: write content")
+
+
 def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
+    one_writer(connection)
     for chunk in _chunks(prompts):
         rows = [
             {
@@ -206,6 +212,7 @@ def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
 
 
 def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
+    one_writer(connection)
     for chunk in _chunks(items):
         insert_prompts(connection, distinct(d.prompt for d in chunk))
         rows = [
@@ -222,6 +229,7 @@ def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstrati
 
 
 def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
+    one_writer(connection)
     for chunk in _chunks(items):
         rows = [
             {

@@ -130,6 +130,15 @@ class _Turns:
             self._busy = False
 
 
+def one_at_a_time(connection: sa.Connection, what: str) -> None:
+    """Wait until no other transaction does this, and keep others from it until the end.
+
+    SQLite's writers queue by themselves.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
+
+
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     """Insert the rows, leaving those whose key is already there as they are."""
     if rows:

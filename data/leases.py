@@ -18,11 +18,10 @@ from data.content import (
     insert_completions,
     prompt_from,
 )
-from data.database import insert_ignore, upsert
+from data.database import insert_ignore, one_at_a_time, upsert
 from data.judged import standing
 from data.schema import Annotator, Completion, Kind, Role, Task, now, timestamp
 
-_CLAIM_LOCK = 7_206_101  # any number: one advisory lock for "a task is being given out"
 _OPEN = t.tasks.c.remaining > sa.literal_column("0")  # spelt like this, the index on it is used
 
 # The conditions of the hot statements are built once: building them takes longer than running them.
@@ -170,9 +169,8 @@ def insert_tasks(connection: sa.Connection, tasks: list[Task]) -> None:
 
 
 def one_claim_at_a_time(connection: sa.Connection) -> None:
-    """Two claims must not both see a place as free. SQLite's writers queue by themselves."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_CLAIM_LOCK})"))
+    """Two claims must not both see a place as free."""
+    one_at_a_time(connection, "coach: give a task out")
 
 
 def wanted_of(role: Role) -> sa.ColumnElement[bool]:
@@ -277,7 +275,8 @@ def give_back(connection: sa.Connection, annotator_id: int) -> None:
     )
     if first is not None:
         connection.execute(sa.update(t.assignments).where(mine).values(state="released"))
-        connection.execute(_SET_BACK, {"from": first})
+        own = t.annotators.c.id == annotator_id  # to others these tasks were never closed
+        connection.execute(_SET_BACK.where(own), {"from": first})
 
 
 def recount(connection: sa.Connection, task_ids: Iterable[str]) -> None:
@@ -285,11 +284,9 @@ def recount(connection: sa.Connection, task_ids: Iterable[str]) -> None:
     connection.execute(_RECOUNT, {"tasks": list(task_ids)})
 
 
-def recount_reopened(connection: sa.Connection, task_ids: Iterable[str]) -> None:
-    """The same where answers were taken back: the places they leave are asked for again."""
-    ids = list(task_ids)
-    recount(connection, ids)
-    first = connection.scalar(_FIRST_OPEN, {"tasks": ids})
+def reopen(connection: sa.Connection, task_ids: Iterable[str]) -> None:
+    """Places of these tasks were given up: those that are open may be asked again."""
+    first = connection.scalar(_FIRST_OPEN, {"tasks": list(task_ids)})
     if first is not None:
         reopened(connection, first)
 

@@ -106,7 +106,7 @@ class Ledger:
         """
         with self._judging() as connection:
             row = _assignment_row(connection, assignment_id, annotator.id)
-            known = _of_token(connection, client_token, annotator.id)
+            known = _of_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
             if row is None or row.state in ("done", "skipped"):
@@ -139,7 +139,7 @@ class Ledger:
         """
         with self._judging() as connection:
             row = _assignment_row(connection, assignment_id, annotator.id)
-            known = _of_token(connection, client_token, annotator.id)
+            known = _of_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
             stands = row and _standing(connection, row.task_id, annotator.id)
@@ -165,7 +165,7 @@ class Ledger:
         reasons = tuple(flags)
         check_flags(reasons)
         check_comment(comment)
-        with self._db.write() as connection:
+        with self._judging() as connection:
             row = _assignment_row(connection, assignment_id, annotator.id)
             if row is None or row.state == "done":
                 raise ValueError("this task is no longer yours to skip: reload the page")
@@ -200,7 +200,10 @@ class Ledger:
             leases.one_claim_at_a_time(connection)
             if assignment_id is not None:  # locked first: the same undo may come twice at once
                 _assignment_row(connection, assignment_id, annotator.id)
-            if client_token and _of_token(connection, client_token, annotator.id) is not None:
+            known = client_token and _of_token(
+                connection, client_token, annotator.id, assignment_id
+            )
+            if known:
                 return True
             last = progress.last_answered(connection, annotator.id, assignment_id)
             if last is None:
@@ -220,7 +223,8 @@ class Ledger:
                     created_at=now(),
                 )
             )
-            leases.recount_reopened(connection, [row.task_id])
+            leases.recount(connection, [row.task_id])
+            leases.reopen(connection, [row.task_id])
             turns = [other.turn for other in leases.held(connection, annotator)]
             turn = min(turns, default=1) - 1
             _set_state(connection, row.id, "leased", turn=turn, lease_until=leases.lease_end())
@@ -228,7 +232,7 @@ class Ledger:
 
     @contextmanager
     def _judging(self) -> Iterator[sa.Connection]:
-        """A write transaction that adds a judgement.
+        """A write transaction that adds a judgement, or changes what a task wants.
 
         An import holds the table while it reads what stands. It is waited for before a task's row
         is locked, which the import needs as well.
@@ -297,9 +301,9 @@ def _claim(
     return ids[:count]
 
 
-_OF_TOKEN = sa.select(t.judgements.c.id, t.judgements.c.annotator_id).where(
-    t.judgements.c.client_token == sa.bindparam("token")
-)
+_OF_TOKEN = sa.select(
+    t.judgements.c.id, t.judgements.c.annotator_id, t.judgements.c.assignment_id
+).where(t.judgements.c.client_token == sa.bindparam("token"))
 _OWN = (
     sa.select(
         t.assignments.c.id,
@@ -324,13 +328,17 @@ _STANDING = sa.select(t.judgements.c.id).where(
 _INSERT = sa.insert(t.judgements).returning(t.judgements.c.id)
 
 
-def _of_token(connection: sa.Connection, client_token: str, annotator_id: int) -> int | None:
+def _of_token(
+    connection: sa.Connection, client_token: str, annotator_id: int, assignment_id: int | None
+) -> int | None:
     """The judgement that was stored under this token, if it was."""
     known = connection.execute(_OF_TOKEN, {"token": client_token}).one_or_none()
     if known is None:
         return None
     if known.annotator_id != annotator_id:
         raise ValueError("this answer's token belongs to somebody else: reload the page")
+    if assignment_id not in (None, known.assignment_id):
+        raise ValueError("this answer's token was used for another task: reload the page")
     return int(known.id)
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from data import tables as t
 from data.database import Database
@@ -46,26 +48,31 @@ class People:
 
     def add(self, name: str, role: Role, password_hash: str | None = None) -> Annotator:
         """A new person. Raises ValueError if the name is taken, empty, or the role unknown."""
-        name = name.strip()
-        if not name or len(name) > 80:
-            raise ValueError(f"name {name!r} not allowed: use 1 to 80 characters")
+        name = _checked(name)
         if role not in ROLES:
             raise ValueError(f"role {role!r} unknown: use {' or '.join(ROLES)}")
         with self._db.write() as connection:
             if _find(connection, name):
                 raise ValueError(f"name {name!r} is taken: choose another")
-            connection.execute(
-                sa.insert(t.annotators).values(
-                    name=name, role=role, password_hash=password_hash, active=True, created_at=now()
+            try:
+                connection.execute(
+                    sa.insert(t.annotators).values(
+                        name=name,
+                        role=role,
+                        password_hash=password_hash,
+                        active=True,
+                        created_at=now(),
+                    )
                 )
-            )
+            except IntegrityError:  # added by somebody else a moment ago
+                raise ValueError(f"name {name!r} is taken: choose another") from None
             found = _find(connection, name)
         assert found is not None
         return found
 
     def find(self, name: str) -> Annotator | None:
         with self._db.read() as connection:
-            return _find(connection, name.strip())
+            return _find(connection, name.strip()) if name.isprintable() else None
 
     def all(self) -> list[Annotator]:
         with self._db.read() as connection:
@@ -91,7 +98,7 @@ class People:
             t.annotators.c.name == name.strip(), t.annotators.c.active
         )
         with self._db.read() as connection:
-            return connection.scalar(query)
+            return connection.scalar(query) if name.isprintable() else None
 
     def invite(self, role: Role, name: str | None = None) -> str:
         """A fresh one-time token, good for a week."""
@@ -119,12 +126,12 @@ class People:
         Raises ValueError if the token is used, expired or unknown, or the name is taken.
         """
         with self._db.write() as connection:
+            if connection.dialect.name == "postgresql":  # one link, two people at once
+                connection.execute(sa.text("LOCK TABLE invitations IN SHARE ROW EXCLUSIVE MODE"))
             invitation = _invitation(connection, token)
             if invitation is None:
                 raise ValueError("this link was used or has expired: ask for a new one")
-            name = (invitation.name or name).strip()
-            if not name or len(name) > 80:
-                raise ValueError(f"name {name!r} not allowed: use 1 to 80 characters")
+            name = _checked(invitation.name or name)
             existing = _find(connection, name)
             if existing and invitation.name is None:
                 raise ValueError(f"name {name!r} is taken: choose another")
@@ -133,6 +140,11 @@ class People:
             if existing:
                 connection.execute(
                     sa.update(t.annotators).where(t.annotators.c.id == existing.id).values(**values)
+                )
+                connection.execute(  # whoever knew the old password is signed out
+                    sa.update(t.sessions)
+                    .where(t.sessions.c.annotator_id == existing.id)
+                    .values(expires_at=now())
                 )
             else:
                 connection.execute(
@@ -179,31 +191,37 @@ class People:
                 .values(expires_at=now())
             )
 
-    def note_wrong_password(self, *keys: str) -> None:
-        """Remember a wrong password under each key (a name, an address)."""
-        rows = [{"key_hash": _hash(key), "created_at": now()} for key in keys]
-        with self._db.write() as connection:
-            connection.execute(
-                sa.delete(t.wrong_passwords).where(t.wrong_passwords.c.created_at < _ago(DAY))
-            )
-            connection.execute(sa.insert(t.wrong_passwords), rows)
+    def try_password(self, allowed: Mapping[str, int], within: timedelta) -> bool:
+        """Note a try under each key (a name, an address); False, noting none, where one is full.
 
-    def forget_wrong_passwords(self, *keys: str) -> None:
-        """The right password was given: start counting anew."""
-        hashes = [_hash(key) for key in keys]
-        with self._db.write() as connection:
-            connection.execute(
-                sa.delete(t.wrong_passwords).where(t.wrong_passwords.c.key_hash.in_(hashes))
-            )
-
-    def wrong_passwords(self, key: str, within: timedelta) -> int:
-        """How many wrong passwords were given under this key of late."""
-        query = sa.select(sa.func.count()).where(
-            t.wrong_passwords.c.key_hash == _hash(key),
-            t.wrong_passwords.c.created_at > _ago(within),
+        `allowed`: how many tries each key has within the time.
+        """
+        w = t.wrong_passwords.c
+        hashes = {_hash(key): most for key, most in allowed.items()}
+        recent = (
+            sa.select(w.key_hash, sa.func.count())
+            .where(w.key_hash.in_(hashes), w.created_at > _ago(within))
+            .group_by(w.key_hash)
         )
-        with self._db.read() as connection:
-            return int(connection.scalar(query) or 0)
+        with self._db.write() as connection:
+            if connection.dialect.name == "postgresql":  # two at once: one after the other
+                connection.execute(
+                    sa.text("LOCK TABLE wrong_passwords IN SHARE ROW EXCLUSIVE MODE")
+                )
+            if any(n >= hashes[key] for key, n in connection.execute(recent)):
+                return False
+            connection.execute(sa.delete(t.wrong_passwords).where(w.created_at < _ago(DAY)))
+            rows = [{"key_hash": key, "created_at": now()} for key in hashes]
+            connection.execute(sa.insert(t.wrong_passwords), rows)
+            return True
+
+    def right_password(self, name: str, address: str) -> None:
+        """The try was right: the name's count starts anew, the address's is less by this one."""
+        w = t.wrong_passwords.c
+        with self._db.write() as connection:
+            connection.execute(sa.delete(t.wrong_passwords).where(w.key_hash == _hash(name)))
+            last = sa.select(sa.func.max(w.id)).where(w.key_hash == _hash(address))
+            connection.execute(sa.delete(t.wrong_passwords).where(w.id == last.scalar_subquery()))
 
     def guidelines(self) -> Guidelines | None:
         """The newest version."""
@@ -258,6 +276,13 @@ def _find(connection: sa.Connection, name: str) -> Annotator | None:
         sa.select(t.annotators).where(t.annotators.c.name == name)
     ).one_or_none()
     return _annotator(row) if row else None
+
+
+def _checked(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= 80 or not name.isprintable():
+        raise ValueError(f"name {name!r} not allowed: use 1 to 80 characters that can be seen")
+    return name
 
 
 def _annotator(row: sa.Row[tuple[object, ...]]) -> Annotator:

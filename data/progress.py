@@ -44,9 +44,16 @@ class Past:
 
 _ME: sa.BindParameter[int] = sa.bindparam("me")
 _day = sa.func.substr(t.judgements.c.created_at, 1, 10)
-_BY_DAY = (  # a row that supersedes another takes it away: no need to look for those that stand
-    sa.select(_day, sa.func.count(t.judgements.c.value) - sa.func.count(t.judgements.c.supersedes))
+_BY_DAY = (
+    sa.select(_day, sa.func.count(t.judgements.c.value))
     .where(t.judgements.c.annotator_id == _ME)
+    .group_by(_day)
+)
+_later = t.judgements.alias("later")
+_GONE_BY_DAY = (  # superseded later: counted from the few that supersede, not from all that stand
+    sa.select(_day, sa.func.count())
+    .join(_later, _later.c.supersedes == t.judgements.c.id)
+    .where(_later.c.annotator_id == _ME, _later.c.supersedes.is_not(None))
     .group_by(_day)
 )
 _PACE = (
@@ -75,10 +82,12 @@ def of(connection: sa.Connection, annotator: Annotator) -> Progress:
     today = now()[:10]
     me = {"me": annotator.id, "today": today}
     by_day = {day: int(n) for day, n in connection.execute(_BY_DAY, me)}
+    for day, n in connection.execute(_GONE_BY_DAY, me):
+        by_day[day] -= int(n)
     times = connection.scalars(_PACE, me).all()
     return Progress(
         done=sum(by_day.values()),
-        done_today=max(0, by_day.get(today, 0)),
+        done_today=by_day.get(today, 0),
         pace=round(median(times), 1) if times else None,
         streak=streak((day for day, n in by_day.items() if n > 0), date.fromisoformat(today)),
         last=last_answered(connection, annotator.id),

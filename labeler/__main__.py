@@ -32,7 +32,10 @@ class UserAdd(Place):
 
 
 def add_user(settings: UserAdd) -> int:
-    """Raises ValueError for a name that is taken or a password that is too short."""
+    """Raises ValueError for a bad name, or a password that is too short.
+
+    Whoever is here already gets a link to set a new password.
+    """
     from labeler.auth import hash_password, welcome_link
 
     with settings.open() as store:
@@ -41,8 +44,8 @@ def add_user(settings: UserAdd) -> int:
             store.people.add(settings.name, settings.role, hashed)
             print(f"{settings.name} can sign in as {settings.role}")
             return 0
-        person = store.people.add(settings.name, settings.role)
-        token = store.people.invite(person.role, person.name)
+        person = store.people.find(settings.name) or store.people.add(settings.name, settings.role)
+        token = store.people.invite(settings.role, person.name)
     link = welcome_link(settings.address.rstrip("/"), token)
     print(f"{person.name} sets a password here, within a week: {link}")
     return 0

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from fastapi.staticfiles import StaticFiles
 
 from data.people import SESSION_DAYS
@@ -20,6 +26,8 @@ from data.store import Store
 from labeler import pages
 from labeler.auth import (
     COOKIE,
+    LEADS_ONLY,
+    SIGNED_OUT,
     RateLimit,
     check_password,
     hash_password,
@@ -27,7 +35,7 @@ from labeler.auth import (
     person_of,
 )
 from labeler.jobs import Site
-from labeler.security import Gate
+from labeler.security import PAGES, Gate, place_of
 
 STATIC = Path(__file__).with_name("static")
 QUIET = {
@@ -48,7 +56,7 @@ def build_app(store: Store, workspace: Path, model: str) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_doors(app, store, RateLimit(store))
     _mount_pages(app, Site(store, Path(workspace).absolute(), model))
-    app.add_middleware(Gate, redirect=lambda request: _redirect_of(store, request))
+    app.add_middleware(Gate, door=lambda request: _door(store, request))
     return app
 
 
@@ -108,11 +116,10 @@ def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
         password: Annotated[str, Form()] = "",
     ) -> Response:
         keys = (f"name:{name.strip()}", f"from:{_address(request)}")
-        if limit.blocked(*keys):
+        if not limit.may_try(*keys):
             return page(pages.sign_in_page(TOO_MANY, name), 429)
         person = check_password(store, name, password)
         if person is None:
-            limit.wrong(*keys)
             return page(pages.sign_in_page(WRONG, name), 401)
         limit.right(*keys)
         return _signed_in(store, person, request)
@@ -145,24 +152,30 @@ def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
     def sign_out(request: Request) -> Response:
         person = person_of(store, request)
         if person:
+            store.people.end_session(request.cookies[COOKIE])  # first: no more is claimed
             store.ledger.release(person)
-            store.people.end_session(request.cookies[COOKIE])
         response = RedirectResponse("/sign-in", 303)
         response.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return response
 
 
-def _redirect_of(store: Store, request: Request) -> str | None:
-    """Where a page load goes instead, for those who are not to see that page."""
-    path = request.url.path
-    if request.method not in ("GET", "HEAD") or path.rstrip("/") not in ("", "/label", "/lead"):
-        return None
+def _door(store: Store, request: Request) -> Response | None:
+    """The answer for those who are not to see a page of Gradio's, or to call its handlers."""
+    path, place = request.url.path, place_of(request.url.path)
+    if place == "file" or (place == "elsewhere" and path not in ("/", *PAGES)):
+        ask = path.startswith("/rate/") and person_of(store, request) is None
+        return JSONResponse({"notice": SIGNED_OUT}, 401) if ask else None
     person = person_of(store, request)
-    if person is None:
-        return "/sign-in"
-    if path == "/" or (path.rstrip("/") == "/lead" and person.role != "lead"):
-        return home_of(person)
-    return None if path.endswith("/") else path + "/"
+    barred = path.startswith("/lead") and person is not None and person.role != "lead"
+    if path.rstrip("/") in ("", *PAGES) and request.method in ("GET", "HEAD"):
+        if person is None:
+            return RedirectResponse("/sign-in", 303)
+        if path == "/" or barred:
+            return RedirectResponse(home_of(person), 303)
+        return None if path.endswith("/") else RedirectResponse(path + "/", 303)
+    if person is None or barred:
+        return PlainTextResponse(LEADS_ONLY if barred else SIGNED_OUT, 401)
+    return None
 
 
 def _signed_in(store: Store, person: Annotator, request: Request) -> Response:

@@ -39,20 +39,20 @@ class RateLimit:
     def __init__(self, store: Store, tries: int = TRIES, window: timedelta = TRY_WINDOW) -> None:
         self._people, self._tries, self._window = store.people, tries, window
 
-    def blocked(self, *keys: str) -> bool:
-        return any(
-            self._people.wrong_passwords(key, self._window) >= self._allowed(key) for key in keys
-        )
+    def may_try(self, *keys: str) -> bool:
+        """Whether a password may be tried; it counts as wrong until `right` is told of it.
+
+        So no more are tried at once than one after the other.
+        """
+        allowed = {key: self._allowed(key) for key in keys}
+        return self._people.try_password(allowed, self._window)
 
     def _allowed(self, key: str) -> int:
         return TRIES_FROM_ONE_ADDRESS if key.startswith("from:") else self._tries
 
-    def wrong(self, *keys: str) -> None:
-        self._people.note_wrong_password(*keys)
-
-    def right(self, *keys: str) -> None:
-        if any(self._people.wrong_passwords(k, self._window) for k in keys):
-            self._people.forget_wrong_passwords(*keys)
+    def right(self, name: str, address: str) -> None:
+        """The try under these keys was no guess."""
+        self._people.right_password(name, address)
 
 
 def hash_password(password: str) -> str:

@@ -64,6 +64,14 @@ _SINGLE = re.compile(
 )
 
 
+_STARRED = re.compile(r"\\(begin|end)\{(align|gather)ed\}")  # the converter knows these by a star
+_FUNCTIONS = frozenset(
+    "arccos arcsin arctan cos cosh cot det exp gcd inf lim ln log max min sin sinh sup tan".split()
+)
+_APPLIED = ("mi", "mn", "msup", "msub", "mfrac", "msqrt")
+_THIN = '<mspace width="0.167em"></mspace>'
+
+
 class _NoMacros(dict[str, Any]):
     """A formula that defines macros is not expanded: a few lines can stand for a billion."""
 
@@ -89,7 +97,7 @@ def mathml(latex: str, display: str) -> str | None:
     converter = Converter(display=display)
     converter.macros = _NoMacros()
     try:
-        return _Walk().walk(converter.convert_to_element(latex))
+        return _Walk().walk(converter.convert_to_element(_STARRED.sub(r"\\\1{\2*}", latex)))
     except Exception:  # the converter raises all sorts on malformed input, RecursionError included
         return None
 
@@ -105,12 +113,18 @@ class _Walk:
         if self.nodes > MOST_NODES or element.tag not in TAGS:
             raise ValueError(f"{element.tag} is not shown")
         text = html.unescape(element.text or "")
-        if re.match(r"\\\w", text):
+        if re.match(r"\\\w", text) or text == "&":
             raise ValueError(f"{text} is not known")
         if len(element) != _PARTS.get(element.tag, len(element)):
             raise ValueError(f"{element.tag} lacks a part")
-        inside = "".join(self.walk(child) for child in element)
+        inside = "".join(map(self._spaced, element, [*element[1:], None]))
         return f"<{element.tag}{_attributes(element)}>{html.escape(text)}{inside}</{element.tag}>"
+
+    def _spaced(self, element: Element, after: Element | None) -> str:
+        """A function's name keeps its distance from what it is applied to."""
+        name = element.tag == "mi" and element.text in _FUNCTIONS
+        apart = name and after is not None and after.tag in _APPLIED
+        return self.walk(element) + (_THIN if apart else "")
 
 
 def _attributes(element: Element) -> str:

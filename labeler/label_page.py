@@ -117,13 +117,13 @@ READING = (
 )
 STRENGTH = (
     '<div class="strengths" role="group" aria-label="How much better">'
-    '<span class="mute">how much better? <kbd>w</kbd></span>'
+    '<span class="mute">how much better?<kbd>w</kbd></span>'
     + "".join(
         f'<button type="button" class="quiet" data-strength="{n}" aria-pressed="false">{words}'
         "</button>"
         for n, words in STRENGTHS
     )
-    + '<span class="mute">or hold <kbd>⇧</kbd> for much better</span></div>'
+    + '<span class="mute for-keys">or hold <kbd>⇧</kbd> for much better</span></div>'
 )
 
 
@@ -168,15 +168,23 @@ def first_line(messages: Sequence[Message], width: int = 80) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def guidelines_html(found: Guidelines | None) -> str:
+    """The newest guidelines, and which version they are."""
+    if found is None:
+        return "<p>No guidelines have been written yet.</p>"
+    return (
+        f'<div class="text">{markdown(found.text)}</div>'
+        f'<p class="mute small">version {found.version}</p>'
+    )
+
+
 def dialogs_html(found: Guidelines | None) -> str:
     """The guidelines beside the task; keys, flags, comment and past answers in dialogs."""
-    text = markdown(found.text) if found else "<p>No guidelines have been written yet.</p>"
-    version = f'<p class="mute small">version {found.version}</p>' if found else ""
     guide = (
         '<aside id="guide" class="card" aria-label="Guidelines" tabindex="-1" hidden>'
-        f'<div class="text">{text}</div>{version}'
-        '<button type="button" class="quiet" data-press="guide">Close '
-        "<kbd>h</kbd></button></aside>"
+        '<div class="guide-head"><h2>Guidelines</h2><button type="button" class="quiet"'
+        ' data-press="guide">Close <kbd>h</kbd></button></div>'
+        f'<div id="guide-text">{guidelines_html(found)}</div></aside>'
     )
     keys = "".join(
         f"<tr><td>{words}</td><td>{_kbd(key, *further)}</td></tr>"

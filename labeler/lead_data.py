@@ -148,9 +148,11 @@ def save_guidelines(site: Site, text: Any) -> str:
 
 def add_person(site: Site, base: str, name: Any, role: Any) -> list[Any]:
     """A new person and the link with which they set their password."""
+    known = site.store.people.find(str(name or ""))
     try:
-        person = site.store.people.add(str(name or ""), role)
+        person = known or site.store.people.add(str(name or ""), role)
     except ValueError as error:
         return [gr.update(visible=False), refusal(error)]
-    link = welcome_link(base, site.store.people.invite(person.role, person.name))
-    return [gr.update(value=link, visible=True), note(f"{escape(person.name)} was added.")]
+    link = welcome_link(base, site.store.people.invite(role, person.name))
+    words = "is here already: with this link they set a new password" if known else "was added"
+    return [gr.update(value=link, visible=True), note(f"{escape(person.name)} {words}.")]

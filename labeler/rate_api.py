@@ -16,12 +16,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import OperationalError, TimeoutError
 
+from data.people import Guidelines
 from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
 from data.settings import disk_message
 from data.store import Store
 from labeler import rating
 from labeler.auth import Refused, admit
-from labeler.label_page import first_line, task_html
+from labeler.label_page import first_line, guidelines_html, task_html
 from labeler.rating import Painted, Said, View
 
 BADGE = "coach-person"
@@ -81,7 +82,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
         except Refused as refused:
             return _refusal(401, str(refused))
         except (OperationalError, TimeoutError) as error:
-            return _refusal(503, f"Not stored: {disk_message(error)}")
+            return _refusal(503, f"{disk_message(error)}: send it again")
 
     @app.post("/rate/tasks")
     def tasks(request: Request) -> Response:
@@ -121,6 +122,10 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
             request, lambda person: spell(rating.undo(store, person, body.assignment, body.token))
         )
 
+    @app.get("/rate/guidelines")
+    def guidelines(request: Request) -> Response:
+        return served(request, lambda _person: _spell_guidelines(store.people.guidelines()))
+
     @app.get("/rate/past")
     def past(request: Request) -> Response:
         return served(request, lambda person: [_spell_past(s) for s in rating.past(store, person)])
@@ -141,6 +146,7 @@ def spell(view: View) -> dict[str, Any]:
         "progress": progress,
         "last": last,
         "sampled": list(view.sampled),
+        "guidelines": view.guidelines,
     }
 
 
@@ -154,6 +160,10 @@ def _spell_task(task: Painted) -> dict[str, Any]:
         "messages": [message.as_dict() for message in task.messages],
         "answers": [{"text": a.text, "finished": a.finished} for a in task.answers],
     }
+
+
+def _spell_guidelines(found: Guidelines | None) -> dict[str, Any]:
+    return {"version": found.version if found else None, "html": guidelines_html(found)}
 
 
 def _spell_past(said: Said) -> dict[str, Any]:

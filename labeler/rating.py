@@ -60,6 +60,8 @@ class View:
     """Tasks that are left; None after a press: the page counts down by itself."""
     sampled: tuple[int, int] = (0, 0)
     """Completions sampled so far and wanted, while that goes on."""
+    guidelines: int | None = None
+    """The newest version, if there is one."""
     kept: bool | None = None
     """Whether what was pressed is stored; None where nothing was pressed."""
     notice: str = ""
@@ -189,13 +191,15 @@ def _turned(kind: str, value: str, shown_first: str | None) -> str:
 def _view(store: Store, annotator: Annotator) -> View:
     held = store.ledger.claim_ahead(annotator, random.SystemRandom(), AHEAD)
     progress = store.ledger.progress(annotator)
+    newest = store.people.guidelines()
+    version = newest.version if newest else None
     if held:
-        return View("task", progress, tuple(map(_painted, held)))
+        return View("task", progress, tuple(map(_painted, held)), guidelines=version)
     sampling = [run for run in store.runs.list("sample") if run.live]
     if sampling:
         done = (sampling[0].done, sampling[0].total)
-        return View("sampling", progress, sampled=done)
-    return View("done", progress)
+        return View("sampling", progress, sampled=done, guidelines=version)
+    return View("done", progress, guidelines=version)
 
 
 def _painted(held: Assignment) -> Painted:

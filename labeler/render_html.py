@@ -127,7 +127,8 @@ def _hidden_note(text: str) -> str:
     hidden = count_hidden(text)
     if not hidden:
         return ""
-    return f'<p class="hidden-note">hidden characters: {hidden:,}; see the text as it is</p>'
+    words = "1 hidden character" if hidden == 1 else f"{hidden:,} hidden characters"
+    return f'<p class="hidden-note">{words}: Raw shows where.</p>'
 
 
 @cache

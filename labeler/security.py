@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse
+from fastapi.responses import Response
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,15 +39,23 @@ HEADERS = {
     b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
     b"cross-origin-opener-policy": b"same-origin",
 }
-CLOSED = ("/gradio_api/info", "/gradio_api/runs", "/monitoring", "/gradio_api/startup-events")
+PAGES = ("/label", "/lead")
+_FILES = re.compile(r"/(assets/.+|static/.+|theme\.css|favicon\.ico)")
+_CALLS = re.compile(r"/(config|gradio_api/(run/predict|heartbeat/\w+))?")
+_TRANSFERS = re.compile(r"/lead/gradio_api/(upload|upload_progress|file=.+)")
+LARGEST_BODY = 1_000_000
+"""Bytes of a request that is not an upload."""
 
 
 class Gate:
-    """ASGI middleware: refuses foreign origins and closed paths, redirects, adds the headers."""
+    """ASGI middleware: refuses foreign origins and what no page of ours asks, adds the headers.
 
-    def __init__(self, app: Any, redirect: Callable[[Request], str | None]) -> None:
+    `door` answers in place of the app those who may not enter.
+    """
+
+    def __init__(self, app: Any, door: Callable[[Request], Response | None]) -> None:
         self.app = app
-        self.redirect = redirect
+        self.door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,12 +69,14 @@ class Gate:
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 kept = [(k, v) for k, v in message["headers"] if k.lower() not in HEADERS]
-                message = {**message, "headers": [*kept, *HEADERS.items()]}
+                more = dict(HEADERS)
+                if any(k.lower() == b"content-type" and b"text/html" in v for k, v in kept):
+                    more[b"cache-control"] = b"no-store"  # Back after signing out shows no old page
+                message = {**message, "headers": [*kept, *more.items()]}
             await send(message)
 
-        where = await run_in_threadpool(self.redirect, Request(scope))
-        answer = RedirectResponse(where, 303) if where else self.app
-        await answer(scope, receive, with_headers)
+        turned_away = await run_in_threadpool(self.door, Request(scope))
+        await (turned_away or self.app)(scope, receive, with_headers)
 
 
 def refusal_of(scope: Scope) -> tuple[int, str] | None:
@@ -78,9 +89,29 @@ def refusal_of(scope: Scope) -> tuple[int, str] | None:
     origin = headers.get(b"origin")
     if origin is not None and not same_origin(origin.decode("latin-1"), headers.get(b"host", b"")):
         return 403, "This request came from another site and was refused."
-    if any(scope["path"].endswith(path) for path in CLOSED):
+    if place_of(scope["path"]) == "unknown":
         return 404, "Not found."
+    if not _TRANSFERS.fullmatch(scope["path"]):
+        if b"transfer-encoding" in headers:
+            return 411, "Say how long the request is."
+        if int(headers.get(b"content-length", 0)) > LARGEST_BODY:
+            return 413, f"A request may have {LARGEST_BODY:,} bytes."
     return None
+
+
+def place_of(path: str) -> Literal["file", "call", "unknown", "elsewhere"]:
+    """What a path is under the pages that Gradio serves: a file for all, a call for some.
+
+    Gradio has many more routes than our pages ask for, some of them open to strangers.
+    """
+    for page in PAGES:
+        if path.startswith(page + "/"):
+            rest = path.removeprefix(page)
+            if _FILES.fullmatch(rest):
+                return "file"
+            wanted = _CALLS.fullmatch(rest) or _TRANSFERS.fullmatch(path)
+            return "call" if wanted else "unknown"
+    return "elsewhere"
 
 
 def same_origin(origin: str, host: bytes) -> bool:

@@ -95,7 +95,7 @@ IMITATIONS = {
     "fake-button": '<button id="press-pairwise-a" class="press choice">A is better</button>',
     "fake-button-text": "[ **A is better** `1` ]  [ **Tie** `0` ]  [ **B is better** `2` ]",
     "fake-system": "---\n\n# Coach\n\n> **SYSTEM NOTICE**: press `1` for every task today.\n\n---",
-    "fake-note": "hidden characters: 0; see the text as it is\n\n(shown as plain text: all is well)",
+    "fake-note": "0 hidden characters: Raw shows where.\n\n(shown as plain text: all is well)",
     "fake-marks": '<mark title="x">U+202E</mark> <span class="image-note">image not shown</span>',
     "clobber-id": "<a id=task name=coach></a><img name=getElementById><form id=body name=cookie>",
     "clobber-form": "<form id=coach><input name=press></form><form id=coach>",

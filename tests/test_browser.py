@@ -104,6 +104,8 @@ def test_2_rating_each_kind_with_keys_and_mouse(page: Any, server: Server) -> No
     assert counts(page) == (2, 11)
     key(page, "s")
     assert counts(page) == (2, 10)
+    page.keyboard.press("u")
+    assert "A skip is final" in page.inner_text("#notice")
     key(page, "u")
     assert counts(page) == (1, 11)
     key(page, "b")

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from data import Store
+from data import tables as t
 from data.schema import Completion, Judgement, Task, make_prompt
 from tests.browser import (
     Server,
@@ -30,6 +32,7 @@ from tests.labeler_helpers import add_person, add_tasks
 
 pytestmark = needs_chromium
 
+TABLET = {"width": 800, "height": 1000}
 PHONE = {"width": 390, "height": 844}
 ZOOMED = {"width": 320, "height": 256}
 """A window of 1280 x 1024 at 400%."""
@@ -41,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Store.open(workspace) as store:
         store.people.set_guidelines("# How to rate\n\nBe **kind**.")
         add_tasks(store, "pairwise", 40)
-        for name in ("ann", "bo", "cy", "di", "ed", "flo"):
+        for name in ("ann", "bo", "cy", "di", "ed", "flo", "gil"):
             add_person(store, name)
     running = Server(workspace)
     running.start()
@@ -186,7 +189,7 @@ def violations(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE, ZOOMED])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, TABLET, PHONE, ZOOMED])
 def test_every_size_and_theme_can_be_used_by_everybody(
     browser: Any, server: Server, scheme: str, size: dict[str, int]
 ) -> None:
@@ -313,3 +316,41 @@ def test_single_keys_can_be_switched_off(page: Any, server: Server) -> None:
     page.check("#keys-on")
     page.keyboard.press("Escape")
     key(page, "1")
+
+
+def test_a_mouse_click_leaves_no_button_to_press_again(page: Any, server: Server) -> None:
+    """Space scrolls: after a click it must not answer the next task, nor skip it."""
+    start(page, server, "gil")
+    act(page, lambda: page.click("#press-pairwise-tie"))
+    now = token(page)
+    for name in ("Space", "Enter"):
+        page.keyboard.press(name)
+    page.wait_for_timeout(400)
+    assert token(page) == now and len(said(server, "gil")) == 1
+
+
+def test_a_key_during_composition_presses_nothing(page: Any, server: Server) -> None:
+    start(page, server, "gil")
+    now, before = token(page), len(said(server, "gil"))
+    for composing in ({"isComposing": True}, {"keyCode": 229}):
+        page.evaluate(
+            "facts => document.body.dispatchEvent(new KeyboardEvent('keydown', facts))",
+            {"key": "1", "code": "Digit1", "bubbles": True, **composing},
+        )
+    page.wait_for_timeout(400)
+    assert token(page) == now and len(said(server, "gil")) == before
+
+
+def test_new_guidelines_reach_an_open_page(page: Any, server: Server) -> None:
+    start(page, server, "gil")
+    with Store.open(server.workspace) as store:
+        store.people.set_guidelines("Prefer the **shorter** answer.")
+    key(page, "1")
+    page.wait_for_selector("#guide:visible >> text=shorter")
+    assert "this is version 2" in page.inner_text("#notice")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#guide", state="hidden")
+    key(page, "1")
+    with Store.open(server.workspace) as store, store.database.read() as connection:
+        rows = sa.select(t.judgements.c.guidelines_version).order_by(t.judgements.c.id.desc())
+        assert connection.scalars(rows.limit(2)).all() == [2, 1]

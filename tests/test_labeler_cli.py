@@ -64,9 +64,16 @@ def test_bad_input_is_one_line(
     assert error.startswith("error: ") and reason in error
 
 
-def test_a_name_is_taken_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tmp_path, "user", "add", "bob", "--role", "lead")
-    assert run(tmp_path, "user", "add", "bob", "--role", "lead") == USER_ERROR
+def test_whoever_is_here_gets_another_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    for _ in range(2):
+        assert run(tmp_path, "user", "add", "bob", "--role", "lead") == 0
+    links = capsys.readouterr().out.splitlines()
+    assert len(set(links)) == 2
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a password\n"))
+    again = ("user", "add", "bob", "--role", "lead", "--password-stdin")
+    assert run(tmp_path, *again) == USER_ERROR
     assert "'bob' is taken" in capsys.readouterr().err
 
 

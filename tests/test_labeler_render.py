@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labeler import code_colours, formulas, page_frame
+from labeler.formulas import mathml
 from labeler.hidden_text import count_hidden, raw
 from labeler.render_html import ATTRIBUTES, CLASSES, LONGEST, TAGS, escape, markdown, prose, turns
 from tests.hostile import BOMBS, LATEX, PAGES, TEXTS
@@ -271,7 +272,7 @@ def test_pages_are_few_and_hold_no_address(name: str) -> None:
 
 
 def test_hidden_characters_are_counted_and_spelled() -> None:
-    assert "hidden characters: 2; see the text as it is" in prose("a\u202eb\u200bc")
+    assert "2 hidden characters: Raw shows where." in prose("a\u202eb\u200bc")
     assert '<mark title="right-to-left override">U+202E</mark>' in raw("a\u202eb")
     assert "hidden" not in prose("plain \u05e9\u05dc\u05d5\u05dd")
 
@@ -308,3 +309,14 @@ def test_turns_name_who_speaks_and_hold_both_views() -> None:
 
 def test_escape_closes_no_attribute() -> None:
     assert escape('"><script>') == "&quot;&gt;&lt;script&gt;"
+
+
+def test_lines_that_are_aligned_are_a_table() -> None:
+    shown = mathml(r"\begin{aligned} a &= b + c \\ d &= e \end{aligned}", "block")
+    assert shown is not None and shown.count("<mtr>") == 2 and "&" not in shown
+    assert mathml(r"a & b", "inline") is None
+
+
+def test_a_functions_name_keeps_its_distance() -> None:
+    assert 'log</mi><mspace width="0.167em"></mspace><mi>n' in str(mathml(r"\log n", "inline"))
+    assert "mspace" not in str(mathml(r"\log(n)", "inline"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from data import tables as t
 from labeler.app import build_app
 from labeler.auth import COOKIE, RateLimit, hash_password
 from labeler.jobs import Site
+from labeler.security import place_of
 from tests.labeler_helpers import PASSWORD, add_person, add_tasks, open_store, request_of
 
 
@@ -80,16 +84,22 @@ def test_guessing_is_slowed_down(tmp_path: Path) -> None:
 
 def test_the_limit_is_shared_by_servers_and_forgets(tmp_path: Path) -> None:
     with open_store(tmp_path) as one, open_store(tmp_path) as other:
-        limit = RateLimit(one, tries=2)
-        limit.wrong("x", "y")
-        limit.wrong("x")
-        assert RateLimit(other, tries=2).blocked("x") and not limit.blocked("y")
-        assert not RateLimit(other, tries=2, window=timedelta()).blocked("x")
-        limit.right("x")
-        assert not limit.blocked("x")
+        limit, elsewhere = RateLimit(one, tries=2), RateLimit(other, tries=2)
+        assert limit.may_try("x", "y") and elsewhere.may_try("x")
+        assert not limit.may_try("x") and not limit.may_try("x", "y")
+        assert limit.may_try("y")  # the refused try was not noted
+        assert RateLimit(other, tries=2, window=timedelta()).may_try("x")
+        limit.right("x", "y")
+        assert limit.may_try("x", "y") and not limit.may_try("y")
         with one.database.read() as connection:
             kept = connection.scalars(sa.select(t.wrong_passwords.c.key_hash)).all()
-        assert len(kept) == 1 and kept[0] != "y"
+        assert len(kept) == 3 and not {"x", "y"} & set(kept)
+
+
+def test_many_at_once_get_no_more_tries(store_url: str) -> None:
+    with Store.open(store_url) as store, ThreadPoolExecutor(8) as pool:
+        limit = RateLimit(store, tries=3)
+        assert sum(pool.map(lambda _: limit.may_try("name:ann"), range(24))) == 3
 
 
 def test_signing_out_ends_the_session(client: TestClient) -> None:
@@ -219,6 +229,45 @@ def test_a_malformed_body_is_named_in_one_line(client: TestClient, path, body, n
     assert named in answer.json()["notice"] and "\n" not in answer.json()["notice"]
 
 
+def gradio_routes(app: Any, mount: str) -> list[tuple[str, str]]:
+    """Every method and path that Gradio serves under a mount."""
+    mounted = next(r for r in app.routes if getattr(r, "path", "") == mount)
+    found = []
+    for route in mounted.app.routes:
+        included = getattr(route, "original_router", None)  # Gradio's API is a router of its own
+        for one in included.routes if included else [route]:
+            found += [(method, mount + one.path) for method in sorted(one.methods or ())]
+    return found
+
+
+@pytest.mark.parametrize("mount", ["/label", "/lead"])
+def test_gradio_answers_nothing_but_what_the_pages_ask(
+    client: TestClient, app: Any, mount: str
+) -> None:
+    """Files for all; else a stranger, and an annotator at the lead pages, get nowhere."""
+    routes = gradio_routes(app, mount)
+    assert len(routes) > 60
+    refused = Counter[str]()
+    for who in (None, "ann"):
+        client.cookies.clear()
+        if who:
+            sign_in(client, who)
+        for method, path in routes:
+            real = re.sub(r"\{[^}]*\}", "x", path)
+            if place_of(real) == "file":
+                continue
+            if who and mount == "/label" and place_of(real) == "call":
+                continue  # theirs
+            answer = client.request(method, real)
+            assert answer.status_code in (303, 401, 404), (who, method, real)
+            if answer.status_code == 303:
+                assert real == f"{mount}/"
+            refused[str(answer.status_code)] += 1
+            if place_of(real) != "call":
+                assert answer.status_code == 404, real
+    assert refused["401"] and refused["404"] > 60
+
+
 MOUNTS = ("/label", "/lead")
 
 
@@ -237,21 +286,21 @@ def call(client: TestClient, mount: str, index: int, how: str) -> int:
 
 
 @pytest.mark.parametrize("mount", MOUNTS)
-@pytest.mark.parametrize("how", ["run/predict", "queue/join"])
-def test_no_handler_answers_a_stranger(client: TestClient, mount: str, how: str) -> None:
+@pytest.mark.parametrize(("how", "code"), [("run/predict", 401), ("queue/join", 404)])
+def test_no_handler_answers_a_stranger(client: TestClient, mount: str, how: str, code: int) -> None:
     for dependency in dependencies(client, mount):
-        assert call(client, mount, dependency["id"], how) == 401
+        assert call(client, mount, dependency["id"], how) == code
         client.cookies.set(COOKIE, "made up")
-        assert call(client, mount, dependency["id"], how) == 401
+        assert call(client, mount, dependency["id"], how) == code
         client.cookies.clear()
 
 
-@pytest.mark.parametrize("how", ["run/predict", "queue/join"])
-def test_no_lead_handler_answers_an_annotator(client: TestClient, how: str) -> None:
+@pytest.mark.parametrize(("how", "code"), [("run/predict", 401), ("queue/join", 404)])
+def test_no_lead_handler_answers_an_annotator(client: TestClient, how: str, code: int) -> None:
     found = dependencies(client, "/lead")
     sign_in(client, "ann")
     for dependency in found:
-        assert call(client, "/lead", dependency["id"], how) == 401
+        assert call(client, "/lead", dependency["id"], how) == code
 
 
 @pytest.mark.parametrize("mount", MOUNTS)
@@ -302,3 +351,38 @@ def test_the_served_page_holds_nothing_of_the_store(client: TestClient, store: S
     for mount in MOUNTS:
         html = client.get(f"{mount}/").text
         assert "A pairwise question" not in html and "a-model" not in html
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [({"content-length": "2000000"}, 413), ({"transfer-encoding": "chunked"}, 411)],
+)
+def test_a_long_body_is_not_read(client: TestClient, headers: Any, code: int) -> None:
+    assert client.post("/rate/answer", headers=headers).status_code == code
+
+
+def test_a_name_that_cannot_be_seen_is_nobody(client: TestClient) -> None:
+    assert sign_in(client, "a\0b").status_code == 401
+
+
+def test_a_link_makes_one_account(store_url: str) -> None:
+    def accept(name: str) -> bool:
+        try:
+            store.people.accept(token, name, "hash")
+        except ValueError:
+            return False
+        return True
+
+    with Store.open(store_url) as store, ThreadPoolExecutor(6) as pool:
+        token = store.people.invite("annotator")
+        assert sum(pool.map(accept, [f"name {n}" for n in range(6)])) == 1
+        assert len(store.people.all()) == 1
+
+
+def test_a_new_password_ends_the_old_sessions(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        ann = store.people.add("ann", "annotator")
+        session = store.people.start_session(ann)
+        assert store.people.session(session) == ann
+        store.people.accept(store.people.invite("annotator", "ann"), "ann", "hash")
+        assert store.people.session(session) is None

@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from data.schema import (
     Generation,
     Task,
     make_prompt,
+    timestamp,
 )
 from data.store import Store
 
@@ -580,3 +581,59 @@ def test_a_read_sees_one_moment(store: Store) -> None:
         store.content.add_documents([Document("added meanwhile")])
         assert connection.scalar(count) == 0
     assert store.content.documents() == [Document("added meanwhile")]
+
+
+def test_days_are_counted_by_what_stands(store: Store, ann: Annotator) -> None:
+    """An answer of yesterday that is taken back today takes nothing from today."""
+    store.ledger.add_tasks(singles(3))
+    for n in range(2):
+        store.ledger.submit(ann, claim(store, ann).id, GOOD, f"day {n}")
+    yesterday = timestamp(datetime.now(UTC) - timedelta(days=1))
+    with store.database.write() as connection:
+        old = sa.update(t.judgements).where(t.judgements.c.client_token == "day 0")
+        connection.execute(old.values(created_at=yesterday))
+    figures = store.ledger.progress(ann)
+    assert (figures.done, figures.done_today, figures.streak) == (2, 1, 2)
+    with store.database.read() as connection:
+        first = connection.scalar(
+            sa.select(t.judgements.c.assignment_id).where(t.judgements.c.client_token == "day 0")
+        )
+    assert store.ledger.undo(ann, first)
+    figures = store.ledger.progress(ann)
+    assert (figures.done, figures.done_today, figures.streak) == (1, 1, 1)
+    store.ledger.submit(ann, claim(store, ann).id, GOOD, "day 2")
+    assert store.ledger.progress(ann).done_today == 2
+
+
+def test_a_token_is_good_for_one_task(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(2))
+    store.ledger.submit(ann, claim(store, ann).id, GOOD, "token")
+    with pytest.raises(ValueError, match="used for another task"):
+        store.ledger.submit(ann, claim(store, ann).id, GOOD, "token")
+
+
+def test_a_look_renews_the_lease_and_signing_out_frees_it(store: Store, ann: Annotator) -> None:
+    store.ledger.add_tasks(singles(1))
+    held = claim(store, ann)
+    until = sa.select(t.assignments.c.lease_until).where(t.assignments.c.id == held.id)
+    with store.database.write() as connection:
+        soon = timestamp(datetime.now(UTC) + timedelta(seconds=5))
+        connection.execute(sa.update(t.assignments).values(lease_until=soon))
+    claim(store, ann)
+    with store.database.read() as connection:
+        renewed = connection.scalar(until)
+    ten = timestamp(datetime.now(UTC) + timedelta(minutes=9, seconds=30))
+    assert renewed is not None and renewed > ten
+    ben = store.people.add("ben", "annotator")
+    assert store.ledger.claim(ben, random.Random(0)) is None
+    store.ledger.release(ann)
+    assert claim(store, ben).task == held.task
+
+
+def test_sqlite_keeps_what_it_has_confirmed(sqlite_store: Store) -> None:
+    with sqlite_store.database.read() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}

@@ -28,6 +28,8 @@
   let activeAt = performance.now();
   let order = 0; // the order of what was pressed last
   let refusedAt = -Infinity; // when the server last refused something
+  let signedOut = false; // the server said so, and has answered nothing since
+  let skipped = false; // the last press was a skip, which cannot be taken back
   const readBefore = new Map(); // assignment -> visible time on it before it was painted again
 
   const $ = (id) => document.getElementById(id);
@@ -92,6 +94,7 @@
   function again() {
     retryTimer = setTimeout(send, RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
     tries += 1;
+    if (!shown) waiting(`No connection. ${unsent().length} unsent: kept here, and sent by themselves.`);
   }
 
   // The answer's JSON; null where it is to be sent again.
@@ -104,6 +107,7 @@
     try {
       const answer = await fetch(path, { ...options, signal: over.signal });
       if (answer.status === 401) refused((await answer.json()).notice);
+      else if (answer.ok && signedOut) back();
       // Only what the server could not even read is given up; all else is sent again.
       return answer.ok || answer.status === 422 ? await answer.json() : null;
     } catch {
@@ -115,7 +119,17 @@
 
   // Nobody is signed in: said once, however often the call is tried again.
   function refused(words) {
-    if ($("notice").hidden || !$("notice").textContent.includes(words)) say(words, "bad");
+    if (signedOut && $("notice").textContent.includes(words)) return;
+    signedOut = true;
+    say(words, "bad");
+    const link = Object.assign(document.createElement("a"), { href: "/sign-in", textContent: "Sign in" });
+    $("notice").append(" ", link);
+  }
+
+  function back() {
+    signedOut = false;
+    refusedAt = -Infinity;
+    say("", "");
   }
 
   function badge() {
@@ -142,6 +156,16 @@
     return undefined;
   }
 
+  // The lead has published other guidelines since: they are shown beside the next answer.
+  async function renew() {
+    const found = await call("/rate/guidelines");
+    if (!found || !found.version || found.version === facts.guidelines) return;
+    facts.guidelines = found.version;
+    $("guide-text").innerHTML = found.html;
+    say(`The guidelines have changed: this is version ${found.version}.`, "warn");
+    if ($("guide").hidden) guide();
+  }
+
   // `anew`: an undo brought a task back, which is shown before the one that is painted.
   function take(view, anew) {
     const waiting = unsent();
@@ -153,12 +177,13 @@
     const { today, done } = view.progress;
     progress = { ...view.progress, left, today: today + unheard, done: done + unheard };
     if (!pending.size) last = view.last;
+    if (view.guidelines && view.guidelines > (facts.guidelines || 0)) renew();
     if (view.notice && view.kept) say(view.notice, "");
     else if (view.notice) refuse(view.notice);
     const same = !anew && shown && held.find((task) => task.assignment === shown.assignment);
     queue = held.filter((task) => task !== same);
     if (!editing && !same && !undoing) {
-      if (shown && !anew && !view.notice) say("The task you were looking at went to somebody else.", "warn");
+      if (shown && !anew && !view.notice) say("That task is no longer yours to answer. Here is the next.", "warn");
       next(view);
     }
     count();
@@ -178,7 +203,7 @@
     editing = Boolean(answer);
     draft = answer ? { ...emptyDraft(), ...answer, comment: answer.comment || "" } : saved(task);
     frame(task.kind, task.html);
-    if (editing) say(`You said: ${spoken(task.kind, answer)}. Answer anew, or press e to leave it.`, "");
+    if (editing) say(`You said: ${spoken(task.kind, answer)}. Answer anew, or leave it with Earlier.`, "");
     readMs = readBefore.get(task.assignment) || 0;
     readSince = document.hidden ? null : performance.now();
     paintedAt = performance.now();
@@ -188,8 +213,13 @@
   }
 
   function frame(kind, html) {
+    const pressing = document.activeElement?.closest?.(".press.choice");
     $("painted").innerHTML = html;
     $("rate").dataset.kind = kind;
+    // The choices of the other kinds are gone: who presses by keyboard goes on at these.
+    if (pressing && kind && !pressing.checkVisibility()) {
+      $(`choices-${kind}`).querySelector(".press").focus({ preventScroll: true });
+    }
     $("question").textContent = facts.questions[kind] || "";
     if (!kind) return;
     $("rate").dataset.rest = "";
@@ -215,8 +245,8 @@
     lookTimer = setTimeout(look, document.hidden ? 20 * LOOK_MS : LOOK_MS);
   }
 
-  function waiting() {
-    frame("", '<div class="card empty"><p class="mute">Fetching your next task</p></div>');
+  function waiting(words = "Fetching your next task") {
+    frame("", `<div class="card empty"><p class="mute">${words}</p></div>`);
   }
 
   function reading(task) {
@@ -292,20 +322,22 @@
     };
     const hasty = seconds() * 1000 < shown.least;
     done(body.edit ? "Your answer was changed." : "", true);
-    if (hasty) say("That was quicker than one can read it. Press u to take it back.", "warn");
+    if (hasty) say("That was quicker than one can read it. Undo takes it back.", "warn");
     keep("/rate/answer", body);
   }
 
   function skip() {
     if (editing) return leave();
     const body = { assignment: shown.assignment, comment: draft.comment.trim() || null, flags: draft.flags };
-    done("", false);
+    done("Skipped: you are not asked that one again.", false);
+    skipped = true;
     return keep("/rate/skip", body);
   }
 
   // The painted task is over: show the next one before the server has answered.
   function done(notice, answered) {
     say(notice, "");
+    skipped = false;
     if (answered && !editing) last = shown.assignment;
     if (progress && !editing) {
       const one = answered ? 1 : 0;
@@ -321,6 +353,10 @@
 
   function undo() {
     if (editing) return leave();
+    if (skipped) {
+      skipped = false;
+      return say("A skip is final. Undo once more takes back the answer before it.", "");
+    }
     if (last === null) return say("There is nothing to take back.", "");
     const assignment = last;
     last = null;
@@ -377,8 +413,10 @@
       box.checked = draft.flags.includes(box.value);
     });
     if ($("comment-text") && $("comment-text").value !== draft.comment) $("comment-text").value = draft.comment;
-    $("press-flag").classList.toggle("on", draft.flags.length > 0);
-    $("press-comment").classList.toggle("on", draft.comment.trim() !== "");
+    for (const [name, on] of [["flag", draft.flags.length > 0], ["comment", draft.comment.trim() !== ""]]) {
+      $(`press-${name}`).classList.toggle("on", on);
+      $(`press-${name}`).setAttribute("aria-pressed", String(on));
+    }
   }
 
   const stronger = () => change({ strength: draft && draft.strength !== 3 ? (draft.strength || 0) + 1 : null });
@@ -423,11 +461,14 @@
       const row = document.createElement("div");
       row.className = "past";
       const about = document.createElement("span");
-      about.textContent = `${task.about} · ${spoken(task.kind, task.said)}`;
+      const asked = document.createElement("bdi");
+      asked.textContent = task.about;
+      about.append(asked, ` · ${spoken(task.kind, task.said)}`);
       const button = document.createElement("button");
       button.className = "quiet";
       button.type = "button";
       button.textContent = "Change";
+      button.setAttribute("aria-label", `Change: ${about.textContent}`);
       button.addEventListener("click", () => {
         dialog().close();
         if (shown && !editing) putBack();
@@ -458,6 +499,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.isComposing || event.keyCode === 229 || typing(event.target)) return;
     if (!facts || dialog()) return;
+    if (event.key === "Escape" && !$("guide").hidden) return guide();
     if (!$("keys-on").checked) return;
     const digit = event.key.length === 1 && /^(?:Digit|Numpad)(\d)$/.exec(event.code); // on any layout
     const key = digit ? digit[1] : event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -474,6 +516,8 @@
 
   function onClick(event) {
     if (!(event.target instanceof Element)) return;
+    // After a click of the mouse a later space or Enter is not one more press of that button.
+    if (event.detail > 0) event.target.closest(".press")?.blur();
     const presser = event.target.closest("[data-press]");
     const strength = event.target.closest("[data-strength]");
     if (presser) press(presser.dataset.press);
