@@ -186,10 +186,6 @@ def dialogs_html(found: Guidelines | None) -> str:
         ' data-press="guide">Close <kbd>h</kbd></button></div>'
         f'<div id="guide-text">{guidelines_html(found)}</div></aside>'
     )
-    keys = "".join(
-        f"<tr><td>{words}</td><td>{_kbd(key, *further)}</td></tr>"
-        for words, key, further in _keys()
-    )
     flags = "".join(
         f'<label class="tick"><input type="checkbox" name="flag" value="{flag}"> '
         f"{FLAG_WORDS[flag]}</label>"
@@ -197,7 +193,7 @@ def dialogs_html(found: Guidelines | None) -> str:
     )
     return (
         guide
-        + _dialog("keys", "Keys", f"{KEYS_ON}<table>{keys}</table>")
+        + _dialog("keys", "Keys", KEYS_ON + _keys())
         + _dialog("flag", "What is wrong with it?", FLAG_NOTE + flags)
         + _dialog("comment", "Your comment", COMMENT)
         + _dialog("past", "My answers", '<div id="past-list" class="stack"></div>')
@@ -222,15 +218,26 @@ def _dialog(name: str, title: str, inside: str) -> str:
     )
 
 
-def _keys() -> list[tuple[str, str, tuple[str, ...]]]:
-    rows: list[tuple[str, str, tuple[str, ...]]] = [
-        (words, key, (more,) if more else ())
-        for kind in ("pairwise", "binary")
-        for _, words, key, more in CHOICES[kind]
-    ]
-    rows += [("1 to 9", "1 … 9", ()), ("10", "0", ())]
-    rows += [("Much better", "⇧ 1", ("⇧ 2",)), ("Slightly, clearly, much", "w", ())]
-    return [*rows, ("Guidelines", "h", ()), *((words, key, ()) for _, words, key in MORE)]
+def _keys() -> str:
+    """Which key does what, by the kind of task."""
+
+    def choices(kind: str) -> list[tuple[str, ...]]:
+        return [(words, *filter(None, keys)) for _, words, *keys in CHOICES[kind]]
+
+    much = [("Much better", "⇧ 1", "⇧ 2"), ("Slightly to much", "w")]
+    lists: dict[str, list[tuple[str, ...]]] = {
+        "Comparing": [*choices("pairwise"), *much],
+        "Good or bad": choices("binary"),
+        "1 to 10": [("1 to 9", "1 … 9"), ("10", "0")],
+        "Always": [("Guidelines", "h"), *((words, key) for _, words, key in MORE)],
+    }
+    rows = {
+        title: "".join(f"<tr><td>{words}</td><td>{_kbd(*keys)}</td></tr>" for words, *keys in list_)
+        for title, list_ in lists.items()
+    }
+    return f"""<div class="key-lists">{
+        "".join(f"<section><h3>{t}</h3><table>{r}</table></section>" for t, r in rows.items())
+    }</div>"""
 
 
 def _kbd(*keys: str) -> str:
