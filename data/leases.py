@@ -13,11 +13,7 @@ import sqlalchemy as sa
 
 from data import queue
 from data import tables as t
-from data.content import (
-    distinct,
-    insert_completions,
-    prompt_from,
-)
+from data.content import distinct, insert_completions, prompt_from
 from data.database import insert_ignore, one_at_a_time, upsert
 from data.judged import standing
 from data.schema import Annotator, Completion, Kind, Role, Task, now, timestamp

@@ -147,7 +147,7 @@ def save_guidelines(site: Site, text: Any) -> str:
 
 
 def add_person(site: Site, base: str, name: Any, role: Any) -> list[Any]:
-    """A new person and the link with which they set their password."""
+    """The link with which a new person sets their password, or one who is here a new one."""
     known = site.store.people.find(str(name or ""))
     try:
         person = known or site.store.people.add(str(name or ""), role)
