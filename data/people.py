@@ -88,7 +88,9 @@ class People:
     def has_lead(self) -> bool:
         """Whether a lead who can sign in exists yet."""
         query = sa.select(sa.func.count()).where(
-            t.annotators.c.role == "lead", t.annotators.c.password_hash.is_not(None)
+            t.annotators.c.role == "lead",
+            t.annotators.c.password_hash.is_not(None),
+            t.annotators.c.active,
         )
         with self._db.read() as connection:
             return bool(connection.scalar(query))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from data import tables as t
-from data.database import Database
+from data.database import Database, one_at_a_time
 from data.schema import canonical_json, now
 
 Status = Literal["starting", "running", "finished", "stopped", "failed", "died"]
@@ -49,8 +49,22 @@ class RunRows:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, run_id: str, kind: str, config: Mapping[str, Any]) -> None:
+    def add(self, run_id: str, kind: str, config: Mapping[str, Any], alone: bool = False) -> None:
+        """A run that starts. Raises ValueError if it is to be the only one of its kind and is not.
+
+        Two that are added at once, by two servers too, cannot both be alone.
+        """
         with self._db.write() as connection:
+            if alone:
+                one_at_a_time(connection, "coach: add a run")
+                same = sa.select(t.runs.c.id).where(
+                    t.runs.c.kind == kind, t.runs.c.status.in_(LIVE)
+                )
+                other = connection.scalar(same.limit(1))
+                if other:
+                    raise ValueError(
+                        f"a {kind} run is going on already ({other}): wait for it or stop it first"
+                    )
             connection.execute(
                 sa.insert(t.runs).values(
                     id=run_id,

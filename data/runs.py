@@ -101,13 +101,18 @@ def runs_folder(workspace: Path) -> Path:
     return Path(workspace) / "runs"
 
 
-def new_run(store: Store, workspace: Path, kind: str, config: Mapping[str, Any]) -> str:
-    """Make the row and the folder of a run to come; returns its id."""
+def new_run(
+    store: Store, workspace: Path, kind: str, config: Mapping[str, Any], alone: bool = False
+) -> str:
+    """Make the row and the folder of a run to come; returns its id.
+
+    Raises ValueError if it is to be the only live run of its kind and is not.
+    """
     stamp = time.strftime("%m%d-%H%M%S", time.gmtime())
     run_id = f"{kind}-{stamp}-{secrets.token_hex(2)}"
     directory = runs_folder(workspace) / run_id
+    store.runs.add(run_id, kind, config, alone)
     directory.mkdir(parents=True)
-    store.runs.add(run_id, kind, config)
     (directory / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     return run_id
 
@@ -123,9 +128,10 @@ def launch(
     """Start `python -m <arguments> --run-id ID` as its own process group; returns the run's id.
 
     `launcher` is a prefix such as "accelerate launch" or "srun": it is split like a shell would.
-    The child outlives this process. Raises ValueError if the launcher is not found.
+    The child outlives this process. Raises ValueError if the launcher is not found, or a run of
+    this kind is going on: two would only slow each other down.
     """
-    run_id = new_run(store, workspace, kind, config)
+    run_id = new_run(store, workspace, kind, config, alone=True)
     module, *rest = arguments
     prefix = shlex.split(launcher) if launcher else [sys.executable]
     command = [*prefix, "-m", module, *rest, "--run-id", run_id]

@@ -128,7 +128,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     @app.get("/rate/past")
     def past(request: Request) -> Response:
-        return served(request, lambda person: [_spell_past(s) for s in rating.past(store, person)])
+        return served(request, lambda person: [spell_past(s) for s in rating.past(store, person)])
 
     app.add_exception_handler(RequestValidationError, _malformed)
 
@@ -166,7 +166,8 @@ def _spell_guidelines(found: Guidelines | None) -> dict[str, Any]:
     return {"version": found.version if found else None, "html": guidelines_html(found)}
 
 
-def _spell_past(said: Said) -> dict[str, Any]:
+def spell_past(said: Said) -> dict[str, Any]:
+    """An answer of the person who asks, with its task."""
     answer = asdict(said.answer) | {"flags": list(said.answer.flags)}
     return _spell_task(said.task) | {"said": answer, "about": first_line(said.task.messages)}
 

@@ -112,8 +112,12 @@ def prepare(site: Site) -> None:
     unfinished = any(run.status in ("died", "failed") for run in site.store.runs.list("sample")[:1])
     wanted = not counts.completions or unfinished
     if counts.prompts and wanted and not jobs.live(site.store, "sample"):
-        run_id = jobs.start_sample(site, missing=True)
-        print(f"sampling completions with {site.model} ({run_id})", flush=True)
+        try:
+            run_id = jobs.start_sample(site, missing=True)
+        except ValueError as refused:  # e.g. another server on this store was a moment quicker
+            print(f"no sampling is started: {refused}", flush=True)
+        else:
+            print(f"sampling completions with {site.model} ({run_id})", flush=True)
 
 
 def announce(site: Site, settings: Serve) -> None:

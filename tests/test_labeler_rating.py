@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from data import tables as t
 from data.schema import Annotator, Answer, make_prompt
 from labeler import rating
 from labeler.label_page import FACTS, header_html, task_html
-from labeler.rate_api import spell
+from labeler.rate_api import spell, spell_past
 from labeler.rating import Painted, View
 from tests.labeler_helpers import add_person, add_tasks, open_store
 
@@ -209,3 +210,22 @@ def test_the_version_of_the_guidelines_is_the_one_that_was_shown(
     with store.database.read() as connection:
         stored = connection.scalars(sa.select(t.judgements.c.guidelines_version)).all()
     assert stored == [1]
+
+
+def test_nobody_receives_what_another_said(store: Store, ann: Annotator) -> None:
+    """Whatever the first person said of a task, the second gets the same bytes."""
+    ben = add_person(store, "ben")
+    add_tasks(store, "scalar", 3, wanted=2)
+
+    def received() -> str:
+        sent = [spell(rating.look(store, ben)), *map(spell_past, rating.past(store, ben))]
+        return re.sub(r'"(token|data-token)[^,>]*', "", json.dumps(sent))
+
+    before = received()
+    for value in ("2", "9"):
+        task = painted(rating.look(store, ann))
+        said = Answer(value, comment="a remark of ann's", flags=("harmful",), seconds=4.5)
+        rating.submit(store, ann, task.assignment_id, said, task.token)
+    rating.skip(store, ann, painted(rating.look(store, ann)).assignment_id, ("other",), "no")
+    assert received() == before
+    assert len(rating.past(store, ann)) == 2

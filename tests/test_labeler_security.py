@@ -386,3 +386,30 @@ def test_a_new_password_ends_the_old_sessions(store_url: str) -> None:
         assert store.people.session(session) == ann
         store.people.accept(store.people.invite("annotator", "ann"), "ann", "hash")
         assert store.people.session(session) is None
+
+
+def test_sessions_and_links_run_out(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(store_url) as store:
+        lead = store.people.add("lena", "lead", hash_password(PASSWORD))
+        monkeypatch.setattr("data.people.SESSION_DAYS", 0)
+        monkeypatch.setattr("data.people.INVITATION_DAYS", 0)
+        assert store.people.session(store.people.start_session(lead)) is None
+        link = store.people.invite("annotator")
+        assert store.people.invitation(link) is None
+        with pytest.raises(ValueError, match="was used or has expired"):
+            store.people.accept(link, "late", "hash")
+        assert [person.name for person in store.people.all()] == ["lena"]
+
+
+def test_somebody_inactive_is_turned_away(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        lead = store.people.add("lena", "lead", hash_password(PASSWORD))
+        client = TestClient(build_app(store, tmp_path, "m"), follow_redirects=False)
+        assert sign_in(client, "lena").headers["location"] == "/lead/"
+        with store.database.write() as connection:
+            mine = t.annotators.c.id == lead.id
+            connection.execute(sa.update(t.annotators).where(mine).values(active=False))
+        assert client.get("/lead/").headers["location"] == "/sign-in"
+        assert client.post("/rate/tasks", json={}).status_code == 401
+        assert sign_in(client, "lena").status_code == 401
+        assert not store.people.has_lead()

@@ -8,6 +8,7 @@ import platform
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,20 @@ def test_settings_survive_the_command_line() -> None:
         read = tyro.cli(type(settings), args=as_arguments(settings))
         assert read == settings
         assert json.loads(json.dumps(as_config(settings)))
+
+
+def test_two_servers_start_one_run_of_a_kind(store: Store) -> None:
+    def start(n: int) -> bool:
+        try:
+            store.runs.add(f"sample-{n}", "sample", {}, alone=True)
+        except ValueError as refused:
+            assert "is going on already (sample-" in str(refused)
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(start, range(6))) == 1
+    (run,) = store.runs.list("sample")
+    store.runs.add("sft-1", "sft", {}, alone=True)
+    store.runs.end(run.id, "finished", "")
+    store.runs.add("sample-again", "sample", {}, alone=True)
