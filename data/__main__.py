@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from data.formats import Format, export_file, import_file
+from data.exports import Format, export_file
+from data.imports import import_file
 from data.settings import Place, run_command
 from data.splits import SPLITS, split_of
 from data.store import FILE_NAME, Store

@@ -1,4 +1,14 @@
-"""One line of the exchange format: to a noun, and back. Pure; every refusal names its remedy."""
+"""One line of the exchange format: to a noun, and back. Pure; every refusal names its remedy.
+
+{"type": "prompt", "prompt": "text" | [{"role", "content"}...], "tags": [...]}
+{"type": "demonstration", "prompt": ..., "completion": "text"}
+{"type": "document", "text": "..."}
+{"type": "completion", "prompt": ..., "completion": "text", "model": "name", "sampling": {...}}
+{"type": "judgement", "kind": "binary",   "prompt": ..., "completion": ..., "value": true, ...}
+{"type": "judgement", "kind": "scalar",   "prompt": ..., "completion": ..., "value": 7, ...}
+{"type": "judgement", "kind": "pairwise", "prompt": ..., "completion_a": ...,
+ "completion_b": ..., "value": "a" | "b" | "tie", "annotator": "ann", ...}
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
     store.people.all()                         # annotators, sessions, invitations, guidelines
     store.runs.list()                          # training runs
 
-SQL lives in these four modules, and in `archive` and `formats` for files; nowhere else.
+SQL lives in these four modules, and in `archive`, `imports` and `exports` for files; nowhere else.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def people_tab(live: Live) -> None:
 
 def import_note(site: Site, path: Any) -> str:
     """Import an uploaded file: all of it, or one line that says which line is wrong."""
-    from data.formats import import_file
+    from data.imports import import_file
 
     if not path:
         return refusal(ValueError("no file chosen: choose a file of JSON lines first"))
@@ -125,7 +125,7 @@ def import_note(site: Site, path: Any) -> str:
 
 def export(site: Site) -> list[Any]:
     """Write everything to exports/ in the workspace and offer it."""
-    from data.formats import export_file
+    from data.exports import export_file
 
     folder = site.workspace / "exports"
     try:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from data.formats import FORMATS, export_file, import_file
+from data.exports import FORMATS, export_file
+from data.imports import import_file
 from data.schema import make_prompt
 from data.store import Store
 
@@ -484,7 +485,7 @@ def test_a_failed_export_leaves_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("data.formats.os.fsync", full)
+    monkeypatch.setattr("data.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         export_file(sqlite_store, target)
     assert target.read_text() == "old"

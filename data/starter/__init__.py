@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.formats import import_file
+from data.imports import import_file
 from data.store import Store
 
 FOLDER = Path(__file__).parent

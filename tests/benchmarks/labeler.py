@@ -27,7 +27,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 import tyro
 
-from data.formats import import_file
+from data.imports import import_file
 from data.schema import Annotator, Answer
 from data.simulated import PERSONAS, crew
 from data.store import Store

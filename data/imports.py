@@ -1,34 +1,22 @@
-"""Files in and out: the exchange format (JSON lines), and what TRL trains on.
-
-    {"type": "prompt", "prompt": "text" | [{"role", "content"}...], "tags": [...]}
-    {"type": "demonstration", "prompt": ..., "completion": "text"}
-    {"type": "document", "text": "..."}
-    {"type": "completion", "prompt": ..., "completion": "text", "model": "name", "sampling": {...}}
-    {"type": "judgement", "kind": "binary",   "prompt": ..., "completion": ..., "value": true, ...}
-    {"type": "judgement", "kind": "scalar",   "prompt": ..., "completion": ..., "value": 7, ...}
-    {"type": "judgement", "kind": "pairwise", "prompt": ..., "completion_a": ...,
-     "completion_b": ..., "value": "a" | "b" | "tie", "annotator": "ann", ...}
+"""Files in: the exchange format (JSON lines; `data.lines` says what a line may hold).
 
 Reading the same file twice changes nothing. Of several judgements by one annotator on one task the
 one read last stands, and all are kept. A judgement that its author took back carries
-`retracted_at`. An export, imported into an empty store and exported again, is the same file.
+`retracted_at`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import sqlalchemy as sa
 
 from data import tables as t
-from data.archive import Record, existing, insert_records, load_records, load_unattributed
+from data.archive import Record, existing, insert_records
 from data.content import (
     fill_prompts,
     insert_completions,
@@ -36,25 +24,11 @@ from data.content import (
     insert_documents,
     insert_generations,
     insert_prompts,
-    load_demonstrations,
-    load_documents,
-    load_generations,
-    load_prompts,
 )
-from data.lines import Line, Reader, spell
-from data.schema import (
-    Completion,
-    Demonstration,
-    Document,
-    Generation,
-    Judgement,
-    Prompt,
-    canonical_json,
-)
+from data.files import write_whole
+from data.lines import Line, Reader
+from data.schema import Completion, Demonstration, Document, Generation, Prompt, canonical_json
 from data.store import Store
-
-Format = Literal["exchange", "trl-preference", "trl-unpaired", "trl-prompts"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 @dataclass(frozen=True)
@@ -68,14 +42,6 @@ class ImportReport:
     @property
     def already_there(self) -> dict[str, int]:
         return {kind: n - self.new.get(kind, 0) for kind, n in self.read.items()}
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was written, by type of line, and what was left out, by reason."""
-
-    written: dict[str, int]
-    left_out: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -108,7 +74,7 @@ def import_file(store: Store, path: Path, skip_bad: Path | None = None) -> Impor
     if not lines and not bad:
         raise ValueError(f"{path} holds no lines: write one JSON object a line")
     if skip_bad is not None:
-        _write(Path(skip_bad), (canonical_json(b.__dict__) for b in bad))
+        write_whole(Path(skip_bad), (canonical_json(b.__dict__) for b in bad))
     with store.database.write() as connection:
         read, new = _insert(connection, lines)
     return ImportReport(read, new, len(bad))
@@ -192,102 +158,3 @@ def _generation_keys(
 
 def _nonzero(counts: dict[str, int], read: dict[str, int]) -> dict[str, int]:
     return {kind: n for kind, n in counts.items() if read[kind]}
-
-
-def export_file(store: Store, path: Path, format: Format = "exchange") -> ExportReport:
-    """Write the store to a file; it appears whole or not at all.
-
-    exchange: everything but people, tasks and runs, losslessly. trl-preference: prompt, chosen,
-    rejected from standing pairwise judgements, ties left out. trl-unpaired: prompt, completion,
-    label from standing binary ones. trl-prompts: the prompts. Raises ValueError for an unknown
-    format or a path that is a folder.
-    """
-    path = Path(path)
-    if format not in FORMATS:
-        raise ValueError(f"format {format!r} unknown: use {', '.join(FORMATS)}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: name a file in it")
-    left_out: Counter[str] = Counter()
-    rows = list(
-        _exchange(store, left_out) if format == "exchange" else _trl(store, format, left_out)
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
-    written = Counter(row["type"] if format == "exchange" else format for row in rows)
-    return ExportReport(dict(written), dict(left_out))
-
-
-def _exchange(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    with store.database.read() as connection:
-        prompts = load_prompts(connection)
-        nouns: list[Any] = list(prompts.values())
-        nouns += load_demonstrations(connection, prompts)
-        nouns += load_documents(connection)
-        nouns += load_generations(connection, prompts)
-        nouns += load_unattributed(connection, prompts)
-        nouns += load_records(connection, prompts)
-    for noun in nouns:
-        if _without_text(noun):
-            left_out["completion without text"] += 1
-        else:
-            yield spell(noun)
-
-
-def _without_text(noun: Any) -> bool:
-    if isinstance(noun, Record):
-        return any(c is not None and not c.text.strip() for c in (noun.task.a, noun.task.b))
-    completion = noun.completion if isinstance(noun, Generation) else noun
-    return isinstance(completion, Completion) and not completion.text.strip()
-
-
-def _trl(store: Store, format: Format, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
-    if format == "trl-prompts":
-        yield from ({"prompt": _turns(p)} for p in store.content.prompts())
-        return
-    pairwise = format == "trl-preference"
-    for judgement in store.ledger.judgements(["pairwise" if pairwise else "binary"]):
-        if judgement.answer.value == "tie":
-            left_out["tie"] += 1
-        else:
-            yield _preference(judgement) if pairwise else _unpaired(judgement)
-
-
-def _preference(judgement: Judgement) -> dict[str, Any]:
-    task = judgement.task
-    assert task.b is not None
-    chosen, rejected = (task.a, task.b) if judgement.answer.value == "a" else (task.b, task.a)
-    return {
-        "prompt": _turns(judgement.prompt),
-        "chosen": _reply(chosen),
-        "rejected": _reply(rejected),
-    }
-
-
-def _unpaired(judgement: Judgement) -> dict[str, Any]:
-    return {
-        "prompt": _turns(judgement.prompt),
-        "completion": _reply(judgement.task.a),
-        "label": judgement.answer.value == "good",
-    }
-
-
-def _turns(prompt: Prompt) -> list[dict[str, str]]:
-    return [message.as_dict() for message in prompt.messages]
-
-
-def _reply(completion: Completion) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": completion.text}]
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(line + "\n" for line in lines)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
