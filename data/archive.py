@@ -18,7 +18,7 @@ from data.content import BATCH, load_completions, one_writer
 from data.database import insert_ignore
 from data.judged import answer_of, judged, pack_flags, task_of
 from data.leases import insert_tasks, recount, reopen
-from data.schema import Answer, Completion, Prompt, Task, content_hash, now
+from data.schema import Answer, Completion, Prompt, Purpose, Task, content_hash, now, repeat_id
 
 _TOKEN = "import:"
 
@@ -36,19 +36,27 @@ class Record:
     created_at: str | None = None
     """None: the moment of the import."""
     retracted_at: str | None = None
+    purpose: Purpose = "queue"
 
     @cached_property
     def key(self) -> str:
         """Hash of all it says but the retraction: the same judgement read again has the same."""
         return _key(
-            self.task.id,
+            self.task_id,
             self.annotator,
             self.answer,
             self.shown_first,
             self.guidelines_version,
             self.external_id,
             self.created_at,
+            *([self.purpose] if self.purpose == "gold" else []),
         )
+
+    @cached_property
+    def task_id(self) -> str:
+        """The task's id in the store: what is asked a second time has one of its own."""
+        again = self.purpose == "repeat"
+        return repeat_id(self.task.id, self.annotator) if again else self.task.id
 
 
 def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Record]:
@@ -89,8 +97,9 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     if connection.dialect.name == "postgresql":  # SQLite's writers queue by themselves
         connection.execute(sa.text("LOCK TABLE judgements IN SHARE ROW EXCLUSIVE MODE"))
     insert_tasks(connection, list({r.task.id: r.task for r in records}.values()))
+    _insert_repeats(connection, [r for r in records if r.purpose == "repeat"])
     people = _annotator_ids(connection, [r.annotator for r in records])
-    past = _Past(connection, {r.task.id for r in records})
+    past = _Past(connection, {r.task_id for r in records})
     ids = _reserve_ids(connection, len(records) + sum(1 for r in records if r.retracted_at))
     rows: list[dict[str, Any]] = []
     moment, new = now(), 0
@@ -110,10 +119,31 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
         connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
     for chunk in _batches(past.queued):
         recount(connection, chunk)
-    taken_back = {r.task.id for r in records if r.retracted_at} & past.queued
+    taken_back = {r.task_id for r in records if r.retracted_at} & past.queued
     for chunk in _batches(taken_back):
         reopen(connection, chunk)
     return new
+
+
+def _insert_repeats(connection: sa.Connection, records: Sequence[Record]) -> None:
+    """The tasks by which people were asked a second time."""
+    rows = [
+        {
+            "id": record.task_id,
+            "kind": record.task.kind,
+            "prompt_id": record.task.a.prompt.id,
+            "completion_a": record.task.a.id,
+            "completion_b": record.task.b.id if record.task.b else None,
+            "wanted": 0,
+            "remaining": 0,
+            "position": record.task.position,
+            "repeats": record.task.id,
+            "created_at": now(),
+        }
+        for record in records
+    ]
+    for start in range(0, len(rows), BATCH):
+        insert_ignore(connection, t.tasks, rows[start : start + BATCH])
 
 
 def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> set[str]:
@@ -158,7 +188,8 @@ class _Past:
 
 def _blank(record: Record, annotator_id: int, moment: str) -> dict[str, Any]:
     return {
-        "task_id": record.task.id,
+        "task_id": record.task_id,
+        "purpose": record.purpose,
         "annotator_id": annotator_id,
         "kind": record.task.kind,
         "value": None,
@@ -205,6 +236,7 @@ def _record(row: Any, texts: Mapping[str, Completion]) -> Record:
         external_id=row.external_id,
         created_at=row.created_at,
         retracted_at=row.retracted_at,
+        purpose=row.purpose,
     )
 
 
@@ -217,6 +249,7 @@ def _row_key(row: Any) -> str:
         row.guidelines_version,
         row.external_id,
         row.created_at,
+        *([row.purpose] if row.purpose == "gold" else []),
     )
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from data.archive import Record, load_records, load_unattributed
+from data.checks import load_gold
 from data.content import load_demonstrations, load_documents, load_generations, load_prompts
 from data.files import write_whole
 from data.lines import spell
-from data.schema import Completion, Generation, Judgement, Prompt
+from data.schema import Completion, Generation, Gold, Judgement, Prompt
 from data.store import Store
 
 Format = Literal["exchange", "trl-preference", "trl-unpaired", "trl-prompts"]
@@ -63,6 +64,7 @@ def _exchange(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
         nouns += load_generations(connection, prompts)
         nouns += load_unattributed(connection, prompts)
         nouns += load_records(connection, prompts)
+        nouns += load_gold(connection, prompts)
     for noun in nouns:
         if _without_text(noun):
             left_out["completion without text"] += 1
@@ -71,7 +73,7 @@ def _exchange(store: Store, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
 
 
 def _without_text(noun: Any) -> bool:
-    if isinstance(noun, Record):
+    if isinstance(noun, Record | Gold):
         return any(c is not None and not c.text.strip() for c in (noun.task.a, noun.task.b))
     completion = noun.completion if isinstance(noun, Generation) else noun
     return isinstance(completion, Completion) and not completion.text.strip()

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from data import tables as t
 from data.archive import Record, existing, insert_records
+from data.checks import insert_gold
 from data.content import (
     fill_prompts,
     insert_completions,
@@ -27,7 +28,15 @@ from data.content import (
 )
 from data.files import write_whole
 from data.lines import Line, Reader
-from data.schema import Completion, Demonstration, Document, Generation, Prompt, canonical_json
+from data.schema import (
+    Completion,
+    Demonstration,
+    Document,
+    Generation,
+    Gold,
+    Prompt,
+    canonical_json,
+)
 from data.store import Store
 
 
@@ -97,7 +106,7 @@ def _insert(connection: sa.Connection, lines: list[Line]) -> tuple[dict[str, int
     """Add what the lines say; returns how many were read and how many are new, by type."""
     by_type: dict[type, list[Any]] = {
         kind: [line.noun for line in lines if isinstance(line.noun, kind)]
-        for kind in (Prompt, Demonstration, Document, Generation, Completion, Record)
+        for kind in (Prompt, Demonstration, Document, Generation, Completion, Record, Gold)
     }
     credits = [g for line in lines for g in line.credits]
     new = {
@@ -115,6 +124,7 @@ def _insert(connection: sa.Connection, lines: list[Line]) -> tuple[dict[str, int
     insert_completions(connection, by_type[Completion])
     insert_generations(connection, _uncredited(connection, credits))
     new["judgement"] = insert_records(connection, by_type[Record])
+    new["gold"] = insert_gold(connection, by_type[Gold])
     read = {**dict.fromkeys(new, 0), **Counter(line.type for line in lines)}
     return _nonzero(read, read), _nonzero(new, read)
 

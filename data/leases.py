@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from data import tables as t
 from data.content import distinct, insert_completions, prompt_from
 from data.database import insert_ignore, one_at_a_time, upsert
 from data.judged import standing
-from data.schema import Annotator, Completion, Kind, Role, Task, now, timestamp
+from data.queue import Shares
+from data.schema import Annotator, Completion, Kind, Purpose, Role, Task, now, timestamp
 
 _OPEN = t.tasks.c.remaining > sa.literal_column("0")  # spelt like this, the index on it is used
 
@@ -32,13 +34,14 @@ _HELD_BY_OTHERS = (  # how many of a task's places are leased to other people no
         _other.c.task_id == t.tasks.c.id,
         _other.c.annotator_id != _ME,
         _other.c.state == "leased",
+        _other.c.purpose == "queue",
         _other.c.lease_until > _NOW,
     )
     .correlate(t.tasks)
     .scalar_subquery()
 )
 # Counted, since PostgreSQL makes of NOT EXISTS a join over all that the annotator ever had.
-_HAD = (  # whether this annotator has a task, answered it or skipped it
+HAD = (  # whether this annotator has a task, answered it or skipped it
     sa.select(sa.func.count())
     .select_from(_mine)
     .where(
@@ -49,7 +52,7 @@ _HAD = (  # whether this annotator has a task, answered it or skipped it
     .correlate(t.tasks)
     .scalar_subquery()
 ) > 0
-_ANSWERED = (  # whether an answer of this annotator stands; where not _HAD, it is from a file
+ANSWERED = (  # whether an answer of this annotator stands; where not HAD, it is from a file
     sa.select(sa.func.count())
     .select_from(t.judgements)
     .where(
@@ -69,16 +72,15 @@ _HELD = (
     .where(
         t.assignments.c.annotator_id == _ME,
         t.assignments.c.state == "leased",
-        _OPEN,
-        ~_ANSWERED,
-        _FREE,
+        ~ANSWERED,
+        sa.or_(t.assignments.c.purpose != "queue", sa.and_(_OPEN, _FREE)),
     )
     .order_by(t.assignments.c.turn, t.assignments.c.id)
 )
 _THESE = t.tasks.c.id.in_(sa.bindparam("tasks", expanding=True))
 _PLACES_FILLED = (
     sa.select(sa.func.count(t.judgements.c.annotator_id.distinct()))
-    .where(t.judgements.c.task_id == t.tasks.c.id, standing())
+    .where(t.judgements.c.task_id == t.tasks.c.id, t.judgements.c.purpose == "queue", standing())
     .correlate(t.tasks)
     .scalar_subquery()
 )
@@ -90,6 +92,7 @@ _BEGIN = (
     .where(t.annotators.c.id == _ME)
     .scalar_subquery()
 )
+_SHARES = sa.select(t.settings.c.value).where(t.settings.c.name == "shares").scalar_subquery()
 _ASKED = t.assignments.c.id.in_(sa.bindparam("ids", expanding=True))
 _first, _second = t.completions.alias("first"), t.completions.alias("second")
 _IN_FULL = (
@@ -128,6 +131,15 @@ _SET_QUEUE_FROM = sa.update(t.annotators).where(t.annotators.c.id == _ME).values
 _SET_BACK = (
     sa.update(t.annotators).where(t.annotators.c.queue_from > _FROM).values(queue_from=_FROM)
 )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person is about to be asked."""
+
+    task_id: str
+    shown_first: str | None
+    purpose: Purpose = "queue"
 
 
 @dataclass(frozen=True)
@@ -178,14 +190,19 @@ def wanted_of(role: Role) -> sa.ColumnElement[bool]:
 
 @cache
 def _next(role: Role) -> sa.Select[Any]:
-    """The first task with a free place; where the search began; the first task not had."""
+    """The first task with a free place; where the search began; the first task not had; and what
+    may come in its stead."""
     search = sa.select(t.tasks).where(
-        wanted_of(role), t.tasks.c.position >= _BEGIN, ~_HAD, ~_ANSWERED
+        wanted_of(role), t.tasks.c.position >= _BEGIN, ~HAD, ~ANSWERED
     )
     search = search.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
     first = search.with_only_columns(t.tasks.c.position).correlate(None).scalar_subquery()
     return search.with_only_columns(
-        t.tasks.c.id, t.tasks.c.kind, _BEGIN.label("began"), first.label("first")
+        t.tasks.c.id,
+        t.tasks.c.kind,
+        _BEGIN.label("began"),
+        first.label("first"),
+        _SHARES.label("shares"),
     ).where(_FREE)
 
 
@@ -197,8 +214,9 @@ def others(connection: sa.Connection, task_id: str, annotator_id: int) -> int:
 
 def next_task(
     connection: sa.Connection, annotator: Annotator, kinds: Iterable[Kind] | None
-) -> tuple[str, str] | None:
-    """(id, kind) of the first task with a free place that this annotator has not had.
+) -> tuple[str, Kind, Shares] | None:
+    """The first task with a free place that this annotator has not had, its kind, and the shares
+    of what is asked beside the queue.
 
     What they have had at the head of the queue is not searched again: `queue_from` is stored with
     the annotator, and `reopened` sets it back where a task behind it is to be asked again.
@@ -212,7 +230,12 @@ def next_task(
         return None
     if row.first > row.began:
         connection.execute(_SET_QUEUE_FROM, me | {"from": row.first})
-    return row.id, row.kind
+    return row.id, row.kind, read_shares(row.shares)
+
+
+def read_shares(stored: str | None) -> Shares:
+    """The shares as they are stored; the usual ones where nobody has set any."""
+    return Shares(**json.loads(stored)) if stored else Shares()
 
 
 def reopened(connection: sa.Connection, position: float) -> None:
@@ -224,22 +247,17 @@ def reopened(connection: sa.Connection, position: float) -> None:
     connection.execute(_SET_BACK, {"from": position})
 
 
-def lease(
-    connection: sa.Connection,
-    task_id: str,
-    annotator_id: int,
-    shown_first: str | None,
-    turn: int,
-) -> int | None:
+def lease(connection: sa.Connection, asked: Asked, annotator_id: int, turn: int) -> int | None:
     """Take the task; one released earlier is taken again with the sides it had.
 
     Returns the assignment's id; None where its annotator answered it a moment ago.
     """
     held = {"state": "leased", "turn": turn, "lease_until": lease_end()}
+    held["purpose"] = asked.purpose
     fresh = {
-        "task_id": task_id,
+        "task_id": asked.task_id,
         "annotator_id": annotator_id,
-        "shown_first": shown_first,
+        "shown_first": asked.shown_first,
         "created_at": now(),
     }
     insert = upsert(

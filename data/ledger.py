@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data import leases, progress, queue
+from data import checks, leases, progress, queue
 from data import tables as t
 from data.content import load_completions, load_prompts
 from data.database import Database
@@ -112,9 +112,8 @@ class Ledger:
             if row is None or row.state in ("done", "skipped"):
                 raise ValueError("this task is no longer yours to answer: reload the page")
             stands = _standing(connection, row.task_id, annotator.id)
-            if stands is None and row.remaining <= leases.others(
-                connection, row.task_id, annotator.id
-            ):
+            full = row.purpose == "queue" and stands is None
+            if full and row.remaining <= leases.others(connection, row.task_id, annotator.id):
                 raise ValueError("this task has all its answers already: reload the page")
             check_answer(row.kind, answer)
             judgement_id = _insert_judgement(
@@ -218,6 +217,7 @@ class Ledger:
                     annotator_id=annotator.id,
                     assignment_id=row.id,
                     kind=row.kind,
+                    purpose=row.purpose,
                     client_token=client_token or f"undo:{stands}",
                     supersedes=stands,
                     created_at=now(),
@@ -263,8 +263,12 @@ class Ledger:
             return progress.for_leads(connection)
 
     def judgements(self, kinds: Iterable[Kind] | None = None) -> list[Judgement]:
-        """What stands, oldest first: superseded and undone rows are left out."""
-        query = judged().where(standing()).order_by(t.judgements.c.id)
+        """What stands, oldest first: superseded and undone rows are left out.
+
+        So are answers to tasks that were asked a second time: nobody counts twice.
+        """
+        first = t.judgements.c.purpose != "repeat"
+        query = judged().where(standing(), first).order_by(t.judgements.c.id)
         if kinds is not None:
             query = query.where(t.judgements.c.kind.in_(list(kinds)))
         with self._db.read() as connection:
@@ -292,10 +296,12 @@ def _claim(
         found = leases.next_task(connection, annotator, kinds)
         if found is None:
             break
-        task_id, kind = found
+        task_id, kind, shares = found
         turn += 1
-        shown_first = queue.side_order(rng) if kind == "pairwise" else None
-        taken = leases.lease(connection, task_id, annotator.id, shown_first, turn)
+        asked = checks.instead(connection, annotator, rng, shares, kinds)
+        if asked is None:
+            asked = leases.Asked(task_id, queue.side_order(rng) if kind == "pairwise" else None)
+        taken = leases.lease(connection, asked, annotator.id, turn)
         if taken is not None:
             ids.append(taken)
     return ids[:count]
@@ -310,6 +316,7 @@ _OWN = (
         t.assignments.c.task_id,
         t.assignments.c.state,
         t.assignments.c.shown_first,
+        t.assignments.c.purpose,
         t.tasks.c.kind,
         t.tasks.c.remaining,
     )
@@ -372,6 +379,7 @@ def _insert_judgement(
         "client_token": client_token,
         "supersedes": supersedes,
         "guidelines_version": guidelines_version,
+        "purpose": row.purpose,
         "created_at": now(),
     }
     return int(connection.execute(_INSERT, said).scalar_one())

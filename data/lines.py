@@ -8,6 +8,7 @@
 {"type": "judgement", "kind": "scalar",   "prompt": ..., "completion": ..., "value": 7, ...}
 {"type": "judgement", "kind": "pairwise", "prompt": ..., "completion_a": ...,
  "completion_b": ..., "value": "a" | "b" | "tie", "annotator": "ann", ...}
+{"type": "gold", "kind": ..., "prompt": ..., "completion": ..., "value": ...}  (a known answer)
 """
 
 from __future__ import annotations
@@ -21,23 +22,27 @@ from data.archive import Record
 from data.schema import (
     FLAGS,
     KINDS,
+    PURPOSES,
     Answer,
     Completion,
     Demonstration,
     Document,
     Generation,
+    Gold,
+    Kind,
     Prompt,
+    Purpose,
     Task,
     check_answer,
     make_prompt,
     parse_timestamp,
 )
 
-TYPES = ("prompt", "demonstration", "document", "completion", "judgement")
+TYPES = ("prompt", "demonstration", "document", "completion", "judgement", "gold")
 _EVERY = ("type", "created_at", "external_id")
 _JUDGED = (
     *("kind", "prompt", "value", "annotator"),
-    *("comment", "flags", "seconds", "guidelines_version"),
+    *("comment", "flags", "seconds", "guidelines_version", "purpose"),
 )
 _SINGLE = (*_EVERY, *_JUDGED, "retracted_at", "completion", "finished", "model")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -52,7 +57,13 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("strength", "both_bad", "shown_first", "finished_a", "finished_b", "model_a", "model_b"),
     ),
 }
-Noun = Prompt | Demonstration | Document | Completion | Generation | Record
+_GOLD = ("type", "kind", "prompt", "value", "created_at", "retired_at")
+GOLD_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "binary": (*_GOLD, "completion", "finished"),
+    "scalar": (*_GOLD, "completion", "finished"),
+    "pairwise": (*_GOLD, "completion_a", "completion_b", "finished_a", "finished_b"),
+}
+Noun = Prompt | Demonstration | Document | Completion | Generation | Record | Gold
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ class Reader:
             "document": self._document,
             "completion": self._completion_line,
             "judgement": self._judgement,
+            "gold": self._gold,
         }
 
     def read(self, raw: bytes) -> Line:
@@ -132,14 +144,28 @@ class Reader:
         _clean("sampling", json.dumps(sampling, ensure_ascii=False))
         return Line("completion", Generation(completion, model, sampling or {}, moment))
 
-    def _judgement(self, row: dict[str, Any]) -> Line:
-        kind = row.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(f"kind {_short(kind)} unknown: use {_either(KINDS)}")
-        _only(row, kind)
+    def _gold(self, row: dict[str, Any]) -> Line:
+        kind = _kind(row)
+        _only(row, kind, GOLD_COLUMNS)
+        known = Gold(
+            self._task(row, kind),
+            _value(kind, row),
+            _moment(row, "created_at"),
+            _moment(row, "retired_at"),
+        )
+        return Line("gold", known)
+
+    def _task(self, row: dict[str, Any], kind: Kind) -> Task:
+        """What is asked, with nothing wanted of it."""
         sides = ("_a", "_b") if kind == "pairwise" else ("",)
         prompt = self._prompt(row)
         shown = [self._judged(row, prompt, side) for side in sides]
+        return Task(kind, shown[0], shown[1] if len(shown) > 1 else None, wanted=0)
+
+    def _judgement(self, row: dict[str, Any]) -> Line:
+        kind = _kind(row)
+        _only(row, kind)
+        task = self._task(row, kind)
         answer = check_answer(
             kind,
             Answer(
@@ -152,7 +178,7 @@ class Reader:
             ),
         )
         record = Record(
-            task=Task(kind, shown[0], shown[1] if len(shown) > 1 else None, wanted=0),
+            task=task,
             annotator=_annotator(row),
             answer=answer,
             shown_first=_side(row),
@@ -160,8 +186,10 @@ class Reader:
             external_id=_text(row, "external_id"),
             created_at=_moment(row, "created_at"),
             retracted_at=_moment(row, "retracted_at"),
+            purpose=_purpose(row),
         )
-        models = ((_text(row, "model" + side), c) for side, c in zip(sides, shown, strict=True))
+        shown = {"": task.a} if task.b is None else {"_a": task.a, "_b": task.b}
+        models = ((_text(row, "model" + side), c) for side, c in shown.items())
         credits = tuple(Generation(c, model) for model, c in models if model is not None)
         return Line("judgement", record, credits)
 
@@ -200,12 +228,18 @@ def spell(noun: Noun) -> dict[str, Any]:
         row = {"type": "document", "text": noun.text}
     elif isinstance(noun, Record):
         row = _spell_judgement(noun)
+    elif isinstance(noun, Gold):
+        row = {"type": "gold"} | _spell_task(noun.task) | {"value": _spell_value(noun)}
     else:
         row = _spell_completion(noun)
-    source = noun.completion if isinstance(noun, Generation) else noun
-    row |= {"external_id": source.external_id, "created_at": noun.created_at}
+    if not isinstance(noun, Gold):
+        source = noun.completion if isinstance(noun, Generation) else noun
+        row["external_id"] = source.external_id
+    row["created_at"] = noun.created_at
     if isinstance(noun, Record):
         row["retracted_at"] = noun.retracted_at
+    if isinstance(noun, Gold):
+        row["retired_at"] = noun.retired_at
     return {key: value for key, value in row.items() if value is not None}
 
 
@@ -222,29 +256,40 @@ def _spell_completion(noun: Completion | Generation) -> dict[str, Any]:
     return row
 
 
-def _spell_judgement(record: Record) -> dict[str, Any]:
-    task, answer = record.task, record.answer
-    row: dict[str, Any] = {"type": "judgement", "kind": task.kind, "prompt": task.a.prompt.plain()}
+def _spell_task(task: Task) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": task.kind, "prompt": task.a.prompt.plain()}
     sides = {"": task.a} if task.b is None else {"_a": task.a, "_b": task.b}
     for side, completion in sides.items():
         row["completion" + side] = completion.text
         row["finished" + side] = None if completion.finished else False
-    values: dict[str, Any] = {
-        "binary": answer.value == "good",
-        "scalar": int(answer.value) if task.kind == "scalar" else None,
-        "pairwise": answer.value,
-    }
-    return row | {
-        "value": values[task.kind],
-        "strength": answer.strength,
-        "both_bad": answer.both_bad,
-        "shown_first": record.shown_first,
-        "annotator": record.annotator,
-        "comment": answer.comment,
-        "flags": list(answer.flags) or None,
-        "seconds": answer.seconds,
-        "guidelines_version": record.guidelines_version,
-    }
+    return row
+
+
+def _spell_value(noun: Gold | Record) -> Any:
+    value = noun.value if isinstance(noun, Gold) else noun.answer.value
+    if noun.task.kind == "binary":
+        return value == "good"
+    return int(value) if noun.task.kind == "scalar" else value
+
+
+def _spell_judgement(record: Record) -> dict[str, Any]:
+    answer = record.answer
+    return (
+        {"type": "judgement"}
+        | _spell_task(record.task)
+        | {
+            "value": _spell_value(record),
+            "strength": answer.strength,
+            "both_bad": answer.both_bad,
+            "shown_first": record.shown_first,
+            "annotator": record.annotator,
+            "comment": answer.comment,
+            "flags": list(answer.flags) or None,
+            "seconds": answer.seconds,
+            "guidelines_version": record.guidelines_version,
+            "purpose": None if record.purpose == "queue" else record.purpose,
+        }
+    )
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
@@ -271,8 +316,27 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"not JSON ({name} is no JSON number): write a number or leave it out")
 
 
-def _only(row: Mapping[str, Any], what: str) -> None:
-    allowed = COLUMNS[what]
+def _kind(row: Mapping[str, Any]) -> Kind:
+    kind = row.get("kind")
+    for known in KINDS:
+        if kind == known:
+            return known
+    raise ValueError(f"kind {_short(kind)} unknown: use {_either(KINDS)}")
+
+
+def _purpose(row: Mapping[str, Any]) -> Purpose:
+    """Why it was asked."""
+    purpose = row.get("purpose")
+    for known in PURPOSES:
+        if purpose == known or purpose is None:
+            return known
+    _wrong("purpose", purpose, _either(PURPOSES))
+
+
+def _only(
+    row: Mapping[str, Any], what: str, columns: Mapping[str, tuple[str, ...]] = COLUMNS
+) -> None:
+    allowed = columns[what]
     for column in row:
         if column not in allowed:
             raise ValueError(f"column {_short(column)} unknown in a {what}: use {_either(allowed)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from data.schema import Completion, Kind, Task
@@ -20,6 +20,33 @@ OVERLAP = 3
 BLOCK = 6
 """Tasks of one kind that follow each other before the kind changes: fewer changes of mind."""
 DEFAULT_SHARES: Mapping[Kind, float] = {"pairwise": 0.6, "scalar": 0.2, "binary": 0.2}
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of what annotators are asked serves to see how far they can be trusted."""
+
+    overlap: float = 0.15
+    """Of the new tasks, those that three people judge."""
+    gold: float = 0.05
+    """Of what each person is asked, tasks whose answer is known."""
+    repeat: float = 0.05
+    """Of what each person is asked, tasks they answered before, with the sides swapped."""
+    repeat_days: float = 2.0
+    """How long ago they must have answered."""
+
+    def __post_init__(self) -> None:
+        for name in ("overlap", "gold", "repeat"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"share {name} {value} not allowed: use 0 to 1")
+        if self.gold + self.repeat > 0.5:
+            raise ValueError(
+                f"gold {self.gold} and repeat {self.repeat} together are more than half of what is"
+                " asked: use less"
+            )
+        if not 0 <= self.repeat_days <= 365:
+            raise ValueError(f"repeat days {self.repeat_days} not allowed: use 0 to 365")
 
 
 def side_order(rng: random.Random) -> str:

@@ -15,7 +15,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal["binary", "scalar", "pairwise"]
+Purpose = Literal["queue", "gold", "repeat"]
 Role = Literal["annotator", "lead"]
+PURPOSES: tuple[Purpose, ...] = ("queue", "gold", "repeat")
+"""Why a task is asked: it stood in the queue, its answer is known, or it is asked again."""
 KINDS: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
 ROLES: tuple[Role, ...] = ("annotator", "lead")
 FLAGS = ("harmful", "private", "unreadable", "wrong_language", "names_its_maker", "other")
@@ -206,6 +209,11 @@ class Task:
         return content_hash("task", self.kind, self.a.id, self.b.id if self.b else None)
 
 
+def repeat_id(task_id: str, annotator: str) -> str:
+    """The id under which one person is asked a task a second time."""
+    return content_hash("repeat", task_id, annotator)
+
+
 @dataclass(frozen=True)
 class Annotator:
     """A person who judges. `lead` may also start runs and see everybody's figures."""
@@ -277,6 +285,18 @@ def check_comment(comment: str | None) -> None:
 
 def _choices(kind: str) -> str:
     return {"binary": "good or bad", "scalar": "1 to 10", "pairwise": "a, b or tie"}[kind]
+
+
+@dataclass(frozen=True)
+class Gold:
+    """A task's answer that is known beforehand."""
+
+    task: Task
+    value: str
+    """In the task's order of sides."""
+    created_at: str | None = None
+    retired_at: str | None = None
+    """When it turned out to be wrong, or was given up; None while it is in use."""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
     store = Store.open("workspace")            # a folder, a file, or a database URL
     store.content.prompts()                    # prompts, completions, demonstrations
     store.ledger.claim(annotator, ...)         # tasks, assignments, judgements
+    store.checks.gold()                        # known answers, repeats, how often each is asked
     store.people.all()                         # annotators, sessions, invitations, guidelines
     store.runs.list()                          # training runs
 
-SQL lives in these four modules, and in `archive`, `imports` and `exports` for files; nowhere else.
+SQL lives in these five modules, and in `archive`, `imports` and `exports` for files; nowhere else.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from data.checks import Checks
 from data.content import Content
 from data.database import Database
 from data.ledger import Ledger
@@ -25,12 +27,13 @@ STORE_VARIABLE = "COACH_STORE"
 
 
 class Store:
-    """Everything that is kept, behind four groups of named queries."""
+    """Everything that is kept, behind five groups of named queries."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.content = Content(database)
         self.ledger = Ledger(database)
+        self.checks = Checks(database)
         self.people = People(database)
         self.runs = RunRows(database)
 

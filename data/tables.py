@@ -34,6 +34,13 @@ def _moment(name: str = "created_at", nullable: bool = False) -> Column[str]:
     return Column(name, String(32), nullable=nullable)
 
 
+def _purpose() -> Column[str]:
+    """Why it was asked: it stood in the queue, its answer is known, or it is asked again."""
+    return Column("purpose", String(16), nullable=False, server_default="queue")
+
+
+_PURPOSES = "purpose IN ('queue', 'gold', 'repeat')"
+
 prompts = Table(
     "prompts",
     metadata,
@@ -104,6 +111,7 @@ tasks = Table(
     Column("remaining", Integer, nullable=False),
     Column("position", Float, nullable=False),
     Column("skips", Integer, nullable=False, server_default="0"),
+    Column("repeats", ForeignKey("tasks.id"), index=True),  # asks one person again what this asked
     _moment(),
     CheckConstraint("kind IN ('binary', 'scalar', 'pairwise')", name="kind"),
     CheckConstraint("(kind = 'pairwise') = (completion_b IS NOT NULL)", name="pair"),
@@ -126,12 +134,14 @@ assignments = Table(
     Column("shown_first", String(1)),
     Column("state", String(16), nullable=False),
     Column("turn", Integer, nullable=False, server_default="0"),
+    _purpose(),
     Column("flags", Text),
     Column("comment", Text),
     _moment("lease_until"),
     _moment(),
     UniqueConstraint("task_id", "annotator_id"),
     CheckConstraint("state IN ('leased', 'done', 'skipped', 'released')", name="state"),
+    CheckConstraint(_PURPOSES, name="purpose"),
     CheckConstraint("shown_first IN ('a', 'b')", name="shown_first"),
     Index("ix_assignments_annotator_id_state", "annotator_id", "state"),
 )
@@ -154,6 +164,7 @@ judgements = Table(
     Column("supersedes", ForeignKey("judgements.id"), unique=True),
     Column("guidelines_version", Integer),
     Column("external_id", Text),
+    _purpose(),
     _moment(),
     CheckConstraint(
         "(value IS NULL AND supersedes IS NOT NULL) OR (value IS NOT NULL AND ("
@@ -168,7 +179,31 @@ judgements = Table(
         name="strength",
     ),
     CheckConstraint("shown_first IN ('a', 'b')", name="shown_first"),
+    CheckConstraint(_PURPOSES, name="purpose"),
     Index("ix_judgements_task_id_annotator_id", "task_id", "annotator_id"),
+)
+gold = Table(  # known answers; one that turns out to be wrong is retired
+    "gold",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task_id", ForeignKey("tasks.id"), nullable=False),
+    Column("value", String(8), nullable=False),
+    _moment(),
+    _moment("retired_at", nullable=True),
+)
+Index(
+    "ix_gold_now",
+    gold.c.task_id,
+    unique=True,
+    sqlite_where=gold.c.retired_at.is_(None),
+    postgresql_where=gold.c.retired_at.is_(None),
+)
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    _moment(),
 )
 guidelines = Table(
     "guidelines",

@@ -21,6 +21,7 @@ from labeler.lead_data import data_tab, people_tab
 from labeler.live import Live, Render
 from labeler.look import plain_html
 from labeler.next_step import next_step
+from labeler.quality_tab import quality_tab
 from labeler.snapshot import Snapshot
 
 POLL_SECONDS = 2.0
@@ -60,6 +61,8 @@ def build_lead_page(site: Site) -> Any:
                 data_tab(live)
             with gr.Tab("People", id="people", elem_id="tab-people"):
                 people_tab(live)
+            with gr.Tab("Quality", id="quality", elem_id="tab-quality"):
+                quality_tab(live)
             with gr.Tab("Reward model", id="reward", elem_id="tab-reward"):
                 _reward(live)
             with gr.Tab("Policy", id="policy", elem_id="tab-policy"):

@@ -10,6 +10,7 @@ from typing import Any
 from data import runs
 from data.content import Counts
 from data.people import Guidelines
+from data.queue import Shares
 from data.runrows import Run
 from data.schema import Annotator
 from labeler.jobs import Site
@@ -32,6 +33,7 @@ class Snapshot:
     people: tuple[Annotator, ...]
     judged: Mapping[str, int]
     guidelines: Guidelines | None
+    shares: Shares
 
     def of(self, kind: str) -> list[Run]:
         return [run for run in self.runs if run.kind == kind]
@@ -82,6 +84,7 @@ def take(site: Site) -> Snapshot:
         people=tuple(store.people.all()),
         judged=store.ledger.by_annotator(),
         guidelines=store.people.guidelines(),
+        shares=store.checks.shares(),
     )
 
 

@@ -1,0 +1,114 @@
+"""The Quality tab: how far judgements can be trusted, and how much of the work goes into that."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import gradio as gr
+
+from data.queue import Shares
+from labeler import quality_view
+from labeler.help_text import field_help
+from labeler.jobs import Site
+from labeler.lead_views import note, refusal
+from labeler.live import Live, Render
+from labeler.look import plain_html
+from labeler.quality_watch import QualityWatch
+
+LABELS = {
+    "overlap": "Judged by three people (%)",
+    "gold": "Known answers (%)",
+    "repeat": "Asked again (%)",
+    "repeat_days": "Asked again after (days)",
+}
+GOLD = """<h3>Known answers</h3><p class="mute small">Tasks whose answer is known come in between,
+unannounced. Take those on which three or more people agreed, or import lines of the type "gold".
+</p>"""
+
+
+def quality_tab(live: Live) -> None:
+    """Figures and warnings; the shares of checks; known answers."""
+    watch = QualityWatch(live.site)
+    with gr.Row(elem_classes="work"):
+        with gr.Column(scale=5, min_width=320):
+            live.html("quality", lambda _now, _: quality_view.quality_html(watch.found()))
+        with gr.Column(scale=2, min_width=280):
+            _gold(live, watch)
+            _shares(live)
+
+
+def _shares(live: Live) -> None:
+    with gr.Column(elem_classes="card sheet"):
+        plain_html("<h3>Checks among the tasks</h3>")
+        inputs = []
+        for field in fields(Shares):
+            number = gr.Number(
+                label=LABELS[field.name],
+                info=field_help(Shares, field.name),
+                minimum=0,
+                elem_id=f"share-{field.name}",
+            )
+            live.add(number, _share_now(field.name))
+            inputs.append(number)
+        save = gr.Button("Save", variant="primary", elem_id="save-shares")
+        said = plain_html(name="shares-notice")
+    live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, said)
+
+
+def _gold(live: Live, watch: QualityWatch) -> None:
+    with gr.Column(elem_classes="card sheet"):
+        plain_html(GOLD)
+        live.html("gold", lambda _now, _: quality_view.gold_html(watch.found()))
+        promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
+        promoted = plain_html(name="promote-notice")
+        pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
+        retire = gr.Button("Retire this one", elem_id="retire-gold")
+        retired = plain_html(name="retire-notice")
+    live.add(pick, lambda _now, _: gr.update(choices=quality_view.gold_choices(watch.found())))
+    live.act(promote.click, lambda _: promote_gold(live.site), [], promoted)
+    live.act(retire.click, lambda _, task_id: retire_gold(live.site, task_id), [pick], retired)
+
+
+def _share_now(name: str) -> Render:
+    return lambda now, _: shown_share(now.shares, name)
+
+
+def shown_share(shares: Shares, name: str) -> float:
+    """A share in percent; days as they are."""
+    value: float = getattr(shares, name)
+    return value if name == "repeat_days" else round(100 * value, 1)
+
+
+def save_shares(site: Site, *values: Any) -> str:
+    """Keep the shares of a form, given in percent; they hold from the next claim on."""
+    try:
+        numbers = [_number(LABELS[f.name], v) for f, v in zip(fields(Shares), values, strict=True)]
+        overlap, gold, repeat = (percent / 100 for percent in numbers[:3])
+        site.store.checks.set_shares(Shares(overlap, gold, repeat, numbers[3]))
+    except ValueError as error:
+        return refusal(error)
+    return note("From now on tasks come in these shares.")
+
+
+def _number(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} is empty: write a number")
+    return float(value)
+
+
+def promote_gold(site: Site) -> str:
+    """Take as known what three or more people answered alike."""
+    added = site.store.checks.add_gold(site.store.checks.agreed())
+    if not added:
+        return note("There is no task on which three people agreed and that is not taken already.")
+    return note(f"{added:,} more tasks are asked now and then of those who have not had them.")
+
+
+def retire_gold(site: Site, task_id: Any) -> str:
+    """Hold nobody's answers to this one any more."""
+    if not isinstance(task_id, str) or not task_id:
+        return refusal(ValueError("no task chosen: choose one in the list"))
+    if not site.store.checks.retire_gold([task_id]):
+        return refusal(ValueError("this task's answer is not in use any more: reload the page"))
+    return note("Retired: it is asked and counted no more.")
