@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, pstdev
 
+from data.scales import own_scale
 from data.schema import Completion, Judgement
 from data.splits import split_of
 from reward_model.config import MIN_COMPARISONS, Objective
-
-SHRINK = 5.0
-"""An annotator's own mean and spread count as much as the crowd's after this many ratings."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +97,13 @@ def _targets(absolute: list[tuple[Judgement, int]]) -> list[Target]:
     for (judgement, _), value in zip(absolute, raw, strict=True):
         groups[judgement.kind, judgement.annotator].append(value)
         kinds[judgement.kind].append(value)
-    scales = {key: _scale(values, kinds[key[0]]) for key, values in groups.items()}
+    scales = {key: own_scale(values, kinds[key[0]]) for key, values in groups.items()}
     targets = []
     for (judgement, item), value in zip(absolute, raw, strict=True):
         mean, spread = scales[judgement.kind, judgement.annotator]
         standard = (value - mean) / spread
         targets.append(Target(item, standard, value, judgement.kind, judgement.annotator))
     return targets
-
-
-def _scale(own: list[float], crowd: list[float]) -> tuple[float, float]:
-    """An annotator's mean and spread, shrunk to the crowd's while they are few."""
-    weight = len(own) / (len(own) + SHRINK)
-    mean = weight * fmean(own) + (1 - weight) * fmean(crowd)
-    spread = weight * pstdev(own) + (1 - weight) * pstdev(crowd)
-    return mean, max(spread, 0.3)
 
 
 def _number(judgement: Judgement) -> float:
