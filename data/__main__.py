@@ -2,7 +2,7 @@
 
 python -m data init                              make a workspace
 python -m data import FILE [--skip-bad OUT]      read a file of the exchange format
-python -m data export --format F OUT             write the store to a file
+python -m data export --format F OUT             write the store to a folder or a file
 python -m data stats                             what is stored
 """
 
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from data.exports import Format, export_file
+from data.exports import Format, export
 from data.imports import import_file
 from data.settings import Place, run_command
 from data.splits import SPLITS, split_of
@@ -58,19 +58,22 @@ class Import(Place):
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Place):
-    """Write the store to a file; it appears whole or not at all."""
+    """Write the store to a folder or a file; it appears whole or not at all."""
 
     out: Annotated[Path, tyro.conf.Positional]
-    """File to write."""
+    """A folder, for the data with card and manifest (an earlier export in it is replaced), or one
+    file ending in .jsonl or .parquet."""
     format: Format = "exchange"
-    """exchange: everything, losslessly. trl-preference: prompt, chosen, rejected from pairwise
-    judgements. trl-unpaired: prompt, completion, label from good/bad ones. trl-prompts: prompts."""
+    """exchange: everything, losslessly. trl-preference: prompt, chosen, rejected, margin from
+    pairwise judgements. trl-unpaired: prompt, completion, label from good/bad ones. scalar: prompt,
+    completion, labels from ratings. trl-prompts: prompts."""
 
     def run(self) -> None:
         with _existing(self) as store:
-            report = export_file(store, self.out, self.format)
+            report = export(store, self.out, self.format)
         print(f"wrote {self.out}")
-        _table(("lines", "written"), list(report.written.items()))
+        unit = "lines" if self.format == "exchange" else "rows"
+        _table((unit, "written"), list(report.written.items()))
         for reason, n in report.left_out.items():
             print(f"left out: {n} ({reason})")
 

@@ -1,19 +1,62 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, on disk before the call returns."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write these lines and a newline after each, on disk before this returns."""
-    partial = path.with_name(path.name + ".part")
+    """Write these lines and a newline after each."""
+    with _whole(path) as stream:
+        stream.writelines((line + "\n").encode() for line in lines)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of these bytes."""
+    with _whole(path) as stream:
+        stream.write(content)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of these files; one that is there makes way for it, all that it holds too."""
+    folder = folder.resolve()  # a link stays a link: what it leads to is replaced
+    fresh, old = _beside(folder, "part"), _beside(folder, "old")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(line + "\n" for line in lines)
+        fresh.mkdir()
+        for name, content in files.items():
+            write_bytes(fresh / name, content)
+        _put(fresh, folder, old)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _put(fresh: Path, folder: Path, old: Path) -> None:
+    """Move the fresh folder to its place; what was there is moved aside, or stays on failure."""
+    there = folder.exists()
+    if there:
+        folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        if there:
+            old.rename(folder)
+        raise
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    partial = _beside(path, "part")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
@@ -21,3 +64,8 @@ def write_whole(path: Path, lines: Iterable[str]) -> None:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A name beside this one that nobody else writes to, e.g. two exports at once."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{ending}")

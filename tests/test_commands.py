@@ -75,6 +75,19 @@ def test_init_import_stats_export(run: Callable[..., Done], tmp_path: Path) -> N
     written = run("export", "out/all.jsonl", "--format", "exchange")
     assert written.returncode == 0, written.stderr
     assert len((tmp_path / "out" / "all.jsonl").read_text().splitlines()) == 3
+    folder = run("export", "ratings", "--format", "scalar")
+    assert folder.returncode == 0, folder.stderr
+    assert folder.stdout.splitlines()[0] == "wrote ratings"
+    assert [line.split() for line in folder.stdout.splitlines()[1:3]] == [
+        ["rows", "written"],
+        ["train", "1"],
+    ]
+    assert {p.name for p in (tmp_path / "ratings").iterdir()} == {
+        *("train.parquet", "README.md", "manifest.json")
+    }
+    assert refused(run, "export", "pairs", "--format", "trl-preference") == (
+        "error: no pairwise judgements for trl-preference: collect some, or choose another format"
+    )
 
 
 def test_what_a_user_can_get_wrong(run: Callable[..., Done], tmp_path: Path) -> None:
@@ -88,7 +101,8 @@ def test_what_a_user_can_get_wrong(run: Callable[..., Done], tmp_path: Path) -> 
         "error: no store at elsewhere/store.db: name its --workspace"
     )
     assert not (tmp_path / "elsewhere").exists()
-    assert refused(run, "export", ".").startswith("error: . is a folder")
+    assert refused(run, "export", ".").startswith("error: . is the folder you are in")
+    assert refused(run, "export", "bad.jsonl", "--workspace", "no").startswith("error: no store")
     assert "is not a database URL" in refused(run, "init", "--store", "x://y")
     assert refused(run, "init", "--workspace", "bad.jsonl").startswith(
         "error: cannot make the folder"

@@ -1,17 +1,14 @@
-"""Files in and out: lossless, all or nothing, and every bad line named."""
+"""Files in: all or nothing, and every bad line named."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
-from data.exports import FORMATS, export_file
+from data.exports import export_file
 from data.imports import import_file
 from data.schema import make_prompt
 from data.store import Store
@@ -36,6 +33,11 @@ def write(path: Path, *rows: Any) -> Path:
 
 def standing(store: Store) -> list[tuple[str, str, str]]:
     return [(j.annotator, j.kind, j.answer.value) for j in store.ledger.judgements()]
+
+
+def export(store: Store, path: Path) -> Path:
+    export_file(store, path)
+    return path
 
 
 # -- reading ---------------------------------------------------------------------
@@ -327,176 +329,6 @@ def test_files_that_cannot_be_read(sqlite_store: Store, tmp_path: Path) -> None:
             import_file(sqlite_store, tmp_path / name)
     with pytest.raises(ValueError, match="is the file itself"):
         import_file(sqlite_store, tmp_path / "empty", tmp_path / "empty")
-
-
-# -- writing -----------------------------------------------------------------------
-
-
-def export(store: Store, path: Path) -> Path:
-    export_file(store, path)
-    return path
-
-
-TEXT = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=8
-).filter(lambda text: bool(text.strip()))
-WORD = st.sampled_from(["x", "y", "z é", "a\u2028b"])
-TURN = st.fixed_dictionaries({"role": st.sampled_from(["system", "assistant"]), "content": TEXT})
-PROMPT = st.one_of(
-    st.sampled_from(["q1", "q2"]),
-    TEXT,
-    st.tuples(st.lists(TURN, max_size=2), TEXT).map(
-        lambda parts: [*parts[0], {"role": "user", "content": parts[1]}]
-    ),
-)
-MOMENT = st.datetimes().map(lambda moment: moment.isoformat())
-EVERY = {"created_at": MOMENT, "external_id": TEXT}
-JUDGED = {
-    **EVERY,
-    **{"comment": TEXT, "seconds": st.floats(0, 1e6), "retracted_at": MOMENT},
-    "guidelines_version": st.integers(1, 9),
-}
-WHO = st.sampled_from(["ann", "bo", "cy é"])
-FLAG = st.booleans()
-ROW = st.one_of(
-    st.fixed_dictionaries(
-        {"type": st.just("prompt"), "prompt": PROMPT},
-        optional={**EVERY, "tags": st.lists(TEXT, max_size=2)},
-    ),
-    st.fixed_dictionaries(
-        {"type": st.just("demonstration"), "prompt": PROMPT, "completion": TEXT}, optional=EVERY
-    ),
-    st.fixed_dictionaries({"type": st.just("document"), "text": TEXT}, optional=EVERY),
-    st.fixed_dictionaries(
-        {"type": st.just("completion"), "prompt": PROMPT, "completion": WORD, "model": TEXT},
-        optional={
-            **EVERY,
-            "finished": FLAG,
-            "sampling": st.dictionaries(TEXT, st.floats(0, 2), max_size=2),
-        },
-    ),
-    st.fixed_dictionaries(
-        {"type": st.just("completion"), "prompt": PROMPT, "completion": WORD},
-        optional={**EVERY, "finished": FLAG},
-    ),
-    st.fixed_dictionaries(
-        {
-            **{"type": st.just("judgement"), "kind": st.just("scalar"), "prompt": PROMPT},
-            **{"completion": WORD, "value": st.integers(1, 10), "annotator": WHO},
-        },
-        optional={**JUDGED, "finished": FLAG, "model": TEXT},
-    ),
-    st.fixed_dictionaries(
-        {
-            **{"type": st.just("judgement"), "kind": st.just("binary"), "prompt": PROMPT},
-            **{"completion": WORD, "value": FLAG, "annotator": WHO},
-        },
-        optional={**JUDGED, "finished": FLAG, "model": TEXT},
-    ),
-    st.fixed_dictionaries(
-        {
-            **{"type": st.just("judgement"), "kind": st.just("pairwise"), "prompt": PROMPT},
-            **{"completion_a": st.just("x"), "completion_b": WORD.filter(lambda w: w != "x")},
-            **{"value": st.sampled_from(["a", "b"]), "annotator": WHO},
-        },
-        optional={
-            **JUDGED,
-            **{"strength": st.integers(1, 3), "both_bad": FLAG, "finished_a": FLAG},
-            **{"shown_first": st.sampled_from(["a", "b"]), "finished_b": FLAG, "model_a": TEXT},
-        },
-    ),
-)
-
-
-UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)  # two stores an example: minutes to shrink
-
-
-@settings(
-    max_examples=20,
-    deadline=None,
-    phases=UNSHRUNK,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-@given(rows=st.lists(ROW, min_size=1, max_size=12))
-def test_export_import_export_is_byte_equal(rows: list[dict[str, Any]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        where = Path(folder)
-        with Store.open(where / "one.db") as one, Store.open(where / "two.db") as two:
-            import_file(one, write(where / "in", *rows))
-            first = export(one, where / "first")
-            assert sum(import_file(one, first).new.values()) == 0
-            import_file(two, first)
-            assert export(two, where / "second").read_bytes() == first.read_bytes()
-            assert standing(two) == standing(one)
-
-
-def test_a_round_trip_between_engines(store: Store, tmp_path: Path) -> None:
-    rows = [{**PAIR, "value": v, "seconds": 1.1, "comment": "é"} for v in ("a", "b", "tie")]
-    import_file(store, write(tmp_path / "in", {"type": "prompt", "prompt": "Z"}, SINGLE, *rows))
-    first = export(store, tmp_path / "first")
-    with Store.open(tmp_path / "other") as other:
-        import_file(other, first)
-        assert export(other, tmp_path / "second").read_bytes() == first.read_bytes()
-
-
-def test_what_trl_reads(sqlite_store: Store, tmp_path: Path) -> None:
-    tie = {**PAIR, "annotator": "bo", "value": "tie"}
-    rows = [PAIR, tie, {**PAIR, "annotator": "cy", "value": "b"}, SINGLE, BINARY]
-    import_file(sqlite_store, write(tmp_path / "in", *rows))
-
-    def read(format: str) -> list[Any]:
-        path = tmp_path / "deep" / f"{format}.jsonl"
-        report = export_file(sqlite_store, path, format)  # type: ignore[arg-type]
-        out = [json.loads(line) for line in path.read_text().splitlines()]
-        assert report.written == {format: len(out)}
-        assert report.left_out == ({"tie": 1} if format == "trl-preference" else {})
-        return out
-
-    asked, x, y = (
-        [{"role": role, "content": text}]
-        for role, text in (("user", "q"), ("assistant", "x"), ("assistant", "y"))
-    )
-    assert read("trl-preference") == [
-        {"prompt": asked, "chosen": x, "rejected": y},
-        {"prompt": asked, "chosen": y, "rejected": x},
-    ]
-    assert read("trl-unpaired") == [{"prompt": asked, "completion": x, "label": True}]
-    assert read("trl-prompts") == [{"prompt": asked}]
-
-
-def test_a_completion_without_text_is_left_out_and_counted(
-    sqlite_store: Store, tmp_path: Path
-) -> None:
-    from data.schema import Completion, Generation
-
-    sqlite_store.content.add_generations([Generation(Completion(make_prompt("q"), ""), "m")])
-    report = export_file(sqlite_store, tmp_path / "out")
-    assert (report.written, report.left_out) == ({"prompt": 1}, {"completion without text": 1})
-    assert import_file(sqlite_store, tmp_path / "out").read == {"prompt": 1}
-
-
-def test_a_failed_export_leaves_the_old_file(
-    sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "out"
-    target.write_text("old")
-    import_file(sqlite_store, write(tmp_path / "in", PAIR))
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("data.files.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        export_file(sqlite_store, target)
-    assert target.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.glob("out*")) == ["out"]
-
-
-def test_where_and_what_cannot_be_written(sqlite_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"'csv' unknown: use {FORMATS[0]}"):
-        export_file(sqlite_store, tmp_path / "out", "csv")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="is a folder"):
-        export_file(sqlite_store, tmp_path)
 
 
 def test_the_starter_content_is_sound(sqlite_store: Store) -> None:
