@@ -20,7 +20,13 @@ from labeler.render_html import escape
 
 IMPORT = """<h3>Import</h3><p class="mute small">JSON lines in the exchange format: prompts,
 demonstrations, completions, judgements. Importing the same file twice changes nothing.</p>"""
-EXPORT_NAME = "coach.jsonl"
+EXPORTS = {
+    "Everything, as JSON lines that can be imported": "exchange",
+    "Preferences, for TRL's RewardTrainer and DPOTrainer": "trl-preference",
+    "Good and bad completions, for TRL's KTOTrainer": "trl-unpaired",
+    "Rated completions, for a regression": "scalar",
+    "Prompts, for TRL's GRPOTrainer": "trl-prompts",
+}
 
 
 def data_tab(live: Live) -> None:
@@ -42,10 +48,17 @@ def data_tab(live: Live) -> None:
                 live.act(button.click, lambda _, path: import_note(live.site, path), [file], said)
             with gr.Column(elem_classes="card sheet"):
                 plain_html("<h3>Export</h3>")
+                format = gr.Dropdown(
+                    list(EXPORTS.items()),
+                    value="exchange",
+                    label="What to write",
+                    info="For trainers: a zip file with train, validation and test, and a card.",
+                    elem_id="export-format",
+                )
                 make = gr.Button("Make an export", elem_id="start-export")
-                made = gr.File(label="Everything, as JSON lines", visible=False, height=80)
+                made = gr.File(label="Your export", visible=False, height=80)
                 told = plain_html(name="export-notice")
-                live.act(make.click, lambda _: export(live.site), [], [made, told])
+                live.act(make.click, lambda _, f: export(live.site, f), [format], [made, told])
         with gr.Column(scale=3, min_width=320):
             _guidelines(live)
 
@@ -123,18 +136,24 @@ def import_note(site: Site, path: Any) -> str:
     return note(escape(f"Imported {'; '.join(lines)}."))
 
 
-def export(site: Site) -> list[Any]:
-    """Write everything to exports/ in the workspace and offer it."""
-    from data.exports import export_file
+def export(site: Site, format: Any = "exchange") -> list[Any]:
+    """Write an export to exports/ in the workspace and offer it."""
+    from data.exports import check_format, export_file, export_zip
 
-    folder = site.workspace / "exports"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / EXPORT_NAME
-        export_file(site.store, path)
+        check_format(format)
+        if format == "exchange":
+            path = site.workspace / "exports" / "coach.jsonl"
+            report = export_file(site.store, path)
+        else:
+            path = site.workspace / "exports" / f"coach-{format}.zip"
+            report = export_zip(site.store, path, format)
     except (ValueError, OSError) as error:
         return [gr.update(visible=False), refusal(error)]
-    return [gr.update(value=str(path), visible=True), note("Ready to download.")]
+    said = [f"{n:,} {what}" for what, n in report.written.items()]
+    left = [f"{n:,} left out ({reason})" for reason, n in report.left_out.items()]
+    words = f"Ready to download: {', '.join([*said, *left])}."
+    return [gr.update(value=str(path), visible=True), note(escape(words))]
 
 
 def save_guidelines(site: Site, text: Any) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data import Store, runs
+from data.exports import FORMATS
 from data.schema import Demonstration, make_prompt
 from grpo.config import PolicySettings, SftSettings
 from labeler import charts, forms, jobs, lead_data, lead_views, snapshot
@@ -300,6 +302,23 @@ def test_import_names_the_bad_line(site: Site, tmp_path: Path) -> None:
     good.write_text('{"type": "prompt", "prompt": "ok?"}\n')
     assert "1 new" in lead_data.import_note(site, str(good))
     assert "No file" in lead_data.import_note(site, None)
+
+
+def test_exports_are_offered_in_every_format(site: Site) -> None:
+    nothing, said = lead_data.export(site, "trl-preference")
+    assert not nothing["visible"] and "No pairwise judgements" in said
+    add_comparisons(site.store, add_person(site.store, "ann"), 3)
+    shown, said = lead_data.export(site, "trl-preference")
+    assert "Ready to download: " in said
+    with zipfile.ZipFile(shown["value"]) as packed:
+        names = packed.namelist()
+    assert {"coach-trl-preference/README.md", "coach-trl-preference/manifest.json"} < set(names)
+    shown, said = lead_data.export(site, "exchange")
+    assert shown["value"].endswith("exports/coach.jsonl") and "3 judgement" in said
+    for wrong in ("../../etc", ["exchange"], None):
+        hidden, said = lead_data.export(site, wrong)
+        assert not hidden["visible"] and "unknown: use exchange" in said
+    assert sorted(lead_data.EXPORTS.values()) == sorted(FORMATS)
 
 
 def test_guidelines_get_versions(site: Site) -> None:
