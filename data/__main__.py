@@ -19,6 +19,7 @@ import tyro
 
 from data.exports import Format, export
 from data.imports import import_file
+from data.makers import names_maker
 from data.settings import Place, run_command
 from data.splits import SPLITS, split_of
 from data.store import FILE_NAME, Store
@@ -54,6 +55,8 @@ class Import(Place):
         )
         if self.skip_bad is not None:
             print(f"skipped {report.skipped}, listed in {self.skip_bad}")
+        if report.named:
+            print(report.named.sentence())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +90,14 @@ class Stats(Place):
             counts = store.content.counts()
             splits = Counter(split_of(p) for p in store.content.prompts())
             annotators, models = store.ledger.by_annotator(), store.content.models()
+            named = sum(1 for text in store.content.texts() if names_maker(text))
             print(_shown(store))
         names = ("prompts", "demonstrations", "documents", "completions")
         _table(("stored", "count"), [(name, getattr(counts, name)) for name in names])
         _table(("prompts", "count"), [(split, splits[split]) for split in SPLITS])
         _table(("judgements", "count"), list(counts.judgements.items()))
         print(f"judgements still wanted: {counts.tasks_open}")
+        print(f"completions that name their maker: {named}")
         _table(("annotator", "judgements"), sorted(annotators.items()))
         _table(("model", "completions"), sorted(models.items()))
 

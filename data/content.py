@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from data import tables as t
 from data.database import Database, insert_ignore, one_at_a_time
 from data.judged import standing
+from data.queue import Question
 from data.schema import (
     Completion,
     Demonstration,
@@ -92,6 +93,18 @@ class Content:
         query = sa.select(t.generations.c.model, sa.func.count()).group_by(t.generations.c.model)
         with self._db.read() as connection:
             return {name: n for name, n in connection.execute(query)}  # noqa: C416
+
+    def texts(self) -> list[str]:
+        """What all completions say."""
+        with self._db.read() as connection:
+            return list(connection.scalars(sa.select(t.completions.c.text)))
+
+    def questions(self) -> set[Question]:
+        """What is asked already, by any task."""
+        columns = (t.tasks.c.kind, t.tasks.c.completion_a, t.tasks.c.completion_b)
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(*columns))
+            return {(kind, frozenset(filter(None, ids))) for kind, *ids in rows}
 
     def counts(self) -> Counts:
         with self._db.read() as connection:

@@ -27,7 +27,8 @@ from data.content import (
     insert_prompts,
 )
 from data.files import write_whole
-from data.lines import Line, Reader
+from data.lines import Line, Noun, Reader
+from data.makers import Named
 from data.schema import (
     Completion,
     Demonstration,
@@ -47,6 +48,8 @@ class ImportReport:
     read: dict[str, int] = field(default_factory=dict)
     new: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
+    named: Named = field(default_factory=Named)
+    """Completions of the file that name their maker."""
 
     @property
     def already_there(self) -> dict[str, int]:
@@ -71,11 +74,13 @@ def import_file(store: Store, path: Path, skip_bad: Path | None = None) -> Impor
         raise ValueError(f"--skip-bad {skip_bad} is the file itself: name another file")
     lines: list[Line] = []
     bad: list[_Bad] = []
+    named = Named()
     reader = Reader()
     numbered = _numbered(path)
     for number, raw in numbered:
         try:
             lines.append(reader.read(raw))
+            named.see(_completions(lines[-1].noun), f"line {number}")
         except ValueError as error:
             if skip_bad is None:
                 raise ValueError(f"{path}:{number}: {error}") from None
@@ -86,7 +91,16 @@ def import_file(store: Store, path: Path, skip_bad: Path | None = None) -> Impor
         write_whole(Path(skip_bad), (canonical_json(b.__dict__) for b in bad))
     with store.database.write() as connection:
         read, new = _insert(connection, lines)
-    return ImportReport(read, new, len(bad))
+    return ImportReport(read, new, len(bad), named)
+
+
+def _completions(noun: Noun) -> list[Completion]:
+    """What models wrote, of all that a line says."""
+    if isinstance(noun, Record):
+        return [c for c in (noun.task.a, noun.task.b) if c is not None]
+    if isinstance(noun, Generation):
+        return [noun.completion]
+    return [noun] if isinstance(noun, Completion) else []
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:

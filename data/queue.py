@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
+from data.makers import names_maker
 from data.schema import Completion, Kind, Task
 
 LEASE_MINUTES = 10
@@ -20,6 +21,31 @@ OVERLAP = 3
 BLOCK = 6
 """Tasks of one kind that follow each other before the kind changes: fewer changes of mind."""
 DEFAULT_SHARES: Mapping[Kind, float] = {"pairwise": 0.6, "scalar": 0.2, "binary": 0.2}
+
+Question = tuple[Kind, frozenset[str]]
+"""What a task asks, whichever way round: its kind and the ids of its completions."""
+
+
+def question(task: Task) -> Question:
+    """The question of a task: (a, b) and (b, a) are one."""
+    return task.kind, frozenset(c.id for c in (task.a, task.b) if c is not None)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Completions that are there already, which new ones are paired with."""
+
+    partners: Sequence[Completion] = ()
+    """Answers to the same prompts; every pair has a new completion in it."""
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Who wrote a completion, by its id, for the partners and the new ones."""
+    across: float = 0.0
+    """At least this share of the pairs is between models, even if fewer pairs come of it."""
+
+    def between(self, task: Task) -> bool:
+        """Whether a pair's answers are by different models."""
+        a, b = (self.models.get(c.id, frozenset()) for c in (task.a, task.b) if c is not None)
+        return bool(a and b) and not a & b
 
 
 @dataclass(frozen=True)
@@ -63,25 +89,28 @@ def plan_tasks(
     wanted: int = 1,
     overlap: float = 0.0,
     start: float = 0.0,
+    mix: Mix | None = None,
+    asked: Collection[Question] = (),
 ) -> list[Task]:
     """Up to `limit` tasks over the completions, spread evenly over prompts, in blocks by kind.
 
     Every prompt gets its first task of a kind before any gets its second. A share of `overlap`
     wants OVERLAP annotators instead of `wanted`. `start` is the position after which the new tasks
-    queue. Raises ValueError for a share below 0 or all at 0.
+    queue. `mix` lets pairs take completions that are there already; what was `asked` is not asked
+    again; a text that names its maker is left out. Raises ValueError for a share below 0 or all
+    at 0.
     """
     if min(shares.values()) < 0 or sum(shares.values()) <= 0:
         raise ValueError(f"task shares {dict(shares)} not allowed: use numbers of 0 or more")
-    by_prompt: dict[str, list[Completion]] = {}
-    for completion in completions:
-        if completion.text.strip():
-            by_prompt.setdefault(completion.prompt.id, []).append(completion)
+    mix = mix or Mix()
+    new, old = _by_prompt(completions), _by_prompt(mix.partners)
     total = sum(shares.values())
     chosen: dict[Kind, list[Task]] = {}
     for kind, share in shares.items():
-        pool = _round_robin(
-            [_tasks_of(kind, group, rng, wanted) for group in by_prompt.values()], rng
-        )
+        groups = [_tasks_of(kind, group, old.get(p, []), rng, wanted) for p, group in new.items()]
+        rng.shuffle(groups)
+        fresh = [[task for task in group if question(task) not in asked] for group in groups]
+        pool = _mixed(fresh, mix) if kind == "pairwise" and mix.across else _round_robin(fresh)
         chosen[kind] = pool[: round(limit * share / total)]
     ordered = _in_blocks(chosen)
     several = set(rng.sample(range(len(ordered)), round(overlap * len(ordered))))
@@ -95,22 +124,56 @@ def plan_tasks(
     ]
 
 
+def _by_prompt(completions: Iterable[Completion]) -> dict[str, list[Completion]]:
+    """Each completion once, by prompt id; what cannot be asked about is left out."""
+    found: dict[str, dict[str, Completion]] = {}
+    for completion in completions:
+        if completion.text.strip() and not names_maker(completion.text):
+            found.setdefault(completion.prompt.id, {})[completion.id] = completion
+    return {prompt: list(group.values()) for prompt, group in found.items()}
+
+
 def _tasks_of(
-    kind: Kind, group: Sequence[Completion], rng: random.Random, wanted: int
+    kind: Kind,
+    group: Sequence[Completion],
+    partners: Sequence[Completion],
+    rng: random.Random,
+    wanted: int,
 ) -> list[Task]:
     if kind == "pairwise":
-        pairs = [rng.sample(pair, 2) for pair in combinations(group, 2)]
-        tasks = [Task(kind, a, b, wanted) for a, b in pairs if a.text != b.text]
+        here = {completion.id for completion in group}
+        pairs = [*combinations(group, 2)]
+        pairs += [(new, old) for new in group for old in partners if old.id not in here]
+        sides = [rng.sample(pair, 2) for pair in pairs]
+        tasks = [Task(kind, a, b, wanted) for a, b in sides if a.text != b.text]
     else:
         tasks = [Task(kind, completion, None, wanted) for completion in group]
     rng.shuffle(tasks)
     return tasks
 
 
-def _round_robin(groups: list[list[Task]], rng: random.Random) -> list[Task]:
-    rng.shuffle(groups)
+def _round_robin(groups: Sequence[Sequence[Task]]) -> list[Task]:
     depth = max((len(g) for g in groups), default=0)
     return [group[i] for i in range(depth) for group in groups if i < len(group)]
+
+
+def _mixed(groups: Sequence[Sequence[Task]], mix: Mix) -> list[Task]:
+    """Round robin over prompts in which, wherever it is cut, `mix.across` of the pairs are between
+    models. A prompt that lacks the pair that is due is passed over."""
+    between = [[task for task in group if mix.between(task)][::-1] for group in groups]
+    within = [[task for task in group if not mix.between(task)][::-1] for group in groups]
+    chosen: list[Task] = []
+    crossed, before = 0, -1
+    while len(chosen) > before:
+        before = len(chosen)
+        for these, those in zip(between, within, strict=True):
+            due = crossed < mix.across * (len(chosen) + 1)
+            if those and not due:
+                chosen.append(those.pop())
+            elif these:
+                chosen.append(these.pop())
+                crossed += 1
+    return chosen
 
 
 def _in_blocks(by_kind: Mapping[Kind, list[Task]]) -> list[Task]:

@@ -133,7 +133,8 @@ def import_note(site: Site, path: Any) -> str:
     lines = [
         f"{n:,} {kind} lines, {report.new.get(kind, 0):,} new" for kind, n in report.read.items()
     ]
-    return note(escape(f"Imported {'; '.join(lines)}."))
+    said = [f"Imported {'; '.join(lines)}", *filter(None, [report.named.sentence()])]
+    return note(escape(". ".join(said) + "."))
 
 
 def export(site: Site, format: Any = "exchange") -> list[Any]:

@@ -117,6 +117,25 @@ def test_skip_bad_lists_what_it_left_out(run: Callable[..., Done], tmp_path: Pat
     assert json.loads((tmp_path / "bad.jsonl").read_text())["text"] == "nonsense"
 
 
+def test_completions_that_name_their_maker_are_counted(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    sides = {"completion_a": "I am ChatGPT.", "completion_b": "Blue."}
+    judged = {"type": "judgement", "kind": "pairwise", "value": "b", "annotator": "ann"}
+    lines = [
+        {"type": "completion", "prompt": "q", "completion": "OpenAI made GPT-4.", "model": "m"},
+        {"type": "completion", "prompt": "q", "completion": "As Qwen, I like it.", "model": "m"},
+        {"type": "demonstration", "prompt": "q", "completion": "I am ChatGPT."},
+        judged | {"prompt": "q"} | sides,
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run("import", "in.jsonl").stdout.splitlines()[-1] == (
+        "2 completions name their maker, e.g. line 2 'As Qwen, I': they are kept, and not put"
+        " before annotators"
+    )
+    assert "completions that name their maker: 2" in run("stats").stdout.splitlines()
+
+
 @pytest.mark.parametrize("verb", ["init", "import", "export", "stats"])
 def test_every_verb_has_help(run: Callable[..., Done], verb: str) -> None:
     done = run(verb, "--help")

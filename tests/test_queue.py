@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-from data.queue import BLOCK, DEFAULT_SHARES, plan_tasks, side_order
+from data.queue import BLOCK, DEFAULT_SHARES, Mix, plan_tasks, question, side_order
 from data.schema import Completion, make_prompt
 
 COMPLETIONS = [
@@ -74,3 +74,90 @@ def test_a_share_of_the_tasks_is_for_several() -> None:
     assert Counter(t.wanted for t in tasks) == {1: 85, 3: 15}
     assert Counter(t.wanted for t in plan(wanted=5, overlap=0.5)) == {5: 100}
     assert [t.id for t in tasks] == [t.id for t in plan()]
+
+
+# --- answers that are there already
+
+
+def written(model: str, prompts: int = 30, each: int = 2) -> list[Completion]:
+    return [
+        Completion(make_prompt(f"question {p}"), f"{model} answers {c}")
+        for p in range(prompts)
+        for c in range(each)
+    ]
+
+
+NEW, OLD = written("new"), written("old", 20, 3)
+WRITERS = {c.id: frozenset([c.text.split()[0]]) for c in (*NEW, *OLD)}
+
+
+def mixed(limit: int, across: float, seed: int = 0, old: list[Completion] = OLD, **kwargs):  # type: ignore[no-untyped-def]
+    mix = Mix(old, WRITERS, across)
+    tasks = plan_tasks(
+        NEW, random.Random(seed), limit=limit, shares={"pairwise": 1}, mix=mix, **kwargs
+    )
+    return tasks, [mix.between(task) for task in tasks]
+
+
+@pytest.mark.parametrize("across", [0.1, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("limit", [1, 7, 20, 50])
+def test_a_share_of_the_pairs_is_between_models(limit: int, across: float) -> None:
+    tasks, between = mixed(limit, across)
+    assert len(tasks) == limit
+    assert sum(between) >= across * limit
+    if limit <= 20:  # beyond, some prompts have no pair of one model left
+        assert sum(between) < across * limit + 1
+
+
+def test_the_share_is_kept_where_pairs_run_out() -> None:
+    tasks, between = mixed(1000, 0.9)
+    assert (sum(between), len(tasks)) == (20 * 2 * 3, 120 + 13)
+    _, between = mixed(1000, 0.5)
+    assert (sum(between), len(between)) == (120, 120 + 30)
+    few, between = mixed(1000, 0.5, old=OLD[:3])
+    assert sum(between) >= 0.5 * len(few) and len(few) == 12
+    assert mixed(100, 0.5, old=[])[0] == []
+    assert len(mixed(100, 0.0, old=[])[0]) == 30
+
+
+def test_mixed_pairs_are_spread_and_have_a_new_answer_in_them() -> None:
+    tasks, _ = mixed(40, 0.5)
+    assert max(Counter(t.a.prompt.id for t in tasks).values()) <= 2
+    assert all({t.a.id, t.b.id} & {c.id for c in NEW} for t in tasks if t.b)
+    first = ["new" in WRITERS[t.a.id] for t in mixed(1000, 1.0)[0]]
+    assert 0.35 < sum(first) / len(first) < 0.65
+    assert [t.id for t in tasks] == [t.id for t in mixed(40, 0.5)[0]]
+
+
+def test_a_text_that_both_wrote_is_no_pair_between_them() -> None:
+    new, old = NEW[0], OLD[0]
+    both = {**WRITERS, old.id: frozenset(["old", "new"])}
+    tasks = plan_tasks(
+        [new], random.Random(0), limit=9, shares={"pairwise": 1}, mix=Mix([old], both, 0.5)
+    )
+    assert tasks == []
+
+
+def test_what_was_asked_is_not_asked_again_either_way_round() -> None:
+    first = plan(limit=200)
+    turned = {question(t) for t in first}
+    assert ("pairwise", frozenset([first[0].b.id, first[0].a.id])) in turned  # type: ignore[union-attr]
+    second = plan(limit=1000, seed=1, asked=turned)
+    assert second and not turned & {question(t) for t in second}
+    assert len(turned) + len(second) == 30 * (6 + 4 + 4)
+
+
+def test_one_completion_drawn_twice_is_one() -> None:
+    prompt = make_prompt("q")
+    drawn = [Completion(prompt, text) for text in ("x", "y", "x", "z", "y")]
+    tasks = plan_tasks(drawn, random.Random(0), limit=50, shares={"pairwise": 1})
+    assert len(tasks) == len({question(t) for t in tasks}) == 3
+
+
+def test_texts_that_name_their_maker_are_not_asked_about() -> None:
+    prompt = make_prompt("Who are you?")
+    named = Completion(prompt, "I am ChatGPT.")
+    plain = [Completion(prompt, "A helper."), Completion(prompt, "Guess!")]
+    tasks = plan_tasks([*plain, named], random.Random(0), limit=50, mix=Mix([named]))
+    assert len(tasks) == 5
+    assert not any(named in (t.a, t.b) for t in tasks)
