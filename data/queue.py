@@ -115,12 +115,8 @@ def plan_tasks(
     ordered = _in_blocks(chosen)
     several = set(rng.sample(range(len(ordered)), round(overlap * len(ordered))))
     return [
-        replace(
-            task,
-            wanted=max(task.wanted, OVERLAP) if i in several else task.wanted,
-            position=start + 1 + i,
-        )
-        for i, task in enumerate(ordered)
+        replace(t, wanted=max(t.wanted, OVERLAP * (i in several)), position=start + 1 + i)
+        for i, t in enumerate(ordered)
     ]
 
 

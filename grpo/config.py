@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from data.settings import Place, RunPlace
 from reward_model.config import (
@@ -65,7 +66,15 @@ class SampleSettings(RunPlace):
     """Sample completions for the stored prompts, and queue tasks over them."""
 
     policy: str = BUILT_IN_MODEL
-    """Who answers: a run's id (SFT or GRPO), smollm2-135m, a Hugging Face id, or a local folder."""
+    """Who answers: a run's id (SFT or GRPO), smollm2-135m, a Hugging Face id, a local folder; with
+    an endpoint, the model's name there."""
+    endpoint: str = ""
+    """Address of a server that speaks OpenAI's chat completions, like http://host:8000/v1. Empty:
+    the policy runs here. A key, if it wants one, is read from COACH_ENDPOINT_KEY."""
+    parallel: int = 4
+    """Calls to the endpoint at a time."""
+    timeout: float = 120.0
+    """Seconds until a call to the endpoint is given up and made again."""
     prompts: PromptSet = "judged"
     """Which prompts: those of a split, or judged: train and validation. Test stays for the end."""
     limit: int = 0
@@ -82,16 +91,44 @@ class SampleSettings(RunPlace):
     """How many distinct people are to judge each task."""
     overlap: float = 0.15
     """Share of the tasks that three people judge, so that their agreement can be seen."""
+    mix: tuple[str, ...] = ()
+    """Models whose stored answers the new ones are compared with, or all. Annotators are not told
+    who wrote what. Empty: answers are compared with others of this batch."""
+    across: float = 0.5
+    """With a mix: at least this share of the comparisons is between two models."""
     batch_size: int = 32
     """Completions sampled at a time."""
     seed: int = 0
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "per_prompt", "batch_size", "annotators")
+        check_positive(self, "per_prompt", "batch_size", "annotators", "parallel", "timeout")
         check_not_negative(self, "limit", "tasks")
-        if not 0 <= self.overlap <= 1:
-            raise ValueError(f"overlap {self.overlap} not allowed: use a share from 0 to 1")
+        for name in ("overlap", "across"):
+            if not 0 <= getattr(self, name) <= 1:
+                value = getattr(self, name)
+                raise ValueError(f"{name} {value} not allowed: use a share from 0 to 1")
+        for model in (self.policy, *self.mix):
+            if model.startswith("-"):
+                raise ValueError(f"model {model!r} not allowed: a name does not begin with a dash")
+        if self.endpoint:
+            _check_address(self.endpoint)
+
+
+def _check_address(address: str) -> None:
+    """ValueError for what is no plain base address; it does not repeat a password."""
+    if set(address) & set("@?#"):
+        raise ValueError(
+            "the endpoint's address holds a user name, a key or a query: leave them out, and set a"
+            " key as COACH_ENDPOINT_KEY in the environment"
+        )
+    try:
+        parts = urlsplit(address)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # no such port, or half a bracket
+        right = False
+    if not right or not address.isprintable() or " " in address:
+        raise ValueError(f"endpoint {address!r} is no address: use one like http://host:8000/v1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from data.simulated import utility
 from data.splits import split_of
 from data.store import Store
 from grpo.config import ComparisonSettings
+from grpo.draw import draw_many
 from grpo.policy import find_policy
-from grpo.sample import draw_many
 from reward_model.backbone import ORIGIN, choose_precision, load_model, load_tokenizer
 from reward_model.evaluate import Figure, clustered_mean
 from reward_model.render import render

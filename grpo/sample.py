@@ -1,152 +1,174 @@
-"""Draw completions from a policy, and queue tasks over them."""
+"""Completions for the stored prompts, from a policy here or an endpoint, and tasks over them.
+
+No torch here: it is loaded where the policy runs on this machine.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
-
-from data.queue import DEFAULT_SHARES, plan_tasks
+from data.makers import Named
+from data.queue import DEFAULT_SHARES, Mix, plan_tasks, question
 from data.runs import Recorder
 from data.schema import Completion, Generation, Kind, Prompt
 from data.splits import split_of
 from data.store import Store
-from grpo.config import SampleSettings, SamplingSettings
-from grpo.policy import find_policy
-from reward_model.backbone import choose_precision, load_model, load_tokenizer
-from reward_model.generate import completion_from, end_tokens, generate_shared
-from reward_model.render import render_prompt
+from grpo.config import SampleSettings
 
-
-@torch.inference_mode()
-def draw(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    sampling: SamplingSettings,
-) -> list[Completion]:
-    """One completion of each prompt, in order; `finished` where end-of-turn was reached."""
-    ends = end_tokens(model, tokenizer)
-    config = generation_config(tokenizer, sampling, ends)
-    answers = generate_shared(model, [render_prompt(tokenizer, p) for p in prompts], config)
-    return [
-        completion_from(tokenizer, p, tokens, ends)
-        for p, tokens in zip(prompts, answers, strict=True)
-    ]
-
-
-def generation_config(
-    tokenizer: PreTrainedTokenizerBase, sampling: SamplingSettings, ends: list[int]
-) -> GenerationConfig:
-    """These settings in transformers' words."""
-    return GenerationConfig(
-        do_sample=True,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=0,
-        max_new_tokens=sampling.max_new_tokens,
-        eos_token_id=ends,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-
-
-def draw_many(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    per_prompt: int,
-    sampling: SamplingSettings,
-    batch_size: int,
-    each: Callable[[list[Completion], int, int], None],
-) -> list[Completion]:
-    """`per_prompt` completions of every prompt; `each(new, done, total)` is called after a batch.
-
-    Prompts of like length run together. The result keeps the prompts' order, a prompt's
-    completions in a row.
-    """
-    wanted = [i for i in range(len(prompts)) for _ in range(per_prompt)]
-    order = sorted(range(len(wanted)), key=lambda k: len(prompts[wanted[k]].text))
-    result: list[Completion | None] = [None] * len(wanted)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        new = draw(model, tokenizer, [prompts[wanted[k]] for k in chosen], sampling)
-        for k, completion in zip(chosen, new, strict=True):
-            result[k] = completion
-        each(new, min(start + batch_size, len(order)), len(order))
-    return [c for c in result if c is not None]
+ALL = "all"
+"""The mix of whatever has answered."""
 
 
 def sample(settings: SampleSettings, store: Store, run: Recorder) -> dict[str, Any]:
     """Sample for the stored prompts; each batch is stored, and its tasks queued, as it comes."""
     started = time.monotonic()
     prompts = chosen_prompts(store, settings)
+    intake = Intake(settings, store, run, prompts)
+    how: dict[str, Any] = {}
+    if prompts and settings.endpoint:
+        from grpo.endpoint import from_endpoint
+
+        how = from_endpoint(settings, prompts, store, run, intake.keep)
+    elif prompts:
+        from grpo.draw import from_policy
+
+        how = from_policy(settings, prompts, run, intake.keep)
+    return intake.report(how) | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def chosen_prompts(store: Store, settings: SampleSettings) -> list[Prompt]:
+    """The prompts of the set, in an order drawn by the seed, cut to the limit.
+
+    Raises ValueError if none are stored; where only what is missing is wanted there may be none.
+    """
+    splits = ("train", "validation") if settings.prompts == "judged" else (settings.prompts,)
+    prompts = [p for p in store.content.prompts() if split_of(p) in splits]
     if not prompts:
         raise ValueError(
             f"no prompts of the set {settings.prompts!r} are stored: import some"
             ' ({"type": "prompt", ...}) first'
         )
-    set_seed(settings.seed)
-    rng = random.Random(settings.seed)
-    run.progress(0, len(prompts) * settings.per_prompt, "loading the model")
-    origin = find_policy(settings.policy, settings.workspace)
-    tokenizer = load_tokenizer(origin)
-    dtype, why = choose_precision()
-    model = load_model(origin, dtype)
-    print(f"sampling from {settings.policy}, {why}", flush=True)
-    queued: Counter[Kind] = Counter()
-    position = store.ledger.last_position()
-
-    def keep(new: list[Completion], done: int, total: int) -> None:
-        nonlocal position
-        facts = {**asdict(settings.sampling), "seed": settings.seed}
-        store.content.add_generations(Generation(c, settings.policy, facts) for c in new)
-        so_far = settings.tasks * done / total
-        due = {k: max(0, round(so_far * s) - queued[k]) for k, s in DEFAULT_SHARES.items()}
-        if sum(due.values()):
-            tasks = plan_tasks(
-                new,
-                rng,
-                limit=sum(due.values()),
-                shares=due,
-                wanted=settings.annotators,
-                overlap=settings.overlap,
-                start=position,
-            )
-            store.ledger.add_tasks(tasks)
-            queued.update(task.kind for task in tasks)
-            position += len(tasks)
-        run.progress(done, total, "sampling completions")
-        print(f"sampled {done} of {total}", flush=True)
-        run.check_stop()
-
-    size = max(settings.batch_size // settings.per_prompt, 1) * settings.per_prompt
-    drawn = draw_many(model, tokenizer, prompts, settings.per_prompt, settings.sampling, size, keep)
-    finished = sum(c.finished for c in drawn)
-    return {
-        "summary": f"{len(drawn)} completions of {len(prompts)} prompts;"
-        f" {finished} ended by themselves.",
-        "completions": len(drawn),
-        "distinct": len({c.id for c in drawn}),
-        "finished": finished,
-        "tasks": sum(queued.values()),
-        "precision": why,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-
-
-def chosen_prompts(store: Store, settings: SampleSettings) -> list[Prompt]:
-    """The prompts of the set, in an order drawn by the seed, cut to the limit."""
-    splits = ("train", "validation") if settings.prompts == "judged" else (settings.prompts,)
-    prompts = [p for p in store.content.prompts() if split_of(p) in splits]
     if settings.missing:
         there = Counter(g.completion.prompt.id for g in store.content.generations(settings.policy))
         prompts = [p for p in prompts if there[p.id] < settings.per_prompt]
     random.Random(settings.seed).shuffle(prompts)
     return prompts[: settings.limit] if settings.limit else prompts
+
+
+class Intake:
+    """New completions on their way in: stored, counted, and tasks queued over them."""
+
+    def __init__(
+        self, settings: SampleSettings, store: Store, run: Recorder, prompts: Sequence[Prompt]
+    ) -> None:
+        self.settings, self.store, self.run, self.prompts = settings, store, run, prompts
+        self.kept: list[Completion] = []
+        self.named = Named()
+        self.queued: Counter[Kind] = Counter()
+        self.between = 0
+        self._rng = random.Random(settings.seed)
+        self._position = store.ledger.last_position()
+        self._asked = store.content.questions()
+        self._partners: dict[str, list[Completion]] = {}
+        self._models: dict[str, frozenset[str]] = {}
+        if settings.mix and prompts:
+            self._find_partners()
+
+    def keep(self, new: Sequence[Generation], done: int, total: int) -> None:
+        """Store a batch and queue its share of the tasks. Raises Stopped if that was asked for."""
+        self.store.content.add_generations(new)
+        completions = [generation.completion for generation in new]
+        self.kept += completions
+        self.named.see(completions)
+        self._queue(completions, done / total)
+        self.run.progress(done, total, "sampling completions")
+        print(f"sampled {done} of {total}", flush=True)
+        self.run.check_stop()
+
+    def report(self, how: dict[str, Any]) -> dict[str, Any]:
+        """What came of it; `how` is what the source of the completions has to say."""
+        finished = sum(c.finished for c in self.kept)
+        said = [
+            f"{len(self.kept)} completions of {len(self.prompts)} prompts;"
+            f" {finished} ended by themselves."
+            if self.prompts
+            else f"No completion is missing: each prompt has {self.settings.per_prompt} already."
+        ]
+        said += [f"Left out: {n} {reason}." for reason, n in how.get("left_out", {}).items()]
+        if self.named:
+            said.append(f"{self.named.sentence()}.")
+        if self.settings.mix and self.prompts:
+            said.append(f"{self.between} of {self.queued['pairwise']} comparisons are mixed.")
+        return {
+            "summary": " ".join(said),
+            "completions": len(self.kept),
+            "distinct": len({c.id for c in self.kept}),
+            "finished": finished,
+            "names_maker": len(self.named),
+            "tasks": sum(self.queued.values()),
+            "mixed": self.between,
+            **how,
+        }
+
+    def _queue(self, completions: Sequence[Completion], so_far: float) -> None:
+        """Tasks over a batch, as many as are due when this share of all is sampled."""
+        settings = self.settings
+        due = {
+            kind: max(0, round(settings.tasks * so_far * share) - self.queued[kind])
+            for kind, share in DEFAULT_SHARES.items()
+        }
+        if not sum(due.values()):
+            return
+        mix = self._mix(completions)
+        tasks = plan_tasks(
+            completions,
+            self._rng,
+            limit=sum(due.values()),
+            shares=due,
+            wanted=settings.annotators,
+            overlap=settings.overlap,
+            start=self._position,
+            mix=mix,
+            asked=self._asked,
+        )
+        self.store.ledger.add_tasks(tasks)
+        self.queued.update(task.kind for task in tasks)
+        self.between += sum(mix.between(task) for task in tasks if task.kind == "pairwise")
+        self._asked.update(map(question, tasks))
+        self._position += len(tasks)
+
+    def _mix(self, completions: Sequence[Completion]) -> Mix:
+        """What this batch's completions are compared with beside each other."""
+        if not self.settings.mix:
+            return Mix()
+        writer = frozenset([self.settings.policy])
+        for completion in completions:
+            self._models[completion.id] = self._models.get(completion.id, frozenset()) | writer
+        prompts = dict.fromkeys(completion.prompt.id for completion in completions)
+        partners = [c for prompt in prompts for c in self._partners.get(prompt, [])]
+        return Mix(partners, self._models, self.settings.across)
+
+    def _find_partners(self) -> None:
+        """Load what the models of the mix have answered. Raises ValueError if that is nothing."""
+        wanted, ids = set(self.settings.mix), {prompt.id for prompt in self.prompts}
+        there = [g for g in self.store.content.generations() if g.completion.prompt.id in ids]
+        others = {g.model for g in there} - {self.settings.policy}
+        unknown = wanted - others - {ALL, self.settings.policy}
+        if unknown or not others:
+            raise ValueError(
+                f"mix {' '.join(sorted(unknown or wanted))}: no answer to these prompts is stored"
+                f" under that name; use {', '.join([ALL, *sorted(others)])}"
+                if others
+                else "mix: no other model has answered these prompts yet: sample from one first"
+            )
+        for generation in there:
+            if ALL in wanted or generation.model in wanted:
+                completion, writer = generation.completion, frozenset([generation.model])
+                if completion.id not in self._models:
+                    self._partners.setdefault(completion.prompt.id, []).append(completion)
+                known = self._models.get(completion.id, frozenset())
+                self._models[completion.id] = known | writer

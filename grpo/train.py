@@ -24,6 +24,7 @@ from data.splits import split_of
 from data.store import Store
 from grpo.config import PolicySettings
 from grpo.diagnose import diagnose
+from grpo.draw import draw
 from grpo.monitor import RunCallback
 from grpo.policy import (
     adapter_sum,
@@ -35,7 +36,6 @@ from grpo.policy import (
     trainable,
 )
 from grpo.reward import LearnedReward, check_same_tokenizer
-from grpo.sample import draw
 from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import Origin, choose_device, choose_precision, load_tokenizer
 from reward_model.generate import end_tokens

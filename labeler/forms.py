@@ -26,6 +26,10 @@ class Choice:
     """Kinds of runs to choose from; the field is then a list of runs."""
     first: str = ""
     """What leaving a list of runs at its first entry means."""
+    beside: str = ""
+    """Path of a text that must not be empty either; this field is then a second way to its path."""
+    info: str = ""
+    """What the field is for, where the setting's own words do not fit."""
 
 
 LORA = (
@@ -47,6 +51,16 @@ SAMPLE = (
     Choice("annotators", "Annotators for each task"),
     Choice("overlap", "Share judged by three"),
     Choice("sampling.temperature", "Temperature"),
+    Choice("mix", "Mix with"),
+    Choice("across", "Share between two models"),
+    Choice("endpoint", "Endpoint"),
+    Choice(
+        "policy",
+        "Model at the endpoint",
+        beside="endpoint",
+        info="What the endpoint calls the model that is to answer.",
+    ),
+    Choice("parallel", "Calls at a time"),
 )
 GRPO = (
     Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
@@ -91,7 +105,11 @@ def chosen(
         owner, _, name = choice.path.rpartition(".")
         if owner:
             nested.setdefault(owner, {})[name] = checked
-        elif not (choice.runs and checked == ""):
+        elif not ((choice.runs or choice.beside) and checked == ""):
+            if choice.beside and (name in flat or not flat.get(choice.beside)):
+                raise ValueError(
+                    f"{choice.label} goes with an address beside it and no run: correct one of them"
+                )
             flat[name] = checked
     for owner, changes in nested.items():
         flat[owner] = dataclasses.replace(getattr(DEFAULTS[kind], owner), **changes)
@@ -114,11 +132,14 @@ def _component(kind: str, choice: Choice) -> Any:
     default, allowed = getattr(owner, name), _allowed(type(owner), name)
     common: dict[str, Any] = {
         "label": choice.label,
-        "info": field_help(type(owner), name),
-        "elem_id": f"{kind}-{choice.path.replace('.', '-').replace('_', '-')}",
+        "info": choice.info or field_help(type(owner), name),
+        "elem_id": f"{kind}-{choice.path.replace('.', '-').replace('_', '-')}"
+        + ("-there" if choice.beside else ""),
     }
     if choice.runs:
         return gr.Dropdown([(choice.first, "")], value="", **common)
+    if _written(default) and not allowed:
+        return gr.Textbox(max_lines=1, **common)
     if allowed:
         return gr.Radio([(_spoken(a), a) for a in allowed], value=default, **common)
     return gr.Number(default, precision=0 if isinstance(default, int) else None, **common)
@@ -133,6 +154,8 @@ def _checked(site: Site, kind: str, choice: Choice, value: Any) -> Any:
         if value not in allowed:
             raise ValueError(f"{choice.label} {value!r} unknown: use {', '.join(allowed)}")
         return value
+    if _written(getattr(owner, name)):
+        return _text(value, getattr(owner, name))
     return _number(choice.label, value, type(getattr(owner, name)))
 
 
@@ -156,6 +179,18 @@ def _number(label: str, value: Any, kind: Callable[[Any], Any]) -> Any:
     if number < 0:
         raise ValueError(f"{label} {value} not allowed: use 0 or more")
     return kind(number)
+
+
+def _written(default: Any) -> bool:
+    """Whether a setting is written as text: a name, or several with commas between them."""
+    return isinstance(default, str | tuple)
+
+
+def _text(value: Any, default: Any) -> Any:
+    if isinstance(default, str):
+        return str(value or "").strip()
+    names = value.split(",") if isinstance(value, str) else value or ()
+    return tuple(name for name in (str(n).strip() for n in names) if name)
 
 
 def _owner(kind: str, choice: Choice) -> tuple[Any, str]:

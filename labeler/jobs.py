@@ -72,6 +72,8 @@ def start_sample(site: Site, **choices: Any) -> str:
     _refuse_second(site, "sample")
     if not site.store.content.counts().prompts:
         raise ValueError("there are no prompts yet: import some on the Data page")
+    if choices.get("endpoint") and not choices.get("policy"):
+        raise ValueError("Model at the endpoint is empty: write what the endpoint calls it")
     return _start(site, "sample", SampleSettings, **{"policy": site.model, **choices})
 
 

@@ -109,7 +109,10 @@ def prepare(site: Site) -> None:
         site.store.people.set_guidelines(starter.guidelines())
     runs.refresh(site.store, site.workspace)
     counts = site.store.content.counts()
-    unfinished = any(run.status in ("died", "failed") for run in site.store.runs.list("sample")[:1])
+    unfinished = any(
+        run.status in ("died", "failed") and not run.config.get("endpoint")
+        for run in site.store.runs.list("sample")[:1]
+    )
     wanted = not counts.completions or unfinished
     if counts.prompts and wanted and not jobs.live(site.store, "sample"):
         try:

@@ -22,6 +22,8 @@ from labeler.next_step import next_step
 from reward_model.config import RewardSettings
 from tests.labeler_helpers import add_comparisons, add_person, add_tasks, open_store
 
+HERE = "http://127.0.0.1:8000/v1"
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
@@ -54,8 +56,9 @@ def values(kind: str, choices: Any, **changes: Any) -> list[Any]:
     found = []
     for choice in choices:
         owner, name = forms._owner(kind, choice)
-        default = "" if choice.runs else getattr(owner, name)
-        found.append(changes.get(choice.path.replace(".", "_"), default))
+        default = "" if choice.runs or choice.beside else getattr(owner, name)
+        there = "_there" if choice.beside else ""
+        found.append(changes.get(choice.path.replace(".", "_") + there, default))
     return found
 
 
@@ -113,6 +116,13 @@ def test_every_form_starts_its_command(site, started, kind, choices, command) ->
         ("grpo", forms.GRPO, {"group_size": 1}, "group size 1|no fine-tuned"),
         ("compare", forms.COMPARE, {}, "launch GRPO first"),
         ("sample", forms.SAMPLE, {}, None),
+        ("sample", forms.SAMPLE, {"endpoint": HERE, "policy_there": "m", "mix": "all"}, None),
+        ("sample", forms.SAMPLE, {"endpoint": HERE}, "Model at the endpoint is empty"),
+        ("sample", forms.SAMPLE, {"policy_there": "m"}, "Model at the endpoint goes with"),
+        ("sample", forms.SAMPLE, {"endpoint": "here", "policy_there": "m"}, "'here' is no address"),
+        ("sample", forms.SAMPLE, {"endpoint": HERE, "policy_there": "-m"}, "begin with a dash"),
+        ("sample", forms.SAMPLE, {"mix": "a, --store"}, "begin with a dash"),
+        ("sample", forms.SAMPLE, {"across": 1.5}, r"across 1\.5 not allowed"),
     ],
 )
 def test_bad_input_is_one_line_and_starts_nothing(
@@ -130,6 +140,19 @@ def test_bad_input_is_one_line_and_starts_nothing(
     assert started == []
     shown = lead_views.refusal(error.value)
     assert 'role="alert"' in shown
+
+
+def test_an_endpoint_is_sampled_from_by_the_name_it_gives(site: Site, started: Any) -> None:
+    demonstrate(site)
+    asked = values(
+        "sample", forms.SAMPLE, endpoint=f" {HERE} ", policy_there="their-model", mix="a, b c"
+    )
+    launch(site, "sample", forms.SAMPLE, asked)
+    ((_, arguments, config),) = started
+    assert (config["endpoint"], config["policy"]) == (HERE, "their-model")
+    assert config["mix"] == ["a", "b c"]
+    at = arguments.index("--mix")
+    assert arguments[at + 1 : at + 3] == ["a", "b c"] and arguments[at + 3].startswith("--")
 
 
 def test_too_few_comparisons_are_named(site: Site, started: Any) -> None:
@@ -302,6 +325,9 @@ def test_import_names_the_bad_line(site: Site, tmp_path: Path) -> None:
     good.write_text('{"type": "prompt", "prompt": "ok?"}\n')
     assert "1 new" in lead_data.import_note(site, str(good))
     assert "No file" in lead_data.import_note(site, None)
+    named = tmp_path / "named.jsonl"
+    named.write_text('{"type": "completion", "prompt": "ok?", "completion": "I am ChatGPT."}\n')
+    assert "1 completion names its maker" in lead_data.import_note(site, str(named))
 
 
 def test_exports_are_offered_in_every_format(site: Site) -> None:

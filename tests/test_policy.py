@@ -23,10 +23,10 @@ from grpo import evaluate
 from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, ExportSettings
 from grpo.diagnose import diagnose
+from grpo.draw import draw
 from grpo.export import export
 from grpo.policy import find_policy, pin_reference, reference_of, trainable
 from grpo.reward import LearnedReward, check_same_tokenizer
-from grpo.sample import draw
 from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.generate import generate_shared

@@ -6,8 +6,8 @@ import pytest
 
 from data.schema import Completion, make_prompt
 from grpo.config import SamplingSettings
+from grpo.draw import draw
 from grpo.reward import LearnedReward
-from grpo.sample import draw
 from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.render import fingerprint, render, render_prompt
 from reward_model.score import Scorer
