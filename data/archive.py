@@ -18,7 +18,17 @@ from data.content import BATCH, load_completions, one_writer
 from data.database import insert_ignore
 from data.judged import answer_of, judged, pack_flags, task_of
 from data.leases import insert_tasks, recount, reopen
-from data.schema import Answer, Completion, Prompt, Purpose, Task, content_hash, now, repeat_id
+from data.schema import (
+    Answer,
+    Completion,
+    Prompt,
+    Purpose,
+    Task,
+    content_hash,
+    now,
+    other_side,
+    repeat_id,
+)
 
 _TOKEN = "import:"
 
@@ -58,9 +68,16 @@ class Record:
         again = self.purpose == "repeat"
         return repeat_id(self.task.id, self.annotator) if again else self.task.id
 
+    def on(self, task: Task) -> Record:
+        """The same said of this task: of its own, or of the one with its sides exchanged."""
+        if task.id == self.task.id:
+            return self
+        answer = replace(self.answer, value=other_side(self.answer.value) or "")
+        return replace(self, task=task, answer=answer, shown_first=other_side(self.shown_first))
+
 
 def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Record]:
-    """All judgements in the order in which they were given."""
+    """All judgements in the order in which they were stored."""
     texts = load_completions(connection, prompts)
     undo = t.judgements.alias("undo")
     query = (
@@ -87,36 +104,21 @@ def load_unattributed(connection: sa.Connection, prompts: Mapping[str, Prompt]) 
 def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     """Add judgements in the order given; returns how many say something new.
 
-    One that is there already (same task, annotator, answer and moment) is left as it is. A new one
-    supersedes the judgement that its annotator has standing on the same task. Tasks that are not
-    there yet are made with nothing wanted of them: nobody is asked again.
+    One that is there already (same task, annotator, answer and moment) is left as it is. Of the
+    new ones the latest stands, of each annotator on each task; one without a moment is given now.
+    One on a task that is there with its sides exchanged is turned round. Tasks that are not there
+    yet are made with nothing wanted of them: nobody is asked again.
     """
     if not records:
         return 0
     one_writer(connection)
     if connection.dialect.name == "postgresql":  # SQLite's writers queue by themselves
         connection.execute(sa.text("LOCK TABLE judgements IN SHARE ROW EXCLUSIVE MODE"))
-    insert_tasks(connection, list({r.task.id: r.task for r in records}.values()))
+    ways = insert_tasks(connection, [r.task for r in records])
+    records = [r.on(ways[r.task.id]) for r in records]
     _insert_repeats(connection, [r for r in records if r.purpose == "repeat"])
-    people = _annotator_ids(connection, [r.annotator for r in records])
     past = _Past(connection, {r.task_id for r in records})
-    ids = _reserve_ids(connection, len(records) + sum(1 for r in records if r.retracted_at))
-    rows: list[dict[str, Any]] = []
-    moment, new = now(), 0
-    for record in records:
-        said = past.known.get(record.key)
-        row = _blank(record, people[record.annotator], moment)
-        if said is None:
-            said = next(ids)
-            rows.append(row | _said(record, said, past.stands.get(_pair(row))))
-            past.add(said, record.key, _pair(row))
-            new += 1
-        if record.retracted_at and past.stands.get(_pair(row)) == said:
-            undo = {"id": next(ids), "supersedes": said, "client_token": f"undo:{said}"}
-            rows.append(row | undo | {"created_at": record.retracted_at})
-            del past.stands[_pair(row)]
-    for start in range(0, len(rows), BATCH):
-        connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
+    new = _add(connection, records, past)
     for chunk in _batches(past.queued):
         recount(connection, chunk)
     taken_back = {r.task_id for r in records if r.retracted_at} & past.queued
@@ -146,6 +148,49 @@ def _insert_repeats(connection: sa.Connection, records: Sequence[Record]) -> Non
         insert_ignore(connection, t.tasks, rows[start : start + BATCH])
 
 
+def _add(connection: sa.Connection, records: Sequence[Record], past: _Past) -> int:
+    """Insert the rows that these records need, numbered as they come; returns how many are new."""
+    people = _annotator_ids(connection, [r.annotator for r in records])
+    ids = _reserve_ids(connection, len(records) + sum(1 for r in records if r.retracted_at))
+    moment, fresh = now(), set[int]()
+    for record in records:
+        if record.key not in past.known:
+            past.known[record.key] = next(ids)
+            fresh.add(past.known[record.key])
+    new = len(fresh)
+    rows: list[dict[str, Any]] = []
+    for record in sorted(records, key=lambda r: r.created_at or moment):
+        said = past.known[record.key]
+        row = _blank(record, people[record.annotator], moment)
+        pair = _pair(row)
+        hidden = False
+        if said in fresh:
+            fresh.remove(said)
+            hidden = past.is_late(pair, row["created_at"])
+            rows.append(row | _said(record, said, None if hidden else past.stands.get(pair)))
+            past.add(said, pair, hidden, taken_back=record.retracted_at is not None)
+        if record.retracted_at and (hidden or past.stands.get(pair) == said):
+            undo = {"id": next(ids), "supersedes": said, "client_token": f"undo:{said}"}
+            rows.append(row | undo | {"created_at": record.retracted_at})
+            if not hidden:
+                del past.stands[pair]
+    for start in range(0, len(rows), BATCH):
+        connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
+    _put_below(connection, past.below)
+    return new
+
+
+def _put_below(connection: sa.Connection, below: Mapping[int, int]) -> None:
+    """Let the first judgement of a chain supersede one that came to light later but is older."""
+    update = (
+        sa.update(t.judgements)
+        .where(t.judgements.c.id == sa.bindparam("first"))
+        .values(supersedes=sa.bindparam("older"))
+    )
+    if below:
+        connection.execute(update, [{"first": f, "older": o} for o, f in below.items()])
+
+
 def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> set[str]:
     """Which of these ids the table holds."""
     found: set[str] = set()
@@ -162,6 +207,10 @@ class _Past:
         self.stands: dict[tuple[str, int], int] = {}
         self.queued: set[str] = set()
         """Tasks that ask for answers: the ones in the file fill places."""
+        self.below: dict[int, int] = {}
+        """Judgements that are older than what was known, each with the one that supersedes it."""
+        self._latest: dict[tuple[str, int], str] = {}
+        self._first: dict[tuple[str, int], int] = {}
         superseded: set[int] = set()
         rows: list[Any] = []
         query = sa.select(t.judgements, t.annotators.c.name).join(
@@ -173,7 +222,11 @@ class _Past:
             self.queued.update(connection.scalars(wanted.where(t.tasks.c.id.in_(chunk))))
         for row in sorted(rows, key=lambda r: r.id):
             superseded.add(row.supersedes)
+            pair = row.task_id, row.annotator_id
             if row.value is not None:
+                self._latest[pair] = max(row.created_at, self._latest.get(pair, ""))
+                if row.supersedes is None:
+                    self._first[pair] = row.id
                 self.known[_row_key(row)] = row.id
                 if row.client_token.startswith(_TOKEN):
                     self.known[row.client_token.removeprefix(_TOKEN)] = row.id
@@ -181,9 +234,17 @@ class _Past:
             if row.value is not None and row.id not in superseded:
                 self.stands[row.task_id, row.annotator_id] = row.id
 
-    def add(self, judgement_id: int, key: str, pair: tuple[str, int]) -> None:
-        self.known[key] = judgement_id
-        self.stands[pair] = judgement_id
+    def is_late(self, pair: tuple[str, int], moment: str) -> bool:
+        """Whether its annotator has answered since, as far as the store knew before."""
+        return moment < self._latest.get(pair, "")
+
+    def add(self, judgement_id: int, pair: tuple[str, int], hidden: bool, taken_back: bool) -> None:
+        """A new judgement: it stands, or goes under all that its annotator has said since."""
+        if not hidden:
+            self.stands[pair] = judgement_id
+        elif not taken_back:
+            self.below[judgement_id] = self._first[pair]
+            self._first[pair] = judgement_id
 
 
 def _blank(record: Record, annotator_id: int, moment: str) -> dict[str, Any]:

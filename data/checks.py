@@ -33,6 +33,7 @@ from data.schema import (
     Task,
     check_answer,
     now,
+    other_side,
     repeat_id,
     timestamp,
 )
@@ -291,8 +292,9 @@ def insert_gold(connection: sa.Connection, items: Iterable[Gold]) -> int:
     Raises ValueError where another answer to the same task is in use.
     """
     one_at_a_time(connection, "coach: write gold")
-    golds = list(items)
-    insert_tasks(connection, list({known.task.id: known.task for known in golds}.values()))
+    listed = list(items)
+    ways = insert_tasks(connection, [known.task for known in listed])
+    golds = [_turned(known, ways[known.task.id]) for known in listed]
     there = list(connection.execute(sa.select(t.gold)))
     used = {row.task_id: row.value for row in there if row.retired_at is None}
     retired = {(row.task_id, row.value, row.created_at) for row in there if row.retired_at}
@@ -313,6 +315,13 @@ def insert_gold(connection: sa.Connection, items: Iterable[Gold]) -> int:
     if rows:
         connection.execute(sa.insert(t.gold), rows)
     return len(rows)
+
+
+def _turned(known: Gold, task: Task) -> Gold:
+    """The same of the task as it is stored: perhaps with its sides exchanged."""
+    if task.id == known.task.id:
+        return known
+    return replace(known, task=task, value=other_side(known.value) or "")
 
 
 def _gold_row(known: Gold) -> dict[str, Any]:

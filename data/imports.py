@@ -1,15 +1,20 @@
-"""Files in: the exchange format (JSON lines; `data.lines` says what a line may hold).
+"""Files in: one path for every format.
+
+A reader (`data.readers`) yields rows, a converter (`data.foreign`, `data.recipe`) makes lines of
+the exchange format of each, `data.lines` says what a line may hold, one transaction stores them.
 
 Reading the same file twice changes nothing. Of several judgements by one annotator on one task the
-one read last stands, and all are kept. A judgement that its author took back carries
-`retracted_at`.
+latest stands, and all are kept; one without `created_at` is given at the import, in the order of
+the file. A judgement that its author took back carries `retracted_at`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +32,12 @@ from data.content import (
     insert_prompts,
 )
 from data.files import write_whole
+from data.foreign import IN_WORDS, Convert, Shape, converter, detect, retype
 from data.lines import Line, Noun, Reader
 from data.makers import Named
+from data.marks import Marks
+from data.readers import Row, Table, open_table
+from data.recipe import Recipe
 from data.schema import (
     Completion,
     Demonstration,
@@ -50,6 +59,10 @@ class ImportReport:
     skipped: int = 0
     named: Named = field(default_factory=Named)
     """Completions of the file that name their maker."""
+    read_as: str = ""
+    """What the file was taken for."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """What was not taken as it stands there, by reason."""
 
     @property
     def already_there(self) -> dict[str, int]:
@@ -63,57 +76,124 @@ class _Bad:
     text: str
 
 
-def import_file(store: Store, path: Path, skip_bad: Path | None = None) -> ImportReport:
-    """Read a file of the exchange format into the store: all of it, or nothing.
+def import_file(
+    store: Store,
+    path: Path,
+    skip_bad: Path | None = None,
+    *,
+    shape: Shape | None = None,
+    recipe: Recipe | None = None,
+    annotator: str | None = None,
+) -> ImportReport:
+    """Read a file, a folder or a dataset's id into the store: all of it, or nothing.
 
-    A bad line raises ValueError "FILE:LINE: reason". With `skip_bad` the bad lines are left out,
-    counted, and written to that file with their number, the reason and their text.
+    What its rows are is told from the first one, unless `shape` or `recipe` says so. `annotator`
+    is who judged where the data does not say. A bad row raises ValueError "FILE:LINE: reason" (or
+    "FILE row N: reason"). With `skip_bad` the bad rows are left out, counted, and written to that
+    file with their number, the reason and their text.
     """
     path = Path(path)
     if skip_bad is not None and Path(skip_bad).absolute() == path.absolute():
         raise ValueError(f"--skip-bad {skip_bad} is the file itself: name another file")
-    lines: list[Line] = []
-    bad: list[_Bad] = []
-    named = Named()
-    reader = Reader()
-    numbered = _numbered(path)
-    for number, raw in numbered:
-        try:
-            lines.append(reader.read(raw))
-            named.see(_completions(lines[-1].noun), f"line {number}")
-        except ValueError as error:
-            if skip_bad is None:
-                raise ValueError(f"{path}:{number}: {error}") from None
-            bad.append(_Bad(number, str(error), raw.decode("utf-8", "backslashreplace")))
-    if not lines and not bad:
-        raise ValueError(f"{path} holds no lines: write one JSON object a line")
+    if shape is not None and recipe is not None:
+        raise ValueError("a recipe says what the rows are: leave --as out, or the recipe")
+    table = open_table(path)
+    rows = table.rows
+    if recipe is None and shape is None:
+        shape, rows = _detected(path, table)
+    convert = _converter(shape, recipe, table.typed)
+    read_as = IN_WORDS[shape] if shape else f"recipe {recipe.name}" if recipe else ""
+    reading = _Reading(convert, shape == "exchange", annotator, Marks(store.database))
+    lines = reading.all(rows, stop=skip_bad is None)
     if skip_bad is not None:
-        write_whole(Path(skip_bad), (canonical_json(b.__dict__) for b in bad))
+        write_whole(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
     with store.database.write() as connection:
         read, new = _insert(connection, lines)
-    return ImportReport(read, new, len(bad), named)
+    left_out = {reason: n for reason, n in reading.left_out.items() if n}
+    read_as = f"{read_as}, {table.kind}"
+    return ImportReport(read, new, len(reading.bad), reading.named, read_as, left_out)
 
 
 def _completions(noun: Noun) -> list[Completion]:
     """What models wrote, of all that a line says."""
-    if isinstance(noun, Record):
+    if isinstance(noun, Record | Gold):
         return [c for c in (noun.task.a, noun.task.b) if c is not None]
     if isinstance(noun, Generation):
         return [noun.completion]
     return [noun] if isinstance(noun, Completion) else []
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that hold something, with their numbers from 1."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: name one file in it")
+class _NobodyJudged(ValueError):
+    """The data has judgements and no annotator: true of all of it."""
+
+
+class _Reading:
+    """Rows to lines, with what was wrong and what was left out on the way."""
+
+    def __init__(self, convert: Convert, exact: bool, annotator: str | None, marks: Marks) -> None:
+        self.bad: list[_Bad] = []
+        self.left_out: Counter[str] = Counter()
+        self.named = Named()
+        self._convert, self._exact = convert, exact
+        self._annotator, self._marks, self._reader = annotator, marks, Reader()
+
+    def all(self, rows: Iterator[Row], stop: bool) -> list[Line]:
+        """The lines of all rows. Raises ValueError at the first bad one, or notes it."""
+        lines: list[Line] = []
+        for row in rows:
+            try:
+                lines += self._one(row)
+            except _NobodyJudged as error:
+                raise ValueError(f"{row.where}: {error}") from None
+            except ValueError as error:
+                if stop:
+                    raise ValueError(f"{row.where}: {error}") from None
+                self.bad.append(_Bad(row.number, str(error), row.text))
+        return lines
+
+    def _one(self, row: Row) -> list[Line]:
+        counts: Counter[str] = Counter()
+        lines = [self._line(line) for line in self._convert(row.parsed(), counts)]
+        for line in lines:
+            self._marks.check(line)
+        for line in lines:
+            self.named.see(_completions(line.noun), row.brief)
+        if counts:
+            self.left_out.update(counts)
+        return lines
+
+    def _line(self, line: dict[str, Any]) -> Line:
+        if line.get("type") == "judgement" and line.get("annotator") is None:
+            if self._annotator is not None:
+                line = line | {"annotator": self._annotator}
+            elif not self._exact:
+                raise _NobodyJudged("nobody is named who judged: add --annotator NAME")
+        return self._reader.read_row(line)
+
+
+def _converter(shape: Shape | None, recipe: Recipe | None, typed: bool) -> Convert:
+    """What makes lines of a row; types that the table has lost are found again."""
+    if recipe is not None:
+        by_recipe = recipe.lines
+        return by_recipe if typed else lambda row, n: [retype(x) for x in by_recipe(row, n)]
+    convert = converter(shape or "exchange")
+    return convert if typed else lambda row, n: convert(retype(row), n)
+
+
+def _detected(path: Path, table: Table) -> tuple[Shape, Iterator[Row]]:
+    """The shape of the first row that can be read, and all rows."""
+    seen: list[Row] = []
+    for row in table.rows:
+        seen.append(row)
+        with suppress(ValueError):
+            first = row.parsed()
+            break
+    else:  # each line will say what is wrong with it
+        return "exchange", iter(seen)
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist: check the path") from None
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if line.strip():
-            yield number, line.strip()
+        return detect(first), chain(seen, table.rows)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _insert(connection: sa.Connection, lines: list[Line]) -> tuple[dict[str, int], dict[str, int]]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from data import queue
 from data import tables as t
-from data.content import distinct, insert_completions, prompt_from
+from data.content import BATCH, distinct, insert_completions, one_writer, prompt_from
 from data.database import insert_ignore, one_at_a_time, upsert
 from data.judged import standing
 from data.queue import Shares
@@ -152,8 +152,37 @@ class Assignment:
     """"a" or "b" of the task; None where there is one completion."""
 
 
-def insert_tasks(connection: sa.Connection, tasks: list[Task]) -> None:
-    """Queue tasks; those already there stay as they are."""
+def insert_tasks(connection: sa.Connection, tasks: Iterable[Task]) -> dict[str, Task]:
+    """Queue tasks; those already there stay as they are, the other way round too.
+
+    Returns by id the task that stands for each: itself, or the one with its sides exchanged.
+    """
+    one_writer(connection)  # nobody may add the other way round meanwhile
+    ways = _ways(connection, {task.id: task for task in tasks})
+    new = list({task.id: task for task in ways.values()}.values())
+    _insert_new(connection, new)
+    return ways
+
+
+def _ways(connection: sa.Connection, tasks: dict[str, Task]) -> dict[str, Task]:
+    """Which way round each task is asked: as it is stored, else as it comes first here."""
+    turned = {i: task.turned() for i, task in tasks.items() if task.b is not None}
+    ids = [*turned, *(task.id for task in turned.values())]
+    stored: set[str] = set()
+    for start in range(0, len(ids), BATCH):
+        chunk = ids[start : start + BATCH]
+        stored.update(connection.scalars(sa.select(t.tasks.c.id).where(t.tasks.c.id.in_(chunk))))
+    ways: dict[str, Task] = {}
+    for i, task in tasks.items():
+        other = turned.get(i)
+        if other is not None and i not in stored and (other.id in stored or other.id in ways):
+            ways[i] = ways.get(other.id, other)
+        else:
+            ways[i] = task
+    return ways
+
+
+def _insert_new(connection: sa.Connection, tasks: list[Task]) -> None:
     sides = (c for task in tasks for c in (task.a, task.b) if c is not None)
     insert_completions(connection, distinct(sides))
     rows = [

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from data.archive import Record
 from data.schema import (
@@ -37,6 +37,7 @@ from data.schema import (
     make_prompt,
     parse_timestamp,
 )
+from data.wording import either, no_constant, show, wrong
 
 TYPES = ("prompt", "demonstration", "document", "completion", "judgement", "gold")
 _EVERY = ("type", "created_at", "external_id")
@@ -93,17 +94,20 @@ class Reader:
 
     def read(self, raw: bytes) -> Line:
         """The noun of one line. Raises ValueError with the reason and the remedy."""
-        row = _parse(raw)
+        return self.read_row(parse(raw))
+
+    def read_row(self, row: dict[str, Any]) -> Line:
+        """The same of a line that is parsed."""
         kind = row.get("type")
         if not isinstance(kind, str) or kind not in TYPES:
-            raise ValueError(f"type {_short(kind)} unknown: use {_either(TYPES)}")
+            raise ValueError(f"type {show(kind)} unknown: use {either(TYPES)}")
         return self._read[kind](row)
 
     def _prompt_line(self, row: dict[str, Any]) -> Line:
         _only(row, "prompt")
         tags = row.get("tags")
         if tags is not None and not (isinstance(tags, list) and all(map(_is_text, tags))):
-            _wrong("tags", tags, 'a list of texts, like ["advice"]')
+            wrong("tags", tags, 'a list of texts, like ["advice"]')
         asked = self._prompt(row)
         noun = Prompt(
             asked.messages,
@@ -136,7 +140,7 @@ class Reader:
         )
         sampling = row.get("sampling")
         if sampling is not None and not isinstance(sampling, dict):
-            _wrong("sampling", sampling, 'an object, like {"temperature": 1.0}')
+            wrong("sampling", sampling, 'an object, like {"temperature": 1.0}')
         if sampling and model is None:
             raise ValueError("sampling goes with a model: name the model or leave sampling out")
         if model is None:
@@ -292,7 +296,8 @@ def _spell_judgement(record: Record) -> dict[str, Any]:
     )
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
+def parse(raw: bytes) -> dict[str, Any]:
+    """The object that a line of JSON holds. Raises ValueError with the reason and the remedy."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -300,7 +305,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
             f"not UTF-8 (byte {raw[error.start]:#04x}): save the file as UTF-8"
         ) from None
     try:
-        row = json.loads(text, parse_constant=_no_constant)
+        row = json.loads(text, parse_constant=no_constant)
     except RecursionError:
         raise ValueError("not JSON that can be read: it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -308,12 +313,8 @@ def _parse(raw: bytes) -> dict[str, Any]:
             f"not JSON ({error.msg} at character {error.pos + 1}): write one JSON object a line"
         ) from None
     if not isinstance(row, dict):
-        raise ValueError(f"{_short(row)} is not an object: write {{...}} with a type")
+        raise ValueError(f"{show(row)} is not an object: write {{...}} with a type")
     return row
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"not JSON ({name} is no JSON number): write a number or leave it out")
 
 
 def _kind(row: Mapping[str, Any]) -> Kind:
@@ -321,7 +322,7 @@ def _kind(row: Mapping[str, Any]) -> Kind:
     for known in KINDS:
         if kind == known:
             return known
-    raise ValueError(f"kind {_short(kind)} unknown: use {_either(KINDS)}")
+    raise ValueError(f"kind {show(kind)} unknown: use {either(KINDS)}")
 
 
 def _purpose(row: Mapping[str, Any]) -> Purpose:
@@ -330,7 +331,7 @@ def _purpose(row: Mapping[str, Any]) -> Purpose:
     for known in PURPOSES:
         if purpose == known or purpose is None:
             return known
-    _wrong("purpose", purpose, _either(PURPOSES))
+    wrong("purpose", purpose, either(PURPOSES))
 
 
 def _only(
@@ -339,7 +340,7 @@ def _only(
     allowed = columns[what]
     for column in row:
         if column not in allowed:
-            raise ValueError(f"column {_short(column)} unknown in a {what}: use {_either(allowed)}")
+            raise ValueError(f"column {show(column)} unknown in a {what}: use {either(allowed)}")
 
 
 def _needed(row: Mapping[str, Any], column: str) -> str:
@@ -354,11 +355,9 @@ def _needed(row: Mapping[str, Any], column: str) -> str:
 
 def _text(row: Mapping[str, Any], column: str) -> str | None:
     value = row.get(column)
-    if value is None:
-        return None
-    if not _is_text(value):
-        _wrong(column, value, "a text")
-    return _clean(column, value)
+    if value is not None and not _is_text(value):
+        wrong(column, value, "a text")
+    return None if value is None else _clean(column, value)
 
 
 def _is_text(value: object) -> bool:
@@ -383,7 +382,7 @@ def _flag(row: Mapping[str, Any], column: str, default: Any) -> Any:
     if value is None:
         return default
     if not isinstance(value, bool):
-        _wrong(column, value, "true or false")
+        wrong(column, value, "true or false")
     return value
 
 
@@ -398,7 +397,7 @@ def _value(kind: str, row: Mapping[str, Any]) -> str:
         return str(value)
     if kind == "pairwise" and value in ("a", "b", "tie"):
         return str(value)
-    _wrong(f"{kind} value", value, _ALLOWED[kind])
+    wrong(f"{kind} value", value, _ALLOWED[kind])
 
 
 _ALLOWED = {
@@ -411,14 +410,14 @@ _ALLOWED = {
 def _strength(row: Mapping[str, Any]) -> int | None:
     value = row.get("strength")
     if value is not None and not (type(value) is int and 1 <= value <= 3):
-        _wrong("strength", value, "1 slightly, 2 clearly or 3 much better")
+        wrong("strength", value, "1 slightly, 2 clearly or 3 much better")
     return value
 
 
 def _side(row: Mapping[str, Any]) -> str | None:
     value = row.get("shown_first")
     if value is not None and not (_is_text(value) and value in ("a", "b")):
-        _wrong("shown_first", value, '"a" or "b"')
+        wrong("shown_first", value, '"a" or "b"')
     return value
 
 
@@ -427,7 +426,7 @@ def _flags(row: Mapping[str, Any]) -> tuple[str, ...]:
     if value is None:
         return ()
     if not (isinstance(value, list) and all(map(_is_text, value))):
-        _wrong("flags", value, f"a list of {_either(FLAGS)}")
+        wrong("flags", value, f"a list of {either(FLAGS)}")
     return tuple(value)
 
 
@@ -436,21 +435,21 @@ def _seconds(row: Mapping[str, Any]) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        _wrong("seconds", value, "a number of seconds, 0 or more")
+        wrong("seconds", value, "a number of seconds, 0 or more")
     return float(value)
 
 
 def _version(row: Mapping[str, Any]) -> int | None:
     value = row.get("guidelines_version")
     if value is not None and not (type(value) is int and 1 <= value < 2**31):
-        _wrong("guidelines_version", value, "a whole number, 1 or more")
+        wrong("guidelines_version", value, "a whole number, 1 or more")
     return value
 
 
 def _annotator(row: Mapping[str, Any]) -> str:
     name = _needed(row, "annotator").strip()
     if len(name) > 80:
-        _wrong("annotator", name, "a name of 1 to 80 characters")
+        wrong("annotator", name, "a name of 1 to 80 characters")
     return name
 
 
@@ -458,30 +457,7 @@ def _moment(row: Mapping[str, Any], column: str) -> str | None:
     value = row.get(column)
     if value is None:
         return None
-    if not _is_text(value):
-        _wrong(column, value, "ISO 8601, like 2026-01-31T12:00:00Z")
     try:
         return parse_timestamp(value)
     except (ValueError, OverflowError):
-        _wrong(column, value, "ISO 8601, like 2026-01-31T12:00:00Z")
-
-
-def _wrong(what: str, value: object, allowed: str) -> NoReturn:
-    raise ValueError(f"{what} {_short(value)} not allowed: use {allowed}")
-
-
-def _short(value: object) -> str:
-    """A value as the file spells it, cut to a readable length."""
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else _json(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _json(value: object) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
-
-
-def _either(words: tuple[str, ...]) -> str:
-    return ", ".join(words[:-1]) + " or " + words[-1]
+        wrong(column, value, "ISO 8601, like 2026-01-31T12:00:00Z")

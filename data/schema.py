@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -208,6 +208,11 @@ class Task:
     def id(self) -> str:
         return content_hash("task", self.kind, self.a.id, self.b.id if self.b else None)
 
+    def turned(self) -> Task:
+        """The same question with its sides exchanged."""
+        assert self.b is not None
+        return replace(self, a=self.b, b=self.a)
+
 
 def repeat_id(task_id: str, annotator: str) -> str:
     """The id under which one person is asked a task a second time."""
@@ -238,6 +243,11 @@ class Answer:
     """Time from the task being painted to the answer."""
     flags: tuple[str, ...] = ()
     """What is wrong with the task itself; see FLAGS."""
+
+
+def other_side(side: str | None) -> str | None:
+    """What "a" and "b" are where the sides are exchanged; a tie and None stay."""
+    return {"a": "b", "b": "a"}.get(side or "", side)
 
 
 def check_answer(kind: str, answer: Answer) -> Answer:

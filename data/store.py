@@ -7,7 +7,7 @@
     store.people.all()                         # annotators, sessions, invitations, guidelines
     store.runs.list()                          # training runs
 
-SQL lives in these five modules, and in `archive`, `imports` and `exports` for files; nowhere else.
+SQL lives in these five modules, and in `archive`, `imports`, `marks` and `exports` for files.
 """
 
 from __future__ import annotations

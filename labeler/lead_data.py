@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from sqlalchemy.exc import OperationalError
 
+from data.readers import SUFFIXES
 from data.schema import ROLES, Annotator
 from data.settings import disk_message
 from labeler import lead_views
@@ -18,8 +19,9 @@ from labeler.live import Live
 from labeler.look import plain_html
 from labeler.render_html import escape
 
-IMPORT = """<h3>Import</h3><p class="mute small">JSON lines in the exchange format: prompts,
-demonstrations, completions, judgements. Importing the same file twice changes nothing.</p>"""
+IMPORT = """<h3>Import</h3><p class="mute small">Prompts, demonstrations, completions, judgements:
+JSON lines in the exchange format; TRL, Argilla or Label Studio data; as JSON, CSV, TSV or Parquet.
+Importing the same file twice changes nothing.</p>"""
 EXPORTS = {
     "Everything, as JSON lines that can be imported": "exchange",
     "Preferences, for TRL's RewardTrainer and DPOTrainer": "trl-preference",
@@ -38,14 +40,24 @@ def data_tab(live: Live) -> None:
                 plain_html(IMPORT)
                 file = gr.File(
                     show_label=False,
-                    file_types=[".jsonl"],
+                    file_types=list(SUFFIXES),
                     height=140,
                     elem_id="import-file",
                     elem_classes="dropzone",
                 )
+                who = gr.Textbox(
+                    label="Who judged, where the file does not say",
+                    max_lines=1,
+                    elem_id="import-annotator",
+                )
                 button = gr.Button("Import", variant="primary", elem_id="start-import")
                 said = plain_html(name="import-notice")
-                live.act(button.click, lambda _, path: import_note(live.site, path), [file], said)
+                live.act(
+                    button.click,
+                    lambda _, path, name: import_note(live.site, path, name),
+                    [file, who],
+                    said,
+                )
             with gr.Column(elem_classes="card sheet"):
                 plain_html("<h3>Export</h3>")
                 format = gr.Dropdown(
@@ -117,24 +129,28 @@ def people_tab(live: Live) -> None:
         )
 
 
-def import_note(site: Site, path: Any) -> str:
+def import_note(site: Site, path: Any, annotator: Any = None) -> str:
     """Import an uploaded file: all of it, or one line that says which line is wrong."""
     from data.imports import import_file
 
     if not path:
-        return refusal(ValueError("no file chosen: choose a file of JSON lines first"))
+        return refusal(ValueError("no file chosen: choose one first"))
     try:
-        report = import_file(site.store, Path(str(path)))
+        report = import_file(
+            site.store, Path(str(path)), annotator=str(annotator or "").strip() or None
+        )
     except ValueError as error:
         reason = str(error).replace(str(path), Path(str(path)).name)
+        reason = reason.replace("add --annotator NAME", "say who judged")
         return refusal(ValueError(f"nothing was imported: {reason}"))
     except (OSError, OperationalError) as error:
         return refusal(ValueError(f"nothing was imported: {disk_message(error)}"))
     lines = [
         f"{n:,} {kind} lines, {report.new.get(kind, 0):,} new" for kind, n in report.read.items()
     ]
-    said = [f"Imported {'; '.join(lines)}", *filter(None, [report.named.sentence()])]
-    return note(escape(". ".join(said) + "."))
+    lines += [f"{n:,} x {reason}" for reason, n in report.left_out.items()]
+    said = [f"Imported as {report.read_as}: {'; '.join(lines)}"]
+    return note(escape(". ".join([*said, *filter(None, [report.named.sentence()])]) + "."))
 
 
 def export(site: Site, format: Any = "exchange") -> list[Any]:

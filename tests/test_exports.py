@@ -127,7 +127,7 @@ def test_export_import_export_is_byte_equal(
     store: Store, tmp_path: Path, rows: list[dict[str, Any]]
 ) -> None:
     empty(store)
-    import_file(store, write(tmp_path / "in", *rows))
+    import_file(store, write(tmp_path / "in", *rows), tmp_path / "bad")  # an id of two things
     stood, first = standing(store), export_lines(store, tmp_path / "first")
     assert sum(import_file(store, first).new.values()) == 0
     empty(store)
@@ -411,7 +411,7 @@ def test_every_pair_is_a_row_or_counted(
     sqlite_store: Store, tmp_path: Path, rows: list[dict[str, Any]]
 ) -> None:
     empty(sqlite_store)
-    import_file(sqlite_store, write(tmp_path / "in", *rows))
+    import_file(sqlite_store, write(tmp_path / "in", *rows), tmp_path / "bad")
     judged = sqlite_store.ledger.judgements(["pairwise"])
     table = preference_table(judged)
     pairs = {frozenset((j.task.a.id, j.task.b.id)) for j in judged if j.task.b}
