@@ -1,13 +1,15 @@
 """The store from the shell.
 
 python -m data init                              make a workspace
-python -m data import FILE [--skip-bad OUT]      read a file of the exchange format
+python -m data import FILE [--skip-bad OUT]      read judgements, prompts, ... from a file
 python -m data export --format F OUT             write the store to a folder or a file
 python -m data stats                             what is stored
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -18,11 +20,16 @@ from typing import Annotated, Any
 import tyro
 
 from data.exports import Format, export
+from data.foreign import Shape
 from data.imports import import_file
 from data.makers import names_maker
+from data.quality_text import lines
+from data.readers import open_table
+from data.recipe import load_recipe
+from data.report import quality_report
 from data.settings import Place, run_command
 from data.splits import SPLITS, split_of
-from data.store import FILE_NAME, Store
+from data.store import FILE_NAME, STORE_VARIABLE, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,23 +43,40 @@ class Init(Place):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Place):
-    """Read a file of the exchange format: all of it, or nothing."""
+    """Read a file into the store: all of it, or nothing. What it holds is told from its columns."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """JSON lines: prompts, demonstrations, documents, completions, judgements."""
+    """JSON lines, JSON, CSV, TSV, Parquet, a folder of save_to_disk, or a Hugging Face dataset's
+    id OWNER/NAME."""
+    shape: Annotated[Shape | None, tyro.conf.arg(name="as")] = None
+    """Read the rows as this, whatever their columns look like."""
+    recipe: str | None = None
+    """A file of JSON that says what the columns mean (see data/recipe.py), or one that is shipped:
+    pandalm, tulu_human_eval."""
+    annotator: str | None = None
+    """Who judged, where the data does not say."""
     skip_bad: Path | None = None
-    """Leave bad lines out and write them to this file, each with its number and the reason."""
+    """Leave bad rows out and write them to this file, each with its number and the reason."""
 
     def run(self) -> None:
-        if not self.file.exists():
-            raise ValueError(f"{self.file} does not exist: check the path")
+        recipe = load_recipe(self.recipe) if self.recipe else None
+        open_table(self.file)  # what cannot be read makes no store
         with self.open() as store:
-            report = import_file(store, self.file, self.skip_bad)
-        print(f"read {self.file}")
+            report = import_file(
+                store,
+                self.file,
+                self.skip_bad,
+                shape=self.shape,
+                recipe=recipe,
+                annotator=self.annotator,
+            )
+        print(f"read {self.file} as {report.read_as}")
         _table(
             ("lines", "read", "new", "already there"),
             [(k, n, report.new[k], report.already_there[k]) for k, n in report.read.items()],
         )
+        for reason, n in report.left_out.items():
+            print(f"{n} x {reason}")
         if self.skip_bad is not None:
             print(f"skipped {report.skipped}, listed in {self.skip_bad}")
         if report.named:
@@ -83,10 +107,17 @@ class Export(Place):
 
 @dataclass(frozen=True, kw_only=True)
 class Stats(Place):
-    """What is stored: by kind, by annotator, by model, and how the prompts are split."""
+    """What is stored, and how far its judgements can be trusted."""
+
+    json: bool = False
+    """Print the statistics of the judgements alone, as one JSON object."""
 
     def run(self) -> None:
         with _existing(self) as store:
+            report = quality_report(store)
+            if self.json:
+                print(json.dumps(report.as_dict()))
+                return
             counts = store.content.counts()
             splits = Counter(split_of(p) for p in store.content.prompts())
             annotators, models = store.ledger.by_annotator(), store.content.models()
@@ -100,12 +131,13 @@ class Stats(Place):
         print(f"completions that name their maker: {named}")
         _table(("annotator", "judgements"), sorted(annotators.items()))
         _table(("model", "completions"), sorted(models.items()))
+        print("\n".join(["", *lines(report.quality)]))
 
 
 def _existing(place: Place) -> Store:
     """The store of this place; ValueError if it was never made."""
     file = place.workspace if place.workspace.suffix == ".db" else place.workspace / FILE_NAME
-    if not place.store and not file.exists():
+    if not (place.store or os.environ.get(STORE_VARIABLE) or file.exists()):
         raise ValueError(
             f"no store at {file}: name its --workspace, or make one with python -m data init"
         )

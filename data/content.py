@@ -99,6 +99,15 @@ class Content:
         with self._db.read() as connection:
             return list(connection.scalars(sa.select(t.completions.c.text)))
 
+    def writers(self) -> dict[str, frozenset[str]]:
+        """Which models have written a completion, by its id."""
+        g = t.generations.c
+        found: dict[str, frozenset[str]] = {}
+        with self._db.read() as connection:
+            for completion, model in connection.execute(sa.select(g.completion_id, g.model)):
+                found[completion] = found.get(completion, frozenset()) | {model}
+        return found
+
     def questions(self) -> set[Question]:
         """What is asked already, by any task."""
         columns = (t.tasks.c.kind, t.tasks.c.completion_a, t.tasks.c.completion_b)

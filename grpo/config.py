@@ -89,8 +89,9 @@ class SampleSettings(RunPlace):
     """Tasks to queue over the new completions, of all three kinds. 0: none."""
     annotators: int = 1
     """How many distinct people are to judge each task."""
-    overlap: float = 0.15
-    """Share of the tasks that three people judge, so that their agreement can be seen."""
+    overlap: float | None = None
+    """Share of the tasks that three people judge, so that their agreement can be seen. None: the
+    share set on the Quality page, 0.15 at first."""
     mix: tuple[str, ...] = ()
     """Models whose stored answers the new ones are compared with, or all. Annotators are not told
     who wrote what. Empty: answers are compared with others of this batch."""
@@ -105,8 +106,8 @@ class SampleSettings(RunPlace):
         check_positive(self, "per_prompt", "batch_size", "annotators", "parallel", "timeout")
         check_not_negative(self, "limit", "tasks")
         for name in ("overlap", "across"):
-            if not 0 <= getattr(self, name) <= 1:
-                value = getattr(self, name)
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} {value} not allowed: use a share from 0 to 1")
         for model in (self.policy, *self.mix):
             if model.startswith("-"):

@@ -72,6 +72,8 @@ class Intake:
         self.between = 0
         self._rng = random.Random(settings.seed)
         self._position = store.ledger.last_position()
+        chosen = settings.overlap
+        self._overlap = store.checks.shares().overlap if chosen is None else chosen
         self._asked = store.content.questions()
         self._partners: dict[str, list[Completion]] = {}
         self._models: dict[str, frozenset[str]] = {}
@@ -130,7 +132,7 @@ class Intake:
             limit=sum(due.values()),
             shares=due,
             wanted=settings.annotators,
-            overlap=settings.overlap,
+            overlap=self._overlap,
             start=self._position,
             mix=mix,
             asked=self._asked,

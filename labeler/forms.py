@@ -49,7 +49,6 @@ SAMPLE = (
     Choice("per_prompt", "Completions of each prompt"),
     Choice("tasks", "Tasks to queue"),
     Choice("annotators", "Annotators for each task"),
-    Choice("overlap", "Share judged by three"),
     Choice("sampling.temperature", "Temperature"),
     Choice("mix", "Mix with"),
     Choice("across", "Share between two models"),

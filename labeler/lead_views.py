@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data.runrows import Run
@@ -123,7 +123,7 @@ def running_html(now: Snapshot) -> str:
     shown = now.live or list(now.runs[:4])
     title = "Now running" if now.live else "Last runs"
     body = (
-        _table(("run", "what", "progress", "state"), [_run_row(run) for run in shown])
+        table_html(("run", "what", "progress", "state"), [_run_row(run) for run in shown])
         if shown
         else '<p class="mute">Nothing has been run yet.</p>'
     )
@@ -136,7 +136,7 @@ def runs_html(now: Snapshot) -> str:
         return '<div class="card"><p class="mute">Nothing has been run yet.</p></div>'
     head = ("run", "what", "progress", "state", "started")
     rows = [[*_run_row(run), clock(run.created_at)] for run in now.runs]
-    return f'<div class="card">{_table(head, rows)}</div>'
+    return f'<div class="card">{table_html(head, rows)}</div>'
 
 
 def _run_row(run: Run) -> list[str]:
@@ -213,7 +213,7 @@ def reward_html(report: Mapping[str, Any]) -> str:
     return f"""<div class="card"><h3>Held-out accuracy</h3>
 <p class="mute small">On comparisons of prompts that training did not see, with 95% intervals.
 A reward model earns its keep above every yardstick below it.</p>
-{_table(("", "agrees with people"), rows)}{rank}{_judgements_line(report)}</div>"""
+{table_html(("", "agrees with people"), rows)}{rank}{_judgements_line(report)}</div>"""
 
 
 def _bar(figure: Mapping[str, Any] | None, colour: str) -> str:
@@ -319,7 +319,7 @@ def compare_html(report: Mapping[str, Any]) -> str:
     head = ("measure", "SFT", "GRPO", "difference", "95% interval", "n")
     return f"""<div class="card"><h3>GRPO against SFT</h3>
 <p class="mute small">On the test prompts, which nothing else has seen. Half is no difference.</p>
-<table>{wins}</table>{_table(head, rows) if rows else ""}</div>"""
+<table>{wins}</table>{table_html(head, rows) if rows else ""}</div>"""
 
 
 def _measure_row(row: Mapping[str, Any]) -> list[str]:
@@ -340,7 +340,7 @@ def people_html(now: Snapshot, short: bool = False) -> str:
         for p in now.people
     ]
     head = ("who", "judgements") if short else ("who", "judgements", "role", "state")
-    body = _table(head, rows) if rows else '<p class="mute">Nobody yet.</p>'
+    body = table_html(head, rows) if rows else '<p class="mute">Nobody yet.</p>'
     return f'<div class="card"><h3>People</h3>{body}</div>'
 
 
@@ -358,7 +358,7 @@ def data_html(now: Snapshot) -> str:
         ["Judgements still wanted", f"{c.tasks_open:,}"],
         ["Tasks for a lead, skipped by several", f"{now.for_leads:,}"],
     ]
-    return f'<div class="card"><h3>In the store</h3>{_table(("", "how many"), rows)}</div>'
+    return f'<div class="card"><h3>In the store</h3>{table_html(("", "how many"), rows)}</div>'
 
 
 def log_html(now: Snapshot, run: Run | None) -> str:
@@ -397,7 +397,8 @@ def refusal(error: Exception) -> str:
     return note(escape(reason[:1].upper() + reason[1:] + "."), bad=True)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_html(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table that scrolls by itself where it is too wide."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"

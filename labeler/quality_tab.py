@@ -84,7 +84,7 @@ def save_shares(site: Site, *values: Any) -> str:
     """Keep the shares of a form, given in percent; they hold from the next claim on."""
     try:
         numbers = [_number(LABELS[f.name], v) for f, v in zip(fields(Shares), values, strict=True)]
-        overlap, gold, repeat = (percent / 100 for percent in numbers[:3])
+        overlap, gold, repeat = map(_part, LABELS.values(), numbers[:3])
         site.store.checks.set_shares(Shares(overlap, gold, repeat, numbers[3]))
     except ValueError as error:
         return refusal(error)
@@ -95,6 +95,12 @@ def _number(what: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{what} is empty: write a number")
     return float(value)
+
+
+def _part(what: str, percent: float) -> float:
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{what} {percent} not allowed: use 0 to 100")
+    return percent / 100
 
 
 def promote_gold(site: Site) -> str:

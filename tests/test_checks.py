@@ -16,6 +16,8 @@ from data.exports import export_file
 from data.imports import import_file
 from data.queue import Shares
 from data.schema import Annotator, Answer, Task, timestamp
+from grpo.config import SampleSettings
+from grpo.sample import Intake
 from labeler import rating
 from labeler.rate_api import spell
 from tests.labeler_helpers import add_person, add_tasks
@@ -231,3 +233,15 @@ def test_two_answers_to_one_gold_task_are_refused(store: Store, tmp_path: Path) 
     with pytest.raises(ValueError, match=r"gold 'bad': 'good' is known already .* retire"):
         import_file(store, file)
     assert store.checks.gold() == [] and store.content.counts().prompts == 0
+
+
+def test_sampling_takes_the_share_that_was_set(sqlite_store: Store, tmp_path: Path) -> None:
+    sqlite_store.checks.set_shares(Shares(overlap=0.4))
+    prompts = [task.a.prompt for task in add_tasks(sqlite_store, "binary", 1)]
+
+    def overlap(**chosen: float) -> float:
+        settings = SampleSettings(workspace=tmp_path, **chosen)  # type: ignore[arg-type]
+        return Intake(settings, sqlite_store, None, prompts)._overlap  # type: ignore[arg-type]
+
+    assert overlap() == 0.4
+    assert overlap(overlap=0.0) == 0.0

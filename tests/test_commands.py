@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from data.__main__ import main
+from tests.test_import_files import cut_off
 
 ROOT = Path(__file__).parents[1]
 
@@ -162,3 +163,24 @@ def test_as_a_process_of_its_own(tmp_path: Path) -> None:
     wrong = shell("import", "none.jsonl")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "error: none.jsonl does not exist: check the path\n"
+
+
+def test_import_says_what_it_took_the_file_for(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("prompt,chosen,rejected,margin\nq,x,y,0.5\n")
+    assert refused(run, "import", "in.csv").endswith("judged: add --annotator NAME")
+    done = run("import", "in.csv", "--annotator", "ann")
+    assert done.stdout.splitlines()[0] == "read in.csv as TRL preference, CSV"
+    assert done.stdout.splitlines()[-1] == "1 x margin that is not 1, 2 or 3"
+    forced = refused(run, "import", "in.csv", "--as", "trl-unpaired")
+    assert 'column "chosen" unknown in TRL unpaired preference' in forced
+    assert refused(run, "import", "in.csv", "--recipe", "x").startswith('error: recipe "x" unknown')
+
+
+def test_a_dataset_of_the_hub_with_no_network(
+    run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(monkeypatch)
+    line = refused(run, "import", "nobody/nothing", "--workspace", "elsewhere")
+    assert line.startswith(
+        "error: nobody/nothing is no file here, and the Hugging Face hub did not"
+    )

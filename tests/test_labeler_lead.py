@@ -347,6 +347,16 @@ def test_exports_are_offered_in_every_format(site: Site) -> None:
     assert sorted(lead_data.EXPORTS.values()) == sorted(FORMATS)
 
 
+def test_import_takes_other_files_and_a_name(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("prompt,completion,label\nq,x,true\n")
+    path = str(tmp_path / "in.csv")
+    assert "in.csv:2: nobody is named who judged: say who judged" in lead_data.import_note(
+        site, path
+    )
+    assert "as TRL unpaired preference, CSV" in lead_data.import_note(site, path, " ann ")
+    assert site.store.ledger.by_annotator()["ann"] == 1
+
+
 def test_guidelines_get_versions(site: Site) -> None:
     assert "Version 1" in lead_data.save_guidelines(site, "Be kind.")
     assert "Version 2" in lead_data.save_guidelines(site, "Be kinder.")

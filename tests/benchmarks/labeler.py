@@ -170,7 +170,10 @@ def checked(store: Store, tokens: Sequence[str]) -> dict[str, int]:
         f"SELECT count(*) FROM (SELECT 1 FROM judgements j WHERE {stands}"
         " GROUP BY j.task_id, j.annotator_id HAVING count(*) > 1) d"
     )
-    places = f"(SELECT count(*) FROM judgements j WHERE {stands} AND j.task_id = t.id)"
+    places = (  # what is asked a second time, or because its answer is known, fills none
+        f"(SELECT count(*) FROM judgements j WHERE {stands} AND j.task_id = t.id"
+        " AND j.purpose = 'queue')"
+    )
     with store.database.read() as connection:
 
         def number(query: str) -> int:
