@@ -23,10 +23,8 @@ from data.exports import Format, export
 from data.foreign import Shape
 from data.imports import import_file
 from data.makers import names_maker
-from data.quality_text import lines
 from data.readers import open_table
 from data.recipe import load_recipe
-from data.report import quality_report
 from data.settings import Place, run_command
 from data.splits import SPLITS, split_of
 from data.store import FILE_NAME, STORE_VARIABLE, Store
@@ -113,6 +111,9 @@ class Stats(Place):
     """Print the statistics of the judgements alone, as one JSON object."""
 
     def run(self) -> None:
+        from data.quality_text import lines  # scipy: the other commands start without it
+        from data.report import quality_report
+
         with _existing(self) as store:
             report = quality_report(store)
             if self.json:

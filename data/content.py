@@ -223,14 +223,21 @@ def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
     p = t.prompts.c
     for chunk in _chunks(prompts):
         tags = [{"key": x.id, "new": canonical_json(x.tags)} for x in chunk if x.tags]
-        names = [{"key": x.id, "new": x.external_id} for x in chunk if x.external_id]
-        for column, empty, rows in (
-            (p.tags, p.tags == "[]", tags),
-            (p.external_id, p.external_id.is_(None), names),
-        ):
-            if rows:
-                update = sa.update(t.prompts).where(p.id == sa.bindparam("key"), empty)
-                connection.execute(update.values({column.name: sa.bindparam("new")}), rows)
+        if tags:
+            update = sa.update(t.prompts).where(p.id == sa.bindparam("key"), p.tags == "[]")
+            connection.execute(update.values(tags=sa.bindparam("new")), tags)
+        fill_external_ids(connection, t.prompts, chunk)
+
+
+def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterable[Any]) -> None:
+    """Give what is stored in this table the external ids that it lacks; what is there stays."""
+    c = table.c
+    for chunk in _chunks(items):
+        rows = [{"key": x.id, "new": x.external_id} for x in chunk if x.external_id is not None]
+        if rows:
+            lacking = sa.and_(c.id == sa.bindparam("key"), c.external_id.is_(None))
+            update = sa.update(table).where(lacking).values(external_id=sa.bindparam("new"))
+            connection.execute(update, rows)
 
 
 def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:

@@ -32,8 +32,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             write_bytes(fresh / name, content)
         _put(fresh, folder, old)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
+        _name(error, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -60,10 +61,17 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink()
+        _name(error, path)
         raise
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Let an error of the system name what was to be written, not the name it had meanwhile."""
+    if isinstance(error, OSError) and error.filename is not None:
+        error.filename, error.filename2 = str(path), None
 
 
 def _beside(path: Path, ending: str) -> Path:

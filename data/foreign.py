@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 from data import platforms
-from data.wording import either, show, wrong
+from data.wording import either, read_json, show, wrong
 
 Shape = Literal[
     "exchange", "trl-preference", "trl-unpaired", "trl-prompts", "argilla", "label-studio"
@@ -83,11 +83,14 @@ def preference(row: Source, left_out: Counter[str]) -> list[Source]:
     prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
     if prompt is None:
         prompt, chosen, rejected = _implicit(chosen, rejected)
+    better, worse = _reply("chosen", chosen, prompt), _reply("rejected", rejected, prompt)
+    if better == worse:
+        raise ValueError(f"chosen and rejected both say {show(better)}: leave the row out")
     said = {
         "kind": "pairwise",
         "prompt": prompt,
-        "completion_a": _reply("chosen", chosen, prompt),
-        "completion_b": _reply("rejected", rejected, prompt),
+        "completion_a": better,
+        "completion_b": worse,
         "value": "a",
         "strength": _strength(row.get("margin"), left_out),
     }
@@ -254,7 +257,7 @@ def _cell(column: str, cell: Any, kind: Any) -> Any:
         return cell.lower() in ("true", "1")
     if number or column in _LISTS or (column in _TALKS and cell.startswith("[{")):
         try:
-            return json.loads(cell)
-        except (ValueError, RecursionError):
+            return read_json(cell)
+        except json.JSONDecodeError:
             return cell
     return cell

@@ -24,6 +24,7 @@ from data import tables as t
 from data.archive import Record, existing, insert_records
 from data.checks import insert_gold
 from data.content import (
+    fill_external_ids,
     fill_prompts,
     insert_completions,
     insert_demonstrations,
@@ -155,7 +156,8 @@ class _Reading:
         counts: Counter[str] = Counter()
         lines = [self._line(line) for line in self._convert(row.parsed(), counts)]
         for line in lines:
-            self._marks.check(line)
+            if not self._marks.check(line):
+                counts[f"external_id of a {line.type} that has another one: left out"] += 1
         for line in lines:
             self.named.see(_completions(line.noun), row.brief)
         if counts:
@@ -217,6 +219,10 @@ def _insert(connection: sa.Connection, lines: list[Line]) -> tuple[dict[str, int
     insert_generations(connection, by_type[Generation])
     insert_completions(connection, by_type[Completion])
     insert_generations(connection, _uncredited(connection, credits))
+    completions = by_type[Completion] + [g.completion for g in by_type[Generation]]
+    fill_external_ids(connection, t.completions, completions)
+    fill_external_ids(connection, t.demonstrations, by_type[Demonstration])
+    fill_external_ids(connection, t.documents, by_type[Document])
     new["judgement"] = insert_records(connection, by_type[Record])
     new["gold"] = insert_gold(connection, by_type[Gold])
     read = {**dict.fromkeys(new, 0), **Counter(line.type for line in lines)}

@@ -37,7 +37,7 @@ from data.schema import (
     make_prompt,
     parse_timestamp,
 )
-from data.wording import either, no_constant, show, wrong
+from data.wording import either, read_json, show, wrong
 
 TYPES = ("prompt", "demonstration", "document", "completion", "judgement", "gold")
 _EVERY = ("type", "created_at", "external_id")
@@ -64,6 +64,8 @@ GOLD_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "scalar": (*_GOLD, "completion", "finished"),
     "pairwise": (*_GOLD, "completion_a", "completion_b", "finished_a", "finished_b"),
 }
+LONGEST_MODEL, LARGEST_SAMPLING = 800, 1800
+"""Bytes of a model's name, and of its settings."""
 Noun = Prompt | Demonstration | Document | Completion | Generation | Record | Gold
 
 
@@ -130,7 +132,7 @@ class Reader:
 
     def _completion_line(self, row: dict[str, Any]) -> Line:
         _only(row, "completion")
-        moment, model = _moment(row, "created_at"), _text(row, "model")
+        moment, model = _moment(row, "created_at"), _model(row, "model")
         completion = Completion(
             self._prompt(row),
             _needed(row, "completion"),
@@ -145,8 +147,7 @@ class Reader:
             raise ValueError("sampling goes with a model: name the model or leave sampling out")
         if model is None:
             return Line("completion", completion)
-        _clean("sampling", json.dumps(sampling, ensure_ascii=False))
-        return Line("completion", Generation(completion, model, sampling or {}, moment))
+        return Line("completion", Generation(completion, model, _settings(sampling), moment))
 
     def _gold(self, row: dict[str, Any]) -> Line:
         kind = _kind(row)
@@ -193,7 +194,7 @@ class Reader:
             purpose=_purpose(row),
         )
         shown = {"": task.a} if task.b is None else {"_a": task.a, "_b": task.b}
-        models = ((_text(row, "model" + side), c) for side, c in shown.items())
+        models = ((_model(row, "model" + side), c) for side, c in shown.items())
         credits = tuple(Generation(c, model) for model, c in models if model is not None)
         return Line("judgement", record, credits)
 
@@ -305,9 +306,7 @@ def parse(raw: bytes) -> dict[str, Any]:
             f"not UTF-8 (byte {raw[error.start]:#04x}): save the file as UTF-8"
         ) from None
     try:
-        row = json.loads(text, parse_constant=no_constant)
-    except RecursionError:
-        raise ValueError("not JSON that can be read: it is nested too deeply") from None
+        row = read_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"not JSON ({error.msg} at character {error.pos + 1}): write one JSON object a line"
@@ -340,7 +339,8 @@ def _only(
     allowed = columns[what]
     for column in row:
         if column not in allowed:
-            raise ValueError(f"column {show(column)} unknown in a {what}: use {either(allowed)}")
+            line = f"{what} judgement" if what in KINDS else what
+            raise ValueError(f"column {show(column)} unknown in a {line}: use {either(allowed)}")
 
 
 def _needed(row: Mapping[str, Any], column: str) -> str:
@@ -358,6 +358,31 @@ def _text(row: Mapping[str, Any], column: str) -> str | None:
     if value is not None and not _is_text(value):
         wrong(column, value, "a text")
     return None if value is None else _clean(column, value)
+
+
+def _model(row: Mapping[str, Any], column: str) -> str | None:
+    """A model's name; none is none, and not an empty text."""
+    name = None if row.get(column) is None else _needed(row, column)
+    if name is not None:
+        _short_enough(column, name, LONGEST_MODEL)
+    return name
+
+
+def _settings(sampling: dict[str, Any] | None) -> dict[str, Any]:
+    """Sampling settings, if every database can keep them and an export can spell them."""
+    try:
+        text = json.dumps(sampling or {}, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError):
+        wrong("sampling", sampling, "texts, numbers, true, false, lists and objects of these")
+    _short_enough("sampling", _clean("sampling", text), LARGEST_SAMPLING)
+    return sampling or {}
+
+
+def _short_enough(column: str, text: str, most: int) -> None:
+    """Together a model's name and its settings must fit a row of PostgreSQL's index."""
+    size = len(text.encode())
+    if size > most:
+        raise ValueError(f"{column} of {size:,} bytes is too long: use at most {most:,}")
 
 
 def _is_text(value: object) -> bool:

@@ -20,15 +20,17 @@ class Marks:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._known: dict[str, dict[str, set[str]]] = {}
+        self._named: dict[tuple[str, str], str] = {}
 
-    def check(self, line: Line) -> None:
-        """Raises ValueError where the line's external id is another thing's already.
+    def check(self, line: Line) -> bool:
+        """Whether the line's external id can be kept: a text has one, and the first one stays.
 
-        Several judgements of one task may share one: they are answers to the same question.
+        Raises ValueError where the id is another thing's already. Several judgements of one task
+        may share one, and may have their own: each is kept.
         """
         noun: Any = line.noun.completion if isinstance(line.noun, Generation) else line.noun
         if isinstance(noun, Gold) or noun.external_id is None:
-            return
+            return True
         if isinstance(noun, Record):
             sides = noun.task.a.id, noun.task.b.id if noun.task.b else None
             what, thing = f"{noun.task.kind} judgement", _unordered(*sides)
@@ -41,13 +43,17 @@ class Marks:
                 "own, for instance with the name of its source before it"
             )
         things.add(thing)
+        first = self._named.setdefault((what, thing), noun.external_id)
+        return isinstance(noun, Record) or first == noun.external_id
 
     def _of(self, what: str) -> dict[str, set[str]]:
         if what not in self._known:
             found: dict[str, set[str]] = {}
             with self._db.read() as connection:
                 for name, *sides in connection.execute(_stored(what)):
-                    found.setdefault(name, set()).add(_unordered(*sides))
+                    thing = _unordered(*sides)
+                    found.setdefault(name, set()).add(thing)
+                    self._named.setdefault((what, thing), name)
             self._known[what] = found
         return self._known[what]
 

@@ -17,11 +17,19 @@ from typing import Any
 
 from data import hub
 from data.lines import parse
-from data.wording import no_constant, show
+from data.wording import read_json, show
 
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_PACKED = (
+    (b"\x1f\x8b", "packed with gzip", "unpack it first"),
+    (b"PK\x03\x04", "a zip file or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    (b"BZh", "packed with bzip2", "unpack it first"),
+    (b"\xfd7zXZ", "packed with xz", "unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd", "unpack it first"),
+)
+"""How a file begins that is to be unpacked first, what it is, and the remedy."""
 _LONGEST_CELL = 2**31 - 1
 
 
@@ -74,6 +82,8 @@ def open_table(path: Path) -> Table:
         if hub.is_id(path):
             return Table("a Hugging Face dataset", _arrow_rows(hub.parts(str(path))), typed=False)
         raise ValueError(f"{path} does not exist: check the path")
+    if not path.is_file():
+        raise ValueError(f"{path} is no file that can be read twice: write the data to a file")
     suffix = path.suffix.lower()
     if suffix in _DELIMITERS:
         kind = suffix.removeprefix(".").upper()
@@ -101,14 +111,12 @@ def _lines(path: Path) -> Iterator[Row]:
 def _array(path: Path) -> Iterator[Row]:
     text = _text(path)
     try:
-        rows = json.loads(text, parse_constant=no_constant)
+        rows = read_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno}): write one "
             "array of objects"
         ) from None
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply to be read") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if not rows:
@@ -119,7 +127,8 @@ def _array(path: Path) -> Iterator[Row]:
 
 
 def _separated(path: Path, delimiter: str) -> Iterator[Row]:
-    """Rows below a line of column names; an empty cell is none. `number` is the row's last line."""
+    """Rows below a line of column names; an empty cell is none. `number` is a row's first line."""
+    line = 1
     csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
     try:
@@ -129,15 +138,15 @@ def _separated(path: Path, delimiter: str) -> Iterator[Row]:
         twice = {name for name in columns if columns.count(name) > 1}
         if twice:
             raise ValueError(f"{path}:1: column {show(min(twice))} stands there twice: rename one")
-        found = False
+        found, line = False, reader.line_num + 1
         for cells in reader:
             if cells:
                 found = True
-                yield Row(f"{path}:{reader.line_num}", reader.line_num, _cells(columns, cells))
+                yield Row(f"{path}:{line}", line, _cells(columns, cells))
+            line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
-            f"{path}:{reader.line_num}: not {delimiter!r}-separated text ({error}): check the "
-            "quotation marks"
+            f"{path}:{line}: not {delimiter!r}-separated text ({error}): check the quotation marks"
         ) from None
     if not found:
         raise _no_rows(path)
@@ -236,6 +245,13 @@ def _unmarked(path: Path) -> bytes:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(
             f"{path}:1: not UTF-8 (byte {raw[0]:#04x}, as UTF-16 begins): save the file as UTF-8"
+        )
+    for start, kind, remedy in _PACKED:
+        if raw.startswith(start):
+            raise ValueError(f"{path} is {kind}: {remedy}")
+    if b"\x00" in raw[:4]:
+        raise ValueError(
+            f"{path}:1: not UTF-8 (a NUL byte, as UTF-16 has them): save the file as UTF-8"
         )
     return raw.removeprefix(BOM)
 

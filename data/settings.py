@@ -115,10 +115,11 @@ def run_command(action: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was stored is kept", file=sys.stderr)
         return STOPPED
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {_first_line(error)}", file=sys.stderr)
-        return USER_ERROR
     except Exception as error:
+        in_words = isinstance(error, FileNotFoundError) and error.errno is None
+        if isinstance(error, ValueError) or in_words:
+            print(f"error: {_first_line(error)}", file=sys.stderr)
+            return USER_ERROR
         if not isinstance(error, OSError) and not disk_full(error):
             raise
         print(f"error: {disk_message(error)}", file=sys.stderr)

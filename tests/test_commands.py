@@ -110,6 +110,19 @@ def test_what_a_user_can_get_wrong(run: Callable[..., Done], tmp_path: Path) -> 
     )
 
 
+def test_what_cannot_be_written_is_named_as_it_was_given(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"type": "prompt", "prompt": "q"}\n')
+    assert refused(run, "import", "in.jsonl", "--skip-bad", "none/bad.jsonl") == (
+        "error: No such file or directory at none/bad.jsonl: check the path"
+    )
+    run("import", "in.jsonl")
+    assert refused(run, "export", "/proc/out") == (
+        "error: No such file or directory at /proc/out: check the path"
+    )
+
+
 def test_skip_bad_lists_what_it_left_out(run: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"type": "prompt", "prompt": "q"}\nnonsense\n')
     done = run("import", "in.jsonl", "--skip-bad", "bad.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,42 @@ def test_tags_are_added_to_a_prompt_that_came_without(store: Store, tmp_path: Pa
     assert store.content.prompts()[0].tags == ("t",)
 
 
+def test_the_longest_names_of_models_fit(store: Store, tmp_path: Path) -> None:
+    letters = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=2600))
+    row = {"type": "completion", "prompt": "q", "completion": "x", "model": letters[:800]}
+    row["sampling"] = {"stop": letters[800:2588]}
+    assert import_file(store, write(tmp_path / "in", row)).new == {"completion": 1}
+
+
+def test_external_ids_are_added_where_they_lack(store: Store, tmp_path: Path) -> None:
+    bare: list[dict[str, Any]] = [
+        {"type": "prompt", "prompt": "q"},
+        {"type": "demonstration", "prompt": "q", "completion": "x"},
+        {"type": "document", "text": "d"},
+        {"type": "completion", "prompt": "q", "completion": "x"},
+        {"type": "completion", "prompt": "q", "completion": "y", "model": "m"},
+    ]
+    named = [{**row, "external_id": f"n{i}"} for i, row in enumerate(bare)]
+    assert import_file(store, write(tmp_path / "bare", *bare)).left_out == {}
+    assert import_file(store, write(tmp_path / "both", *named, *bare)).left_out == {}
+    again = [{**row, "external_id": "other " + row["external_id"]} for row in named]
+    assert import_file(store, write(tmp_path / "again", *again)).left_out == {
+        "external_id of a prompt that has another one: left out": 1,
+        "external_id of a demonstration that has another one: left out": 1,
+        "external_id of a document that has another one: left out": 1,
+        "external_id of a completion that has another one: left out": 2,
+    }
+    lines = map(json.loads, export(store, tmp_path / "out").read_text().splitlines())
+    assert sorted(line["external_id"] for line in lines) == ["n0", "n1", "n2", "n3", "n4"]
+
+
+def test_the_first_line_of_a_completion_may_name_it(store: Store, tmp_path: Path) -> None:
+    row = {"type": "completion", "prompt": "q", "completion": "x", "model": "m"}
+    import_file(store, write(tmp_path / "in", {**row, "external_id": "c"}, {**row, "model": "n"}))
+    lines = map(json.loads, export(store, tmp_path / "out").read_text().splitlines())
+    assert [line["external_id"] for line in lines if line["type"] == "completion"] == ["c", "c"]
+
+
 def test_byte_order_mark_and_windows_line_ends(sqlite_store: Store, tmp_path: Path) -> None:
     rows = b"\r\n".join(json.dumps(r).encode() for r in ({"type": "prompt", "prompt": "é"}, PAIR))
     (tmp_path / "in").write_bytes(b"\xef\xbb\xbf" + rows + b"\r\n\r\n")
@@ -206,6 +243,9 @@ BAD: dict[str, tuple[Any, str]] = {
     "not JSON": (b"{'type': 1}", "not JSON (Expecting property name"),
     "cut off": (b'{"type": "prompt", "prom', "not JSON (Unterminated string"),
     "not a number": (b'{"type": "prompt", "prompt": NaN}', "NaN is no JSON number"),
+    "too large": (b'{"seconds": 1e999}', "number 1e999 is too large: use one below 1e308"),
+    "too many digits": (b'{"seconds": ' + b"9" * 5000 + b"}", "has 5,000 digits: use at most 300"),
+    "a key twice": (b'{"type": "prompt", "type": "x"}', '"type" stands twice in one object'),
     "too deep": (b"[" * 100_000, "nested too deeply"),
     "a list": ([1, 2], "[1, 2] is not an object"),
     "no type": ({"prompt": "q"}, "type null unknown: use prompt, demonstration"),
@@ -252,6 +292,19 @@ BAD: dict[str, tuple[Any, str]] = {
     "sampling of no model": (
         {"type": "completion", "prompt": "q", "completion": "x", "sampling": {"top_p": 1}},
         "sampling goes with a model",
+    ),
+    "a model without a name": (
+        {"type": "completion", "prompt": "q", "completion": "x", "model": ""},
+        "model '' has no text",
+    ),
+    "a model with a long name": (
+        {**SINGLE, "model": "m" * 801},
+        "model of 801 bytes is too long: use at most 800",
+    ),
+    "sampling of a book": (
+        {"type": "completion", "prompt": "q", "completion": "x", "model": "m"}
+        | {"sampling": {"stop": "x" * 1800}},
+        "sampling of 1,812 bytes is too long: use at most 1,800",
     ),
     "unknown column": (
         {"type": "prompt", "prompt": "q", "tag": "x"},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,12 @@ GOOD_PARQUET = parquet([BETTER])
 BAD_FILES: dict[str, tuple[str, bytes, str, str]] = {
     "UTF-16 lines": ("in.jsonl", json.dumps(BETTER).encode("utf-16"), "in.jsonl:1: ", "not UTF-8"),
     "UTF-16 CSV": ("in.csv", GOOD_CSV.decode().encode("utf-16"), "in.csv:1: ", "not UTF-8"),
+    "UTF-16 without its mark": (
+        *("in.jsonl", json.dumps(BETTER).encode("utf-16-le"), "in.jsonl:1: "),
+        "not UTF-8 (a NUL byte, as UTF-16 has them): save the file as UTF-8",
+    ),
+    "gzip": ("in.jsonl.gz", gzip.compress(b"{}"), "in.jsonl.gz", "packed with gzip: unpack it"),
+    "a spreadsheet": ("in.xlsx", b"PK\x03\x04\0\0", "in.xlsx", "save the sheet as CSV"),
     "Latin-1 CSV": ("in.csv", GOOD_CSV + b"q,\xe9,y\n", "in.csv:3: ", "not UTF-8 (byte 0xe9)"),
     "Latin-1 array": ("in.json", b'[{"prompt":\n"\xe9"}]', "in.json:2: ", "not UTF-8"),
     "an empty file": ("in.jsonl", b"", "in.jsonl", "holds no lines"),
@@ -162,6 +170,15 @@ BAD_FILES: dict[str, tuple[str, bytes, str, str]] = {
     "NaN": ("in.json", b'[{"prompt": NaN}]', "in.json", "NaN is no JSON number"),
     "a number in an array": ("in.json", b'[{"prompt": "q"}, 7]', "in.json row 2: ", "not an obj"),
     "too few cells": ("in.csv", GOOD_CSV + b"q,x\n", "in.csv:3: ", "2 cells under 3 columns"),
+    "a cell of many lines": (
+        *("in.csv", GOOD_CSV + b'q,"x\n\n",y\n"\n",\n', "in.csv:6: "),
+        "2 cells under 3 columns",
+    ),
+    "an open quote above the end": (
+        *("in.csv", GOOD_CSV + b'q,"x,y\nq,x,y\nq,x,y\n', "in.csv:3: "),
+        "check the quotation marks",
+    ),
+    "an array of a huge number": ("in.json", b'[{"prompt": 1e999}]', "in.json", "is too large"),
     "an open quote": ("in.csv", GOOD_CSV + b'q,"x,y\n', "in.csv:3: ", "check the quotation marks"),
     "a name twice": (
         "in.csv",
@@ -180,7 +197,7 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "an empty completion": ({**BETTER, "chosen": " "}, "chosen ' ' has no text"),
     "true for a text": ({**BETTER, "chosen": True}, "chosen true not allowed: use a text"),
     "true for both": ({"chosen": True, "rejected": "x"}, "chosen true not allowed: use a text"),
-    "one text twice": ({**BETTER, "rejected": "x"}, "are the same text"),
+    "one text twice": ({**BETTER, "rejected": "x"}, 'chosen and rejected both say "x"'),
     "no prompt": ({"chosen": "x", "rejected": "y"}, "begin differently"),
     "a margin in words": ({**BETTER, "margin": "much"}, 'margin "much" not allowed'),
     "two turns": ({**BETTER, "chosen": [reply("a"), reply("b")]}, "holds assistant, assistant"),
@@ -203,6 +220,20 @@ def test_a_bad_file_is_named(sqlite_store: Store, tmp_path: Path, what: str) -> 
 def test_a_bad_row_is_named(sqlite_store: Store, tmp_path: Path, what: str) -> None:
     row, reason = BAD_ROWS[what]
     refused(sqlite_store, write(tmp_path / "in", BETTER, row), "in:2: ", reason)
+
+
+def test_a_pipe_is_refused_without_waiting(sqlite_store: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused(sqlite_store, tmp_path / "pipe", "pipe", "write the data to a file")
+
+
+def test_a_number_that_no_export_can_spell(sqlite_store: Store, tmp_path: Path) -> None:
+    row = {"type": "completion", "prompt": "q", "completion": "x", "model": "m"}
+    rows = [{**row, "sampling": {"top_p": float("inf")}}]
+    (tmp_path / "in.parquet").write_bytes(parquet(rows))
+    refused(sqlite_store, tmp_path / "in.parquet", "in.parquet row 1: ", "sampling")
+    (tmp_path / "in.csv").write_bytes(separated([{**row, "sampling": '{"top_p": 1e999}'}], ","))
+    refused(sqlite_store, tmp_path / "in.csv", "in.csv:2: ", "number 1e999 is too large")
 
 
 def test_a_folder_that_is_no_dataset(sqlite_store: Store, tmp_path: Path) -> None:
