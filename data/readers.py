@@ -1,4 +1,4 @@
-"""Rows of any file: JSON lines, a JSON array, CSV, TSV, Parquet, or a Hugging Face dataset.
+"""Rows of any file: JSON lines, a JSON array, CSV (with , or ;), TSV, Parquet, or a Hugging Face dataset.
 
 A reader yields each row with where it stands ("FILE:LINE", or "FILE row N" where lines mean
 nothing), and does not know what the columns mean. A file that cannot be read raises ValueError.
@@ -130,7 +130,9 @@ def _separated(path: Path, delimiter: str) -> Iterator[Row]:
     """Rows below a line of column names; an empty cell is none. `number` is a row's first line."""
     line = 1
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    text = _text(path)
+    delimiter = _separator(text) if delimiter == "," else delimiter
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not any(columns):
@@ -150,6 +152,15 @@ def _separated(path: Path, delimiter: str) -> Iterator[Row]:
         ) from None
     if not found:
         raise _no_rows(path)
+
+
+def _separator(text: str) -> str:
+    """What stands between the names of a CSV: some countries' spreadsheets write a semicolon."""
+
+    def names(separator: str) -> int:
+        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []))
+
+    return max(",;\t", key=names)
 
 
 def _cells(columns: list[str], cells: list[str]) -> dict[str, Any] | ValueError:

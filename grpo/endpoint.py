@@ -162,7 +162,10 @@ class Endpoint:
                 over, waiting = await asyncio.wait(
                     waiting, timeout=POLL, return_when=asyncio.FIRST_EXCEPTION
                 )
-                self.failure = next(filter(None, (task.exception() for task in over)), None)
+                failures = [
+                    task.exception() for task in over
+                ]  # each looked at: asyncio logs others
+                self.failure = next(filter(None, failures), None)
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)

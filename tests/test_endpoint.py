@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -232,6 +233,23 @@ def test_a_refusal_is_one_line_with_its_remedy(
     assert KEY not in line and len(line) < 420
     assert len(fake.calls) <= 2
     assert sqlite_store.content.counts().completions == 0
+
+
+def test_two_refusals_at_once_are_one_line(
+    sqlite_store: Store,
+    fake: Fake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise ValueError(f"{fake.url} says no")
+
+    monkeypatch.setattr(endpoint.Endpoint, "_ask", refuse)
+    fill(sqlite_store, 3)
+    refused(sqlite_store, tmp_path, settings(fake, batch_size=6, parallel=6), "says no")
+    gc.collect()  # asyncio tells of what nobody looked at when it is thrown away
+    assert caplog.text == ""
 
 
 def test_one_prompt_that_does_not_fit_is_left_out(

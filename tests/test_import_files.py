@@ -83,6 +83,13 @@ def test_tables_of_trl(sqlite_store: Store, tmp_path: Path, name: str) -> None:
     assert [(s[0], s[2]) for s in said(sqlite_store)] == [("q", "good"), (TALK, "bad")]
 
 
+def test_a_spreadsheet_s_semicolons(sqlite_store: Store, tmp_path: Path) -> None:
+    rows = [{**FOUND, "completion": 'a, "b"; c\nd', "label": "true"}]
+    (tmp_path / "in.csv").write_bytes(separated(rows, ";"))
+    import_file(sqlite_store, tmp_path / "in.csv", annotator="ann")
+    assert [s[1] for s in said(sqlite_store)] == [('a, "b"; c\nd',)]
+
+
 def test_a_line_of_a_megabyte(sqlite_store: Store, tmp_path: Path) -> None:
     long = "é" * 500_000
     read(sqlite_store, tmp_path, {**BETTER, "chosen": long})
