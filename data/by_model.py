@@ -9,11 +9,11 @@ from itertools import combinations
 import numpy as np
 
 from data.agreement import Figure, share
-from data.schema import Completion
 from data.summary import View, agreement_of_two, by_question
-from data.votes import TIE, Models, Votes, with_others
+from data.votes import TIE, Votes, with_others
 
-Sides = Sequence[tuple[Completion, Completion | None]]
+Writers = Sequence[tuple[frozenset[str], frozenset[str]]]
+"""Of each question: which models wrote its first side, and its second."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models, on the prompts for which completions of both were judged."""
+    """Two models, on the prompts (or a source's items) of which answers of both were judged."""
 
     first: str
     second: str
@@ -42,24 +42,24 @@ class ModelPair:
     """Share of pairs that went to the first model, ties left out: the first judgement of each."""
 
 
-def rates(binary: Votes, sides: Sides, models: Models) -> tuple[Rate, ...]:
+def rates(binary: Votes, writers: Writers) -> tuple[Rate, ...]:
     """Acceptance of each model, by name."""
-    written = _written(binary, sides, models)
+    written = _written(binary, writers)
     return tuple(Rate(name, _acceptance(votes)) for name, votes in sorted(written.items()))
 
 
-def model_pairs(binary: Votes, pair: Votes, sides: Sides, models: Models) -> tuple[ModelPair, ...]:
+def model_pairs(binary: Votes, pair: Votes, writers: Writers) -> tuple[ModelPair, ...]:
     """Every two models that were judged on the same prompts, by name."""
-    written = _written(binary, sides, models)
-    compared = _compared(pair, sides, models)
-    prompts = {name: set(votes.prompt.tolist()) for name, votes in written.items()}
+    written = _written(binary, writers)
+    compared = _compared(pair, writers)
+    prompts = {name: set(votes.item.tolist()) for name, votes in written.items()}
     both = {two for two in combinations(sorted(written), 2) if prompts[two[0]] & prompts[two[1]]}
     nothing = binary.where(np.zeros(0, np.int64))
     found = []
     for first, second in sorted(both | set(compared)):
         shared = list(prompts.get(first, set()) & prompts.get(second, set()))
         one, other = (written.get(name, nothing) for name in (first, second))
-        one, other = (votes.where(np.isin(votes.prompt, shared)) for votes in (one, other))
+        one, other = (votes.where(np.isin(votes.item, shared)) for votes in (one, other))
         found.append(_model_pair(first, second, one, other, compared.get((first, second), nothing)))
     return tuple(found)
 
@@ -93,20 +93,20 @@ def _firsts(votes: Votes) -> Votes:
     return votes.where(np.sort(first))
 
 
-def _written(binary: Votes, sides: Sides, models: Models) -> dict[str, Votes]:
+def _written(binary: Votes, writers: Writers) -> dict[str, Votes]:
     """The good-or-bad judgements of each model's completions."""
     questions: dict[str, list[int]] = {}
     for question in np.unique(binary.question).tolist():
-        for name in models.get(sides[question][0].id, ()):
+        for name in writers[question][0]:
             questions.setdefault(name, []).append(question)
     return {name: binary.where(np.isin(binary.question, q)) for name, q in questions.items()}
 
 
-def _compared(pair: Votes, sides: Sides, models: Models) -> dict[tuple[str, str], Votes]:
+def _compared(pair: Votes, writers: Writers) -> dict[tuple[str, str], Votes]:
     """The comparisons of each two models, facing with the first by name on the first side."""
     questions: dict[tuple[str, str], dict[int, bool]] = {}
     for question in np.unique(pair.question).tolist():
-        a, b = (models.get(side.id, frozenset()) for side in sides[question] if side)
+        a, b = writers[question]
         for one in a - b:
             for other in b - a:
                 low, high = sorted((one, other))

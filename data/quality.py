@@ -16,6 +16,7 @@ from data.by_model import ModelPair, Rate, model_pairs, rates
 from data.expected import expected, own_scale
 from data.habits import Evidence, Marks, Test, Warning, found, tests
 from data.schema import KINDS, Answer, Judgement
+from data.sources import Items
 from data.summary import Agreement, Figures, Sheet, by_question
 from data.votes import TIE, Bools, Columns, Models, Votes, counts, pairs
 
@@ -88,18 +89,19 @@ def quality(
     gold: Sequence[tuple[Judgement, str]] = (),
     models: Models | None = None,
     seed: int = 0,
+    items: Items | None = None,
 ) -> Quality:
     """The report on standing judgements.
 
     `repeats` are a first answer and the one when asked again; `gold` are answers to tasks whose
     answer is known, with that answer; `models` says who wrote a completion, by its id. These
-    checks may be among the judgements too; agreement leaves them out.
+    checks may be among the judgements too; agreement leaves them out. `items` keeps apart what
+    the judgements' source did.
     """
-    models = models or {}
     everything = {j.id: j for j in judgements}
     everything |= {j.id: j for j, _ in gold} | {j.id: j for two in repeats for j in two}
     names = sorted({j.annotator for j in everything.values()})
-    columns = Columns(names, models)
+    columns = Columns(names, models or {}, items or Items())
     said = columns.votes(everything.values())
     checks = {again.id for _, again in repeats} | {j.id for j, _ in gold}
     counted = np.isin(said.id, [j.id for j in judgements if j.id not in checks])
@@ -118,8 +120,8 @@ def quality(
         ceiling=ceiling(team.agreement.without_ties, _majority_right(decided)),
         longer_wins=share(decided.longer, decided.prompt, "pairs without a tie"),
         longer_wins_majority=_longer_wins(pair, columns),
-        models=rates(binary, columns.sides, models),
-        model_pairs=model_pairs(binary, pair, columns.sides, models),
+        models=rates(binary, columns.writers),
+        model_pairs=model_pairs(binary, pair, columns.writers),
     )
 
 

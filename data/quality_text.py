@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
 from data.agreement import Figure
+from data.by_model import ModelPair
 from data.quality import Quality, warnings
 from data.summary import Agreement, Figures
 
@@ -47,6 +48,7 @@ def lines(quality: Quality) -> list[str]:
     found += _table(("", "figure", "n", "of"), list(_team(quality)))
     found += ["", *_wrapped(quality.ceiling.sentence)]
     found += ["", *_table(("annotator", *_COLUMNS), list(_people(quality)))]
+    found += _two_by_two(quality)
     found += _models(quality)
     return [*found, "", *_warned(quality)]
 
@@ -131,6 +133,23 @@ def _bare(figure: Figure, form: str) -> str:
     return f"{form.format(figure.value)} ±{form.format(half).rstrip('% s')}"
 
 
+def _two_by_two(quality: Quality) -> list[str]:
+    """Kappas, and what majorities said."""
+    found = []
+    if quality.kappas:
+        two = [
+            (f"{k.first} and {k.second}", k.kind, number(k.figure), _count(k.figure))
+            for k in quality.kappas
+        ]
+        found += ["", *_table(("two annotators", "judgements", "Cohen's kappa", "n"), two)]
+    several = [m for m in quality.majorities if m.questions]
+    if several:
+        counted = (", ".join(f"{n} {name}" for name, n in m.counts.items()) for m in several)
+        rows = [(m.kind, str(m.questions), c) for m, c in zip(several, counted, strict=True)]
+        found += ["", *_table(("of three or more annotators", "n", "most of them said"), rows)]
+    return found
+
+
 def _models(quality: Quality) -> list[str]:
     found = []
     if quality.models:
@@ -149,7 +168,24 @@ def _models(quality: Quality) -> list[str]:
             for pair in quality.model_pairs
         ]
         found += ["", *_table(("models", "first preferred", "n"), pairs)]
+        found += ["", *_compared(quality.model_pairs)]
     return found
+
+
+def _compared(pairs: Sequence[ModelPair]) -> list[str]:
+    """What the first two annotators agreed on, and how often each model's answer was good."""
+    head = ("models", "alike on pairs", "n", "first good", "second good", "n", "alike on good", "n")
+    rows = [
+        (
+            f"{pair.first} v {pair.second}",
+            *(_bare(pair.preference_agreement, "{:.0%}"), str(pair.preference_agreement.n)),
+            _bare(pair.first_acceptance, "{:.0%}"),
+            *(_bare(pair.second_acceptance, "{:.0%}"), str(pair.second_acceptance.n)),
+            *(_bare(pair.acceptance_agreement, "{:.0%}"), str(pair.acceptance_agreement.n)),
+        )
+        for pair in pairs
+    ]
+    return _table(head, rows)
 
 
 def _wrapped(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rows of any file: JSON lines, a JSON array, CSV (with , or ;), TSV, Parquet, or a Hugging Face dataset.
+"""Rows of any file: JSON lines, a JSON array, CSV, TSV, Parquet, or a Hugging Face dataset.
 
 A reader yields each row with where it stands ("FILE:LINE", or "FILE row N" where lines mean
 nothing), and does not know what the columns mean. A file that cannot be read raises ValueError.

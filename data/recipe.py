@@ -13,7 +13,8 @@ false), a list of what may follow, or an object:
 
     {"column": "response1"}                       what stands there; "data.text" looks into objects
     {"join": ["instruction", "input"], "with": "\\n\\n"}     columns in one text; no empty ones
-    {"text": "tulu:{id}"}                         a text with columns set in
+    {"text": "tulu:{id}:{one,two}"}               a text with columns set in; several, in order of
+                                                  the alphabet
 
 and, applied in this order:
 
@@ -152,7 +153,8 @@ def _found(written: Source, row: Source) -> Any:
         return written.get("with", " ").join(str(text) for text in texts if not _blank(text))
     text = written["text"]
     for column in _named_in(text):
-        text = text.replace("{" + column + "}", str(_look(row, column)))
+        found = sorted(str(_look(row, name)) for name in column.split(","))
+        text = text.replace("{" + column + "}", ",".join(found))
     return text
 
 

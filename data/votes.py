@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data.agreement import Floats, Ints
-from data.schema import KINDS, Completion, Judgement, Task
+from data.schema import KINDS, Completion, Judgement
+from data.sources import Items
 
 Bools = npt.NDArray[np.bool_]
 Models = Mapping[str, frozenset[str]]
@@ -38,6 +39,8 @@ class Votes:
     person: Ints
     question: Ints
     prompt: Ints
+    item: Ints
+    """The prompt, or the item of the source where that counts."""
     code: Ints
     """binary: 0 bad, 1 good; scalar: 0 to 9; pairwise: 0, 1 tie, 2."""
     level: Floats
@@ -102,21 +105,26 @@ class Votes:
 class Columns:
     """Turns judgements into rows; the same question, person and prompt get the same numbers."""
 
-    def __init__(self, people: Sequence[str], models: Models) -> None:
+    def __init__(self, people: Sequence[str], models: Models, items: Items) -> None:
         self.sides: list[tuple[Completion, Completion | None]] = []
         """Of each question, as it faces."""
+        self.writers: list[tuple[frozenset[str], frozenset[str]]] = []
+        """Which models wrote them."""
         self._people = {name: i for i, name in enumerate(people)}
-        self._models = models
+        self._models, self._items = models, items
         self._questions: dict[Any, int] = {}
         self._prompts: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
         self._read: dict[str, int] = {}
 
     def votes(self, judgements: Iterable[Judgement]) -> Votes:
         """The rows, in order of time."""
         ordered = sorted(judgements, key=lambda j: (j.created_at, j.id))
         rows = [(*self._asked(j), *_said(j)) for j in ordered]
-        table = np.array(rows, float).reshape(len(rows), 11)
-        kind, person, question, prompt, facing, read, answer, strength, *sides, seconds = table.T
+        table = np.array(rows, float).reshape(len(rows), 12)
+        kind, person, question, prompt, item, facing, read, answer, strength, *sides, seconds = (
+            table.T
+        )
         pair, person = kind == PAIRWISE, person.astype(np.int64)
         signed = answer * facing
         return Votes(
@@ -124,6 +132,7 @@ class Columns:
             person=person,
             question=question.astype(np.int64),
             prompt=prompt.astype(np.int64),
+            item=item.astype(np.int64),
             code=np.where(pair, signed + TIE, answer).astype(np.int64),
             level=np.where(pair, signed * strength, np.nan),
             first=sides[0],
@@ -134,13 +143,14 @@ class Columns:
             place=_places(person),
         )
 
-    def _asked(self, judgement: Judgement) -> tuple[int, int, int, int, int, int]:
-        """Numbers of kind, person, question and prompt; how the task faces; characters to read."""
+    def _asked(self, judgement: Judgement) -> tuple[int, int, int, int, int, int, int]:
+        """Numbers of kind, person, question, prompt, item; how it faces; characters to read."""
         task, prompt = judgement.task, judgement.prompt
         key: Any = task.a.id if task.b is None else frozenset((task.a.id, task.b.id))
-        question = self._questions.setdefault((task.kind, key), len(self.sides))
+        named, item = self._items.of.get(judgement.id), self._items.item(judgement)
+        question = self._questions.setdefault((task.kind, key, named), len(self.sides))
         if question == len(self.sides):
-            self.sides.append(self._faced(task))
+            self._face(judgement)
         if prompt.id not in self._read:
             self._read[prompt.id] = len(prompt.text)
         read = self._read[prompt.id] + len(task.a.text) + (len(task.b.text) if task.b else 0)
@@ -149,17 +159,23 @@ class Columns:
             self._people[judgement.annotator],
             question,
             self._prompts.setdefault(prompt.id, len(self._prompts)),
+            self._numbers.setdefault(item or prompt.id, len(self._numbers)),
             1 if self.sides[question][0].id == task.a.id else -1,
             read,
         )
 
-    def _faced(self, task: Task) -> tuple[Completion, Completion | None]:
-        """The two sides in order of their models' names, or as the task has them."""
-        if task.b is not None:
-            first, second = (sorted(self._models.get(side.id, ())) for side in (task.a, task.b))
-            if first and second and first > second:
-                return task.b, task.a
-        return task.a, task.b
+    def _face(self, judgement: Judgement) -> None:
+        """Note the sides in order of their models' names, or as the task has them."""
+        a, b = judgement.task.a, judgement.task.b
+        one, other = (
+            self._items.writers(judgement, self._models.get(side.id, ()) if side else ())
+            for side in (a, b)
+        )
+        known = bool(one and other) and not self._items.as_shown(judgement)
+        if b and known and sorted(one) > sorted(other):
+            a, b, one, other = b, a, other, one
+        self.sides.append((a, b))
+        self.writers.append((one, other))
 
 
 def _said(judgement: Judgement) -> tuple[float, float, float, float, float]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.imports import import_file
+from data.quality import Quality
 from data.recipe import SHIPPED, Recipe, load_recipe
+from data.report import source_report
 from data.store import Store
-from tests.test_formats import export, standing, write
+from tests.test_formats import standing, write
 
 SHARED = os.environ.get("COACH_SHARED_DATA", "")
 shared = pytest.mark.skipif(not SHARED, reason="COACH_SHARED_DATA names no folder")
@@ -63,7 +65,7 @@ def test_tulu(store: Store, tmp_path: Path) -> None:
     rows = [
         TULU,
         TULU | {"id": 2, "preference": "tie", "timestamp": "2023-05-20T00:00:00"},
-        TULU | {"id": 3, "completion_b": "x", "evaluator": "yo"},
+        TULU | {"instance_id": "i3", "prompt": "q3", "completion_b": "x", "evaluator": "yo"},
         TULU | {"id": 4, "completion_a": None, "evaluator": "yu", "model_a": "m3"},
     ]
     report = run(store, write(tmp_path / "in.jsonl", *rows), "tulu_human_eval")
@@ -71,7 +73,7 @@ def test_tulu(store: Store, tmp_path: Path) -> None:
         "pairwise left out: both answers are the same text": 1,
         'completion_a without text read as "(empty)"': 1,
     }
-    assert report.new == {"prompt": 1, "judgement": 11}
+    assert report.new == {"prompt": 2, "judgement": 11}
     (pair, empty) = store.ledger.judgements(["pairwise"])
     assert (pair.answer.value, pair.answer.strength, pair.shown_first) == ("b", 1, "a")
     assert pair.created_at == "2023-05-21T20:54:05.000000Z"
@@ -104,6 +106,13 @@ def test_rows_and_parts_left_out_are_counted(sqlite_store: Store, tmp_path: Path
     report = import_file(sqlite_store, file, recipe=Recipe("mine", written))
     assert report.new == {"demonstration": 1}
     assert report.left_out == {"row left out: not checked": 2, "row left out: no text": 1}
+
+
+def test_columns_in_order_of_the_alphabet() -> None:
+    made = Recipe("mine", {"lines": [{"type": "document", "text": {"text": "{one,two}: {two}"}}]})
+    for row in ({"one": "x", "two": "y"}, {"one": "z", "two": "y"}):
+        (line,) = made.lines(row, Counter())
+        assert line["text"] == ",".join(sorted(row.values())) + ": y"
 
 
 def test_a_table_s_numbers_are_numbers_again(sqlite_store: Store, tmp_path: Path) -> None:
@@ -203,52 +212,47 @@ def test_recipes_by_name(sqlite_store: Store, tmp_path: Path) -> None:
 # -- the published figures, where the published files are at hand ------------------------
 
 
-def judgements(store: Store, folder: Path) -> list[dict[str, Any]]:
-    """All that were ever given, as an export spells them."""
-    rows = map(json.loads, export(store, folder / "out").read_text().splitlines())
-    return [row for row in rows if row["type"] == "judgement"]
+def figures(store: Store) -> Quality:
+    return source_report(store).quality
 
 
 @shared
-def test_pandalm_s_majorities(sqlite_store: Store, tmp_path: Path) -> None:
+def test_pandalm_s_figures(sqlite_store: Store) -> None:
     report = run(sqlite_store, Path(SHARED) / "pandalm" / "testset-v1.json", "pandalm")
     assert sum(report.left_out.values()) == 54 + 6
-    rows: dict[str, list[str]] = defaultdict(list)
-    for row in judgements(sqlite_store, tmp_path):
-        first = row["value"] == row["shown_first"]
-        rows[row["external_id"]].append("0" if row["value"] == "tie" else "1" if first else "2")
-    majority = Counter(Counter(values).most_common(1)[0][0] for values in rows.values())
-    assert majority == {"0": 105, "1": 422, "2": 472}
-    assert {len(values) for values in rows.values()} == {3}
     assert len(standing(sqlite_store)) == 3 * 863  # 136 rows ask a question again
+    found = figures(sqlite_store)
+    assert [round(k.figure.value or 0, 3) for k in found.kappas] == [0.852, 0.879, 0.862]
+    (majority,) = found.majorities
+    assert majority.counts == {"tie": 105, "a": 422, "b": 472, "none": 0}
+    assert round(found.team.alphas.pairwise.value or 0, 3) == 0.864
+    longer = found.longer_wins_majority
+    assert (round(longer.value or 0, 3), longer.n) == (0.674, 894)
 
 
 @shared
-def test_tulu_s_acceptance(sqlite_store: Store, tmp_path: Path) -> None:
-    """Of the first evaluator of each pair of answers; the figures of three pairs of models."""
+def test_tulu_s_figures(sqlite_store: Store) -> None:
+    """All but agreement on pairs, which is .556 of 63 and .607 of 56 where texts that are compared
+    with themselves count, as ties."""
     file = Path(SHARED) / "tulu_human_eval" / "tulu_human_eval.jsonl"
     report = run(sqlite_store, file, "tulu_human_eval")
     assert sorted(report.left_out.values()) == [1, 40]
-    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in judgements(sqlite_store, tmp_path):
-        if row["kind"] == "binary":
-            _, number, model = row["external_id"].split(":")
-            rows[number][model] = row
-    pairs: dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
-    for row in sorted(
-        rows.values(), key=lambda row: str(min(r["created_at"] for r in row.values()))
-    ):
-        one, two = sorted(row)
-        pairs[one, two][row[one]["prompt"], row[one]["annotator"]] = row  # the latest of each
-    found = {}
-    for models, latest in pairs.items():
-        ordered = sorted(latest.items(), key=lambda item: str(item[1][models[0]]["created_at"]))
-        firsts = {prompt: row for (prompt, _), row in reversed(ordered)}
-        found[models] = [
-            round(sum(r[m]["value"] for r in firsts.values()) / 332, 3) for m in models
-        ]
-    assert found == {
-        ("chatgpt", "tulu_65B"): [0.901, 0.792],
-        ("tulu_65B", "tulu_7B"): [0.789, 0.687],
-        ("tulu_65B", "tulu_human_only_65B"): [0.813, 0.723],
-    }
+    found = figures(sqlite_store)
+    seen = [
+        (pair.first_acceptance, pair.second_acceptance, pair.acceptance_agreement)
+        for pair in found.model_pairs
+    ]
+    assert [tuple(f.value and round(f.value, 3) for f in three) for three in seen] == [
+        *((0.901, 0.792, 0.905), (0.789, 0.687, 0.786)),
+        (0.813, 0.723, None),
+    ]
+    assert [tuple(f.n for f in three) for three in seen] == [
+        *((332, 332, 2 * 63), (332, 332, 2 * 56), (332, 332, 4))
+    ]
+    first, second, _ = (pair.preference_agreement for pair in found.model_pairs)
+    assert (round(first.value or 0, 3), first.n) == (0.548, 62)
+    assert (round(second.value or 0, 3), second.n) == (0.6, 55)
+    alphas = found.team.alphas
+    assert round(alphas.binary.value or 0, 2) == 0.48
+    assert round(alphas.strength.value or 0, 2) == 0.37
+    assert round(found.longer_wins.value or 0, 3) == 0.681
