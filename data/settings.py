@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+import sqlalchemy as sa
+
 from data.store import STORE_VARIABLE, Store
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ def run_command(action: Callable[[], int | None]) -> int:
         if isinstance(error, ValueError) or in_words:
             print(f"error: {_first_line(error)}", file=sys.stderr)
             return USER_ERROR
-        if not isinstance(error, OSError) and not disk_full(error):
+        if not (isinstance(error, OSError) or disk_full(error) or _store_away(error)):
             raise
         print(f"error: {disk_message(error)}", file=sys.stderr)
         return USER_ERROR
@@ -136,10 +138,23 @@ def disk_message(error: BaseException) -> str:
     """What to tell a person of a failed read or write."""
     if disk_full(error):
         return "the disk is full: free some space, then run it again; what was stored is kept"
+    if _read_only(error):
+        return "the store is read-only: check who may write to its file and folder"
     if not isinstance(error, OSError):
         return "the store did not answer in time: try again"
     where = f" at {error.filename}" if error.filename else ""
     return f"{getattr(error, 'strerror', None) or error}{where}: check the path"
+
+
+def _store_away(error: BaseException) -> bool:
+    """Whether the store is locked by another, cannot be written to, or its server has gone."""
+    gone = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+    return gone or _read_only(error) or "database is locked" in str(error)
+
+
+def _read_only(error: BaseException) -> bool:
+    words = ("readonly database", "read-only transaction")
+    return isinstance(error, sa.exc.DBAPIError) and any(word in str(error.orig) for word in words)
 
 
 def _first_line(error: BaseException) -> str:

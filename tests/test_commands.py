@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import sqlalchemy as sa
 
 from data.__main__ import main
 from tests.test_import_files import cut_off
@@ -121,6 +124,27 @@ def test_what_cannot_be_written_is_named_as_it_was_given(
     assert refused(run, "export", "/proc/out") == (
         "error: No such file or directory at /proc/out: check the path"
     )
+
+
+def test_a_store_that_cannot_be_written_is_one_line(
+    run: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"type": "prompt", "prompt": "q"}\n')
+    run("init")
+    for said, told in (
+        ("database is locked", "error: the store did not answer in time: try again"),
+        (
+            "attempt to write a readonly database",
+            "error: the store is read-only: check who may write to its file and folder",
+        ),
+    ):
+        away = sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError(said))
+        monkeypatch.setattr("data.imports._insert", Mock(side_effect=away))
+        assert refused(run, "import", "in.jsonl") == told
+    bug = sa.exc.OperationalError("SELECT", {}, sqlite3.OperationalError("no such column: x"))
+    monkeypatch.setattr("data.imports._insert", Mock(side_effect=bug))
+    with pytest.raises(sa.exc.OperationalError):
+        run("import", "in.jsonl")
 
 
 def test_skip_bad_lists_what_it_left_out(run: Callable[..., Done], tmp_path: Path) -> None:
