@@ -81,6 +81,10 @@ def open_table(path: Path) -> Table:
     if not path.exists():
         if hub.is_id(path):
             return Table("a Hugging Face dataset", _arrow_rows(hub.parts(str(path))), typed=False)
+        if path.parts[:1] in (("http:",), ("https:",)):
+            raise ValueError(
+                f"{path} is an address: download the file, or give a dataset's id as OWNER/NAME"
+            )
         raise ValueError(f"{path} does not exist: check the path")
     if not path.is_file():
         raise ValueError(f"{path} is no file that can be read twice: write the data to a file")

@@ -243,6 +243,11 @@ def test_a_number_that_no_export_can_spell(sqlite_store: Store, tmp_path: Path) 
     refused(sqlite_store, tmp_path / "in.csv", "in.csv:2: ", "number 1e999 is too large")
 
 
+def test_an_address_is_no_path(sqlite_store: Store) -> None:
+    with pytest.raises(ValueError, match=r"is an address: download the file, or give"):
+        import_file(sqlite_store, Path("https://huggingface.co/datasets/owner/name"))
+
+
 def test_a_folder_that_is_no_dataset(sqlite_store: Store, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     refused(sqlite_store, tmp_path / "folder", "folder", "no dataset that save_to_disk wrote")
