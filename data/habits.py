@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from data.agreement import ENOUGH, Figure, Floats, Ints, change, mean, share, welch
-from data.votes import PAIRWISE, SCALAR, TIE, Bools, Votes
+from data.votes import BINARY, SCALAR, TIE, Bools, Votes
 
 Habit = Literal["side", "length", "careless", "quick", "drift"]
 FAMILY_ERROR = 0.05
@@ -29,12 +29,17 @@ NOTABLE = 0.1
 """Difference of shares from the team's below which nobody is named."""
 NOTABLE_DRIFT = 0.3
 """The same for a drift, in standard deviations of the annotator's own answers."""
+NOTABLE_FIT_LOST = 0.15
+"""The same for a drift away from the others: how much of the correlation with them is lost."""
+OUTLYING = 0.05
+"""Chance, of one test alone, below which an annotator no longer counts among the others' rest."""
 CLEAR, CLEAR_DRIFT = 0.2, 0.5
 """Differences that `needs` speaks of: found four times in five."""
 HABITS = 5
 PAIRS = "pairs without a tie"
 KNOWN = "known comparisons and good-or-bad answers"
 FITS = "went along with what the others' answers foretell"
+FIT_MOVED = "fit to the others moved by"
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,8 @@ class Who(NamedTuple):
 
 def _each(people: int, test: Callable[[Who], Test]) -> list[Test]:
     """The test of everybody. Who stands out most is set aside, so that the others' rest is without
-    them, and so on; but never more than a third of the team."""
+    them, and so on; but never more than a third of the team. Two of a kind would hide each other:
+    it takes less to be set aside than to be named."""
     aside: list[int] = []
     while True:
         done = [test(Who(person, tuple(aside))) for person in range(people)]
@@ -147,7 +153,7 @@ def _each(people: int, test: Callable[[Who], Test]) -> list[Test]:
             for person, one in enumerate(done)
             if person not in aside and one.notable and one.p is not None
         ]
-        if not out or min(out)[0] > FAMILY_ERROR / (HABITS * people) or len(aside) >= people // 3:
+        if not out or min(out)[0] > OUTLYING or len(aside) >= people // 3:
             return done
         aside.append(min(out)[1])
 
@@ -163,11 +169,17 @@ def _two(hits: Floats, prompt: Ints, groups: Groups, unit: str) -> tuple[Figure,
 
 
 def _fisher(hits: Floats, groups: Groups, more: bool) -> float | None:
-    """Chance of so many hits of one's own, or so few, were all answers dealt out at random."""
+    """Chance of so many hits of one's own, or so few, were all answers dealt out at random.
+
+    As many as there are count half (Lancaster 1961, "Significance tests in discrete
+    distributions"): of few answers, the whole would hide what several signs say together.
+    """
     if not all(rows.any() for rows in groups):
         return None
-    table = [[int((hits[rows] == v).sum()) for v in (1, 0)] for rows in groups]
-    return float(stats.fisher_exact(table, "greater" if more else "less").pvalue)
+    (k, n), (others, more_n) = ((int(hits[rows].sum()), int(rows.sum())) for rows in groups)
+    dealt = stats.hypergeom(n + more_n, k + others, n)
+    beyond = dealt.sf(k) if more else dealt.cdf(k - 1)
+    return float(beyond + dealt.pmf(k) / 2)
 
 
 def _beyond(figure: Figure, rest: Figure, above: bool) -> bool:
@@ -180,21 +192,24 @@ def _side(evidence: Evidence, shown: Votes, who: Who, needs: int) -> Test:
     """Drawn to one side: further from even than chance, and than the others, both the same way."""
     groups = who.among(shown.person)
     figure, rest = _two(shown.first, shown.prompt, groups, PAIRS)
-    n, k = int(groups.own.sum()), int(shown.first[groups.own].sum())
     own, others = _leaning(evidence, evidence.asked.first, who)
-    p = _above(own, others) if 2 * k > n else _above(others, own)
+    first = bool(own.sum() > 0)
+    p = _above(own, others) if first else _above(others, own)
     if p is not None:
-        p = max(min(1.0, 2 * p), float(stats.binomtest(k, n).pvalue))
-    notable = _beyond(figure, rest, 2 * k > n) and abs((figure.value or 0.5) - 0.5) >= NOTABLE
+        p = min(1.0, 2 * max(p, _above_none(own if first else -own)))
+    notable = _beyond(figure, rest, first) and abs((figure.value or 0.5) - 0.5) >= NOTABLE
     return Test("side", "chose the side shown first", figure, rest, p, notable, needs)
 
 
 def _length(evidence: Evidence, unequal: Votes, who: Who, needs: int) -> Test:
-    """Drawn to length more than the others: to like long answers together is a taste."""
+    """Drawn to length more than the others, which together may be a taste; or away from length,
+    which is more than not to look at it."""
     figure, rest = _two(unequal.longer, unequal.prompt, who.among(unequal.person), PAIRS)
     longer = evidence.asked.longer
     own, others = _leaning(evidence, np.where(longer == 0.5, np.nan, longer), who)
-    p, notable = _above(own, others), _beyond(figure, rest, True)
+    p, q = _above(own, others), _above(others, own)
+    p, more = (None, True) if p is None or q is None else (min(1.0, 2 * min(p, q)), p < q)
+    notable = _beyond(figure, rest, more) and (more or (figure.value or 0) <= 0.5 - NOTABLE)
     return Test("length", "chose the longer", figure, rest, p, notable, needs)
 
 
@@ -217,6 +232,14 @@ def _above(more: Floats, less: Floats) -> float | None:
         return None
     difference, error, freedom = welch(more, less)
     return float(stats.t.sf(difference / error, freedom))
+
+
+def _above_none(x: Floats) -> float:
+    """Chance of a mean so far above 0, of numbers that chance makes positive as often as negative.
+
+    Their scatter is taken around 0, as it is where there is no pull.
+    """
+    return float(stats.norm.sf(x.sum() / max(math.sqrt(float((x**2).sum())), 1e-9)))
 
 
 def _quick(votes: Votes, who: Who, needs: int) -> Test:
@@ -278,14 +301,17 @@ def _drift(evidence: Evidence, who: Who, needs: int) -> Test:
     """Severer or milder than before on what the others find as good, or fitting them less; either
     more than chance, and more than the others changed."""
     asked, fit = evidence.asked, evidence.fit
-    single = (asked.kind != PAIRWISE) & ~np.isnan(fit)
     left = evidence.z - np.nan_to_num(_slope(asked, fit) * evidence.expected)
-    severity = _changed(asked.where(single), left[single], who)
-    fitting = _changed(asked.where(~np.isnan(fit)), fit[~np.isnan(fit)], who, fall=True)
-    sign, p = _together(
-        [Sign(*severity, "ratings moved by"), Sign(*fitting, "fit to the others moved by")]
-    )
-    notable = abs(sign.figure.value or 0) >= NOTABLE_DRIFT and sign.rest.value is not None
+    seen = ~np.isnan(fit)
+    ratings, single = seen & (asked.kind == SCALAR), seen & (asked.kind == BINARY)
+    signs = [
+        Sign(*_changed(asked.where(ratings), left[ratings], who), "ratings moved by"),
+        Sign(*_changed(asked.where(single), left[single], who), "good-or-bad answers moved by"),
+        Sign(*_changed(asked.where(seen), fit[seen], who, fall=True), FIT_MOVED),
+    ]
+    sign, p = _together(signs)
+    least = NOTABLE_FIT_LOST if sign.measure == FIT_MOVED else NOTABLE_DRIFT
+    notable = abs(sign.figure.value or 0) >= least and sign.rest.value is not None
     return Test("drift", sign.measure, sign.figure, sign.rest, p, notable, needs)
 
 
@@ -351,7 +377,8 @@ def _sentence(name: str, test: Test) -> str:
     f, rest = test.figure, test.baseline
     if test.habit == "drift":
         parts, others = (f.value, f.low, f.high), "; the rest's by {:+.2f}"
-        words = "{:+.2f} [{:+.2f}, {:+.2f}] standard deviations from the first half to the second"
+        unit = "of a correlation" if test.measure == FIT_MOVED else "standard deviations"
+        words = "{:+.2f} [{:+.2f}, {:+.2f}] " + unit + " from the first half to the second"
         said = f"{name}'s {test.measure} {words.format(*parts)}"
     elif test.measure == FITS:
         parts, others = (f.value, f.low, f.high), "; the rest {:.2f}"

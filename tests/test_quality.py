@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -215,6 +216,18 @@ def test_one_who_never_looks_is_named() -> None:
     assert kinds == {("1", "side"), ("1", "careless")}
 
 
+def test_one_who_shuns_length_is_named_and_not_the_others() -> None:
+    """The short answers are shown first, and Ann always takes them; the others toss coins."""
+    coins = random.Random(1)
+    judgements = [
+        said(3 * n + i, task("pairwise", n), name, "a" if name == "ann" else coins.choice("ab"))
+        for n in range(60)
+        for i, name in enumerate(("ann", "bob", "cy"))
+    ]
+    named = {(w.annotator, w.kind) for w in warnings(quality(judgements))}
+    assert named == {("ann", "side"), ("ann", "length")}
+
+
 def test_a_careful_team_is_left_alone() -> None:
     for seed in range(3):
         assert not any(named(judged("careful", seed)).values())
@@ -226,6 +239,17 @@ def test_one_who_hardens_moves() -> None:
     drifted = [p.figures.drift.rating for p in report.people if "drifting" in p.name]
     careful = [p.figures.drift.rating for p in report.people if "careful" in p.name]
     assert fmean(f.value or 0 for f in drifted) < fmean(f.value or 0 for f in careful) - 0.5
+
+
+def test_most_drifts_are_found_after_400_judgements() -> None:
+    """Ratings alone moved, or the fit alone: neither may hide the other, nor one who drifts two."""
+    drifted = [
+        "drift" in kinds
+        for seed in (1, 2, 3)
+        for name, kinds in named(judged("drifting", seed)).items()
+        if "drifting" in name
+    ]
+    assert sum(drifted) >= 4, drifted
 
 
 def test_the_same_judgements_give_the_same_report() -> None:

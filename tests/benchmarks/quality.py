@@ -15,8 +15,12 @@ from collections.abc import Sequence
 from functools import cache
 from unittest.mock import patch
 
+from scipy import stats
+
 from data import simulated
 from data.agreement import wilson
+from data.habits import FAMILY_ERROR
+from data.habits import HABITS as TESTED
 from data.quality import Quality, quality, warnings
 from data.simulated import Persona
 from tests.benchmarks.figures import machine, say
@@ -35,9 +39,13 @@ SOUGHT: Sequence[tuple[Persona, frozenset[str]]] = (
     ("drifting", frozenset({"drift", "careless"})),
 )
 """What each habit is to be named for."""
+SIZE = 6
+"""Annotators in a team."""
 HABITS: Sequence[Persona] = ("random", "lazy", "length-loving", "left-biased", "drifting")
 HONEST = "careful, beside these"
 ALONE = "careful, all six"
+HONEST_TEAMS = 5
+"""Teams without a habit for each team with one: what is rare takes more to be seen."""
 
 Tally = dict[tuple[str, int], list[frozenset[str]]]
 """What each annotator was named for, by who they are and how many judgements."""
@@ -50,11 +58,14 @@ def report(work: Work, seed: int) -> Quality:
 def measure(teams: int) -> Tally:
     """Judge with every habit, and with none; look at it after some judgements and after more."""
     tally: Tally = defaultdict(list)
-    for seed in range(teams):
-        for i, habit in enumerate((*HABITS, "careful")):
-            work = team(habit, AFTER[-1], 100 * seed + i)
-            for each in AFTER:
-                _count(work.first(each), habit, each, seed, tally)
+    each_habit = [
+        (habit, 100 * seed + i) for seed in range(teams) for i, habit in enumerate(HABITS)
+    ]
+    without = [("careful", 100 * seed + 5) for seed in range(HONEST_TEAMS * teams)]
+    for habit, seed in each_habit + without:
+        work = team(habit, AFTER[-1], seed, SIZE)
+        for each in AFTER:
+            _count(work.first(each), habit, each, seed, tally)
     return tally
 
 
@@ -66,6 +77,25 @@ def _count(work: Work, habit: Persona, each: int, seed: int, tally: Tally) -> No
         who = HONEST if person.persona == "careful" else person.persona
         who = ALONE if habit == "careful" else who
         tally[who, each].append(frozenset(named[person.name]))
+
+
+def at_best(teams: int) -> str:
+    """How often a pull to the left would be found by the sides alone: no test that does not know
+    which side is better sees more. Exact binomial test against even, at the level of the first
+    that is named in a team."""
+    works = [team("left-biased", AFTER[-1], 100 * seed + 3, SIZE) for seed in range(teams)]
+    said = [j for work in works for j in work.queue if "left-biased" in j.annotator and j.task.b]
+    taken = [j.answer.value == j.shown_first for j in said if j.answer.value != "tie"]
+    share, decided = sum(taken) / len(taken), len(taken) / (2 * teams * AFTER[-1])
+    found = []
+    for each in AFTER:
+        n = round(each * decided)
+        least = stats.binom.isf(FAMILY_ERROR / (TESTED * SIZE) / 2, n, 0.5)
+        found.append(f"{stats.binom.sf(least, n, share):.0%} after {each}")
+    return (
+        f"left-biased: the side shown first in {share:.0%} of {decided:.0%} of the judgements;"
+        f" by the sides alone found in {', '.join(found)}"
+    )
 
 
 def rate(hits: Sequence[bool]) -> str:
@@ -83,6 +113,8 @@ def table(tally: Tally) -> str:
     for honest in (HONEST, ALONE):
         hits = [[bool(named) for named in tally[honest, each]] for each in AFTER]
         lines.append(_line(honest, "anything, wrongly", hits))
+    teams = [[any(hit[i : i + SIZE]) for i in range(0, len(hit), SIZE)] for hit in hits]
+    lines.append(_line("the same, by team", "anybody, wrongly", teams))
     return "\n".join(lines)
 
 
@@ -96,9 +128,10 @@ def main() -> None:
     teams = parser.parse_args().teams
     began = time.perf_counter()
     with patch.object(simulated, "utility", cache(simulated.utility)):
-        tally = measure(teams)
-    say(f"{machine()}, {teams} teams of 6 for each habit, {time.perf_counter() - began:.0f} s\n")
-    say(table(tally))
+        tally, best = measure(teams), at_best(teams)
+    took = time.perf_counter() - began
+    say(f"{machine()}, {teams} teams of {SIZE} for each habit, {took:.0f} s\n")
+    say(f"{table(tally)}\n\n{best}")
 
 
 if __name__ == "__main__":
