@@ -60,10 +60,14 @@ def _gold(
     connection: sa.Connection, annotator: Annotator, rng: random.Random, kinds: list[Kind]
 ) -> Asked | None:
     """One of the tasks with a known answer that this person has not had."""
-    rows = connection.execute(_GOLD_LEFT, {"me": annotator.id, "kinds": kinds}).all()
-    if not rows:
+    low, high = connection.execute(_GOLD_IDS).one()
+    if low is None:
         return None
-    chosen = rng.choice(rows)
+    middle = {"me": annotator.id, "kinds": kinds, "middle": rng.randint(low, high)}
+    chosen = connection.execute(_GOLD_AFTER, middle).one_or_none()
+    chosen = chosen or connection.execute(_GOLD_BEFORE, middle).one_or_none()
+    if chosen is None:
+        return None
     side = queue.side_order(rng) if chosen.kind == "pairwise" else None
     return Asked(chosen.id, side, "gold")
 
@@ -112,12 +116,17 @@ def _again(row: Any, task_id: str) -> dict[str, Any]:
 
 _EVERY_KIND: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
 _KINDS = t.tasks.c.kind.in_(sa.bindparam("kinds", expanding=True))
-_GOLD_LEFT = (
+_middle: sa.BindParameter[int] = sa.bindparam("middle")
+_IN_USE = t.gold.c.retired_at.is_(None)
+_GOLD_IDS = sa.select(sa.func.min(t.gold.c.id), sa.func.max(t.gold.c.id)).where(_IN_USE)
+_GOLD_LEFT = (  # the first from a random place on: looking at all of them would be felt
     sa.select(t.tasks.c.id, t.tasks.c.kind)
     .join(t.gold, t.gold.c.task_id == t.tasks.c.id)
-    .where(t.gold.c.retired_at.is_(None), ~HAD, ~ANSWERED, _KINDS)
-    .order_by(t.tasks.c.id)
+    .where(_IN_USE, ~HAD, ~ANSWERED, _KINDS)
+    .limit(1)
 )
+_GOLD_AFTER = _GOLD_LEFT.where(t.gold.c.id >= _middle).order_by(t.gold.c.id)
+_GOLD_BEFORE = _GOLD_LEFT.where(t.gold.c.id < _middle).order_by(t.gold.c.id.desc())
 _OWN = (t.judgements.c.annotator_id == sa.bindparam("me"), t.judgements.c.purpose == "queue")
 _OLD = (*_OWN, t.judgements.c.created_at < sa.bindparam("before"))
 _one = t.judgements.c.id
@@ -151,7 +160,6 @@ _DUE = (
     .where(*_OLD, standing(), ~_ASKED_AGAIN, _KINDS)
     .limit(1)
 )
-_middle: sa.BindParameter[int] = sa.bindparam("middle")
 _DUE_AFTER = _DUE.where(t.judgements.c.id >= _middle).order_by(t.judgements.c.id)
 _DUE_BEFORE = _DUE.where(t.judgements.c.id < _middle).order_by(t.judgements.c.id.desc())
 

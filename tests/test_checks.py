@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -245,3 +246,29 @@ def test_sampling_takes_the_share_that_was_set(sqlite_store: Store, tmp_path: Pa
 
     assert overlap() == 0.4
     assert overlap(overlap=0.0) == 0.0
+
+
+def test_a_known_answer_is_found_as_quickly_as_the_next_task(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    """However many there are: else whoever waits longer knows that they are being checked."""
+    store, rng = sqlite_store, random.Random(0)
+    known = {task.id: "good" for task in add_tasks(store, "binary", 2500, wanted=0)}
+    store.checks.add_gold(known)
+    add_tasks(store, "binary", 100)
+    ann = add_person(store, "ann")
+
+    def median_claim(gold: float) -> float:
+        store.checks.set_shares(Shares(gold=gold, repeat=0))
+        took = []
+        for n in range(40):
+            began = time.perf_counter()
+            held = store.ledger.claim(ann, rng)
+            assert held is not None
+            if gold == 0 or held.task.id in known:
+                took.append(time.perf_counter() - began)
+            store.ledger.submit(ann, held.id, Answer("good"), f"{gold}:{n}")
+        return sorted(took)[len(took) // 2]
+
+    ordinary = median_claim(0.0)
+    assert median_claim(0.5) < 5 * ordinary
