@@ -3,7 +3,8 @@
 Pure functions on arrays. A share's interval is Wilson's, for as many judgements as it is worth:
 those of one prompt are not independent. Alpha and kappa have a bootstrap over prompts. Nothing is
 said before there are ENOUGH of what a figure counts: at 20 a share's interval reaches 20 points to
-either side, and below that it hides more than it tells.
+either side, and below that it hides more than it tells. Intervals are about other prompts that the
+same people judge: other people may differ more.
 """
 
 from __future__ import annotations
@@ -265,8 +266,8 @@ class Ceiling:
             return f"Human ceiling: not enough data yet ({low.n} of about {low.needs} {low.unit})."
         return (
             f"The best possible reward model would be right about {low.value:.0%} to"
-            f" {high.value:.0%} of such comparisons (95%: {low.low:.0%} to {high.high:.0%}):"
-            " people agree no better with one another."
+            f" {high.value:.0%} of the comparisons without a tie (95%: {low.low:.0%} to"
+            f" {high.high:.0%}): no further do people agree with one another."
         )
 
 

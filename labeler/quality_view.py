@@ -45,6 +45,13 @@ DRIFT = (
     ("drift.agreement", "Agreement, later half less the earlier", "number"),
     ("drift.pace", "Time a task, later half over the earlier", "number"),
 )
+SOME = """With so few judgements only a strong habit would show; the README says what is found
+after how many."""
+TEAM_KEY = """In brackets: the 95% interval; n: what the figure is taken over. Alpha is agreement
+beyond chance: 1 is full, 0 is what guessing would give. A coin decides which side of a pair comes
+first, so 50% is even; a pull to the longer side may be taste."""
+PEOPLE_KEY = """Of comparisons, ties left out: agrees with others; the side shown first was chosen;
+the longer was chosen. Too quick: faster than anyone reads."""
 WRITTEN = {"share": (100, 0), "number": (1, 2), "seconds": (1, 1)}
 """How a figure is written: times what, with how many digits."""
 
@@ -85,10 +92,12 @@ def warnings_html(found: Iterable[Values], figures: Values) -> str:
 
 def nobody(people: Iterable[Values]) -> str:
     """Why nobody is named: nobody stands out, or there is too little to tell."""
-    figures = [test["figure"] for person in people for test in person["tests"]]
-    if all(figure["value"] is None for figure in figures):
+    tests = [test for person in people for test in person["tests"]]
+    if all(test["figure"]["value"] is None for test in tests):
         return "Not enough data yet to tell whether anybody stands out."
-    return "Nobody stands out from the rest of the team by more than chance."
+    said = "Nobody stands out from the rest of the team by more than chance."
+    least = min(test["figure"]["n"] / test["needs"] for test in tests)
+    return said if least >= 1 else f"{said} {SOME}"
 
 
 def ceiling_html(figures: Values) -> str:
@@ -108,7 +117,11 @@ def team_html(figures: Values) -> str:
     team = figures["team"]
     rows = [(words, figure_html(pick(team, key), how)) for key, words, how in TEAM]
     head = ("", f"{team['judgements']:,} judgements")
-    return f'<div class="card"><h3>The team</h3>{table_html(head, rows)}</div>'
+    return f'<div class="card"><h3>The team</h3>{table_html(head, rows)}{_key(TEAM_KEY)}</div>'
+
+
+def _key(text: str) -> str:
+    return f'<p class="mute small">{text}</p>'
 
 
 def people_html(people: Sequence[Values]) -> str:
@@ -127,7 +140,8 @@ def people_html(people: Sequence[Values]) -> str:
         )
     head = ("annotator", "judgements", *(words for _, words, _ in PERSON))
     details = "".join(map(_details, people))
-    return f'<div class="card people"><h3>Annotators</h3>{table_html(head, rows)}{details}</div>'
+    table = f"{table_html(head, rows)}{_key(PEOPLE_KEY)}"
+    return f'<div class="card people"><h3>Annotators</h3>{table}{details}</div>'
 
 
 def _details(person: Values) -> str:

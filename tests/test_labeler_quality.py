@@ -60,7 +60,8 @@ def test_some_judgements_give_figures_with_interval_and_n(site: Site) -> None:
     figures = quality_report(site.store).as_dict()["quality"]["team"]["agreement"]["binary"]
     low, high = (round(100 * figures[bound]) for bound in ("low", "high"))
     assert f"{100 * figures['value']:.0f}% <small>[{low}, {high}] n 25 shared tasks" in html
-    assert "Nobody stands out" in html
+    assert "Nobody stands out" in html and "only a strong habit would show" in html
+    assert "0 is what guessing would give" in html
     for name in ("simulated-careful-1", "simulated-careful-3"):
         assert name in html
 
