@@ -232,7 +232,7 @@ class LoopSettings(Place):
     """One whole loop for each seed."""
     judgements: int = 1800
     """Simulated judgements, of all three kinds."""
-    objective: Objective = "bradley_terry"
+    objective: Objective = "joint"
     """What the reward model learns from."""
     sft: SftSettings = field(
         default_factory=lambda: SftSettings(

@@ -23,7 +23,7 @@ from grpo.config import ComparisonSettings
 from grpo.draw import draw_many
 from grpo.policy import find_policy
 from reward_model.backbone import ORIGIN, choose_precision, load_model, load_tokenizer
-from reward_model.evaluate import Figure, clustered_mean
+from reward_model.figures import Figure, clustered_mean
 from reward_model.render import render
 from reward_model.score import Scorer
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from reward_model.figures import Figure
+
 
 def lines(report: dict[str, Any]) -> list[str]:
     """The summary, then what this kind of run has to say."""
     text = [report["summary"]]
     text += [f"{v['level']}: {v['text']}" for v in report.get("verdicts", [])]
     if "rows" in report:
-        from reward_model.evaluate import Figure  # which loads torch
-
         text += ["", *table(report["rows"])]
         text += [f"wins by {name}: {Figure(**f)}" for name, f in report["win_rates"].items()]
     return text

@@ -35,10 +35,11 @@ from grpo.policy import (
     save_policy,
     trainable,
 )
-from grpo.reward import LearnedReward, check_same_tokenizer
+from grpo.reward import check_same_tokenizer
 from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import Origin, choose_device, choose_precision, load_tokenizer
 from reward_model.generate import end_tokens
+from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
 
 NAMES = {

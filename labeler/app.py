@@ -35,6 +35,7 @@ from labeler.auth import (
     person_of,
 )
 from labeler.jobs import Site
+from labeler.receipts import add_receipt_routes
 from labeler.security import PAGES, Gate, place_of
 
 STATIC = Path(__file__).with_name("static")
@@ -66,6 +67,7 @@ def _mount_pages(app: FastAPI, site: Site) -> None:
     from labeler.rate_api import add_rate_routes
 
     add_rate_routes(app, site.store)
+    add_receipt_routes(app, site)
     script = '<script src="/static/label.js" defer></script>'
     label, lead = build_label_page(site.store), build_lead_page(site)
     _mount(app, site, label, "/label", "annotator", head=script, max_file_size="1kb")

@@ -70,14 +70,28 @@ def _line(
     figure: go.Figure, rows: Rows, key: str, colour: str, name: str, mode: str = "lines"
 ) -> None:
     kept = [row for row in rows if _is_number(row.get(key)) and "step" in row]
+    steps, values = _apart([row["step"] for row in kept], [row[key] for row in kept])
     figure.add_scatter(
-        x=[row["step"] for row in kept],
-        y=[row[key] for row in kept],
+        x=steps,
+        y=values,
         name=name,
         mode=mode if len(kept) > 1 else "markers",
         line={"color": colour, "width": 2.5},
         hovertemplate=f"step %{{x}}: %{{y:.3g}}<extra>{name}</extra>",
     )
+
+
+def _apart(steps: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
+    """With a gap where the steps begin anew, as each model of an ensemble does."""
+    x: list[Any] = []
+    y: list[Any] = []
+    for step, value in zip(steps, values, strict=True):
+        if x and step < x[-1]:
+            x.append(None)
+            y.append(None)
+        x.append(step)
+        y.append(value)
+    return x, y
 
 
 def _figure(title: str, about: str = "") -> go.Figure:

@@ -73,8 +73,11 @@ def clock(moment: str | None) -> str:
 
 
 def remaining(run: Run) -> str:
-    """About how long a live run still takes, from its pace so far."""
-    if not (run.live and 0 < run.done < run.total):
+    """About how long a live run still takes, from its pace so far.
+
+    Nothing of a reward model's: its stages count from 0, each at a pace of its own.
+    """
+    if not (run.live and run.kind != "reward" and 0 < run.done < run.total):
         return ""
     return f"about {duration(age(run) / run.done * (run.total - run.done))} left"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import gradio as gr
@@ -30,6 +29,8 @@ class Choice:
     """Path of a text that must not be empty either; this field is then a second way to its path."""
     info: str = ""
     """What the field is for, where the setting's own words do not fit."""
+    only: tuple[str, tuple[str, ...]] | None = None
+    """Path of another field, and its values with which this one does anything."""
 
 
 LORA = (
@@ -37,11 +38,17 @@ LORA = (
     Choice("lora.alpha", "LoRA alpha"),
     Choice("lora.targets", "LoRA targets"),
 )
+TUNED = ("tuning", ("lora", "full"))
 REWARD = (
     Choice("objective", "Objective"),
-    Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run, else the built-in model"),
-    *LORA,
-    Choice("epochs", "Epochs"),
+    Choice("scalar", "1-10 ratings", only=("objective", ("joint",))),
+    Choice("effects", "Annotator effects"),
+    Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
+    Choice("tuning", "Tuning"),
+    *(replace(choice, only=("tuning", ("lora",))) for choice in LORA),
+    Choice("epochs", "Epochs", only=TUNED),
+    Choice("learning_rate", "Learning rate", only=TUNED),
+    Choice("members", "Members"),
 )
 SFT = (*LORA, Choice("epochs", "Epochs"), Choice("learning_rate", "Learning rate"))
 SAMPLE = (
@@ -111,7 +118,7 @@ def chosen(
                 )
             flat[name] = checked
     for owner, changes in nested.items():
-        flat[owner] = dataclasses.replace(getattr(DEFAULTS[kind], owner), **changes)
+        flat[owner] = replace(getattr(DEFAULTS[kind], owner), **changes)
     return flat
 
 
@@ -134,6 +141,7 @@ def _component(kind: str, choice: Choice) -> Any:
         "info": choice.info or field_help(type(owner), name),
         "elem_id": f"{kind}-{choice.path.replace('.', '-').replace('_', '-')}"
         + ("-there" if choice.beside else ""),
+        "visible": not choice.only or _default(kind, choice.only[0]) in choice.only[1],
     }
     if choice.runs:
         return gr.Dropdown([(choice.first, "")], value="", **common)
@@ -141,6 +149,8 @@ def _component(kind: str, choice: Choice) -> Any:
         return gr.Textbox(max_lines=1, **common)
     if allowed:
         return gr.Radio([(_spoken(a), a) for a in allowed], value=default, **common)
+    if isinstance(default, bool):
+        return gr.Checkbox(default, **common)
     return gr.Number(default, precision=0 if isinstance(default, int) else None, **common)
 
 
@@ -153,9 +163,12 @@ def _checked(site: Site, kind: str, choice: Choice, value: Any) -> Any:
         if value not in allowed:
             raise ValueError(f"{choice.label} {value!r} unknown: use {', '.join(allowed)}")
         return value
-    if _written(getattr(owner, name)):
-        return _text(value, getattr(owner, name))
-    return _number(choice.label, value, type(getattr(owner, name)))
+    default = getattr(owner, name)
+    if _written(default):
+        return _text(value, default)
+    if isinstance(default, bool):
+        return _ticked(choice.label, value)
+    return _number(choice.label, value, type(default))
 
 
 def _known_run(site: Site, choice: Choice, value: Any) -> str:
@@ -164,6 +177,12 @@ def _known_run(site: Site, choice: Choice, value: Any) -> str:
     if value not in [run_id for _, run_id in run_choices(site, choice)]:
         raise ValueError(f"{choice.label}: run {value!r} is not there: choose one from the list")
     return str(value)
+
+
+def _ticked(label: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{label} {value!r} not allowed: tick it or leave it empty")
+    return value
 
 
 def _number(label: str, value: Any, kind: Callable[[Any], Any]) -> Any:
@@ -198,10 +217,15 @@ def _owner(kind: str, choice: Choice) -> tuple[Any, str]:
     return (getattr(DEFAULTS[kind], owner) if owner else DEFAULTS[kind]), name
 
 
+def _default(kind: str, path: str) -> Any:
+    owner, name = _owner(kind, Choice(path, ""))
+    return getattr(owner, name)
+
+
 def _allowed(settings: type, name: str) -> tuple[str, ...]:
     hint = get_type_hints(settings)[name]
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def _spoken(value: str) -> str:
-    return {"bradley_terry": "Bradley-Terry"}.get(value, value)
+    return {"bradley_terry": "Bradley-Terry", "lora": "LoRA"}.get(value, value)

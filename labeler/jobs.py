@@ -6,7 +6,7 @@ missing; then nothing was started.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from data.runrows import Run
 from data.settings import RunPlace, as_arguments, as_config
 from data.store import Store
 from grpo.config import ComparisonSettings, PolicySettings, SampleSettings, SftSettings
-from reward_model.config import MIN_COMPARISONS, RewardSettings
+from reward_model.config import KINDS_OF, MIN_JUDGEMENTS, OBJECTIVES, Objective, RewardSettings
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "sft": ("grpo", "sft"),
@@ -32,6 +32,11 @@ TITLES = {
     "grpo": "GRPO",
     "compare": "Comparison",
     "pretrain": "Continued pretraining",
+}
+KINDS = {
+    "pairwise": "comparisons (A or B)",
+    "scalar": "1-10 ratings",
+    "binary": "good-or-bad judgements",
 }
 
 
@@ -78,11 +83,10 @@ def start_sample(site: Site, **choices: Any) -> str:
 
 
 def start_reward(site: Site, **choices: Any) -> str:
-    """Train a reward model on the judgements of the kind its objective reads."""
+    """Train a reward model on the judgements of the kinds its objective reads."""
     _refuse_second(site, "reward")
-    missing = missing_judgements(
-        site.store.content.counts().judgements, choices.get("objective", "bradley_terry")
-    )
+    judgements = site.store.content.counts().judgements
+    missing = missing_judgements(judgements, choices.get("objective", RewardSettings.objective))
     if missing:
         raise ValueError(missing)
     return _start(site, "reward", RewardSettings, **choices)
@@ -140,18 +144,26 @@ def live(store: Store, kind: str | None = None) -> list[Run]:
     return [run for run in store.runs.list(kind) if run.live]
 
 
-def missing_judgements(judgements: dict[str, int], objective: str) -> str:
-    """Why an objective cannot be trained yet, in one line; empty where it can."""
-    if objective == "bradley_terry":
-        have, what = judgements["pairwise"], "comparisons (A or B)"
-    else:
-        have, what = judgements["scalar"] + judgements["binary"], "1-10 or good/bad judgements"
-    if have >= MIN_COMPARISONS:
+def missing_judgements(judgements: Mapping[str, int], objective: Objective) -> str:
+    """Why an objective cannot be trained yet, in one line; empty where the numbers suffice.
+
+    Whether they tell completions apart, all ties for one, is what the run itself looks at first.
+    """
+    have = judged(judgements, objective)
+    if have >= MIN_JUDGEMENTS:
         return ""
+    kinds = KINDS_OF[objective]
+    what = KINDS[kinds[0]] if len(kinds) == 1 else "judgements"
+    able = [other for other in OBJECTIVES if judged(judgements, other) >= MIN_JUDGEMENTS]
     return (
-        f"{have} {what} are too few for a reward model: "
-        f"{MIN_COMPARISONS - have} more are needed, open the queue and rate"
+        f"{have} {what} are too few for objective {objective}: {MIN_JUDGEMENTS - have} more are"
+        f" needed, open the queue and rate{f', or choose objective {able[0]}' if able else ''}"
     )
+
+
+def judged(judgements: Mapping[str, int], objective: Objective = RewardSettings.objective) -> int:
+    """How many judgements, counted by kind, an objective learns from."""
+    return sum(judgements[kind] for kind in KINDS_OF[objective])
 
 
 def _start(site: Site, kind: str, settings: Callable[..., Any], **choices: Any) -> str:

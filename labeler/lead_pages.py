@@ -18,7 +18,7 @@ from labeler import charts, forms, jobs, lead_views, snapshot
 from labeler.guard import PRIVATE, guarded
 from labeler.jobs import Site
 from labeler.lead_data import data_tab, people_tab
-from labeler.live import Live, Render
+from labeler.live import Drawing, Live, Picked, Render
 from labeler.look import plain_html
 from labeler.next_step import next_step
 from labeler.quality_tab import quality_tab
@@ -117,13 +117,30 @@ def _reward(live: Live) -> None:
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=2, min_width=320):
             _form(live, "reward", forms.REWARD)
-        with gr.Column(scale=3, min_width=320):
-            _latest(live, "reward", "No reward model has been trained yet.")
-            live.html("reward-figures", lambda now, _: _newest_report(now, "reward"))
+        with gr.Column(scale=5, min_width=320):
+            _reward_run(live)
 
 
-def _newest_report(now: Snapshot, kind: str) -> str:
-    return lead_views.reward_html(now.report(now.newest(kind)))
+def _reward_run(live: Live) -> None:
+    """The chosen run: state, loss and receipt; while the newest trains, the receipt before it."""
+    pick = live.picker("reward", "Run shown")
+
+    def run(now: Snapshot, picked: Picked) -> Run | None:
+        return now.find(picked.get("reward")) or next(iter(now.of("reward")), None)
+
+    def model(now: Snapshot, picked: Picked) -> Run | None:
+        return now.find(picked.get("reward")) or now.newest("reward")
+
+    live.html(
+        "reward-run",
+        lambda now, p: lead_views.run_card(
+            now, run(now, p), "No reward model has been trained yet."
+        ),
+    )
+    _stop_button(live, "reward-stop", run)
+    live.plot(lambda now, p: _loss(run(now, p), now))
+    live.html("reward-receipt", lambda now, p: lead_views.receipt_html(now, model(now, p)))
+    live.refresh_on(pick.change)
 
 
 def _latest(live: Live, kind: str, nothing: str) -> None:
@@ -135,11 +152,14 @@ def _latest(live: Live, kind: str, nothing: str) -> None:
     live.html(f"{kind}-run", lambda now, _: lead_views.run_card(now, newest(now), nothing))
     _stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
     if kind != "sample":
-        live.plot(lambda now, _: _loss(now.metrics(newest(now))))
+        live.plot(lambda now, _: _loss(newest(now), now))
 
 
-def _loss(rows: list[dict[str, Any]]) -> tuple[Any, Callable[[], Any]] | None:
-    return ((len(rows), rows[-1]), lambda: charts.loss_chart(rows)) if rows else None
+def _loss(run: Run | None, now: Snapshot) -> Drawing | None:
+    rows = now.metrics(run)
+    if run is None or not rows:
+        return None
+    return (run.id, len(rows), rows[-1]), lambda: charts.loss_chart(rows)
 
 
 def _policy(live: Live) -> Any:
@@ -169,7 +189,7 @@ def _grpo_run(live: Live) -> None:
     """The chosen GRPO run: state, charts, verdicts, completions."""
     pick = live.picker("grpo", "Run shown")
 
-    def run(now: Snapshot, picked: dict[str, str]) -> Run | None:
+    def run(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("grpo")) or next(iter(now.of("grpo")), None)
 
     live.html(
@@ -188,7 +208,7 @@ def _grpo_run(live: Live) -> None:
     live.refresh_on(pick.change)
 
 
-def _grpo_chart(now: Snapshot, run: Run | None, name: str) -> tuple[Any, Callable[[], Any]] | None:
+def _grpo_chart(now: Snapshot, run: Run | None, name: str) -> Drawing | None:
     rows = now.metrics(run)
     if run is None or not rows:
         return None
@@ -233,7 +253,7 @@ def _runs(live: Live) -> None:
     live.html("all-runs", lambda now, _: lead_views.runs_html(now))
     pick = live.picker("", "Log of")
 
-    def run(now: Snapshot, picked: dict[str, str]) -> Run | None:
+    def run(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("")) or next(iter(now.runs), None)
 
     _stop_button(live, "runs-stop", run)
@@ -254,7 +274,23 @@ def _form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
     def press(_: Annotator, *values: Any) -> str:
         return _started(lambda: launch(live.site, kind, choices, values))
 
+    by_path = {choice.path: field for field, choice in zip(inputs, choices, strict=True)}
+    hanging = [(field, c.only) for field, c in zip(inputs, choices, strict=True) if c.only]
+    for path in dict.fromkeys(path for _, (path, _) in hanging):
+        useful = [(field, values) for field, (other, values) in hanging if other == path]
+        _switch(live, by_path[path], useful)
     live.act(button.click, press, inputs, notice)
+
+
+def _switch(live: Live, control: Any, hanging: Sequence[tuple[Any, tuple[str, ...]]]) -> None:
+    """Show only the fields that do something for what `control` says."""
+
+    def shown(_: Annotator, value: Any) -> Any:
+        updates = [gr.update(visible=value in values) for _, values in hanging]
+        return updates if len(updates) > 1 else updates[0]
+
+    fields = [field for field, _ in hanging]
+    control.change(guarded(live.site.store, "lead", shown), [control], fields, **PRIVATE)
 
 
 def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Sequence[Any]) -> str:
@@ -278,13 +314,11 @@ def _run_list(choice: forms.Choice) -> Render:
     return lambda now, _: gr.update(choices=forms.run_choices(now.site, choice))
 
 
-def _stop_button(
-    live: Live, name: str, which: Callable[[Snapshot, dict[str, str]], Run | None]
-) -> None:
+def _stop_button(live: Live, name: str, which: Callable[[Snapshot, Picked], Run | None]) -> None:
     button = gr.Button("Stop", elem_id=name, visible=False, size="md")
     notice = plain_html(name=f"{name}-notice")
 
-    def shown(now: Snapshot, picked: dict[str, str]) -> Any:
+    def shown(now: Snapshot, picked: Picked) -> Any:
         run = which(now, picked)
         return gr.update(visible=bool(run and run.live and not run.stop_requested))
 
@@ -294,17 +328,23 @@ def _stop_button(
             jobs.stop(live.site, run.id if run else "")
         except ValueError as error:
             return lead_views.refusal(error)
-        return lead_views.note(STOPS[run.kind] if run else "")
+        return ""
+
+    def going(now: Snapshot, picked: Picked) -> str:
+        run = which(now, picked)
+        stopping = run is not None and run.live and run.stop_requested
+        return lead_views.note(STOPS.get(run.kind, "")) if run and stopping else ""
 
     live.add(button, shown)
+    live.add(notice, going)
     live.act(button.click, press, live.pickers, notice)
 
 
-def _resume_button(live: Live, which: Callable[[Snapshot, dict[str, str]], Run | None]) -> None:
+def _resume_button(live: Live, which: Callable[[Snapshot, Picked], Run | None]) -> None:
     button = gr.Button("Resume", elem_id="grpo-resume", visible=False, size="md")
     notice = plain_html(name="grpo-resume-notice")
 
-    def shown(now: Snapshot, picked: dict[str, str]) -> Any:
+    def shown(now: Snapshot, picked: Picked) -> Any:
         run = which(now, picked)
         return gr.update(visible=bool(run and run.status in ("stopped", "died", "failed")))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from data.runrows import Run
@@ -22,6 +23,7 @@ from labeler.figures import (
 from labeler.jobs import TITLES
 from labeler.next_step import Step
 from labeler.pages import WORDMARK
+from labeler.receipts import RECEIPT, address
 from labeler.render_html import escape, prose
 from labeler.snapshot import Snapshot
 
@@ -72,11 +74,11 @@ def _reward_node(now: Snapshot) -> str:
         return _node("Reward model", "–", "none trained yet")
     accuracy: Mapping[str, Any] = (report.get("held_out") or {}).get("accuracy") or {}
     if too_few(accuracy):
-        return _node("Reward model", "–", f"held-out accuracy: {too_few(accuracy)}")
+        return _node("Reward model", "–", f"accuracy: {too_few(accuracy)}")
     return _node(
         "Reward model",
         f"{100 * accuracy['value']:.0f}%",
-        f"{bounds(accuracy)} held out<br>{_yardstick(report)}",
+        f"{bounds(accuracy)}, on unseen prompts<br>{_yardstick(report)}",
     )
 
 
@@ -87,7 +89,16 @@ def _yardstick(report: Mapping[str, Any]) -> str:
     if not known:
         return ""
     best = max(known, key=lambda name: known[name])
-    return f"{BASELINES.get(best, escape(best)).lower()}: {100 * known[best]:.0f}%"
+    return f"{BASELINES.get(best, escape(best))}: {100 * known[best]:.0f}%"
+
+
+BASELINES = {
+    "longer": "always the longer",
+    "shorter": "always the shorter",
+    "first": "always the one shown first",
+    "prompt": "the prompt alone",
+    "words": "the words alone",
+}
 
 
 def _policy_node(now: Snapshot) -> str:
@@ -160,8 +171,11 @@ def progress_html(run: Run) -> str:
         words = escape(run.message) if run.message else f"took {duration(age(run))}"
         return f'<span class="mute small">{words}</span>'
     share = 100 * run.done / run.total if run.total else 0
-    about = [run.message, f"{run.done:,} of {run.total:,}" if run.total else "", remaining(run)]
+    counted = f"{run.done:,} of {run.total:,}" if run.total > 1 else ""
+    about = [run.message, counted, remaining(run)]
     words = " · ".join(escape(part) for part in about if part) or "starting"
+    if not counted:
+        return f'<span class="meter busy"><i></i></span><div class="mute small">{words}</div>'
     return (
         f'<span class="meter" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share:.0f}"><i style="width:{share:.1f}%"></i></span>'
@@ -173,7 +187,7 @@ def run_card(now: Snapshot, run: Run | None, nothing: str) -> str:
     """One run's state, and in the end its summary in words."""
     if run is None:
         return f'<div class="card"><p class="mute">{escape(nothing)}</p></div>'
-    summary = now.report(run).get("summary", "")
+    summary = "" if now.receipt(run) else now.report(run).get("summary", "")  # it begins with it
     said = f"<p>{escape(summary)}</p>" if summary else ""
     return f"""<div class="card">{_run_head(run)}
 {progress_html(run)}{said}{_trouble(now, run)}</div>"""
@@ -190,30 +204,40 @@ def _trouble(now: Snapshot, run: Run) -> str:
     return f'<pre class="log">{escape(log)}</pre>' if log else ""
 
 
-BASELINES = {"longer": "Always the longer", "shorter": "Always the shorter", "majority": "Majority"}
+FIT = (
+    "const frame = this, page = this.contentDocument.documentElement;"
+    " new ResizeObserver(() => frame.style.height = page.offsetHeight + 'px').observe(page)"
+)
+"""Makes a frame as tall as its page, whatever is unfolded in it."""
+LINKS = {RECEIPT: "Open by itself", "receipt.json": "JSON", "README.md": "Model card"}
 
 
-def reward_html(report: Mapping[str, Any]) -> str:
-    """Held-out accuracy of a reward model beside its baselines."""
-    if not report:
+def receipt_html(now: Snapshot, run: Run | None) -> str:
+    """The receipt of a model: the page that its run wrote, in a frame."""
+    there = now.receipt(run)
+    if run is None or RECEIPT not in there:
         return ""
-    held_out = report.get("held_out") or {}
-    baselines = held_out.get("baselines") or {}
-    rows = [["<b>This reward model</b>", _bar(held_out.get("accuracy"), "accent")]]
-    rows += [[BASELINES.get(k, escape(k)), _bar(v, "grey")] for k, v in baselines.items()]
-    spearman = held_out.get("spearman")
-    rank = ""
-    if spearman and spearman.get("value") is not None:
-        n, low, high = spearman.get("n"), spearman.get("low"), spearman.get("high")
-        interval = f" [{number(low)}, {number(high)}]" if low is not None else ""
-        rank = (
-            f'<p class="small">Rank correlation with 1-10 judgements: '
-            f"<b>{number(spearman['value'])}</b>{interval}{f', n {n}' if n else ''}</p>"
-        )
-    return f"""<div class="card"><h3>Held-out accuracy</h3>
-<p class="mute small">On comparisons of prompts that training did not see, with 95% intervals.
-A reward model earns its keep above every yardstick below it.</p>
-{table_html(("", "agrees with people"), rows)}{rank}{_judgements_line(report)}</div>"""
+    links = "".join(
+        f'<a class="quiet" target="_blank" href="{escape(address(run, name))}">{LINKS[name]}</a>'
+        for name in there
+    )
+    return f"""<div class="card receipt"><div class="receipt-head"><h3>Receipt</h3>
+<code>{escape(run.id)}</code><span class="space"></span>{links}</div>
+<details><summary>Use this model elsewhere</summary>
+<pre class="log">{escape(_elsewhere(now, run))}</pre></details>
+<iframe src="{escape(address(run, RECEIPT))}" title="Receipt of {escape(run.id)}"
+ sandbox="allow-same-origin" onload="{escape(FIT)}"></iframe></div>"""
+
+
+def _elsewhere(now: Snapshot, run: Run) -> str:
+    """The commands that hand a model to others."""
+    this = f"--workspace {quote(str(now.site.workspace))} --run {run.id}"
+    return (
+        "# an ordinary model folder, with a proof that it gives these rewards\n"
+        f"python -m reward_model export {this} --out reward-model\n\n"
+        "# rewards over HTTP\n"
+        f"python -m reward_model score {this} --serve"
+    )
 
 
 def _bar(figure: Mapping[str, Any] | None, colour: str) -> str:
@@ -229,19 +253,6 @@ def _bar(figure: Mapping[str, Any] | None, colour: str) -> str:
         f'<span class="share {colour}"><i style="width:{100 * figure["value"]:.1f}%"></i>{whisker}'
         f"</span> <span>{words}</span>"
     )
-
-
-def _judgements_line(report: Mapping[str, Any]) -> str:
-    used = ", ".join(
-        f"{n:,} {escape(kind)}" for kind, n in (report.get("judgements") or {}).items()
-    )
-    dropped = {k: n for k, n in (report.get("dropped") or {}).items() if n}
-    left_out = ", ".join(f"{n:,} {escape(reason)}" for reason, n in dropped.items())
-    parts = [
-        f"Judgements read: {used}." if used else "",
-        f"Left out: {left_out}." if left_out else "",
-    ]
-    return f'<p class="mute small">{" ".join(p for p in parts if p)}</p>' if any(parts) else ""
 
 
 def verdicts_html(report: Mapping[str, Any]) -> str:

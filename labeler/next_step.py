@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from reward_model.config import MIN_COMPARISONS
+from reward_model.config import MIN_JUDGEMENTS
 
 Goal = Literal["data", "queue", "reward", "sft", "sample", "grpo", "compare"]
 
@@ -18,13 +18,14 @@ class Facts:
     prompts: int = 0
     demonstrations: int = 0
     completions: int = 0
-    comparisons: int = 0
-    ratings: int = 0
-    """1 to 10 and good or bad: what a regression learns from."""
+    judgements: int = 0
+    """Of all kinds: a reward model learns from them together."""
     live: Collection[str] = ()
     """Kinds of runs that are going on."""
     sft: bool = False
     reward: bool = False
+    loses: bool = False
+    """Whether the newest reward model's receipt says that it beats no baseline."""
     grpo: bool = False
     compared: bool = False
     """Whether the newest GRPO policy has been compared with where it came from."""
@@ -61,11 +62,12 @@ def next_step(facts: Facts) -> Step:
                 "sample",
             ),
         )
-    if max(facts.comparisons, facts.ratings) < MIN_COMPARISONS:
-        missing = MIN_COMPARISONS - facts.comparisons
+    missing = MIN_JUDGEMENTS - facts.judgements
+    if missing > 0:
         return Step(
-            f"{missing} more {_plural(missing, 'comparison')} needed for a reward model.",
-            "Which of two answers is better is what it learns from. More is better still.",
+            f"{missing} more {_plural(missing, 'judgement')} needed for a reward model.",
+            "Which of two answers is better, how good one is: it learns from every kind. More is"
+            " better still.",
             "Open the queue",
             "queue",
         )
@@ -83,6 +85,7 @@ def _train(facts: Facts) -> Step:
     steps = (
         (facts.sft, SFT),
         (facts.reward, REWARD),
+        (not facts.loses, BETTER),
         (facts.grpo, GRPO),
         (facts.compared, COMPARE),
         (facts.resampled, AGAIN),
@@ -109,6 +112,12 @@ REWARD = Step(
     "It learns to say how much people like an answer, so that GRPO has something to go by.",
     "Train reward model",
     "reward",
+)
+BETTER = Step(
+    "Rate more answers, then train the reward model again.",
+    "The newest one beats no baseline: its receipt says why. GRPO would learn nothing from it.",
+    "Open the queue",
+    "queue",
 )
 GRPO = Step(
     "Launch GRPO against the reward model.",

@@ -39,6 +39,14 @@ HEADERS = {
     b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
     b"cross-origin-opener-policy": b"same-origin",
 }
+RECEIPTS = "/receipts/"
+# Drawn from model output and judgements: it may be framed by our page, and do nothing. Its origin
+# stays ours, so that the page can see how tall it is; without scripts nothing in it can use that.
+FRAMED = {
+    b"content-security-policy": b"default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+    b" form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox allow-same-origin",
+    b"x-frame-options": b"SAMEORIGIN",
+}
 PAGES = ("/label", "/lead")
 _FILES = re.compile(r"/(assets/.+|static/.+|theme\.css|favicon\.ico)")
 _CALLS = re.compile(r"/(config|gradio_api/(run/predict|heartbeat/\w+))?")
@@ -69,7 +77,7 @@ class Gate:
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 kept = [(k, v) for k, v in message["headers"] if k.lower() not in HEADERS]
-                more = dict(HEADERS)
+                more = HEADERS | (FRAMED if scope["path"].startswith(RECEIPTS) else {})
                 if any(k.lower() == b"content-type" and b"text/html" in v for k, v in kept):
                     more[b"cache-control"] = b"no-store"  # Back after signing out shows no old page
                 message = {**message, "headers": [*kept, *more.items()]}

@@ -13,6 +13,7 @@ from data.people import Guidelines
 from data.queue import Shares
 from data.runrows import Run
 from data.schema import Annotator
+from labeler import jobs, receipts
 from labeler.jobs import Site
 from labeler.next_step import Facts
 
@@ -65,6 +66,10 @@ class Snapshot:
         """The last sampled completions of a GRPO run."""
         return runs.samples(self.folder(run))[-SHOWN_SAMPLES:] if run else []
 
+    def receipt(self, run: Run | None) -> list[str]:
+        """The files of the receipt that a run has written."""
+        return receipts.written(self.site, run) if run else []
+
     def log(self, run: Run, lines: int = 30) -> str:
         return runs.log_tail(self.folder(run), lines)
 
@@ -96,11 +101,11 @@ def facts_of(now: Snapshot) -> Facts:
         prompts=now.counts.prompts,
         demonstrations=now.counts.demonstrations,
         completions=now.counts.completions,
-        comparisons=now.counts.judgements["pairwise"],
-        ratings=now.counts.judgements["scalar"] + now.counts.judgements["binary"],
+        judgements=jobs.judged(now.counts.judgements),
         live={run.kind for run in now.live},
         sft=now.newest("sft") is not None,
         reward=now.newest("reward") is not None,
+        loses=now.report(now.newest("reward")).get("verdict") == "loses",
         grpo=grpo is not None,
         compared=grpo is not None and grpo.id in compared,
         resampled=grpo is not None

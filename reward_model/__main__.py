@@ -1,4 +1,4 @@
-"""python -m reward_model train | evaluate | score"""
+"""python -m reward_model train | evaluate | score | export"""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ import tyro
 from data.runs import recording, runs_folder
 from data.runs import report as saved_report
 from data.settings import STOPPED, as_config, parse, run_command
-from reward_model.config import EvaluateSettings, RewardSettings, ScoreSettings
+from reward_model.config import (
+    EvaluateSettings,
+    ExportRewardSettings,
+    RewardSettings,
+    ScoreSettings,
+)
 
 Command = (
     Annotated[RewardSettings, tyro.conf.subcommand("train")]
     | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
     | Annotated[ScoreSettings, tyro.conf.subcommand("score")]
+    | Annotated[ExportRewardSettings, tyro.conf.subcommand("export")]
 )
 
 
@@ -28,6 +34,10 @@ def main() -> int:
             return _train(settings)
         if isinstance(settings, EvaluateSettings):
             _evaluate(settings)
+        elif isinstance(settings, ExportRewardSettings):
+            _export(settings)
+        elif settings.serve:
+            _serve(settings)
         else:
             _score(settings)
         return 0
@@ -36,7 +46,7 @@ def main() -> int:
 
 
 def _train(settings: RewardSettings) -> int:
-    from reward_model.report import lines
+    from reward_model.receipt_lines import RECEIPT_HTML, lines
     from reward_model.train import train
 
     with settings.open() as store:
@@ -46,6 +56,7 @@ def _train(settings: RewardSettings) -> int:
             report = train(settings, store, run)
             run.report(report)
             print("\n".join(lines(report)))
+            print(f"receipt: {run.directory / RECEIPT_HTML}")
     if saved_report(run.directory) is not None:
         return 0
     print("stopped as asked; nothing was saved of this model", file=sys.stderr)
@@ -53,22 +64,42 @@ def _train(settings: RewardSettings) -> int:
 
 
 def _evaluate(settings: EvaluateSettings) -> None:
-    from reward_model.evaluate import held_out_report, summary
-    from reward_model.examples import collect, split_judgements
-    from reward_model.report import lines
-    from reward_model.score import Scorer
+    from reward_model.evaluate import evaluate
+    from reward_model.receipt_lines import RECEIPT_HTML, lines, write_receipt
+
+    said: set[str] = set()
+
+    def tick(done: int, total: int, words: str) -> None:
+        if words not in said:
+            said.add(words)
+            print(words, file=sys.stderr, flush=True)
 
     with settings.open() as store:
-        scorer = Scorer.load(_folder(settings.workspace, settings.run))
-        _, held_side = split_judgements(store.ledger.judgements())
-    examples = collect(held_side)
-    rewards = scorer.score(
-        [c.prompt for c in examples.completions],
-        [c.text for c in examples.completions],
-        [c.finished for c in examples.completions],
-    )
-    held = held_out_report(examples, rewards)
-    print("\n".join(lines({"summary": summary(held), "held_out": held})))
+        report = evaluate(settings, _folder(settings.workspace, settings.run), store, tick)
+    print("\n".join(lines(report)))
+    if settings.out:
+        folder = Path(settings.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_receipt(report, folder)
+        print(f"receipt: {folder / RECEIPT_HTML}")
+
+
+def _export(settings: ExportRewardSettings) -> None:
+    from reward_model.certificate import verdict
+    from reward_model.export import export
+
+    out = Path(settings.out)
+    certificate = export(_folder(settings.workspace, settings.run), out)
+    print(f"wrote {out}: {verdict(certificate)}")
+
+
+def _serve(settings: ScoreSettings) -> None:
+    from reward_model.score import Scorer, read_facts
+    from reward_model.serve import serve
+
+    folder = _folder(settings.workspace, settings.run)
+    name = read_facts(folder).get("name", folder.resolve().name)
+    serve(lambda: Scorer.load(folder), name, settings.host, settings.port)
 
 
 def _score(settings: ScoreSettings) -> None:
@@ -76,13 +107,15 @@ def _score(settings: ScoreSettings) -> None:
 
     rows = [_row(settings.file, i, s) for i, s in enumerate(_lines(settings.file), 1) if s.strip()]
     scorer = Scorer.load(_folder(settings.workspace, settings.run))
-    rewards = scorer.score(
+    rewards, sd = scorer.score(
         [r["prompt"] for r in rows],
         [r["completion"] for r in rows],
         [r.get("finished", True) for r in rows],
+        return_std=True,
     )
-    for row, reward in zip(rows, rewards, strict=True):
-        sys.stdout.write(json.dumps({**row, "reward": round(float(reward), 6)}) + "\n")
+    for row, reward, std in zip(rows, rewards.round(6), sd.round(6), strict=True):
+        found = {"reward": float(reward), "std": float(std)}
+        sys.stdout.write(json.dumps({**row, **found}) + "\n")
 
 
 def _lines(file: str) -> list[str]:
@@ -104,6 +137,10 @@ def _row(file: str, number: int, line: str) -> dict[str, Any]:
         raise ValueError(f"{file}:{number}: not JSON ({error.msg}): one object a line") from None
     if not isinstance(row, dict) or not isinstance(row.get("completion"), str):
         raise ValueError(f'{file}:{number}: give "prompt" and "completion" as texts')
+    if not isinstance(row.get("finished", True), bool):
+        raise ValueError(
+            f'{file}:{number}: "finished" {row["finished"]!r} not allowed: use true or false'
+        )
     try:
         make_prompt(row.get("prompt"))
     except ValueError as error:

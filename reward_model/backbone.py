@@ -21,6 +21,7 @@ import torch
 from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     GgufConfig,
     PreTrainedModel,
@@ -116,9 +117,22 @@ def load_model(origin: Origin, dtype: torch.dtype | None = None) -> PreTrainedMo
     dtype = dtype or choose_precision()[0]
     if not origin.adapter:
         return load_base(origin, dtype)
-    stacked = PeftModel.from_pretrained(load_base(origin, torch.float32), origin.adapter)
+    stacked = with_side_car(load_base(origin, torch.float32), origin.adapter)
     merged: PreTrainedModel = stacked.merge_and_unload()
     return cast(merged, dtype)
+
+
+def with_side_car(model: PreTrainedModel, adapter: str) -> PeftModel:
+    """The model under a side-car. Raises ValueError for one that belongs to another model."""
+    try:
+        return PeftModel.from_pretrained(model, adapter)
+    except (RuntimeError, ValueError) as error:
+        if "size mismatch" not in str(error) and "not found in the base model" not in str(error):
+            raise
+        raise ValueError(
+            f"the side-car in {adapter} belongs to another model than the one it is put on: name"
+            " the run it came from, or the model it was trained on"
+        ) from None
 
 
 def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
@@ -132,6 +146,13 @@ def load_base(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
     """The causal model without its side-car, on the device."""
     model: PreTrainedModel = _from_pretrained(AutoModelForCausalLM, origin.model, dtype=dtype)
     model.config.use_cache = True
+    return model.to(choose_device())
+
+
+def load_classifier(folder: Path) -> PreTrainedModel:
+    """A reward model that was saved whole, in float32, on the device."""
+    loader = AutoModelForSequenceClassification
+    model: PreTrainedModel = _from_pretrained(loader, str(folder), dtype=torch.float32)
     return model.to(choose_device())
 
 

@@ -8,12 +8,21 @@ from typing import Literal
 from data.settings import Place, RunPlace
 
 BUILT_IN_MODEL = "smollm2-135m"
-MIN_COMPARISONS = 20
+MIN_JUDGEMENTS = 20
 ENOUGH = 30
 """Cases from which a share is worth printing as one; fewer say little."""
 
-Objective = Literal["bradley_terry", "regression"]
-OBJECTIVES: tuple[Objective, ...] = ("bradley_terry", "regression")
+Objective = Literal["joint", "bradley_terry", "regression", "binary"]
+OBJECTIVES: tuple[Objective, ...] = ("joint", "bradley_terry", "regression", "binary")
+KINDS_OF: dict[Objective, tuple[str, ...]] = {
+    "joint": ("pairwise", "scalar", "binary"),
+    "bradley_terry": ("pairwise",),
+    "regression": ("scalar",),
+    "binary": ("binary",),
+}
+"""Kinds of judgement that an objective learns from."""
+ScalarLink = Literal["ordinal", "gaussian"]
+Tuning = Literal["head", "lora", "full"]
 Targets = Literal["attention", "mlp", "all"]
 TARGETS: tuple[Targets, ...] = ("attention", "mlp", "all")
 
@@ -43,11 +52,23 @@ class LoraSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardSettings(RunPlace):
-    """Train a reward model on the judgements in the store."""
+    """Train a reward model on the judgements in the store, and write its receipt."""
 
-    objective: Objective = "bradley_terry"
-    """bradley_terry learns from pairwise judgements (A better than B; a tie is half a win each
-    way). regression learns from 1-10 and good/bad judgements, each annotator on their own scale."""
+    objective: Objective = "joint"
+    """joint learns from every kind of judgement at once, on one scale. bradley_terry learns from
+    comparisons alone, regression from 1-10 ratings, binary from good or bad."""
+    scalar: ScalarLink = "ordinal"
+    """How joint reads a 1-10 rating. ordinal: as one of ten steps in order, however far apart they
+    are meant. gaussian: as a number of points, which regression always does."""
+    effects: bool = True
+    """Give annotators their own threshold, scale, consistency and side, ties a likelihood of their
+    own, and absolute judgements the prompt's difficulty. Without: the textbook losses."""
+    tuning: Tuning = "lora"
+    """head: fit a linear head on the frozen policy's features; seconds. lora: go on from there with
+    a side-car. full: go on with all weights; needs a large GPU and many judgements."""
+    members: int = 1
+    """Models in an ensemble, each on its own resampling of the prompts; their disagreement adds to
+    the standard deviation of every score."""
     policy: str = ""
     """What to start from: an SFT run's id, a model folder or a hub id. Empty: the newest SFT run,
     else the built-in model. Starting from the SFT'd policy is what works best."""
@@ -55,7 +76,7 @@ class RewardSettings(RunPlace):
     epochs: int = 1
     """Passes over the judged completions. One or two; more learns them by heart."""
     learning_rate: float = 2e-4
-    """Step size of the side-car; the head starts from a closed fit on the frozen model."""
+    """Step size of the side-car; the head starts from a fit on the frozen model."""
     batch_size: int = 16
     """Completions in one optimiser step; those of one prompt stay together."""
     max_tokens: int = 512
@@ -64,25 +85,49 @@ class RewardSettings(RunPlace):
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "epochs", "learning_rate", "batch_size", "max_tokens")
+        check_positive(self, "members", "epochs", "learning_rate", "batch_size", "max_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(Place):
-    """Held-out accuracy of a reward model beside its baselines."""
+    """A reward model's receipt, made anew on the judgements that stand now."""
 
     run: str
-    """Id of the reward-model run, or its folder."""
+    """Id of the reward-model run."""
+    out: str = ""
+    """Folder for the receipt as HTML, JSON and model card. Empty: it is printed only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings(Place):
-    """Score completions from a file: one JSON line in, the same line with "reward" out."""
+    """Score completions from a file: one JSON line in, the same with "reward" and "std" out.
+    Or serve them over HTTP to whoever asks."""
+
+    run: str
+    """Id of the reward-model run, or a folder: a run's or an export's."""
+    file: str = ""
+    """JSON lines with "prompt" and "completion" ("finished" is true where it is not given)."""
+    serve: bool = False
+    """Answer POST /score, vLLM's /classify and OpenRLHF's /get_reward until Ctrl-C."""
+    host: str = "127.0.0.1"
+    """Address to serve on. 127.0.0.1: this machine only. There is no login."""
+    port: int = 8300
+    """Port to serve on."""
+
+    def __post_init__(self) -> None:
+        if bool(self.file) == self.serve:
+            raise ValueError("nothing to score: name one of --file and --serve")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRewardSettings(Place):
+    """Write a reward model as an ordinary model folder, with a certificate that it gives the
+    rewards that were trained."""
 
     run: str
     """Id of the reward-model run, or its folder."""
-    file: str
-    """JSON lines with "prompt" and "completion" ("finished" is true where it is not given)."""
+    out: str
+    """Folder to write. An earlier export makes way."""
 
 
 def check_positive(settings: object, *names: str) -> None:

@@ -1,142 +1,195 @@
-"""What a reward model learns from: the standing judgements as comparisons and targets.
+"""What a reward model learns from: the standing judgements of all kinds, as arrays.
 
-A comparison or a target refers to completions by their place in one list, so that each text is read
-once however often it was judged.
+A judgement refers to completions, annotators and prompts by their place in one list each, so that a
+text is read once however often it was judged. No torch here.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
-from data.scales import own_scale
+import numpy as np
+from numpy.typing import NDArray
+
 from data.schema import Completion, Judgement
-from data.splits import split_of
-from reward_model.config import MIN_COMPARISONS, Objective
+from data.training_rows import UNSTATED_STRENGTH
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+A, B, TIE = 0, 1, 2
+"""Outcomes of a comparison."""
+_OUTCOME = {"a": A, "b": B, "tie": TIE}
+_SIDE = {"a": 1.0, "b": -1.0}
+
+R = TypeVar("R", "Pairs", "Binary", "Scalar")
+
+
+def _ints() -> Ints:
+    return np.zeros(0, np.int64)
+
+
+def _floats() -> Floats:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One pairwise judgement: places of the two completions, and who was better."""
+class Pairs:
+    """Pairwise judgements, one a row (N,)."""
 
-    a: int
-    b: int
-    outcome: float
-    """1 a, 0 b, 0.5 tie."""
-    first: float
-    """1 where a was shown first, 0 where b was, 0.5 where it is not known."""
+    a: Ints = field(default_factory=_ints)
+    """Place of completion a."""
+    b: Ints = field(default_factory=_ints)
+    outcome: Ints = field(default_factory=_ints)
+    """A, B or TIE."""
+    side: Floats = field(default_factory=_floats)
+    """1 where a was shown first, -1 where b was, 0 where it is not known."""
+    strength: Ints = field(default_factory=_ints)
+    """1 slightly, 2 clearly, 3 much better; 0 where it was not said, and in a tie."""
+    annotator: Ints = field(default_factory=_ints)
+
+    def __len__(self) -> int:
+        return len(self.a)
 
 
 @dataclass(frozen=True)
-class Target:
-    """One absolute judgement, on the annotator's own scale brought to mean 0 and spread 1."""
+class Binary:
+    """Good-or-bad judgements, one a row (N,)."""
 
-    item: int
-    value: float
-    raw: float
-    kind: str
-    annotator: str
+    item: Ints = field(default_factory=_ints)
+    """Place of the completion."""
+    good: Ints = field(default_factory=_ints)
+    """1 good, 0 bad."""
+    annotator: Ints = field(default_factory=_ints)
+
+    def __len__(self) -> int:
+        return len(self.item)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Scalar:
+    """Ratings, one a row (N,)."""
+
+    item: Ints = field(default_factory=_ints)
+    rating: Ints = field(default_factory=_ints)
+    """1 to 10."""
+    annotator: Ints = field(default_factory=_ints)
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+@dataclass(frozen=True)
 class Examples:
     """Judged completions and what was said of them."""
 
-    completions: list[Completion] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-    targets: list[Target] = field(default_factory=list)
+    completions: Sequence[Completion] = ()
+    prompt: Ints = field(default_factory=_ints)
+    """Number of each completion's prompt (completions,)."""
+    annotators: Sequence[str] = ()
+    pairs: Pairs = field(default_factory=Pairs)
+    binary: Binary = field(default_factory=Binary)
+    scalar: Scalar = field(default_factory=Scalar)
 
-    def by_prompt(self) -> dict[str, list[int]]:
+    def __len__(self) -> int:
+        return len(self.pairs) + len(self.binary) + len(self.scalar)
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are."""
+        return int(self.prompt.max(initial=-1)) + 1
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many judgements there are of each kind."""
+        return {
+            "pairwise": len(self.pairs),
+            "scalar": len(self.scalar),
+            "binary": len(self.binary),
+        }
+
+    def where(self, keep: Bools) -> Examples:
+        """The judgements of completions with `keep` (completions,); the lists stay as they are."""
+        return replace(
+            self,
+            pairs=rows(self.pairs, keep[self.pairs.a] & keep[self.pairs.b]),
+            binary=rows(self.binary, keep[self.binary.item]),
+            scalar=rows(self.scalar, keep[self.scalar.item]),
+        )
+
+    def by_prompt(self) -> list[Ints]:
         """Places of the completions, by prompt."""
-        groups: dict[str, list[int]] = defaultdict(list)
-        for place, completion in enumerate(self.completions):
-            groups[completion.prompt.id].append(place)
-        return dict(groups)
+        order = np.argsort(self.prompt, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.prompt[order])) + 1)
 
 
-def split_judgements(
-    judgements: Iterable[Judgement],
-) -> tuple[list[Judgement], list[Judgement]]:
-    """(train, held out) by prompt: a prompt is never on both sides."""
-    train: list[Judgement] = []
-    held_out: list[Judgement] = []
-    for judgement in judgements:
-        (train if split_of(judgement.prompt) == "train" else held_out).append(judgement)
-    return train, held_out
+def rows(table: R, chosen: NDArray[Any]) -> R:
+    """The chosen rows: a mask (N,), or their places."""
+    return type(table)(**{f.name: getattr(table, f.name)[chosen] for f in fields(table)})
 
 
 def collect(judgements: Sequence[Judgement]) -> Examples:
-    """Examples of all kinds."""
-    examples = Examples()
-    places: dict[str, int] = {}
+    """Examples of all kinds. Of a person's several answers to a question the latest counts.
+
+    The same two completions are one question whichever comes first.
+    """
+    stated = {j.annotator for j in judgements if j.answer.strength}
+    completions: dict[str, int] = {}
+    texts: list[Completion] = []
+    people: dict[str, int] = {}
+    found: dict[str, list[tuple[Any, ...]]] = {"pairwise": [], "binary": [], "scalar": []}
 
     def place(completion: Completion) -> int:
-        if completion.id not in places:
-            places[completion.id] = len(examples.completions)
-            examples.completions.append(completion)
-        return places[completion.id]
+        if completion.id not in completions:
+            completions[completion.id] = len(texts)
+            texts.append(completion)
+        return completions[completion.id]
 
-    absolute = []
+    for judgement in latest(judgements):
+        task, value = judgement.task, judgement.answer.value
+        person = people.setdefault(judgement.annotator, len(people))
+        if task.b is not None:
+            side = _SIDE.get(judgement.shown_first or "", 0.0)
+            strength = _strength(judgement, stated)
+            row = (place(task.a), place(task.b), _OUTCOME[value], side, strength, person)
+            found["pairwise"].append(row)
+        elif judgement.kind == "binary":
+            found["binary"].append((place(task.a), int(value == "good"), person))
+        else:
+            found["scalar"].append((place(task.a), int(value), person))
+    prompts: dict[str, int] = {}
+    return Examples(
+        tuple(texts),
+        np.array([prompts.setdefault(c.prompt.id, len(prompts)) for c in texts], np.int64),
+        tuple(people),
+        _table(Pairs, found["pairwise"]),
+        _table(Binary, found["binary"]),
+        _table(Scalar, found["scalar"]),
+    )
+
+
+def latest(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Each person's last answer to each question, in the order in which they were given."""
+    standing: dict[tuple[Any, ...], Judgement] = {}
     for judgement in judgements:
         task = judgement.task
-        if task.b is not None:
-            outcome = {"a": 1.0, "b": 0.0, "tie": 0.5}[judgement.answer.value]
-            first = {"a": 1.0, "b": 0.0}.get(judgement.shown_first or "", 0.5)
-            examples.comparisons.append(Comparison(place(task.a), place(task.b), outcome, first))
-        else:
-            absolute.append((judgement, place(task.a)))
-    examples.targets = _targets(absolute)
-    return examples
+        sides = frozenset({task.a.id, task.b.id if task.b else ""})
+        key = (judgement.annotator, judgement.kind, sides)
+        standing.pop(key, None)
+        standing[key] = judgement
+    return list(standing.values())
 
 
-def _targets(absolute: list[tuple[Judgement, int]]) -> list[Target]:
-    raw = [_number(judgement) for judgement, _ in absolute]
-    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
-    kinds: dict[str, list[float]] = defaultdict(list)
-    for (judgement, _), value in zip(absolute, raw, strict=True):
-        groups[judgement.kind, judgement.annotator].append(value)
-        kinds[judgement.kind].append(value)
-    scales = {key: own_scale(values, kinds[key[0]]) for key, values in groups.items()}
-    targets = []
-    for (judgement, item), value in zip(absolute, raw, strict=True):
-        mean, spread = scales[judgement.kind, judgement.annotator]
-        standard = (value - mean) / spread
-        targets.append(Target(item, standard, value, judgement.kind, judgement.annotator))
-    return targets
+def _strength(judgement: Judgement, stated: set[str]) -> int:
+    """What was said; who says it at times means the least by saying nothing, as in an export."""
+    if judgement.answer.value == "tie":
+        return 0
+    return judgement.answer.strength or (UNSTATED_STRENGTH if judgement.annotator in stated else 0)
 
 
-def _number(judgement: Judgement) -> float:
-    return float({"good": "1", "bad": "0"}.get(judgement.answer.value, judgement.answer.value))
-
-
-def require_enough(objective: Objective, judgements: Sequence[Judgement]) -> None:
-    """Raise ValueError where the judgements cannot carry the objective."""
-    kinds = Counter(j.kind for j in judgements)
-    have = ", ".join(f"{kinds[k]} {k}" for k in ("pairwise", "scalar", "binary"))
-    if objective == "bradley_terry":
-        decided = sum(j.kind == "pairwise" and j.answer.value != "tie" for j in judgements)
-        if not kinds["pairwise"]:
-            raise ValueError(
-                f"no pairwise judgements for objective bradley_terry (there are {have}): collect"
-                " some, or use --objective regression"
-            )
-        if decided < MIN_COMPARISONS:
-            raise ValueError(
-                f"{decided} comparisons that are not ties are too few: at least {MIN_COMPARISONS}"
-                f" are needed, so collect {MIN_COMPARISONS - decided} more"
-            )
-    else:
-        n = kinds["scalar"] + kinds["binary"]
-        if not n:
-            raise ValueError(
-                f"no scalar or binary judgements for objective regression (there are {have}):"
-                " collect some, or use --objective bradley_terry"
-            )
-        if n < MIN_COMPARISONS:
-            raise ValueError(
-                f"{n} ratings are too few: at least {MIN_COMPARISONS} are needed, so collect"
-                f" {MIN_COMPARISONS - n} more"
-            )
-        if len({(j.kind, j.answer.value) for j in judgements if j.kind != "pairwise"}) < 2:
-            raise ValueError("all ratings are the same: there is nothing to learn from them")
+def _table(kind: type[R], found: list[tuple[Any, ...]]) -> R:
+    columns = list(zip(*found, strict=True)) if found else [()] * len(fields(kind))
+    named = zip(fields(kind), columns, strict=True)
+    return kind(**{f.name: np.array(c, float if f.name == "side" else int) for f, c in named})

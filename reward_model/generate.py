@@ -51,6 +51,17 @@ def generate_shared(
     return [_up_to_end(row, ends) for row in out[:, width:].tolist()]
 
 
+@torch.no_grad()
+def require_finite(model: Any, prompt: Sequence[int], name: str) -> None:
+    """Raise ValueError where the model's next-token scores of a prompt are not numbers."""
+    logits = model(input_ids=torch.tensor([list(prompt)], device=model.device)).logits
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError(
+            f"model {name!r} cannot be sampled: its scores are not finite, so it overflows or is"
+            " damaged; use another model"
+        )
+
+
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Tokens that end a completion: the tokenizer's end-of-turn, and any the model declares."""
     declared = _as_list(model.generation_config.eos_token_id)

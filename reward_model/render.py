@@ -64,11 +64,24 @@ def render(
     completion_ids: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
     if finished:
         completion_ids = [*completion_ids, tokenizer.eos_token_id]
-    if max_tokens is None or len(prompt_ids) + len(completion_ids) <= max_tokens:
-        return Rendered(prompt_ids, completion_ids)
-    completion_ids = completion_ids[: max_tokens - 1]
-    room = max_tokens - len(completion_ids)
-    return Rendered(prompt_ids[-room:], completion_ids, truncated=True)
+    return cut_to_fit(prompt_ids, completion_ids, tokenizer.pad_token_id, max_tokens)
+
+
+def cut_to_fit(
+    prompt_ids: list[int], completion_ids: list[int], pad_token_id: int, max_tokens: int | None
+) -> Rendered:
+    """These ids, at most `max_tokens` of them, cut as `render` says.
+
+    Padding at the completion's end goes too, where a text spells that token out: whatever loads a
+    classifier reads it at the last token that is no padding.
+    """
+    truncated = max_tokens is not None and len(prompt_ids) + len(completion_ids) > max_tokens
+    if max_tokens is not None and truncated:
+        completion_ids = completion_ids[: max_tokens - 1]
+        prompt_ids = prompt_ids[-(max_tokens - len(completion_ids)) :]
+    while completion_ids and completion_ids[-1] == pad_token_id:
+        completion_ids = completion_ids[:-1]
+    return Rendered(prompt_ids, completion_ids, truncated)
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

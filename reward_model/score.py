@@ -1,36 +1,83 @@
-"""Scorer: rewards for completions, in units of the SFT policy's own spread."""
+"""Scorer: rewards for completions, in units of the SFT policy's own spread, with error bars."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data.schema import Prompt, make_prompt
 from reward_model.backbone import (
-    ADAPTER,
     ORIGIN,
     Origin,
     cast,
     choose_precision,
+    load_classifier,
     load_model,
     load_tokenizer,
+    with_side_car,
 )
-from reward_model.network import body_of, last_states, with_head
+from reward_model.features import read_features
+from reward_model.fit import Basis, posterior_sd
+from reward_model.network import with_head
 from reward_model.render import Rendered, fingerprint, render
 
+EXPORT = "reward.json"
+"""File, inside an exported folder, that says what `origin.json` says of a run."""
 POLICY_ADAPTER = "policy_adapter"
 """Folder, inside a reward model's, with a copy of the SFT side-car that lies under its own."""
+WEIGHTS = "weights"
+"""Folder, inside a reward model's, with all weights, where all of them were tuned."""
 BATCH = 16
 
+Array = NDArray[np.float64]
 PromptLike = Prompt | str | Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear head and how sure it is."""
+
+    weights: Array
+    """(d,), on the network's states."""
+    basis: Basis
+    factor: Array
+    """Lower Cholesky factor of the posterior covariance, in the basis' coordinates."""
+    precision: float
+    centre: Array
+    """(d,), mean state of the SFT policy's samples: there the reward is 0 by definition."""
+
+    def sd(self, states: Array) -> Array:
+        """Standard deviation (N,) of the raw reward of states (N, d), beside the centre's."""
+        return posterior_sd(self.basis, self.factor, self.precision, states, self.centre)
+
+    def save(self, path: Path) -> None:
+        b = self.basis
+        np.savez(path, weights=self.weights, mean=b.mean, spread=b.spread, axes=b.axes,
+                 factor=self.factor, precision=self.precision, centre=self.centre)  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> Head:
+        with np.load(path) as kept:
+            basis = Basis(kept["mean"], kept["spread"], kept["axes"])
+            return cls(
+                kept["weights"], basis, kept["factor"], float(kept["precision"]), kept["centre"]
+            )
+
+
+@dataclass
+class Member:
+    """One network of a reward model, and its head."""
+
+    model: PreTrainedModel
+    head: Head
 
 
 class Scorer:
@@ -38,14 +85,16 @@ class Scorer:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        members: Sequence[Member],
         tokenizer: PreTrainedTokenizerBase,
         *,
         mean: float = 0.0,
         sd: float = 1.0,
         max_tokens: int | None = None,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.members = members
+        for member in members:
+            member.model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.mean = mean
         self.sd = sd
@@ -53,47 +102,86 @@ class Scorer:
         self.truncated = 0
         """How many texts were cut to fit, since loading."""
 
+    @property
+    def model(self) -> PreTrainedModel:
+        """The network of the first member: all there is where it is no ensemble."""
+        return self.members[0].model
+
     @classmethod
     def load(cls, folder: str | Path, dtype: torch.dtype | None = None) -> Scorer:
         """From a reward-model run's folder. Raises ValueError if it holds none."""
         folder = Path(folder)
         facts = read_facts(folder)
-        under = folder / POLICY_ADAPTER
-        origin = Origin(facts["model"], str(under) if under.is_dir() else "")
+        origin = under(folder, facts)
         tokenizer = load_tokenizer(origin)
         if fingerprint(tokenizer) != facts["tokenizer"]:
             raise ValueError(
                 f"reward model {folder.name} was trained with another tokenizer or chat template"
-                f" than {facts['model']} has now: train it again"
+                f" than {origin.model} has now: train it again"
             )
-        model = with_head(load_model(origin, torch.float32), tokenizer.pad_token_id)
-        merged = PeftModel.from_pretrained(model, str(folder / ADAPTER)).merge_and_unload()
-        merged = cast(merged, dtype or choose_precision()[0])
-        merged.score.float()
+        dtype = dtype or choose_precision()[0]
+        pad = tokenizer.pad_token_id
+        members = [load_member(folder, facts, i, pad, dtype) for i in range(facts["members"])]
         return cls(
-            merged, tokenizer, mean=facts["mean"], sd=facts["sd"], max_tokens=facts["max_tokens"]
+            members, tokenizer, mean=facts["mean"], sd=facts["sd"], max_tokens=facts["max_tokens"]
         )
+
+    @overload
+    def score(
+        self,
+        prompts: Sequence[PromptLike],
+        completions: Sequence[str],
+        finished: Sequence[bool] | None = ...,
+        return_std: Literal[False] = ...,
+    ) -> Array: ...
+
+    @overload
+    def score(
+        self,
+        prompts: Sequence[PromptLike],
+        completions: Sequence[str],
+        finished: Sequence[bool] | None = ...,
+        *,
+        return_std: Literal[True],
+    ) -> tuple[Array, Array]: ...
 
     def score(
         self,
         prompts: Sequence[PromptLike],
         completions: Sequence[str],
         finished: Sequence[bool] | None = None,
-    ) -> NDArray[np.float64]:
+        return_std: bool = False,
+    ) -> Array | tuple[Array, Array]:
         """Rewards (B,): mean 0 and standard deviation 1 on the SFT policy's samples.
 
-        `finished` says which completions ended by themselves; all, where it is not given. Raises
-        ValueError if the lengths differ.
+        `finished` says which completions ended by themselves; all, where it is not given. With
+        `return_std` also the standard deviation of each (B,), in the same units: how far it could
+        be off, given the judgements. Raises ValueError if the lengths differ.
         """
-        return (self.raw(prompts, completions, finished) - self.mean) / self.sd
+        raw, sd = self.read(self._texts(prompts, completions, finished))
+        rewards = (raw - self.mean) / self.sd
+        return (rewards, sd / self.sd) if return_std else rewards
 
     def raw(
         self,
         prompts: Sequence[PromptLike],
         completions: Sequence[str],
         finished: Sequence[bool] | None = None,
-    ) -> NDArray[np.float64]:
+    ) -> Array:
         """The head's output, before it is brought to reward units."""
+        return self.read(self._texts(prompts, completions, finished))[0]
+
+    def render(self, prompt: PromptLike, completion: str, finished: bool) -> Rendered:
+        """The token ids that this scorer reads."""
+        full = prompt if isinstance(prompt, Prompt) else make_prompt(prompt)
+        return render(self.tokenizer, full, completion, finished, self.max_tokens)
+
+    def _texts(
+        self,
+        prompts: Sequence[PromptLike],
+        completions: Sequence[str],
+        finished: Sequence[bool] | None,
+    ) -> list[Rendered]:
         finished = [True] * len(completions) if finished is None else finished
         if not len(prompts) == len(completions) == len(finished):
             raise ValueError(
@@ -104,17 +192,41 @@ class Scorer:
             self.render(p, c, f) for p, c, f in zip(prompts, completions, finished, strict=True)
         ]
         self.truncated += sum(t.truncated for t in texts)
-        return score_rendered(self.model, texts, self.tokenizer.pad_token_id)
+        return texts
 
-    def render(self, prompt: PromptLike, completion: str, finished: bool) -> Rendered:
-        """The token ids that this scorer reads."""
-        full = prompt if isinstance(prompt, Prompt) else make_prompt(prompt)
-        return render(self.tokenizer, full, completion, finished, self.max_tokens)
+    def read(self, texts: Sequence[Rendered]) -> tuple[Array, Array]:
+        """The head's output (N,) and its standard deviation (N,), over all members."""
+        return read_members(self.members, texts, self.tokenizer.pad_token_id)
+
+
+def read_members(
+    members: Sequence[Member], texts: Sequence[Rendered], pad_token_id: int, batch: int = BATCH
+) -> tuple[Array, Array]:
+    """Raw rewards (N,): the members' mean; and standard deviations (N,).
+
+    The variance is the members' own, on average, and that between them.
+    """
+    means, variances = [], []
+    for member in members:
+        states = read_features(member.model, texts, pad_token_id, batch)
+        means.append(head_output(member.model, states))
+        variances.append(np.square(member.head.sd(states.astype(np.float64))))
+    between = np.var(means, axis=0, ddof=1) if len(means) > 1 else 0.0
+    return np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0) + between)
+
+
+@torch.inference_mode()
+def head_output(model: Any, states: NDArray[np.float32]) -> Array:
+    """The head's output (N,) on states (N, d)."""
+    weight = model.score.weight
+    given = torch.from_numpy(states).to(weight.device, weight.dtype)
+    out: Array = model.score(given)[:, 0].double().cpu().numpy()
+    return out
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What a reward-model run noted about itself. Raises ValueError if it is none."""
-    path = folder / ORIGIN
+    """What a run or an export noted about itself. Raises ValueError if it is no reward model."""
+    path = folder / (EXPORT if (folder / EXPORT).is_file() else ORIGIN)
     facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     if "objective" not in facts:
         raise ValueError(
@@ -123,15 +235,39 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-@torch.inference_mode()
-def score_rendered(
-    model: Any, texts: Sequence[Rendered], pad_token_id: int, batch: int = BATCH
-) -> NDArray[np.float64]:
-    """Head outputs (N,) in the texts' order; texts of one prompt run together."""
-    order = sorted(range(len(texts)), key=lambda i: (texts[i].prompt, len(texts[i].completion)))
-    rewards = np.zeros(len(texts))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        states = last_states(body_of(model), [texts[i] for i in chosen], pad_token_id)
-        rewards[chosen] = model.score(states)[:, 0].double().cpu().numpy()
-    return rewards
+def under(folder: Path, facts: Mapping[str, Any]) -> Origin:
+    """The policy that a reward model sits on: its copy of the SFT side-car, or the model.
+
+    Of an export: the folder itself, all is merged into it.
+    """
+    if "model" not in facts:
+        return Origin(str(folder), "")
+    side_car = folder / POLICY_ADAPTER
+    return Origin(facts["model"], str(side_car) if side_car.is_dir() else "")
+
+
+def load_member(
+    folder: Path, facts: Mapping[str, Any], place: int, pad_token_id: int, dtype: torch.dtype
+) -> Member:
+    """One network with its side-cars merged, in float32 and then cast, and its head."""
+    weights, adapter = folder / member_name(WEIGHTS, place), folder / member_name("adapter", place)
+    head = Head.load(folder / f"{member_name('head', place)}.npz")
+    if "model" not in facts:  # its weights hold its head too
+        model: Any = cast(load_classifier(folder), dtype)
+        model.score.float()
+        return Member(model, head)
+    if weights.is_dir():
+        model = load_classifier(weights)
+    else:
+        model = with_head(load_model(under(folder, facts), torch.float32), pad_token_id)
+    if adapter.is_dir():
+        model = with_side_car(model, str(adapter)).merge_and_unload()
+    model = cast(model, dtype)
+    model.score.float()
+    model.score.weight.data.copy_(torch.from_numpy(head.weights)[None])
+    return Member(model, head)
+
+
+def member_name(name: str, place: int) -> str:
+    """A file's or folder's name for one member: the first one's has no number."""
+    return name if place == 0 else f"{name}-{place}"

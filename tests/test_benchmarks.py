@@ -1,10 +1,12 @@
-"""The labeler's benchmark finds what it looks for."""
+"""The benchmarks find what they look for."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
+import numpy as np
+import pytest
 import sqlalchemy as sa
 
 from data import Store
@@ -12,6 +14,16 @@ from data.schema import Answer
 from tests.benchmarks.figures import Figure, count, markdown, milliseconds, write
 from tests.benchmarks.ground import Ground, fill
 from tests.benchmarks.labeler import checked, claims, mark_judged
+from tests.benchmarks.reward import (
+    JOINT,
+    MORE,
+    Method,
+    all_as_pairs,
+    bradley_terry,
+    needed,
+    regression,
+)
+from tests.worlds import accuracy, calibration_error, judged, world
 
 CLEAN = {"lost": 0, "duplicated": 0, "over-assigned": 0}
 
@@ -72,3 +84,25 @@ def test_the_table(tmp_path: Path) -> None:
     for name in ("figures.md", "figures.json"):
         write(figures, tmp_path / name)
         assert "errors" in (tmp_path / name).read_text()
+
+
+def test_how_many_times_the_judgements() -> None:
+    """A method that is with 4 n judgements what joint is with n, in every world."""
+    curves = {(JOINT, 180, 1.0): [0.8, 0.8, 0.8]}
+    curves |= {("other", n, 1.0): [0.8 if n >= 720 else 0.7] * 3 for n in MORE}
+    assert needed(curves, "other", 180, 3) == "4.0 [4.0, 4.0]"
+    curves |= {("worse", n, 1.0): [0.7] * 3 for n in MORE}
+    assert needed(curves, "worse", 180, 3) == "over 32 [over 32, over 32]"
+
+
+def test_the_calibration_error_by_hand() -> None:
+    said, true = np.array([0.9, 0.1, 0.55, 0.45]), np.array([0.7, 0.3, 0.55, 0.45])
+    assert calibration_error(said, true) == pytest.approx(0.1)
+    assert calibration_error(true, true) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("method", [bradley_terry, regression, all_as_pairs])
+def test_ordinary_methods_learn_in_a_simulated_world(method: Method) -> None:
+    made = world(0, prompts=150, dims=8)
+    examples = judged(made, np.random.default_rng(0), 300, 300, 300, 100)
+    assert accuracy(made, method(made, examples, 8.0), 100) > 0.8

@@ -106,11 +106,41 @@ def test_3_train_the_reward_model(page: Any, server: Server) -> None:
     sign_in(page, server, "lena")
     page.wait_for_selector("#flow .node")
     page.click("role=tab[name='Reward model']")
+    page.click("#reward-tuning label:has-text('head')")
+    page.wait_for_selector("#reward-lora-rank", state="hidden")
+    started(page, "reward")
+    head = wait_until(server, "reward")
+    assert (head.config["tuning"], head.config["objective"]) == ("head", "joint")
+    _read_receipt(page, head.id)
+    page.click("#reward-tuning label:has-text('LoRA')")
+    fill(page, "reward-lora-rank", "4")
+    fill(page, "reward-epochs", "200")
+    started(page, "reward")
+    page.wait_for_selector("#reward-run >> text=/training . \\d+ of/", timeout=60_000)
+    page.wait_for_selector("#tab-reward .js-plotly-plot:visible")
+    page.reload()
+    page.click("role=tab[name='Reward model']")
+    _read_receipt(page, head.id)  # the model before it, while this one trains
+    page.click("#reward-stop")
+    assert wait_until(server, "reward", "stopped").id != head.id
     fill(page, "reward-lora-rank", "4")
     started(page, "reward")
-    wait_until(server, "reward")
-    page.wait_for_selector("#reward-figures >> text=/longer/i")
-    assert "%" in page.inner_text("#reward-figures")
+    _read_receipt(page, wait_until(server, "reward").id)
+    page.click("#pick-reward input")
+    page.click(f"[role=option] >> text={head.id}")
+    _read_receipt(page, head.id)
+
+
+def _read_receipt(page: Any, run_id: str) -> None:
+    """The receipt is there, in full height, and it is this run's."""
+    page.wait_for_selector(f"#reward-receipt code >> text={run_id}")
+    frame = page.wait_for_selector(f"#reward-receipt iframe[src*='{run_id}']")
+    inside = frame.content_frame()
+    inside.wait_for_selector("text=/baseline/i")
+    page.wait_for_function(
+        "f => f.contentDocument.documentElement.scrollHeight <= f.clientHeight", arg=frame
+    )
+    assert inside.locator("script").count() == 0
 
 
 def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:

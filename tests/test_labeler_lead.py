@@ -7,17 +7,19 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from data import Store, runs
 from data.exports import FORMATS
-from data.schema import Demonstration, make_prompt
+from data.schema import Answer, Demonstration, make_prompt
 from grpo.config import PolicySettings, SftSettings
-from labeler import charts, forms, jobs, lead_data, lead_views, snapshot
+from labeler import charts, forms, jobs, lead_data, lead_views, rating, snapshot
 from labeler.figures import duration, number, percent
 from labeler.help_text import field_help
 from labeler.jobs import Site
-from labeler.lead_pages import launch
+from labeler.lead_pages import _stop_button, launch
+from labeler.live import Live
 from labeler.next_step import next_step
 from reward_model.config import RewardSettings
 from tests.labeler_helpers import add_comparisons, add_person, add_tasks, open_store
@@ -108,10 +110,11 @@ def test_every_form_starts_its_command(site, started, kind, choices, command) ->
         ("sft", forms.SFT, {"learning_rate": float("nan")}, "nan is not a number"),
         ("sft", forms.SFT, {"lora_targets": "lm_head"}, "use attention, mlp, all"),
         ("sft", forms.SFT, {"epochs": -1}, "use 0 or more"),
-        ("reward", forms.REWARD, {"objective": "bt"}, "use bradley_terry, regression"),
+        ("reward", forms.REWARD, {"objective": "bt"}, "use joint, bradley_terry, regression"),
+        ("reward", forms.REWARD, {"effects": "yes"}, "'yes' not allowed: tick it"),
         ("reward", forms.REWARD, {"policy": "sft-none"}, "'sft-none' is not there"),
         ("reward", forms.REWARD, {}, "20 more are needed"),
-        ("reward", forms.REWARD, {"objective": "regression"}, "1-10 or good/bad"),
+        ("reward", forms.REWARD, {"objective": "regression"}, "0 1-10 ratings are too few"),
         ("grpo", forms.GRPO, {}, "no fine-tuned policy yet"),
         ("grpo", forms.GRPO, {"group_size": 1}, "group size 1|no fine-tuned"),
         ("compare", forms.COMPARE, {}, "launch GRPO first"),
@@ -155,10 +158,46 @@ def test_an_endpoint_is_sampled_from_by_the_name_it_gives(site: Site, started: A
     assert arguments[at + 1 : at + 3] == ["a", "b c"] and arguments[at + 3].startswith("--")
 
 
-def test_too_few_comparisons_are_named(site: Site, started: Any) -> None:
+def test_a_reward_model_is_trained_as_the_form_says(site: Site, started: Any) -> None:
+    add_comparisons(site.store, add_person(site.store, "ann"), 20)
+    asked = values("reward", forms.REWARD, scalar="gaussian", effects=False, tuning="head")
+    launch(site, "reward", forms.REWARD, asked)
+    ((_, arguments, config),) = started
+    assert (config["objective"], config["scalar"], config["tuning"]) == (
+        "joint",
+        "gaussian",
+        "head",
+    )
+    assert config["effects"] is False and "--no-effects" in arguments
+
+
+def test_too_few_judgements_are_named(site: Site, started: Any) -> None:
     add_comparisons(site.store, add_person(site.store, "ann"), 7)
-    with pytest.raises(ValueError, match=r"7 comparisons .* 13 more are needed"):
+    with pytest.raises(ValueError, match=r"^7 judgements are .* joint: 13 more are needed.* rate$"):
         jobs.start_reward(site)
+    with pytest.raises(ValueError, match=r"^7 comparisons .* 13 more are needed"):
+        jobs.start_reward(site, objective="bradley_terry")
+
+
+def test_judgements_of_all_kinds_count_together() -> None:
+    some = {"pairwise": 8, "scalar": 7, "binary": 5}
+    assert jobs.missing_judgements(some, "joint") == ""
+    said = jobs.missing_judgements(some, "binary")
+    assert said.startswith("5 good-or-bad judgements are too few") and "15 more" in said
+    assert said.endswith("or choose objective joint")
+    assert "1 more" in jobs.missing_judgements({**some, "binary": 4}, "joint")
+
+
+def test_all_kinds_count_on_the_home_page(site: Site) -> None:
+    ann = add_person(site.store, "ann")
+    add_comparisons(site.store, ann, 3)
+    add_tasks(site.store, "binary", 5)
+    for _ in range(5):
+        task = rating.look(site.store, ann).task
+        assert task is not None
+        rating.submit(site.store, ann, task.assignment_id, Answer("good"), task.token)
+    step = next_step(snapshot.facts_of(snapshot.take(site)))
+    assert step.title == "12 more judgements needed for a reward model."
 
 
 def test_one_run_of_a_kind_at_a_time(site: Site, started: Any) -> None:
@@ -178,6 +217,24 @@ def test_only_a_stopped_grpo_run_resumes(site: Site, started: Any) -> None:
     assert started[0][2]["resume"] == run_id
     with pytest.raises(ValueError, match="no GRPO run"):
         jobs.resume(site, "nope")
+
+
+def test_what_a_stop_means_is_said_while_it_lasts(site: Site) -> None:
+    site.store.runs.add("reward-1", "reward", {})
+    live = Live(site)
+    with gr.Blocks():
+        _stop_button(live, "reward-stop", lambda now, _: now.find("reward-1"))
+
+    def shown() -> tuple[bool, str]:
+        now = snapshot.take(site)
+        button, notice = (part(now, {})[1]() for _, part in live._parts)
+        return button["visible"], notice
+
+    assert shown() == (True, "")
+    jobs.stop(site, "reward-1")
+    assert not shown()[0] and "nothing of this model is kept" in shown()[1]
+    site.store.runs.end("reward-1", "stopped", "stopped as asked")
+    assert shown() == (False, "")
 
 
 def test_stop_asks_the_run(site: Site) -> None:
@@ -219,23 +276,35 @@ def test_accuracy_stands_beside_its_yardstick(site: Site) -> None:
     now = snapshot.take(site)
     flow = lead_views.flow_html(now)
     assert "71%" in flow and "[66, 75], n 184" in flow and "always the longer: 58%" in flow
-    figures = lead_views.reward_html(REWARD_REPORT)
-    assert "71% [66, 75], n 184" in figures and "58% [50, 65], n 184" in figures
-    assert "2 empty" in figures and "ties" not in figures
+    assert not snapshot.facts_of(now).loses
+    ended_run(site, "reward", {**REWARD_REPORT, "verdict": "loses"})
+    assert snapshot.facts_of(snapshot.take(site)).loses
+
+
+def test_a_receipt_is_framed_once_its_run_has_finished(site: Site) -> None:
+    run_id = runs.new_run(site.store, site.workspace, "reward", {})
+    for name in ("receipt.html", "README.md"):
+        (site.folder(run_id) / name).write_text("<p>71% right")
+    now = snapshot.take(site)
+    assert lead_views.receipt_html(now, now.runs[0]) == ""
+    site.store.runs.end(run_id, "finished", "")
+    now = snapshot.take(site)
+    shown = lead_views.receipt_html(now, now.newest("reward"))
+    assert f'src="/receipts/{run_id}/receipt.html"' in shown
+    assert f'href="/receipts/{run_id}/README.md"' in shown and "receipt.json" not in shown
+    assert f"export --workspace {site.workspace} --run {run_id} --out" in shown
+    assert lead_views.receipt_html(now, None) == ""
 
 
 @pytest.mark.parametrize("n", [0, 3, 19])
 def test_a_small_n_is_no_figure(site: Site, n: int) -> None:
     figure = {"value": 1.0, "low": 0.3, "high": 1.0, "n": n}
     assert "not enough data yet" in percent(figure)
-    report = {"held_out": {"accuracy": figure}}
-    assert "not enough data yet" in lead_views.reward_html(report)
     assert "not enough data yet" in percent(None)
 
 
 def test_reports_may_lack_anything(site: Site) -> None:
     for report in ({}, {"summary": "x"}, {"held_out": None}, {"held_out": {"accuracy": None}}):
-        lead_views.reward_html(report)
         lead_views.verdicts_html(report)
         lead_views.compare_html(report)
         run_id = ended_run(site, "reward", report)
@@ -292,6 +361,22 @@ def test_progress_tells_how_far_and_how_long(site: Site) -> None:
     assert "14 of 40" in html and "left" in html and 'aria-valuenow="35"' in html
 
 
+def test_a_stage_without_a_count_shows_no_share(site: Site) -> None:
+    site.store.runs.add("reward-1", "reward", {})
+    site.store.runs.update(
+        "reward-1", status="running", done=0, total=1, message="cross-validating"
+    )
+    run = site.store.runs.get("reward-1")
+    assert run is not None
+    html = lead_views.progress_html(run)
+    assert "busy" in html and "cross-validating" in html and "0 of 1" not in html
+    site.store.runs.update("reward-1", done=3, total=400, message="reading 400 completions")
+    run = site.store.runs.get("reward-1")
+    assert run is not None
+    html = lead_views.progress_html(run)
+    assert "3 of 400" in html and "left" not in html  # the stages before it took the time
+
+
 def test_charts_take_whatever_lines_there_are() -> None:
     rows: list[dict[str, Any]] = [
         {"step": 1, "loss": 2.0, "reward_mean": 0.1, "reward_std": 1.0, "kl_nats": 0.0},
@@ -304,6 +389,11 @@ def test_charts_take_whatever_lines_there_are() -> None:
     assert list(charts.kl_chart(rows, 6.0).data[0].y) == [0.0]
     assert len(charts.grad_chart([]).data[0].x) == 0
     assert len(charts.entropy_chart(rows).data[0].x) == 1
+
+
+def test_the_models_of_an_ensemble_are_apart_in_the_chart() -> None:
+    rows = [{"step": step, "loss": 1.0} for step in (1, 2, 1, 2)]
+    assert list(charts.loss_chart(rows).data[0].x) == [1, 2, None, 1, 2]
 
 
 def test_people_are_added_with_a_link(site: Site) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from labeler.next_step import Facts, next_step
 
-READY = Facts(prompts=10, demonstrations=5, completions=40, comparisons=60)
+READY = Facts(prompts=10, demonstrations=5, completions=40, judgements=60)
 TRAINED = replace(READY, sft=True, reward=True, grpo=True)
 
 
@@ -18,14 +18,15 @@ TRAINED = replace(READY, sft=True, reward=True, grpo=True)
         (Facts(), "data", "Import prompts"),
         (Facts(prompts=10), "sample", "Sample completions"),
         (Facts(prompts=10, live={"sample"}), "sample", "being sampled"),
-        (replace(READY, comparisons=0), "queue", "20 more comparisons needed"),
-        (replace(READY, comparisons=19), "queue", "1 more comparison needed"),
+        (replace(READY, judgements=0), "queue", "20 more judgements needed"),
+        (replace(READY, judgements=19), "queue", "1 more judgement needed"),
         (READY, "sft", "Fine-tune"),
         (replace(READY, demonstrations=0), "data", "Import demonstrations"),
         (replace(READY, live={"sft"}), "sft", "being fine-tuned"),
         (replace(READY, sft=True), "reward", "Train a reward model"),
         (replace(READY, sft=True, live={"reward"}), "reward", "being trained"),
         (replace(READY, sft=True, reward=True), "grpo", "Launch GRPO"),
+        (replace(READY, sft=True, reward=True, loses=True), "queue", "Rate more answers"),
         (TRAINED, "compare", "Compare"),
         (replace(TRAINED, compared=True), "sample", "Ask people"),
         (replace(TRAINED, compared=True, resampled=True), "queue", "Rate the new answers"),

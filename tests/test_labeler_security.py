@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from data import Store
+from data import Store, runs
 from data import tables as t
 from labeler.app import build_app
 from labeler.auth import COOKIE, RateLimit, hash_password
@@ -33,8 +33,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def app(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return build_app(store, tmp_path_factory.mktemp("runs"), "a-model")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def app(store: Store, workspace: Path) -> Any:
+    return build_app(store, workspace, "a-model")
 
 
 @pytest.fixture
@@ -152,6 +157,52 @@ def test_every_answer_carries_the_headers(client: TestClient, path: str) -> None
     assert headers["referrer-policy"] == "same-origin"
     policy = headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy
+
+
+@pytest.fixture(scope="module")
+def receipt(store: Store, app: Any, workspace: Path) -> str:
+    """Where the receipt of a finished reward run is; a run that trains and an SFT run beside it."""
+    for kind, status in (("reward", "finished"), ("reward", ""), ("sft", "finished")):
+        run_id = runs.new_run(store, workspace, kind, {})
+        (runs.runs_folder(workspace) / run_id / "receipt.html").write_text("<p>the receipt")
+        (runs.runs_folder(workspace) / run_id / "config.json").write_text("{}")
+        if status:
+            store.runs.end(run_id, "finished", "")
+    first = store.runs.list("reward")[-1]
+    return f"/receipts/{first.id}/receipt.html"
+
+
+def test_a_receipt_can_do_nothing_and_is_framed_by_us_alone(client: TestClient, receipt) -> None:
+    sign_in(client, "lena")
+    answer = client.get(receipt)
+    assert answer.status_code == 200 and "the receipt" in answer.text
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert "default-src 'none'" in policy and "frame-ancestors 'self'" in policy
+    assert "sandbox allow-same-origin" in policy
+    assert not any(part.startswith("script-src") for part in policy)
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_only_leads_read_receipts(client: TestClient, receipt: str) -> None:
+    assert client.get(receipt).status_code == 401
+    sign_in(client, "ann")
+    refused = client.get(receipt)
+    assert refused.status_code == 401 and "the receipt" not in refused.text
+
+
+def test_nothing_but_receipts_is_served_of_a_run(client, store, receipt) -> None:
+    sign_in(client, "lena")
+    run, (training, _), (sft,) = (
+        receipt.split("/")[2],
+        store.runs.list("reward"),
+        store.runs.list("sft"),
+    )
+    wrong = [f"{run}/config.json", f"{run}/receipt.json", f"{run}/..%2f..%2fstore.db", f"{run}/"]
+    wrong += [f"..%2f{run}/receipt.html", "%2e%2e/receipt.html", "nobody/receipt.html"]
+    wrong += [f"{training.id}/receipt.html", f"{sft.id}/receipt.html"]
+    for path in wrong:
+        assert client.get(f"/receipts/{path}").status_code == 404, path
 
 
 @pytest.mark.parametrize(

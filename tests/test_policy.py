@@ -26,10 +26,11 @@ from grpo.diagnose import diagnose
 from grpo.draw import draw
 from grpo.export import export
 from grpo.policy import find_policy, pin_reference, reference_of, trainable
-from grpo.reward import LearnedReward, check_same_tokenizer
+from grpo.reward import check_same_tokenizer
 from grpo.trainer import WINDOW, PolicyTrainer
 from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.generate import generate_shared
+from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
 from tests.tiny import make_tiny
 from tests.training import POLICY, SHORT, SMALL

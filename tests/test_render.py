@@ -7,8 +7,8 @@ import pytest
 from data.schema import Completion, make_prompt
 from grpo.config import SamplingSettings
 from grpo.draw import draw
-from grpo.reward import LearnedReward
 from reward_model.backbone import find_origin, load_model, load_tokenizer
+from reward_model.learned import LearnedReward
 from reward_model.render import fingerprint, render, render_prompt
 from reward_model.score import Scorer
 from tests.tiny import make_tiny
@@ -56,6 +56,17 @@ def test_a_completion_longer_than_the_limit_loses_its_end(tokenizer):
 def test_an_empty_completion_is_only_its_end_of_turn(tokenizer):
     assert render(tokenizer, PROMPT, "", finished=True).completion == [tokenizer.eos_token_id]
     assert render(tokenizer, PROMPT, "", finished=False).completion == []
+
+
+def test_padding_spelt_at_the_end_is_not_read(tokenizer):
+    """Whatever loads a classifier reads it at the last token that is no padding."""
+    spelt = render(tokenizer, PROMPT, "A short one.<|endoftext|><|endoftext|>", finished=False)
+    assert spelt == render(tokenizer, PROMPT, "A short one.", finished=False)
+    ended = render(tokenizer, PROMPT, "A short one.<|endoftext|>", finished=True)
+    assert ended.completion[-2:] == [tokenizer.pad_token_id, tokenizer.eos_token_id]
+    room = len(spelt.ids) + 2
+    cut = render(tokenizer, PROMPT, "A short one.<|endoftext|>" + " more" * 99, True, room)
+    assert cut.completion[-1] != tokenizer.pad_token_id
 
 
 def test_every_path_gives_the_same_ids(tokenizer, tiny_model, reward_folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -15,15 +17,18 @@ from transformers import (
 )
 
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
+from data.splits import split_of
+from reward_model import train as reward_train
 from reward_model.backbone import find_origin, load_model, load_tokenizer
-from reward_model.config import LoraSettings
-from reward_model.evaluate import clustered_mean, decided_pairs, held_out_report, summary
-from reward_model.examples import collect, require_enough, split_judgements
-from reward_model.head import fit_head
+from reward_model.config import EvaluateSettings, LoraSettings, RewardSettings
+from reward_model.evaluate import evaluate
+from reward_model.examples import collect
 from reward_model.lora import lora_config, resolve_targets
 from reward_model.network import body_of, last_states, with_head
 from reward_model.render import render
 from reward_model.score import Scorer
+from reward_model.study import training_side
+from tests.training import SMALL
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(40)]
 
@@ -31,10 +36,6 @@ PROMPTS = [make_prompt(f"Question number {i}?") for i in range(40)]
 def pair(prompt, a, b, value, annotator="ann", first="a"):
     task = Task("pairwise", Completion(prompt, a), Completion(prompt, b))
     return Judgement(0, task, annotator, Answer(value), first, "")
-
-
-def rating(prompt, text, value, annotator="ann", kind="scalar"):
-    return Judgement(0, Task(kind, Completion(prompt, text)), annotator, Answer(value), None, "")
 
 
 # --- the network
@@ -109,148 +110,18 @@ def test_no_match_is_refused():
         resolve_targets(torch.nn.Sequential(torch.nn.Embedding(3, 3)), "attention")
 
 
-# --- examples, head, figures
-
-
-def test_ratings_are_brought_to_each_annotators_scale():
-    judgements = [rating(PROMPTS[i], f"t{i}", str(8 + i % 3), "kind") for i in range(30)]
-    judgements += [rating(PROMPTS[i], f"s{i}", str(1 + i % 3), "harsh") for i in range(30)]
-    examples = collect(judgements)
-    means = {
-        name: np.mean([t.value for t in examples.targets if t.annotator == name])
-        for name in ("kind", "harsh")
-    }
-    assert abs(means["kind"] - means["harsh"]) < 1.0
-    assert {t.raw for t in examples.targets if t.annotator == "harsh"} == {1.0, 2.0, 3.0}
+# --- examples
 
 
 def test_a_prompt_is_never_on_two_sides():
     judgements = [pair(p, f"x{i}", f"y{i}", "a") for p in PROMPTS for i in range(3)]
-    train, held = split_judgements(judgements)
-    assert train and held and not {j.prompt.id for j in train} & {j.prompt.id for j in held}
-
-
-@pytest.mark.parametrize("objective", ["bradley_terry", "regression"])
-def test_the_head_finds_a_linear_taste(objective):
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=6)
-    judgements, features = [], {}
-
-    def text(prompt, name):
-        x = rng.normal(size=6)
-        features[Completion(prompt, name).id] = x
-        return float(x @ truth)
-
-    for i in range(120):
-        prompt = make_prompt(f"q{i}")
-        a, b = text(prompt, "one"), text(prompt, "two")
-        if objective == "bradley_terry":
-            judgements.append(pair(prompt, "one", "two", "a" if a > b else "b"))
-        else:
-            judgements.append(rating(prompt, "one", str(int(np.clip(round(5.5 + a), 1, 10)))))
-            judgements.append(rating(prompt, "two", str(int(np.clip(round(5.5 + b), 1, 10)))))
     examples = collect(judgements)
-    x = np.array([features[c.id] for c in examples.completions])
-    weights, _ = fit_head(x, examples, objective)
-    assert np.corrcoef(weights, truth)[0, 1] > 0.95
-
-
-def test_accuracy_by_hand_and_ties_left_out():
-    judgements = [
-        pair(PROMPTS[0], "long long long", "short", "a"),
-        pair(PROMPTS[1], "tiny", "much much longer", "a"),
-        pair(PROMPTS[2], "same", "other", "tie"),
-    ]
-    examples = collect(judgements)
-    rewards = np.array(
-        [1.0 if c.text in ("long long long", "tiny") else 0.0 for c in examples.completions]
+    side = training_side(examples)
+    train, held = (
+        {c.prompt.id for c, t in zip(examples.completions, side, strict=True) if t == wanted}
+        for wanted in (True, False)
     )
-    report = held_out_report(examples, rewards)
-    assert report["accuracy"]["value"] == 1.0 and report["accuracy"]["n"] == 2
-    assert report["baselines"]["longer"]["value"] == 0.5
-    assert report["baselines"]["majority"]["value"] == 1.0  # both times the side shown first
-    assert "Not enough" in summary(report)
-
-
-def test_equal_rewards_count_half():
-    examples = collect([pair(p, "x", "y", "a") for p in PROMPTS])
-    report = held_out_report(examples, np.zeros(len(examples.completions)))
-    assert report["accuracy"]["value"] == 0.5
-
-
-def test_one_annotators_ratings_on_one_prompt_become_pairs():
-    examples = collect(
-        [
-            rating(PROMPTS[0], "x", "7"),
-            rating(PROMPTS[0], "y", "3"),
-            rating(PROMPTS[0], "z", "3", annotator="bob"),
-            rating(PROMPTS[1], "w", "1"),
-        ]
-    )
-    pairs = decided_pairs(examples)
-    assert [
-        (examples.completions[p.better].text, examples.completions[p.worse].text) for p in pairs
-    ] == [("x", "y")]
-
-
-def test_summary_says_when_no_baseline_is_beaten():
-    figure = {"value": 0.6, "low": 0.5, "high": 0.7, "n": 100}
-    better = {"value": 0.65, "low": 0.6, "high": 0.7, "n": 100}
-    behind = {"over": "longer", "value": -0.05, "low": -0.2, "high": 0.1, "n": 100}
-    report = {"accuracy": figure, "lead": behind, "baselines": {"longer": better}}
-    assert summary(report).startswith("It beats no baseline")
-    report["lead"] = {**behind, "value": 0.05}
-    assert summary(report).startswith("Ahead of every baseline, but not surely")
-    report["lead"] = {**behind, "value": 0.2, "low": 0.1}
-    assert summary(report).startswith("It beats every baseline")
-
-
-def test_the_lead_over_the_best_baseline_is_paired():
-    """Right where length is right and nowhere else: no lead, however high the accuracy."""
-    judgements = [pair(p, "a long answer", "short", "a") for p in PROMPTS]
-    examples = collect(judgements)
-    lengths = np.array([float(len(c.text.split())) for c in examples.completions])
-    report = held_out_report(examples, lengths)
-    assert report["accuracy"]["value"] == 1.0
-    assert report["lead"]["value"] == report["lead"]["low"] == report["lead"]["high"] == 0.0
-
-
-def test_ratings_do_not_inflate_the_comparisons():
-    judgements = [pair(PROMPTS[0], "x", "y", "a")]
-    judgements += [rating(PROMPTS[0], f"t{i}", str(1 + i)) for i in range(8)]
-    assert len(decided_pairs(collect(judgements))) == 1
-
-
-def test_interval_covers_the_mean_and_widens_with_clustering():
-    rng = np.random.default_rng(1)
-    values = rng.random(200) < 0.7
-    apart = clustered_mean(values.tolist(), range(200))
-    assert apart.low < apart.value < apart.high
-    repeated = np.repeat(values[:20], 10).tolist()
-    grouped = clustered_mean(repeated, np.repeat(np.arange(20), 10).tolist())
-    assert grouped.high - grouped.low > 2 * (apart.high - apart.low)
-
-
-def test_nothing_to_average_is_refused():
-    with pytest.raises(ValueError, match="nothing to average"):
-        clustered_mean([], [])
-
-
-@pytest.mark.parametrize(
-    ("objective", "judgements", "words"),
-    [
-        ("bradley_terry", [], "no pairwise judgements"),
-        ("bradley_terry", [rating(PROMPTS[0], "x", "3")] * 30, "no pairwise judgements"),
-        ("bradley_terry", [pair(PROMPTS[0], "x", "y", "a")] * 19, "collect 1 more"),
-        ("bradley_terry", [pair(PROMPTS[0], "x", "y", "tie")] * 40, "0 comparisons"),
-        ("regression", [pair(PROMPTS[0], "x", "y", "a")] * 40, "no scalar or binary"),
-        ("regression", [rating(PROMPTS[0], "x", "3")] * 5, "5 ratings are too few"),
-        ("regression", [rating(PROMPTS[0], "x", "3")] * 40, "all ratings are the same"),
-    ],
-)
-def test_too_little_to_learn_from_is_refused(objective, judgements, words):
-    with pytest.raises(ValueError, match=words):
-        require_enough(objective, judgements)
+    assert train and held and not train & held
 
 
 # --- scoring
@@ -273,13 +144,12 @@ def test_scores_do_not_depend_on_batch_or_order(reward_folder):
 
 def test_reward_units_are_those_of_the_policys_samples(trained):
     scorer = Scorer.load(trained.folder("reward"))
-    from data.splits import split_of
-
     samples = [
         g.completion
         for g in trained.store.content.generations(trained.ids["sft"])
         if split_of(g.completion.prompt) == "train"
-    ][:160]
+    ]
+    samples = sorted(samples, key=lambda c: c.prompt.id)[:160]
     rewards = scorer.score(
         [c.prompt for c in samples], [c.text for c in samples], [c.finished for c in samples]
     )
@@ -298,37 +168,56 @@ def test_a_folder_without_a_reward_model_is_refused(tmp_path):
 
 def test_training_improves_on_what_was_judged(trained):
     report = trained.reports["reward"]
-    assert report["objective"] == "bradley_terry"
+    assert report["objective"] == "joint" and report["tuning"] == "lora"
     steps = trained.metrics("reward")
-    assert all(m["accuracy"] is not None for m in steps)
     half = len(steps) // 2
     assert np.mean([m["loss"] for m in steps[half:]]) < np.mean([m["loss"] for m in steps[:half]])
 
 
-def test_regression_trains_and_keeps_its_level(trained):
-    """The head has no bias: the level of the targets must not be paid for by the ranking."""
-    from reward_model import train as reward_train
-    from reward_model.config import RewardSettings
-    from tests.training import SMALL
+def test_a_report_is_the_receipt_and_what_other_runs_read(trained):
+    report = trained.reports["reward"]
+    saved = json.loads((trained.folder("reward") / "receipt.json").read_text())
+    assert saved == {k: v for k, v in report.items() if k in saved}
+    assert report["summary"] and report["held_out"]["baselines"]
+    assert report["scores"]["held"] and report["scores"]["crossed"]
+    assert report["policy"] == trained.ids["sft"] and report["members"] == 1
+    assert sum(report["judgements"].values()) > 100
+    assert (trained.folder("reward") / "receipt.html").is_file()
+    assert report["summary"] in (trained.folder("reward") / "README.md").read_text()
 
+
+def test_regression_learns_points(trained):
+    """Ratings are points of a Gaussian: what is foretold of them is a rating from 1 to 10."""
     settings = RewardSettings(
         policy=trained.ids["sft"], objective="regression", lora=SMALL, learning_rate=1e-4
     )
     trained.run("reward", reward_train.train, settings, name="regression")
-    losses = [m["loss"] for m in trained.metrics("regression")]
-    assert losses[0] < 0.8  # standardised targets: half a variance of 1, and a little
-    assert np.isfinite(trained.reports["regression"]["reward_sd"])
+    report = trained.reports["regression"]
+    assert np.isfinite(report["reward_sd"]) and report["facts"]["1 to 10 read as"] == "points"
+    assert report["scores"]["crossed"]["rating_error"]["value"] < 4
+    assert report["dropped"]["judgements of kinds that this objective does not use"] > 0
+    assert trained.metrics("regression")[0]["loss"] < 3.5  # nats; a Gaussian over 1 to 10 costs 2.4
+
+
+def test_a_model_of_all_weights_is_evaluated_on_the_policy_that_it_started_from(trained):
+    """Its folder keeps the SFT side-car: without it the head would be fitted to another model."""
+    settings = RewardSettings(policy=trained.ids["sft"], tuning="full", learning_rate=1e-4)
+    trained.run("reward", reward_train.train, settings, name="all weights")
+    then, folder = trained.reports["all weights"], trained.folder("all weights")
+    asked = EvaluateSettings(run=folder.name, workspace=trained.workspace)
+    now = evaluate(asked, folder, trained.store, lambda done, total, words: None)
+    assert now["scores"]["crossed"] == then["scores"]["crossed"]
+    assert now["facts"]["policy's hash"] == then["facts"]["policy's hash"]
+    assert now["spread"]["within"]["value"] == pytest.approx(
+        then["spread"]["within"]["value"], abs=0.05
+    )
 
 
 def test_the_unit_comes_from_fresh_answers_where_none_are_stored(trained, tiny_model):
-    from reward_model import train as reward_train
-    from reward_model.config import RewardSettings
-    from tests.training import SMALL
-
-    settings = RewardSettings(policy=str(tiny_model), lora=SMALL)
+    settings = RewardSettings(policy=str(tiny_model), tuning="head")
     trained.run("reward", reward_train.train, settings, name="on the base model")
-    assert "48 fresh answers" in trained.reports["on the base model"]["reward_unit"]
-    assert "stored answers" in trained.reports["reward"]["reward_unit"]
+    assert "48 fresh answers" in trained.reports["on the base model"]["facts"]["reward unit"]
+    assert "stored answers" in trained.reports["reward"]["facts"]["reward unit"]
 
 
 def test_config_is_not_the_shared_one(tiny_model):

@@ -111,7 +111,7 @@ def test_no_judgements_and_no_policy_are_said(tmp_path):
         ("reward_model", "train", "--workspace", tmp_path),
         ("grpo", "train", "--workspace", tmp_path),
     )
-    refused(reward, "no pairwise judgements")
+    refused(reward, "no judgements for objective joint", "collect some")
     refused(policy, "no finished SFT run")
 
 
@@ -130,7 +130,7 @@ def test_fewer_than_twenty_comparisons_are_refused(tmp_path):
             store.ledger.submit(person, held.id, Answer("a"), str(i))
     refused(
         command("reward_model", "train", "--workspace", tmp_path),
-        "7 comparisons",
+        "7 judgements that tell completions apart",
         "collect 13 more",
     )
 
@@ -160,12 +160,42 @@ def test_score_and_evaluate(trained, tmp_path):
     scored, wrong, judged = at_once(
         ("reward_model", "score", *known, "--file", file),
         ("reward_model", "score", *known, "--file", bad),
-        ("reward_model", "evaluate", *known),
+        ("reward_model", "evaluate", *known, "--out", tmp_path / "receipt"),
     )
     assert scored.returncode == 0, scored.stderr
     assert isinstance(json.loads(scored.stdout)["reward"], float)
     refused(wrong, "bad.jsonl:2", "prompt has no text")
-    assert judged.returncode == 0 and "held-out accuracy" in judged.stdout
+    assert judged.returncode == 0, judged.stderr
+    then, now = (
+        trained.reports["reward"],
+        json.loads((tmp_path / "receipt/receipt.json").read_text()),
+    )
+    assert now["summary"] in judged.stdout and "receipt.html" in judged.stdout
+    assert {p.name for p in (tmp_path / "receipt").iterdir()} == {
+        "receipt.html", "receipt.json", "README.md",
+    }  # fmt: skip
+    same_figures(then, now)
+
+
+def same_figures(then, now):
+    """The head's own to the last bit, for its features are kept; the network's to rounding."""
+    for key in ("judgements", "dropped", "ceiling", "headline", "learning"):
+        assert now[key] == then[key], key
+    again = {c["annotator"]: c for c in now["annotators"]}
+    for one in then["annotators"]:
+        other = again[one["annotator"]]
+        assert one["judgements"] == other["judgements"]
+        for name, trait in one["traits"].items():
+            assert other["traits"][name]["value"] == pytest.approx(trait["value"], abs=1e-6)
+    assert now["scores"]["crossed"] == then["scores"]["crossed"]
+    assert set(now["scores"]["held"]) == set(then["scores"]["held"])
+    for name, figure in then["scores"]["held"].items():
+        again = now["scores"]["held"][name]
+        assert again["n"] == figure["n"]
+        if figure["value"] is not None:
+            assert again["value"] == pytest.approx(figure["value"], abs=0.05), name
+    assert now["spread"]["verdict"] == then["spread"]["verdict"]
+    assert now["reward_mean"] == then["reward_mean"] and now["reward_sd"] == then["reward_sd"]
 
 
 # --- stopped and killed
