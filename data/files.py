@@ -25,12 +25,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder of these files; one that is there makes way for it, all that it holds too."""
+    with whole_folder(folder) as fresh:
+        for name, content in files.items():
+            write_bytes(fresh / name, content)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill: it takes the place of `folder` at the end, or goes on failure."""
     folder = folder.resolve()  # a link stays a link: what it leads to is replaced
     fresh, old = _beside(folder, "part"), _beside(folder, "old")
     try:
         fresh.mkdir()
-        for name, content in files.items():
-            write_bytes(fresh / name, content)
+        yield fresh
         _put(fresh, folder, old)
     except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)

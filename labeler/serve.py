@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data import runs
+from data.ports import address, listen, local
 from data.settings import Place
 from data.store import Store
 from labeler import jobs
@@ -74,30 +74,6 @@ def _announcing(config: Any, ready: Any) -> Any:
     return Ready(config)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a taken port is known before anything else is done."""
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port {port} not allowed: use 1 to 65535")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        raise ValueError(
-            f"cannot listen on {host}:{port}: {error.strerror}; name another with --port"
-        ) from None
-    return listener
-
-
-def local(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def prepare(site: Site) -> None:
     """Make a new workspace usable: starter content, guidelines, and completions on their way."""
     from data import starter
@@ -135,12 +111,6 @@ def announce(site: Site, settings: Serve) -> None:
     print("Ctrl-C ends the server; runs go on\n", flush=True)
     for run in jobs.live(site.store, "sample"):
         follow(site.store, site.workspace, run.id)
-
-
-def address(host: str, port: int) -> str:
-    """The address to open in a browser."""
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def follow(store: Store, workspace: Path, run_id: str) -> None:

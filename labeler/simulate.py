@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from data.ports import address
 from data.schema import Completion, Task, make_prompt
 from data.settings import Place
 from data.simulated import Persona, SimulatedAnnotator, crew
 from data.store import Store
-from labeler.serve import Serve, address
+from labeler.serve import Serve
 
 PATIENCE_SECONDS = 120.0
 """How long an answer is sent again before the app counts as gone."""

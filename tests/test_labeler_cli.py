@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from data import Store, runs
+from data.ports import address, listen
 from data.settings import USER_ERROR
 from labeler.__main__ import main
 from labeler.auth import check_password
 from labeler.jobs import Site
-from labeler.serve import address, listen, prepare
+from labeler.serve import prepare
 
 
 def run(workspace: Path, *arguments: str) -> int:

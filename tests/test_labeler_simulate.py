@@ -16,12 +16,12 @@ import pytest
 import uvicorn
 
 from data import Store
+from data.ports import listen
 from data.settings import USER_ERROR
 from data.simulated import crew
 from labeler import simulate
 from labeler.__main__ import main
 from labeler.app import build_app
-from labeler.serve import listen
 from labeler.simulate import Tally, percentile, rate, said_of
 from tests.browser import free_port
 from tests.labeler_helpers import add_tasks
