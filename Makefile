@@ -53,6 +53,7 @@ lint: $(VENV)/.dev ## ruff and mypy
 bench: $(VENV)/.dev ## run what is measured (over an hour; OUT=file keeps the labeler's table)
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.speed
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.quality
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.reward
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.labeler $(if $(OUT),--out $(OUT))
 
 clean: ## remove the environment and caches; workspaces stay
