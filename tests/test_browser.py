@@ -190,7 +190,7 @@ def test_7_a_lead_sees_counts_and_launches_a_run(page: Any, server: Server) -> N
     with Store.open(server.workspace) as store:
         total = store.content.counts().judgements_total
     assert page.inner_text("#flow .node:nth-of-type(3) .big") == str(total)
-    assert "more comparisons needed" in page.inner_text("#next")
+    assert "more judgements needed" in page.inner_text("#next")
     assert "ann" in page.inner_text("#people-short")
 
     page.click("role=tab[name='Reward model']")
