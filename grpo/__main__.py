@@ -1,4 +1,4 @@
-"""python -m grpo sft | sample | train | evaluate | export | loop"""
+"""python -m grpo sft | sample | train | stop | evaluate | export | loop"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from data.runs import recording
+from data.runs import recording, request_stop
 from data.settings import STOPPED, as_config, parse, run_command
 from grpo.config import (
     ComparisonSettings,
@@ -17,12 +17,14 @@ from grpo.config import (
     PolicySettings,
     SampleSettings,
     SftSettings,
+    StopSettings,
 )
 
 Command = (
     Annotated[SftSettings, tyro.conf.subcommand("sft")]
     | Annotated[SampleSettings, tyro.conf.subcommand("sample")]
     | Annotated[PolicySettings, tyro.conf.subcommand("train")]
+    | Annotated[StopSettings, tyro.conf.subcommand("stop")]
     | Annotated[ComparisonSettings, tyro.conf.subcommand("evaluate")]
     | Annotated[ExportSettings, tyro.conf.subcommand("export")]
     | Annotated[LoopSettings, tyro.conf.subcommand("loop")]
@@ -36,6 +38,10 @@ def main() -> int:
             from grpo.loop import loop
 
             loop(settings)
+        elif isinstance(settings, StopSettings):
+            with settings.open() as store:
+                request_stop(store, settings.run)
+            print(f"{settings.run} stops at its next step")
         elif isinstance(settings, ExportSettings):
             from grpo.export import export
 

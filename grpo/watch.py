@@ -49,8 +49,10 @@ class GrpoCallback(RunCallback):
         self.settings = settings
         self.trainer: PolicyTrainer
         self._rows = [m for m in runs.metrics(run.directory) if "reward_mean" in m]
-        self._evidence: deque[dict[str, Any]] = deque()
-        self._kept_of = 0
+        kept = runs.samples(run.directory)  # where it goes on from a checkpoint
+        self._kept_of = kept[-1]["step"] if kept else 0
+        size = settings.prompts_per_step * settings.group_size
+        self._evidence = deque(kept, maxlen=EVIDENCE * size)
         self._start: dict[str, Any] = {}
 
     def attach(self, trainer: PolicyTrainer) -> None:
@@ -95,10 +97,7 @@ class GrpoCallback(RunCallback):
             return
         self._kept_of = step
         lines = [kept_line(step, s) for s in self.trainer.samples]
-        size = len(lines)
         self._evidence.extend(lines)
-        while len(self._evidence) > EVIDENCE * size:
-            self._evidence.popleft()
         with (self.run.directory / SAMPLES).open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(line) + "\n" for line in lines)
 

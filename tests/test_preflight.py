@@ -43,7 +43,9 @@ def check(trained, trainer, tmp_path):
     def run(settings=POLICY, folder=None):
         origin = find_policy(trained.ids["sft"], trained.workspace)
         reward = folder or trained.folder("reward")
-        return preflight(trainer, settings, origin, origin, trainer.learned.scorer, reward, tmp_path)
+        return preflight(
+            trainer, settings, origin, origin, trainer.learned.scorer, reward, tmp_path
+        )
 
     return run
 
@@ -100,7 +102,7 @@ def test_dropout_shows_as_kl(check, trainer):
     for module in trainer.model.modules():
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.5
-    with pytest.raises(ValueError, match="KL at step 0 is .*dropout is on"):
+    with pytest.raises(ValueError, match=r"KL at step 0 is .*dropout is on"):
         check()
 
 
@@ -113,7 +115,7 @@ def test_a_reward_model_in_training_mode(check, trainer):
 def test_a_damaged_reward_model(check, trainer, tmp_path):
     with torch.no_grad():
         trainer.learned.scorer.model.score.weight.neg_()
-    with pytest.raises(ValueError, match="held-out accuracy is .*as when it was trained"):
+    with pytest.raises(ValueError, match=r"held-out accuracy is .*as when it was trained"):
         check()
     assert level(tmp_path, "reward model's held-out accuracy") == "fail"
 
@@ -129,7 +131,7 @@ def test_a_reward_model_without_a_record_is_let_pass(check, trained, tmp_path):
 
 def test_a_reward_that_knows_no_difference(check, trainer, tmp_path):
     trainer.learned.scorer.sd = 1e12
-    with pytest.raises(ValueError, match="spread of rewards in a group is .* 0% of groups kept"):
+    with pytest.raises(ValueError, match=r"spread of rewards in a group is .* 0% of groups kept"):
         check(replace(POLICY, entropy_weight=0.01))
     assert level(tmp_path, "trainable parameters") == "pass"
 

@@ -241,9 +241,11 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_goes_on(trained, tmp_path):
     assert child.returncode == 130
 
 
-def test_kill_9_is_seen_and_loses_nothing_stored(trained, tmp_path):
+def test_kill_9_loses_the_steps_since_the_last_checkpoint_alone(trained, tmp_path):
     workspace = copy_of(trained, tmp_path)
-    child, run_id, _ = start_grpo(workspace, "--steps", "300")
+    child, run_id, folder = start_grpo(workspace, "--steps", "300", "--save-every", "2")
+    while not list(folder.glob("checkpoint-*/generation_window.pt")):
+        time.sleep(0.05)
     os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
     with Store.open(workspace) as store:
@@ -251,18 +253,49 @@ def test_kill_9_is_seen_and_loses_nothing_stored(trained, tmp_path):
         assert store.runs.get(run_id).status == "died"
         before = trained.store.content.counts()
         assert store.content.counts() == before
+    last = runs.metrics(folder)[-1]["step"]
+    child, again, resumed = start_grpo(workspace, "--resume", run_id)
+    stopped = command("grpo", "stop", "--run", again, "--workspace", workspace)
+    assert stopped.returncode == 0 and "stops at its next step" in stopped.stdout
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 130, errors
+    kept = runs.metrics(resumed)
+    assert [m["step"] for m in kept] == list(range(1, len(kept) + 1))
+    first, second = runs.metrics(folder), {m["step"]: m for m in kept}
+    same = [
+        m["step"]
+        for m in first
+        if m["step"] in second and _figures(m) == _figures(second[m["step"]])
+    ]
+    assert max(same) >= last - 2  # the rest was done again, to the same figures
+    refused(
+        command("grpo", "stop", "--run", resumed.name, "--workspace", workspace), "is not running"
+    )
+    refused(command("grpo", "stop", "--run", "none", "--workspace", workspace), "'none' unknown")
+
+
+def _figures(row):
+    return {k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")}
 
 
 # --- a full disk
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 4 MB, or a skip where none can be mounted."""
+def small_disk(tmp_path, request):
+    """A file system of 4 MB (or as parametrized), or a skip where none can be mounted."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)],
+        [
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            f"size={getattr(request, 'param', '4m')}",
+            "tmpfs",
+            str(folder),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -297,3 +330,19 @@ def test_a_full_disk_is_said_and_what_was_stored_stays(small_disk, tmp_path, tin
     filler.unlink()
     with Store.open(small_disk) as store:
         assert store.content.counts().demonstrations == 60
+
+
+@pytest.mark.parametrize("small_disk", ["32m"], indirect=True)
+def test_a_disk_that_fills_up_ends_grpo_cleanly(trained, small_disk):
+    """A checkpoint does not fit any more: one line says so, and the whole ones before it stay."""
+    workspace = copy_of(trained, small_disk)
+    room = shutil.disk_usage(workspace).free - 400_000
+    (small_disk / "filler").write_bytes(b"0" * room)
+    outcome = command(
+        "grpo", "train", "--workspace", workspace, *TINY_GRPO, "--steps", "90", "--save-every", "1"
+    )
+    refused(outcome, "disk is full")
+    folder = runs.runs_folder(workspace) / outcome.stdout.split()[1]
+    assert runs.metrics(folder)
+    assert all((p / "generation_window.pt").is_file() or p == max(folder.glob("checkpoint-*"))
+               for p in folder.glob("checkpoint-*"))  # fmt: skip
