@@ -1,4 +1,4 @@
-"""python -m grpo sft | sample | train | evaluate | export | loop"""
+"""python -m grpo pretrain | sft | sample | train | evaluate | export | loop"""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from grpo.config import (
     ExportSettings,
     LoopSettings,
     PolicySettings,
+    PretrainSettings,
     SampleSettings,
     SftSettings,
 )
 
 Command = (
-    Annotated[SftSettings, tyro.conf.subcommand("sft")]
+    Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
+    | Annotated[SftSettings, tyro.conf.subcommand("sft")]
     | Annotated[SampleSettings, tyro.conf.subcommand("sample")]
     | Annotated[PolicySettings, tyro.conf.subcommand("train")]
     | Annotated[ComparisonSettings, tyro.conf.subcommand("evaluate")]
@@ -73,6 +75,10 @@ def _run(settings: Any) -> int:
 
 def _work(settings: Any) -> tuple[str, Callable[..., dict[str, Any]]]:
     """(run kind, function): torch is imported here, so that --help is quick."""
+    if isinstance(settings, PretrainSettings):
+        from grpo import pretrain
+
+        return "pretrain", pretrain.train
     if isinstance(settings, SftSettings):
         from grpo import sft
 
