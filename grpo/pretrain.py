@@ -49,7 +49,7 @@ def train(settings: PretrainSettings, store: Store, run: Recorder) -> dict[str, 
     n, count = len(sides["train"]), sum(map(len, tokens["train"]))
     return report(
         course,
-        in_words(course, f"{n:,} documents ({count:,} tokens)"),
+        in_words(course, f"pretrained on {n:,} documents ({count:,} tokens)"),
         documents=n,
         documents_held_out=len(sides["validation"]),
         tokens=count,

@@ -51,7 +51,7 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> dict[str, Any]:
         save_policy(model, run.directory, origin, kind="sft")
     return report(
         course,
-        in_words(course, f"{n} demonstrations"),
+        in_words(course, f"fine-tuned on {n} demonstrations"),
         demonstrations=n,
         left_out_too_long=sum(len(sides[s]) - len(rows[s]) for s in sides),
         model=settings.model,

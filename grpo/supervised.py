@@ -238,9 +238,10 @@ def report(course: Course, summary: str, **facts: Any) -> dict[str, Any]:
 
 
 def in_words(course: Course, what: str) -> str:
-    """How it went, in one sentence: `what` names the texts and how many."""
-    begun = {"as asked": "Stopped as asked: trained on", "early": "Stopped early: trained on"}
-    head = f"{begun.get(course.ended, 'Trained on')} {what}, {course.steps} steps"
+    """How it went, in one sentence: `what` says on which texts, and how many."""
+    begun = {"as asked": "Stopped as asked: ", "early": "Stopped early: "}.get(course.ended, "")
+    said = what if begun else what[0].upper() + what[1:]
+    head = f"{begun}{said}, {course.steps} steps"
     if course.steps < course.planned:
         head += f" of {course.planned}"
     before, after = course.validation_loss_before, course.validation_loss
