@@ -44,7 +44,8 @@ class TuneSettings(RunPlace):
 
     model: str = BUILT_IN_MODEL
     """What to start from: smollm2-135m (built in), a Hugging Face id, a local folder, or the id of
-    a pretraining, SFT or GRPO run. A side-car that is there already is trained on as it is."""
+    a pretraining, SFT or GRPO run. The side-car of such a run is trained on, with its own rank,
+    alpha and targets."""
     tuning: PolicyTuning = "lora"
     """lora: freeze the model and train a small side-car: little memory, hard to spoil. qlora: the
     same on a model held in 4 bits: a quarter of its memory, a little less exact; needs an NVIDIA
@@ -90,7 +91,7 @@ class PretrainSettings(TuneSettings):
         default_factory=lambda: LoraSettings(rank=64, alpha=128, targets="all")
     )
     epochs: float = 1.0
-    """Passes over the documents. Early stopping within one pass needs eval every."""
+    """Passes over the documents. To stop early within one, measure more often than at its end."""
     batch_size: int = 8
     """Blocks in one optimiser step."""
     max_tokens: int = 512

@@ -76,6 +76,8 @@ def learn(
     """
     dtype, why = choose_precision()
     print(f"{words}: {settings.model}, {_step_size(settings)}, {why}", flush=True)
+    if origin.adapter and settings.tuning != "full":
+        print("its side-car is trained on, with its own rank, alpha and targets", flush=True)
     run.progress(0, 1, "loading the model")
     model = to_train(settings, origin, dtype)
     _check_length(settings, model)

@@ -68,7 +68,14 @@ TUNE = (
     Choice("patience", "Patience"),
 )
 BEGINNING = "the model it all starts from"
-PRETRAIN = SFT = (Choice("model", "Start from", ("pretrain", "sft"), BEGINNING), *TUNE)
+GOES_ON = (
+    "This project's model, or what a run made of it. The side-car of an SFT run is trained on, with"
+    " its own rank, alpha and targets."
+)
+PRETRAIN = SFT = (
+    Choice("model", "Start from", ("pretrain", "sft"), BEGINNING, info=GOES_ON),
+    *TUNE,
+)
 SAMPLE = (
     Choice("policy", "Sample from", ("grpo", "sft", "pretrain"), BEGINNING),
     Choice("per_prompt", "Completions of each prompt"),

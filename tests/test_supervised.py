@@ -234,6 +234,15 @@ def test_full_tuning_takes_a_side_car_into_the_weights(place):
         assert torch.allclose(before[name], weights, atol=1e-6)
 
 
+def test_sft_goes_on_with_a_side_car(place, capsys):
+    settings = SftSettings(model=place.ids["sft"], lora=replace(SMALL, rank=2, targets="mlp"))
+    place.run("sft", sft.train, replace(settings, epochs=0.2), name="further")
+    assert "its side-car is trained on, with its own rank" in capsys.readouterr().out
+    assert place.reports["further"]["targets"] == place.reports["sft"]["targets"]
+    first = place.reports["further"]["validation_loss_before"]
+    assert first == pytest.approx(place.reports["sft"]["validation_loss"], abs=1e-3)
+
+
 def test_the_learning_rate_is_chosen_for_the_tuning():
     rates = {t: SftSettings(tuning=t).rate for t in ("lora", "qlora", "full")}
     assert rates == {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5}
