@@ -10,18 +10,29 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from data.schema import Prompt
+from data.schema import Document, Prompt
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
+DOCUMENT_VALIDATION_SHARE = 0.1
 
 
 def split_of(prompt: Prompt) -> Split:
     """Which side a prompt is on: 65% train, 15% validation, 20% test."""
-    digest = hashlib.sha256(b"split:" + prompt.id.encode()).digest()
-    u = int.from_bytes(digest[:8], "big") / 2**64
+    u = _place(prompt.id)
     if u < TEST_SHARE:
         return "test"
     return "validation" if u < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def side_of(document: Document) -> Literal["train", "validation"]:
+    """Which side a document is on: 90% train, 10% validation. No test reads documents."""
+    return "validation" if _place(document.id) < DOCUMENT_VALIDATION_SHARE else "train"
+
+
+def _place(content_id: str) -> float:
+    """A number from 0 to 1 that only the content decides."""
+    digest = hashlib.sha256(b"split:" + content_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

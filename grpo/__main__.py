@@ -1,4 +1,4 @@
-"""python -m grpo sft | sample | train | stop | evaluate | export | loop"""
+"""python -m grpo pretrain | sft | sample | train | stop | evaluate | export | loop"""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from grpo.config import (
     ExportSettings,
     LoopSettings,
     PolicySettings,
+    PretrainSettings,
     SampleSettings,
     SftSettings,
     StopSettings,
 )
 
 Command = (
-    Annotated[SftSettings, tyro.conf.subcommand("sft")]
+    Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
+    | Annotated[SftSettings, tyro.conf.subcommand("sft")]
     | Annotated[SampleSettings, tyro.conf.subcommand("sample")]
     | Annotated[PolicySettings, tyro.conf.subcommand("train")]
     | Annotated[StopSettings, tyro.conf.subcommand("stop")]
@@ -79,6 +81,10 @@ def _run(settings: Any) -> int:
 
 def _work(settings: Any) -> tuple[str, Callable[..., dict[str, Any]]]:
     """(run kind, function): torch is imported here, so that --help is quick."""
+    if isinstance(settings, PretrainSettings):
+        from grpo import pretrain
+
+        return "pretrain", pretrain.train
     if isinstance(settings, SftSettings):
         from grpo import sft
 

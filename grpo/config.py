@@ -16,6 +16,8 @@ from reward_model.config import (
     check_positive,
 )
 
+PolicyTuning = Literal["lora", "qlora", "full"]
+LORA_RATE, FULL_RATE = 2e-4, 2e-5
 PromptSet = Literal["train", "validation", "test", "judged"]
 AdvantageScale = Literal["group", "batch", "none"]
 LossType = Literal["dr_grpo", "grpo", "bnpo", "dapo", "cispo", "sapo"]
@@ -40,28 +42,80 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftSettings(RunPlace):
+class TuneSettings(RunPlace):
+    """What fine-tuning and continued pretraining share."""
+
+    model: str = BUILT_IN_MODEL
+    """What to start from: smollm2-135m (built in), a Hugging Face id, a local folder, or the id of
+    a pretraining, SFT or GRPO run. The side-car of such a run is trained on, with its own rank,
+    alpha and targets."""
+    tuning: PolicyTuning = "lora"
+    """lora: freeze the model and train a small side-car: little memory, hard to spoil. qlora: the
+    same on a model held in 4 bits: a quarter of its memory, a little less exact; needs an NVIDIA
+    GPU. full: train every weight: learns most and forgets most; 16 bytes of memory a weight."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    epochs: float = 1.0
+    """Passes over the texts."""
+    learning_rate: float = 0.0
+    """Size of a step. 0: what suits the tuning: 2e-4 for a side-car (lora, qlora), 2e-5 for all
+    weights (full), which a larger one spoils."""
+    batch_size: int = 8
+    """Texts in one optimiser step."""
+    max_tokens: int = 512
+    """Longest text that is read at once."""
+    eval_every: int = 0
+    """Steps between measurements of the loss on held-out texts. 0: at the end of each pass."""
+    patience: int = 2
+    """Stop early after this many measurements in a row that found no better loss. 0: never. The
+    weights with the best loss are what is kept, either way."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "epochs", "batch_size", "max_tokens")
+        check_not_negative(self, "learning_rate", "eval_every", "patience")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, chosen for the tuning where none is given.
+
+        A side-car takes about ten times what all weights take: "LoRA without regret", Thinking
+        Machines, 2025; Biderman et al. 2024, arXiv:2405.09673.
+        """
+        return self.learning_rate or (FULL_RATE if self.tuning == "full" else LORA_RATE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings(TuneSettings):
+    """Continued pretraining on the documents: raw text of your field, packed into blocks, loss on
+    every token. It teaches words and facts; fine-tune (sft) afterwards to teach how to answer."""
+
+    lora: LoraSettings = field(
+        default_factory=lambda: LoraSettings(rank=64, alpha=128, targets="all")
+    )
+    epochs: float = 1.0
+    """Passes over the documents. To stop early within one, measure more often than at its end."""
+    batch_size: int = 8
+    """Blocks in one optimiser step."""
+    max_tokens: int = 512
+    """Tokens in a block at most. Longer lets the model see more of a document at once, and takes
+    more memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftSettings(TuneSettings):
     """Supervised fine-tuning on the demonstrations of the training prompts.
 
     GRPO only amplifies answers that the policy can already give: SFT teaches it to give them.
     """
 
-    model: str = BUILT_IN_MODEL
-    """What to fine-tune: smollm2-135m (built in), a Hugging Face id, or a local folder."""
     lora: LoraSettings = field(default_factory=lambda: LoraSettings(targets="all"))
     epochs: float = 2.0
     """Passes over the demonstrations."""
-    learning_rate: float = 2e-4
-    """Step size of the side-car; about ten times what full fine-tuning takes."""
     batch_size: int = 8
     """Demonstrations in one optimiser step."""
     max_tokens: int = 512
     """Longest prompt and completion together; longer demonstrations are left out, counted."""
-    seed: int = 0
-    """Seed of everything random."""
-
-    def __post_init__(self) -> None:
-        check_positive(self, "epochs", "learning_rate", "batch_size", "max_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)

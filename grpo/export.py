@@ -19,5 +19,5 @@ def export(settings: ExportSettings) -> Path:
     origin = find_policy(settings.policy, settings.workspace)
     model = load_model(origin, torch.float32)
     model.to(torch.bfloat16).save_pretrained(out)
-    load_tokenizer(origin).save_pretrained(out)
+    load_tokenizer(origin, chat=False).save_pretrained(out)
     return out

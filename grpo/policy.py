@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.save_and_load import (
     get_peft_model_state_dict,
     load_peft_weights,
@@ -17,12 +18,22 @@ from peft.utils.save_and_load import (
 )
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from data.runs import runs_folder
 from data.store import Store
-from reward_model.backbone import ADAPTER, ORIGIN, Origin, find_origin, load_base, save_origin
+from reward_model.backbone import (
+    ADAPTER,
+    MODEL,
+    ORIGIN,
+    Origin,
+    find_origin,
+    load_base,
+    merged,
+    save_origin,
+)
 from reward_model.config import LoraSettings
-from reward_model.lora import lora_config, trainable_share
+from reward_model.lora import lora_config, trainable_share, what_trains
 
 
 def find_policy(name: str, workspace: Path) -> Origin:
@@ -59,29 +70,34 @@ def newest(store: Store, kind: str, what: str, remedy: str) -> str:
     raise ValueError(f"there is no finished {what} yet: {remedy}")
 
 
-def trainable(origin: Origin, lora: LoraSettings, dtype: torch.dtype) -> PeftModel:
+def trainable(
+    origin: Origin, lora: LoraSettings, dtype: torch.dtype, base: PreTrainedModel | None = None
+) -> PeftModel:
     """The policy with a side-car that trains: its own, or a new one on a plain model.
 
-    The side-car is in float32 whatever the model's precision. Raises ValueError if nothing trains.
+    Its own keeps its rank, alpha and targets; dropout is no part of it and comes from `lora`. It
+    is in float32 whatever the model's precision. `base` is the model under it where that is loaded
+    already. Raises ValueError if nothing trains.
     """
-    base = load_base(origin, dtype)
+    base = load_base(origin, dtype) if base is None else base
     if origin.adapter:
-        model = PeftModel.from_pretrained(base, origin.adapter, is_trainable=True)
-        if any(getattr(c, "lora_dropout", 0) for c in model.peft_config.values()):
-            raise ValueError(
-                "the policy's side-car was trained with dropout, which makes KL to it never 0:"
-                " fine-tune it again with --lora.dropout 0"
-            )
+        config = LoraConfig.from_pretrained(origin.adapter)
+        config.lora_dropout = lora.dropout
+        model = PeftModel.from_pretrained(base, origin.adapter, is_trainable=True, config=config)
     else:
         model = get_peft_model(base, lora_config(base, lora, "CAUSAL_LM"))
+    in_float32(model)
+    if not trainable_share(model)[0]:
+        raise ValueError("no parameter of the policy would train: check its side-car")
+    print(what_trains(model), flush=True)
+    return model
+
+
+def in_float32(model: Any) -> None:
+    """Bring what trains to float32: smaller steps than its own precision would be lost."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    n, share = trainable_share(model)
-    if not n:
-        raise ValueError("no parameter of the policy would train: check its side-car")
-    print(f"training {n:,} parameters ({share:.2%} of the model)", flush=True)
-    return model
 
 
 def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
@@ -149,3 +165,23 @@ def save_policy(model: Any, folder: Path, origin: Origin, **facts: Any) -> None:
     """Write the trained side-car (only that) and what it sits on."""
     model.save_pretrained(folder / ADAPTER, selected_adapters=["default"])
     save_origin(folder, origin, **facts)
+
+
+def save_whole(model: Any, tokenizer: Any, folder: Path, origin: Origin, **facts: Any) -> None:
+    """Write all weights as an ordinary model folder inside the run's, and what they came from."""
+    disable_progress_bar()
+    model.save_pretrained(folder / MODEL)
+    tokenizer.save_pretrained(folder / MODEL)
+    save_origin(folder, origin, **facts)
+
+
+def save_merged(tokenizer: Any, folder: Path, origin: Origin, **facts: Any) -> None:
+    """Make the side-car in a run's folder a whole model: `save_whole`, in its place.
+
+    Merged and written in float32, so that what loads is to the bit what side-car and model gave,
+    and a small change is not lost in a coarser rounding.
+    """
+    adapter = folder / ADAPTER
+    whole = merged(Origin(origin.model, str(adapter)), torch.float32)
+    save_whole(whole, tokenizer, folder, origin, **facts)
+    shutil.rmtree(adapter)

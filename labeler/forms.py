@@ -9,7 +9,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import gradio as gr
 
 from data.runrows import Run
-from grpo.config import ComparisonSettings, PolicySettings, SampleSettings, SftSettings
+from grpo.config import (
+    ComparisonSettings,
+    PolicySettings,
+    PretrainSettings,
+    SampleSettings,
+    SftSettings,
+)
 from labeler.help_text import field_help
 from labeler.jobs import Site, usable
 from reward_model.config import RewardSettings
@@ -50,9 +56,28 @@ REWARD = (
     Choice("learning_rate", "Learning rate", only=TUNED),
     Choice("members", "Members"),
 )
-SFT = (*LORA, Choice("epochs", "Epochs"), Choice("learning_rate", "Learning rate"))
+SIDE_CAR = ("tuning", ("lora", "qlora"))
+TUNE = (
+    Choice("tuning", "Tuning"),
+    *(replace(choice, only=SIDE_CAR) for choice in LORA),
+    Choice("lora.dropout", "LoRA dropout", only=SIDE_CAR),
+    Choice("epochs", "Epochs"),
+    Choice("learning_rate", "Learning rate"),
+    Choice("max_tokens", "Tokens at most"),
+    Choice("eval_every", "Measure every"),
+    Choice("patience", "Patience"),
+)
+BEGINNING = "the model it all starts from"
+GOES_ON = (
+    "This project's model, or what a run made of it. The side-car of an SFT run is trained on, with"
+    " its own rank, alpha and targets."
+)
+PRETRAIN = SFT = (
+    Choice("model", "Start from", ("pretrain", "sft"), BEGINNING, info=GOES_ON),
+    *TUNE,
+)
 SAMPLE = (
-    Choice("policy", "Sample from", ("grpo", "sft"), "the model it all starts from"),
+    Choice("policy", "Sample from", ("grpo", "sft", "pretrain"), BEGINNING),
     Choice("per_prompt", "Completions of each prompt"),
     Choice("tasks", "Tasks to queue"),
     Choice("annotators", "Annotators for each task"),
@@ -84,6 +109,7 @@ COMPARE = (
     Choice("limit", "Prompts at most"),
 )
 DEFAULTS: Mapping[str, Any] = {
+    "pretrain": PretrainSettings(),
     "sft": SftSettings(),
     "sample": SampleSettings(policy=""),
     "reward": RewardSettings(),
@@ -228,4 +254,4 @@ def _allowed(settings: type, name: str) -> tuple[str, ...]:
 
 
 def _spoken(value: str) -> str:
-    return {"bradley_terry": "Bradley-Terry", "lora": "LoRA"}.get(value, value)
+    return {"bradley_terry": "Bradley-Terry", "lora": "LoRA", "qlora": "QLoRA"}.get(value, value)

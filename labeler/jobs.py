@@ -15,10 +15,17 @@ from data import runs
 from data.runrows import Run
 from data.settings import RunPlace, as_arguments, as_config
 from data.store import Store
-from grpo.config import ComparisonSettings, PolicySettings, SampleSettings, SftSettings
+from grpo.config import (
+    ComparisonSettings,
+    PolicySettings,
+    PretrainSettings,
+    SampleSettings,
+    SftSettings,
+)
 from reward_model.config import KINDS_OF, MIN_JUDGEMENTS, OBJECTIVES, Objective, RewardSettings
 
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "pretrain": ("grpo", "pretrain"),
     "sft": ("grpo", "sft"),
     "sample": ("grpo", "sample"),
     "reward": ("reward_model", "train"),
@@ -26,12 +33,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("grpo", "evaluate"),
 }
 TITLES = {
+    "pretrain": "Continued pretraining",
     "sft": "Fine-tuning (SFT)",
     "sample": "Sampling",
     "reward": "Reward model",
     "grpo": "GRPO",
     "compare": "Comparison",
-    "pretrain": "Continued pretraining",
 }
 KINDS = {
     "pairwise": "comparisons (A or B)",
@@ -62,6 +69,14 @@ def start(site: Site, kind: str, settings: RunPlace) -> str:
     """Launch a run of one kind; returns its id."""
     arguments = [*COMMANDS[kind], *as_arguments(settings)]
     return runs.launch(site.store, site.workspace, kind, arguments, as_config(settings))
+
+
+def start_pretrain(site: Site, **choices: Any) -> str:
+    """Train on the documents."""
+    _refuse_second(site, "pretrain")
+    if not site.store.content.counts().documents:
+        raise ValueError("there are no documents yet: import some on the Data page")
+    return _start(site, "pretrain", PretrainSettings, **{"model": site.model, **choices})
 
 
 def start_sft(site: Site, **choices: Any) -> str:

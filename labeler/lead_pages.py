@@ -27,6 +27,7 @@ from labeler.snapshot import Snapshot
 POLL_SECONDS = 2.0
 TABS = {"queue": None, "sft": "policy", "sample": "policy", "grpo": "policy"}
 WORDS = {
+    "pretrain": "Pretrain on documents",
     "sft": "Fine-tune (SFT)",
     "sample": "Sample completions",
     "reward": "Train reward model",
@@ -34,6 +35,7 @@ WORDS = {
     "compare": "Compare",
 }
 STOPS = {
+    "pretrain": "It stops at its next step and keeps the model as it then is.",
     "sft": "It stops at its next step and keeps the policy as it then is.",
     "sample": "It stops after this batch; what was sampled is kept.",
     "reward": "It stops at its next step; nothing of this model is kept.",
@@ -41,6 +43,7 @@ STOPS = {
     "compare": "It stops after this batch; nothing of this comparison is kept.",
 }
 STARTERS: dict[str, Callable[..., str]] = {
+    "pretrain": jobs.start_pretrain,
     "sft": jobs.start_sft,
     "sample": jobs.start_sample,
     "reward": jobs.start_reward,
@@ -163,7 +166,13 @@ def _loss(run: Run | None, now: Snapshot) -> Drawing | None:
 
 
 def _policy(live: Live) -> Any:
-    with gr.Tabs(elem_id="policy-tabs") as tabs:
+    with gr.Tabs(selected="sft", elem_id="policy-tabs") as tabs:
+        with gr.Tab("Pretrain", id="pretrain", elem_id="tab-pretrain"):
+            with gr.Row(elem_classes="work"):
+                with gr.Column(scale=2, min_width=320):
+                    _form(live, "pretrain", forms.PRETRAIN)
+                with gr.Column(scale=3, min_width=320):
+                    _latest(live, "pretrain", "Nothing has been pretrained: it may be left out.")
         with gr.Tab("Fine-tune", id="sft", elem_id="tab-sft"):
             with gr.Row(elem_classes="work"):
                 with gr.Column(scale=2, min_width=320):

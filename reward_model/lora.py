@@ -6,55 +6,72 @@ Lives beside the backbone because both reward models and policies sit on it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from reward_model.config import LoraSettings
 
 _ATTENTION = re.compile(
-    r"^(q|k|v|o)_proj$|^(query|key|value|dense|out_proj|qkv|qkv_proj|query_key_value|c_attn|Wqkv)$"
+    r"^(q|k|v|o)_proj$|^(query|key|value|qkv|qkv_proj|query_key_value|c_attn|Wqkv)$"
 )
 _MLP = re.compile(
     r"^(gate|up|down)_proj$|^(gate_up_proj|fc1|fc2|c_fc|dense_h_to_4h|dense_4h_to_h|w1|w2|w3)$"
 )
-_HEADS = ("lm_head", "embed_out", "score", "classifier")
+_NEVER = ("lm_head", "embed_out", "score", "classifier", "gate", "router", "shared_expert_gate")
+"""Heads, and what sends tokens to experts."""
+_STATE_SPACE = ("mixer.out_proj", "mamba.out_proj")
+"""PEFT refuses these: the fused kernel of a state-space layer reads past a side-car."""
 
 
 def resolve_targets(model: nn.Module, preset: str) -> list[str]:
     """Names of the modules that a preset stands for in this model, as suffixes for LoRA.
 
-    `attention` and `mlp` are told apart by name, and by the parent's where the name says nothing
-    (GPT-2 calls both output layers c_proj). Raises ValueError where nothing matches.
+    `attention` and `mlp` are told apart by the name of the block's part that a layer is in, and by
+    the layer's own where that says nothing. `all` is every linear layer of the blocks, also one
+    that is neither. Raises ValueError where nothing matches.
     """
-    found: dict[str, set[str]] = {"attention": set(), "mlp": set()}
-    for name, module in model.named_modules():
-        leaf = name.rsplit(".", 1)[-1]
-        if isinstance(module, nn.Linear | Conv1D) and leaf not in _HEADS:
-            part = _part_of(name)
-            if part:
-                found[part].add(".".join(name.split(".")[-2:]))
-    chosen = found["attention"] | found["mlp"] if preset == "all" else found.get(preset, set())
+    linear = _linear_layers(model)
+    chosen = {
+        ".".join(name.split(".")[-2:])
+        for name in linear
+        if preset == "all" or _part_of(name) == preset
+    }
     if not chosen:
-        linear = sorted(
-            {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m) is nn.Linear}
-        )
+        leaves = sorted({name.rsplit(".", 1)[-1] for name in linear})
+        other = "; all takes every one" if leaves else ""
         raise ValueError(
-            f"LoRA targets {preset!r} match nothing in this model: use attention, mlp or all; its"
-            f" linear layers are {', '.join(linear) or 'none'}"
+            f"LoRA targets {preset!r} match nothing in this model: its linear layers are"
+            f" {', '.join(leaves) or 'none'}{other or ': use --tuning full'}"
         )
     return sorted(chosen)
 
 
+def _linear_layers(model: nn.Module) -> list[str]:
+    """The linear layers of the model's blocks: numbered, and no heads or routers."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+        and any(part.isdigit() for part in name.split("."))
+        and name.rsplit(".", 1)[-1] not in _NEVER
+        and not name.endswith(_STATE_SPACE)
+    ]
+
+
 def _part_of(name: str) -> str | None:
     *parents, leaf = name.split(".")
-    parent = parents[-1] if parents else ""
-    if leaf in ("c_proj", "dense", "out_proj"):
-        return "mlp" if "mlp" in parent else "attention"
+    for parent in reversed(parents):
+        if "attn" in parent or "attention" in parent:
+            return "attention"
+        if "mlp" in parent or "ffn" in parent or "feed_forward" in parent:
+            return "mlp"
     if _ATTENTION.match(leaf):
         return "attention"
-    return "mlp" if _MLP.match(leaf) or "mlp" in parent else None
+    return "mlp" if _MLP.match(leaf) else None
 
 
 def lora_config(model: nn.Module, settings: LoraSettings, task: str) -> LoraConfig:
@@ -68,7 +85,29 @@ def lora_config(model: nn.Module, settings: LoraSettings, task: str) -> LoraConf
     )
 
 
+def matched(model: nn.Module) -> list[str]:
+    """The full names of the modules that a side-car sits on."""
+    return [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
+
+
 def trainable_share(model: nn.Module) -> tuple[int, float]:
     """How many parameters train, and their share of all."""
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return trainable, trainable / max(1, sum(p.numel() for p in model.parameters()))
+    if isinstance(model, PeftModel):  # it counts what 4 bits hold two to a byte
+        trainable, every = model.get_nb_trainable_parameters()
+    else:
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        every = sum(p.numel() for p in model.parameters())
+    return trainable, trainable / max(1, every)
+
+
+def what_trains(model: nn.Module) -> str:
+    """One line on what trains: which modules, how many parameters, what share of the model."""
+    n, share = trainable_share(model)
+    names = matched(model)
+    where = f"LoRA on {', '.join(layer_names(names))} ({len(names)} modules)" if names else "all"
+    return f"{where}: {n:,} parameters train, {share:.2%} of the model"
+
+
+def layer_names(names: Iterable[str]) -> list[str]:
+    """What modules are called inside their blocks, each name once."""
+    return sorted({name.rsplit(".", 1)[-1] for name in names})

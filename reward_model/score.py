@@ -22,6 +22,7 @@ from reward_model.backbone import (
     load_classifier,
     load_model,
     load_tokenizer,
+    noted_model,
     with_side_car,
 )
 from reward_model.features import read_features
@@ -299,7 +300,8 @@ def under(folder: Path, facts: Mapping[str, Any]) -> Origin:
     if "model" not in facts:
         return Origin(str(folder), "")
     side_car = folder / POLICY_ADAPTER
-    return Origin(facts["model"], str(side_car) if side_car.is_dir() else "")
+    model = noted_model(folder, facts["model"])
+    return Origin(model, str(side_car) if side_car.is_dir() else "")
 
 
 def load_member(

@@ -17,7 +17,7 @@ from reward_model.config import RewardSettings
 from reward_model.examples import TIE, A, Examples
 from reward_model.fit import HeadFit
 from reward_model.forecast import Model
-from reward_model.lora import lora_config, trainable_share
+from reward_model.lora import lora_config, what_trains
 from reward_model.network import body_of, last_states
 from reward_model.render import Rendered
 
@@ -75,8 +75,7 @@ def _trainable(network: Any, settings: RewardSettings) -> tuple[Any, Any]:
     for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    n, share = trainable_share(network)
-    print(f"training {n:,} parameters ({share:.2%})", flush=True)
+    print(what_trains(network), flush=True)
     return network, base
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from data import Store, runs
 from data.runrows import Run
+from data.schema import Document
 from data.simulated import simulate
 from tests.browser import (
     Server,
@@ -97,6 +98,31 @@ def test_2_fine_tune_from_the_browser(page: Any, server: Server) -> None:
     page.click("role=tab[name='Policy']")
     page.wait_for_selector(f"#sft-run >> text={run.id}")
     page.wait_for_selector("#sft-run >> text=Fine-tuned on 163 demonstrations")
+
+
+def test_2b_pretrain_on_documents_to_fine_tune_on_top(page: Any, server: Server) -> None:
+    with Store.open(server.workspace) as store:
+        store.content.add_documents(
+            Document(f"Bread number {i} rises at dusk. " * 9) for i in range(40)
+        )
+    sign_in(page, server, "lena")
+    page.wait_for_selector("#flow .node")
+    page.click("role=tab[name='Policy']")
+    page.click("role=tab[name='Pretrain']")
+    page.wait_for_selector("#pretrain-lora-rank")
+    page.click("#pretrain-tuning label:has-text('full')")
+    for name in ("rank", "alpha", "targets", "dropout"):
+        page.wait_for_selector(f"#pretrain-lora-{name}", state="hidden")
+    fill(page, "pretrain-max-tokens", "64")
+    started(page, "pretrain")
+    run = wait_until(server, "pretrain")
+    assert (run.config["tuning"], run.config["max_tokens"]) == ("full", 64)
+    page.wait_for_selector("#pretrain-run >> text=Pretrained on")
+    page.wait_for_selector("#tab-pretrain .js-plotly-plot")
+    page.click("role=tab[name='Fine-tune']")
+    page.click("#sft-model input")
+    page.click(f"role=option[name='{run.id}']")
+    assert page.input_value("#sft-model input") == run.id
 
 
 def test_3_train_the_reward_model(page: Any, server: Server) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from data import Store, runs
 from data.exports import FORMATS
-from data.schema import Answer, Demonstration, make_prompt
+from data.schema import Answer, Demonstration, Document, make_prompt
 from grpo.config import PolicySettings, SftSettings
 from labeler import charts, forms, jobs, lead_data, lead_views, rating, snapshot
 from labeler.figures import duration, number, percent
@@ -80,9 +80,25 @@ def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
     assert config["lora"]["targets"] == "mlp" and config["model"] == "smollm2-135m"
 
 
+def test_what_is_started_may_go_on_from_a_run(site: Site, started: Any) -> None:
+    demonstrate(site)
+    below = ended_run(site, "pretrain")
+    launch(site, "sft", forms.SFT, values("sft", forms.SFT, model=below, tuning="full"))
+    ((_, arguments, config),) = started
+    assert (config["model"], config["tuning"]) == (below, "full")
+    assert arguments[arguments.index("--patience") + 1] == "2"
+
+
+def test_side_car_fields_are_there_for_side_cars_only() -> None:
+    hanging = {c.path: c.only for c in forms.SFT if c.only}
+    assert set(hanging) == {"lora.rank", "lora.alpha", "lora.targets", "lora.dropout"}
+    assert set(hanging.values()) == {("tuning", ("lora", "qlora"))}
+
+
 @pytest.mark.parametrize(
     ("kind", "choices", "command"),
     [
+        ("pretrain", forms.PRETRAIN, ["grpo", "pretrain"]),
         ("reward", forms.REWARD, ["reward_model", "train"]),
         ("grpo", forms.GRPO, ["grpo", "train"]),
         ("compare", forms.COMPARE, ["grpo", "evaluate"]),
@@ -91,6 +107,7 @@ def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
 )
 def test_every_form_starts_its_command(site, started, kind, choices, command) -> None:
     demonstrate(site)
+    site.store.content.add_documents([Document("Bread rises.")])
     add_comparisons(site.store, add_person(site.store, "ann"), 20)
     for needed in ("sft", "reward", "grpo"):
         ended_run(site, needed)
@@ -110,6 +127,12 @@ def test_every_form_starts_its_command(site, started, kind, choices, command) ->
         ("sft", forms.SFT, {"learning_rate": float("nan")}, "nan is not a number"),
         ("sft", forms.SFT, {"lora_targets": "lm_head"}, "use attention, mlp, all"),
         ("sft", forms.SFT, {"epochs": -1}, "use 0 or more"),
+        ("sft", forms.SFT, {"epochs": 0}, "epochs 0"),
+        ("sft", forms.SFT, {"tuning": "head"}, "use lora, qlora, full"),
+        ("sft", forms.SFT, {"lora_dropout": 1}, "dropout 1.0 not allowed"),
+        ("sft", forms.SFT, {"model": "pretrain-none"}, "'pretrain-none' is not there"),
+        ("pretrain", forms.PRETRAIN, {}, "no documents yet: import some"),
+        ("pretrain", forms.PRETRAIN, {"patience": 1.5}, "1.5 is not a number that fits"),
         ("reward", forms.REWARD, {"objective": "bt"}, "use joint, bradley_terry, regression"),
         ("reward", forms.REWARD, {"effects": "yes"}, "'yes' not allowed: tick it"),
         ("reward", forms.REWARD, {"policy": "sft-none"}, "'sft-none' is not there"),
@@ -455,7 +478,10 @@ def test_guidelines_get_versions(site: Site) -> None:
 
 def test_help_is_the_settings_own() -> None:
     assert "alpha / rank" in field_help(forms.DEFAULTS["sft"].lora.__class__, "alpha")
-    for kind, choices in (("grpo", forms.GRPO), ("reward", forms.REWARD), ("sft", forms.SFT)):
+    for kind, choices in (
+        *(("grpo", forms.GRPO), ("reward", forms.REWARD), ("sft", forms.SFT)),
+        ("pretrain", forms.PRETRAIN),
+    ):
         for choice in choices:
             owner, name = forms._owner(kind, choice)
             assert field_help(type(owner), name)

@@ -183,13 +183,18 @@ def test_a_plain_model_gets_a_side_car_and_is_its_own_reference(trained, tiny_mo
     assert trained.reports["plain, second round"]["reference"] == str(tiny_model)
 
 
-def test_dropout_in_the_side_car_is_refused(trained, tmp_path):
+def test_dropout_comes_from_the_settings_and_not_from_the_side_car(trained, tmp_path):
+    """SFT may have used it; GRPO's KL to the reference is 0 only without it."""
     folder = tmp_path / "dropped"
     shutil.copytree(trained.folder("sft"), folder)
     path = folder / "adapter" / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "lora_dropout": 0.1}))
-    with pytest.raises(ValueError, match="dropout"):
-        trainable(find_origin(str(folder)), SMALL, torch.float32)
+    model = trainable(find_origin(str(folder)), SMALL, torch.float32).train()
+    assert model.peft_config["default"].lora_dropout == 0
+    ids = torch.arange(5, 25)[None]
+    assert torch.equal(model(ids).logits, model(ids).logits)
+    dropping = trainable(find_origin(str(folder)), replace(SMALL, dropout=0.5), torch.float32)
+    assert not torch.equal(dropping.train()(ids).logits, dropping(ids).logits)
 
 
 def test_buffers_keep_their_precision_when_weights_are_cast(tiny_model):

@@ -9,21 +9,15 @@ import pytest
 import torch
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PhiConfig,
-    PhiForCausalLM,
 )
 
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
 from data.splits import split_of
 from reward_model import train as reward_train
 from reward_model.backbone import find_origin, load_model, load_tokenizer
-from reward_model.config import EvaluateSettings, LoraSettings, RewardSettings
+from reward_model.config import EvaluateSettings, RewardSettings
 from reward_model.evaluate import evaluate
 from reward_model.examples import collect
-from reward_model.lora import lora_config, resolve_targets
 from reward_model.network import body_of, last_states, with_head
 from reward_model.render import render
 from reward_model.score import Scorer
@@ -67,47 +61,6 @@ def test_the_classifier_reads_the_same_as_transformers_own_forward(tiny_model):
         ours = model.score(last_states(body_of(model), [text], tokenizer.pad_token_id))[0, 0]
     assert float(ours) == pytest.approx(float(theirs), abs=1e-5)
     assert model.config.num_labels == 1 and model.config.problem_type == "regression"
-
-
-# --- LoRA targets
-
-
-def test_presets_on_llama_names(tiny_model):
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    attention = {t.rsplit(".", 1)[-1] for t in resolve_targets(model, "attention")}
-    mlp = {t.rsplit(".", 1)[-1] for t in resolve_targets(model, "mlp")}
-    assert attention == {"q_proj", "k_proj", "v_proj", "o_proj"}
-    assert mlp == {"gate_proj", "up_proj", "down_proj"}
-    assert set(resolve_targets(model, "all")) == set(resolve_targets(model, "attention")) | set(
-        resolve_targets(model, "mlp")
-    )
-
-
-def test_presets_on_gpt2_tell_the_two_c_proj_apart():
-    model = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50))
-    assert resolve_targets(model, "attention") == ["attn.c_attn", "attn.c_proj"]
-    assert resolve_targets(model, "mlp") == ["mlp.c_fc", "mlp.c_proj"]
-
-
-def test_presets_on_phi_names():
-    config = PhiConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        vocab_size=50,
-    )  # fmt: skip
-    model = PhiForCausalLM(config)
-    assert resolve_targets(model, "mlp") == ["mlp.fc1", "mlp.fc2"]
-    assert "self_attn.q_proj" in resolve_targets(model, "attention")
-
-
-def test_the_head_is_never_a_target(tiny_model):
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    assert not any("lm_head" in t for t in resolve_targets(model, "all"))
-    assert lora_config(model, LoraSettings(rank=4, alpha=8), "CAUSAL_LM").r == 4
-
-
-def test_no_match_is_refused():
-    with pytest.raises(ValueError, match="match nothing"):
-        resolve_targets(torch.nn.Sequential(torch.nn.Embedding(3, 3)), "attention")
 
 
 # --- examples

@@ -1,0 +1,259 @@
+"""Learning from texts with TRL's SFTTrainer: what fine-tuning and pretraining share.
+
+The loss on held-out texts is measured before, on the way and at the end; the weights with the best
+one are kept. Prechelt 1998, "Early stopping - but when?".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTConfig, SFTTrainer
+
+from data.runs import Recorder, Stopped
+from grpo.config import TuneSettings
+from grpo.monitor import RunCallback
+from grpo.policy import in_float32
+from grpo.tuning import to_train
+from reward_model.backbone import Origin, choose_device, choose_precision
+from reward_model.lora import layer_names, matched, trainable_share
+
+NAMES = {
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "entropy": "entropy",
+    "mean_token_accuracy": "token_accuracy",
+    "num_tokens": "tokens_per_second",
+    "eval_loss": "validation_loss",
+}
+Rows = list[dict[str, list[int]]]
+"""Token ids and labels of each text; -100 where there is no loss."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a training went. Losses are nats a token, on held-out texts; None where none are."""
+
+    steps: int
+    """Optimiser steps taken."""
+    planned: int
+    ended: str
+    """as planned, early or as asked."""
+    validation_loss_before: float | None
+    validation_loss: float | None
+    """Of the weights that were kept."""
+    validation_loss_last: float | None
+    best_step: int | None
+    """The step after which the kept weights were measured; None where the last ones were kept."""
+    tuning: str
+    learning_rate: float
+    trainable: int
+    trainable_share: float
+    targets: list[str]
+    """Names of the layers under the side-car."""
+    precision: str
+
+
+def learn(
+    settings: TuneSettings,
+    origin: Origin,
+    tokenizer: Any,
+    rows: Mapping[str, Rows],
+    run: Recorder,
+    words: str,
+) -> tuple[Any, Course]:
+    """Train on rows["train"], measure on rows["validation"]: the trained model, and how it went.
+
+    A stop keeps the weights as they then are. Raises ValueError for texts longer than the model
+    reads and for a loss that is no number, and Stopped where nothing has been trained yet.
+    """
+    dtype, why = choose_precision()
+    print(f"{words}: {settings.model}, {_step_size(settings)}, {why}", flush=True)
+    if origin.adapter and settings.tuning != "full":
+        print("its side-car is trained on, with its own rank, alpha and targets", flush=True)
+    run.progress(0, 1, "loading the model")
+    model = to_train(settings, origin, dtype)
+    _check_length(settings, model)
+    callback = Watch(run, settings.patience, words)
+    trainer = SFTTrainer(
+        model,
+        args=to_trl(settings, str(run.directory), dtype, validate=bool(rows["validation"])),
+        train_dataset=Dataset.from_list(rows["train"]),
+        eval_dataset=Dataset.from_list(rows["validation"]) if rows["validation"] else None,
+        processing_class=tokenizer,
+        callbacks=[callback],
+    )
+    trainer.remove_callback(PrinterCallback)
+    in_float32(trainer.model)  # TRL rounds what trains on 4 bits
+    if rows["validation"]:
+        run.progress(0, 1, "measuring the loss on held-out texts")
+        trainer.evaluate()
+    callback.train(trainer)
+    n, share = trainable_share(trainer.model)
+    return trainer.model, Course(
+        **callback.course(trainer.state),
+        tuning=settings.tuning,
+        learning_rate=settings.rate,
+        trainable=n,
+        trainable_share=round(share, 6),
+        targets=layer_names(matched(trainer.model)),
+        precision=why,
+    )
+
+
+def _step_size(settings: TuneSettings) -> str:
+    chosen = "" if settings.learning_rate else f", chosen for {settings.tuning}"
+    return f"{settings.tuning}, learning rate {settings.rate:g}{chosen}"
+
+
+def _check_length(settings: TuneSettings, model: Any) -> None:
+    longest = getattr(model.config, "max_position_embeddings", None) or settings.max_tokens
+    if settings.max_tokens > longest:
+        raise ValueError(
+            f"max tokens {settings.max_tokens} not allowed: {settings.model} reads at most"
+            f" {longest}; use that or less"
+        )
+
+
+def to_trl(settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bool) -> SFTConfig:
+    """These settings in TRL's words."""
+    mixed = settings.tuning != "lora"  # else the frozen weights have the chosen precision already
+    when = "steps" if settings.eval_every else "epoch"
+    return SFTConfig(
+        output_dir=folder,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        learning_rate=settings.rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=3,
+        train_sampling_strategy="group_by_length",
+        max_length=settings.max_tokens,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        bf16=mixed and dtype == torch.bfloat16,
+        activation_checkpointing=settings.tuning == "qlora",
+        use_cpu=choose_device().type == "cpu",
+        logging_steps=1,
+        eval_strategy=when if validate else "no",
+        eval_steps=settings.eval_every or None,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=settings.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+class Watch(RunCallback):
+    """Metrics in our names; the best weights, kept in main memory; early stopping."""
+
+    def __init__(self, run: Recorder, patience: int, message: str) -> None:
+        super().__init__(run, NAMES, message)
+        self.patience = patience
+        self.losses: list[tuple[int, float]] = []
+        """(step, loss on held-out texts), the first before training."""
+        self.early = False
+        self._best: dict[str, torch.Tensor] = {}
+        self._best_step: int | None = None
+        self._tokens = 0.0
+
+    def train(self, trainer: SFTTrainer) -> None:
+        """Train, and put the best weights back, but after a stop: that keeps what there is."""
+        try:
+            trainer.train()
+        except Stopped:  # while it measured
+            return
+        if self.run.stop_requested or not self._best:
+            return
+        with torch.no_grad():
+            for name, parameter in trainer.model.named_parameters():
+                if name in self._best:
+                    parameter.copy_(self._best[name])
+
+    def course(self, state: TrainerState) -> dict[str, Any]:
+        stopped = self.run.stop_requested
+        measured = dict(self.losses)
+        last = self.losses[-1][1] if self.losses else None
+        at_best = measured.get(self._best_step) if self._best_step else None
+        return {
+            "steps": state.global_step,
+            "planned": state.max_steps,
+            "ended": "as asked" if stopped else "early" if self.early else "as planned",
+            "validation_loss_before": measured.get(0),
+            "validation_loss": last if stopped else at_best,
+            "validation_loss_last": last,
+            "best_step": None if stopped else self._best_step,
+        }
+
+    def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """TRL counts the tokens it has read so far: here they are a speed."""
+        if "tokens_per_second" in metrics:
+            tokens = float(metrics["tokens_per_second"])
+            seconds = max(time.monotonic() - self._begun, 1e-9)
+            metrics["tokens_per_second"] = round((tokens - self._tokens) / seconds, 1)
+            self._tokens = tokens
+        return metrics
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        model: Any,
+        **_: Any,
+    ) -> None:
+        loss = round(metrics["eval_loss"], 4)
+        best = min((known for step, known in self.losses if step), default=float("inf"))
+        self.losses.append((state.global_step, loss))
+        if not state.global_step:
+            return
+        if loss < best:
+            self._best_step = state.global_step
+            trained = (pair for pair in model.named_parameters() if pair[1].requires_grad)
+            self._best = {name: p.detach().to("cpu", copy=True) for name, p in trained}
+        elif self.patience and state.global_step < state.max_steps:
+            since = [step for step, _ in self.losses if step > (self._best_step or 0)]
+            self.early = len(since) >= self.patience
+            control.should_training_stop = control.should_training_stop or self.early
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.run.stop_requested:
+            control.should_evaluate = False
+
+    def on_prediction_step(self, *_: Any, **__: Any) -> None:
+        self.run.check_stop()
+
+
+def report(course: Course, summary: str, **facts: Any) -> dict[str, Any]:
+    """A run's report: the summary in words, then every figure."""
+    return {"summary": summary, **facts, **asdict(course)}
+
+
+def in_words(course: Course, what: str) -> str:
+    """How it went, in one sentence: `what` says on which texts, and how many."""
+    begun = {"as asked": "Stopped as asked: ", "early": "Stopped early: "}.get(course.ended, "")
+    said = what if begun else what[0].upper() + what[1:]
+    head = f"{begun}{said}, {course.steps} steps"
+    if course.steps < course.planned:
+        head += f" of {course.planned}"
+    before, after = course.validation_loss_before, course.validation_loss
+    if before is None:
+        return f"{head}; none are held out to measure it by."
+    if after is None or (course.ended == "as asked" and after == before):
+        return f"{head}; loss on held-out ones was {before:.2f} nats a token before."
+    trend = "fell" if after < before else "did not fall"
+    text = f"{head}: loss on held-out ones {trend}, {before:.2f} to {after:.2f} nats a token"
+    if course.best_step and course.best_step < course.steps:
+        last = course.validation_loss_last
+        text += f" at step {course.best_step}, whose weights were kept ({last:.2f} at the end)"
+    return f"{text}."

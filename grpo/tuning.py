@@ -1,0 +1,63 @@
+"""What trains in fine-tuning and pretraining: a side-car, a side-car on 4 bits, or all weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from peft import prepare_model_for_kbit_training
+from transformers import BitsAndBytesConfig
+
+from grpo.config import TuneSettings
+from grpo.policy import trainable
+from reward_model.backbone import Origin, load_base, load_model
+from reward_model.lora import what_trains
+
+
+def to_train(settings: TuneSettings, origin: Origin, dtype: torch.dtype) -> Any:
+    """The model with what `settings.tuning` says trainable, in float32.
+
+    `full` takes a side-car that is there into the weights and trains them all. Raises ValueError
+    where 4 bits cannot be had here, or nothing would train.
+    """
+    if settings.tuning == "full":
+        model = load_model(origin, torch.float32).requires_grad_(True)
+        print(what_trains(model), flush=True)
+        return model
+    if settings.tuning == "lora":
+        return trainable(origin, settings.lora, dtype)
+    check_qlora()
+    return trainable(origin, settings.lora, dtype, in_four_bits(origin, dtype))
+
+
+def check_qlora() -> None:
+    """ValueError with the remedy where this machine cannot hold a model in 4 bits."""
+    if not torch.cuda.is_available():
+        raise ValueError("tuning qlora needs an NVIDIA GPU, and none is here: use --tuning lora")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError(
+            "tuning qlora needs the package bitsandbytes: pip install 'bitsandbytes>=0.50,<0.51',"
+            " or use --tuning lora"
+        )
+
+
+def in_four_bits(origin: Origin, dtype: torch.dtype) -> Any:
+    """The model without its side-car, its linear layers in 4 bits, ready for a side-car.
+
+    The side-car learns on what 4 bits make of the model, and is later put on the model itself: what
+    is sampled, scored and exported differs a little from what was trained, by the rounding to 4
+    bits. Dettmers et al. 2023, arXiv:2305.14314.
+    """
+    model = load_base(origin, dtype, four_bits(dtype))
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+
+
+def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """QLoRA's own choice: normal floats, their scales quantised too, computing in `dtype`."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
