@@ -3,6 +3,9 @@
     runs/<id>/config.json     what was asked, written first
     runs/<id>/metrics.jsonl   one line a step, flushed
     runs/<id>/log.txt         everything the process printed
+    runs/<id>/samples.jsonl   GRPO: every completion with its reward, in the order of the steps
+    runs/<id>/preflight.json  GRPO: what was checked before the first step
+    runs/<id>/verdicts.json   GRPO: what the figures so far say, written anew after each step
     runs/<id>/report.json     written last: its presence means finished
 
 A run is launched by `launch` (the browser) or entered directly by a command (`recording`): both
@@ -13,6 +16,7 @@ the tail of its log.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import secrets
@@ -26,8 +30,9 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -242,9 +247,53 @@ def metrics(directory: Path) -> list[dict[str, Any]]:
     return _whole_lines(directory / "metrics.jsonl")
 
 
-def samples(directory: Path) -> list[dict[str, Any]]:
-    """The lines of samples.jsonl: completions that a run drew on its way."""
-    return _whole_lines(directory / "samples.jsonl")
+def samples(directory: Path, step: int | None = None) -> list[dict[str, Any]]:
+    """What a run drew at a step, or at its last: read from samples.jsonl without the rest of it.
+
+    Steps only rise in that file, so where one begins is found by halving. A step of which nothing
+    is kept gives the one before it; a last line that is still being written is left out.
+    """
+    try:
+        with (directory / "samples.jsonl").open("rb") as file:
+            found, _ = _search(file, math.inf if step is None else step)
+            _line_start(file, _search(file, found - 1)[1])
+            return list(takewhile(lambda sample: sample["step"] == found, _samples_from(file)))
+    except FileNotFoundError:
+        return []
+
+
+def _search(file: BinaryIO, step: float) -> tuple[float, int]:
+    """The last step kept that is no later than this one, and an offset in the line before the next.
+
+    (-inf, 0) where there is none.
+    """
+    found, low, high = -math.inf, 0, file.seek(0, os.SEEK_END)
+    while low < high:
+        middle = (low + high) // 2
+        _line_start(file, middle)
+        sample = next(_samples_from(file), None)
+        if sample is not None and sample["step"] <= step:
+            found, low = sample["step"], middle + 1
+        else:
+            high = middle
+    return found, low
+
+
+def _line_start(file: BinaryIO, offset: int) -> None:
+    """Go to the first line that begins at or after an offset."""
+    file.seek(max(0, offset - 1))
+    if offset:
+        file.readline()
+
+
+def _samples_from(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """The whole lines from where a file stands."""
+    for line in file:
+        try:
+            sample = json.loads(line)
+            yield {**sample, "step": int(sample["step"])}
+        except (ValueError, TypeError, KeyError):
+            return
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
@@ -261,11 +310,24 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 
 def report(directory: Path) -> dict[str, Any] | None:
     """report.json of a finished run, else None."""
-    path = directory / "report.json"
-    if not path.exists():
-        return None
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    loaded: dict[str, Any] | None = _json(directory / "report.json")
     return loaded
+
+
+def preflight(directory: Path) -> dict[str, Any] | None:
+    """What was checked and measured before the first step (preflight.json), else None."""
+    loaded: dict[str, Any] | None = _json(directory / "preflight.json")
+    return loaded
+
+
+def verdicts(directory: Path) -> list[dict[str, Any]]:
+    """What a run's figures say so far (verdicts.json); of an older run, what its report says."""
+    loaded: list[dict[str, Any]] | None = _json(directory / "verdicts.json")
+    return ((report(directory) or {}).get("verdicts") or []) if loaded is None else loaded
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def log_tail(directory: Path, lines: int = 20) -> str:
