@@ -17,6 +17,9 @@ from reward_model.config import (
 )
 
 PromptSet = Literal["train", "validation", "test", "judged"]
+AdvantageScale = Literal["group", "batch", "none"]
+LossType = Literal["dr_grpo", "grpo", "bnpo", "dapo", "cispo", "sapo"]
+Tracker = Literal["none", "trackio", "tensorboard", "wandb"]
 
 
 @dataclass(frozen=True)
@@ -155,17 +158,42 @@ class PolicySettings(RunPlace):
     learning_rate: float = 2e-4
     """Step size of the side-car."""
     kl_weight: float = 0.04
-    """Weight of the KL loss against the SFT policy (beta): more keeps the policy nearer."""
+    """Weight of the KL loss against the SFT policy (beta): more keeps the policy nearer. 0: nothing
+    holds it there; KL is measured all the same."""
     kl_target: float = 6.0
     """KL to the SFT policy, in nats per answer, that the KL weight is steered towards.
     0: the weight stays as it is."""
     entropy_weight: float = 0.001
     """Weight of the entropy bonus: keeps the policy from settling on one answer."""
-    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    entropy_target: float = 0.0
+    """Share of the starting entropy below which the bonus acts, and grows while it stays there; 0.7
+    is a good start. 0: the bonus acts always, with the weight as it is."""
+    uncertainty_penalty: float = 0.0
+    """The reward is the reward model's mean less this many of its standard deviations: answers that
+    it is unsure about are worth less. 0: the mean alone."""
+    length_penalty: float = 0.0
+    """Reward lost for every 100 tokens of a completion. 0: none."""
     reward_clip: float = 5.0
-    """Rewards are limited to plus and minus this many standard deviations."""
+    """The reward model's part is limited to plus and minus this many standard deviations."""
+    drop_below: float = 0.25
+    """A group teaches nothing where its rewards spread less than this many times the reward model's
+    uncertainty about their differences: it is dropped, and counted. 1: as much as that. 0: only
+    where they spread no more than scoring them twice would."""
+    advantage_scale: AdvantageScale = "group"
+    """What a reward's distance from its group's mean is divided by. group: the group's spread, so
+    every prompt counts alike. batch: the whole step's, so clear differences count more. none."""
+    loss_type: LossType = "dr_grpo"
+    """How token losses are summed. dr_grpo: over a fixed length, so long answers are not favoured.
+    grpo: by answer. bnpo, dapo: by token. cispo, sapo: like dapo, grpo with a softer clip."""
+    iterations: int = 1
+    """Optimiser steps on each sampled batch. More saves sampling; clipping then holds them back."""
+    micro_batches: int = 1
+    """Parts in which a step's completions pass through the model: more takes less memory."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
     save_every: int = 5
     """Steps between checkpoints."""
+    report_to: Tracker = "none"
+    """Send the metrics to a tracker too, which must be installed."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -175,13 +203,44 @@ class PolicySettings(RunPlace):
             "steps",
             "prompts_per_step",
             "learning_rate",
-            "kl_weight",
             "reward_clip",
+            "iterations",
+            "micro_batches",
             "save_every",
         )
-        check_not_negative(self, "kl_target", "entropy_weight")
+        check_not_negative(
+            self,
+            "kl_weight",
+            "kl_target",
+            "entropy_weight",
+            "uncertainty_penalty",
+            "length_penalty",
+            "drop_below",
+        )
         if self.group_size < 2:
             raise ValueError(f"group size {self.group_size} not allowed: use 2 or more")
+        if not 0 <= self.entropy_target <= 1:
+            raise ValueError(
+                f"entropy target {self.entropy_target} not allowed: use a share from 0 to 1"
+            )
+        if self.entropy_target and not self.entropy_weight:
+            raise ValueError(
+                "entropy target without entropy weight not allowed: give an --entropy-weight above"
+                " 0, from which the bonus grows"
+            )
+        if self.prompts_per_step * self.group_size % self.micro_batches:
+            raise ValueError(
+                f"micro batches {self.micro_batches} not allowed: use a number that divides"
+                f" {self.prompts_per_step} prompts x {self.group_size} completions"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopSettings(Place):
+    """Ask a run to stop at its next step and keep what it has, wherever it was started."""
+
+    run: str
+    """Id of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,14 @@ class Verdict:
     text: str
 
 
-def diagnose(metrics: Sequence[Mapping[str, Any]], kl_target: float) -> list[dict[str, str]]:
+def diagnose(
+    metrics: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    baseline: Mapping[str, Any] | None = None,
+    samples: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
     """Verdicts on the steps so far; none before there are two windows of them."""
+    kl_target = float(settings.get("kl_target", 0))
     if len(metrics) < 2 * WINDOW:
         return []
     first, last = _mean(metrics[:WINDOW]), _mean(metrics[-WINDOW:])

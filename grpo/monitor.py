@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -14,10 +15,16 @@ from data.runs import Recorder
 class RunCallback(TrainerCallback):
     """Metrics to the run's file, progress to its row, a stop to the trainer."""
 
-    def __init__(self, run: Recorder, names: dict[str, str], message: str) -> None:
+    def __init__(
+        self, run: Recorder, names: dict[str, str], message: str, shown: Sequence[str] = ()
+    ) -> None:
+        """`shown`: which of our names are printed, in this order; all where it is empty."""
         self.run = run
         self.names = names
         self.message = message
+        self.shown = shown
+        self.last: dict[str, Any] = {}
+        """The newest line of metrics."""
         self._begun = time.monotonic()
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
@@ -42,10 +49,12 @@ class RunCallback(TrainerCallback):
                 f"{bad[0].replace('_', ' ')} became infinite or NaN at step {state.global_step}:"
                 f" use a smaller --learning-rate than {args.learning_rate:g}"
             )
-        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in metrics.items()}
-        seconds = round(time.monotonic() - self._begun, 2)
-        self.run.log(step=state.global_step, **rounded, seconds=seconds)
-        shown = "  ".join(f"{k} {v:.4g}" for k, v in rounded.items() if isinstance(v, float))
+        rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in metrics.items()}
+        seconds = round(time.monotonic() - self._begun, 3)
+        self.last = {"step": state.global_step, **rounded, "seconds": seconds}
+        self.run.log(**self.last)
+        named = [k for k in self.shown or rounded if isinstance(rounded.get(k), float)]
+        shown = "  ".join(f"{k} {rounded[k]:.4g}" for k in named)
         print(f"step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True)
 
     def on_step_end(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from peft.utils.save_and_load import (
     load_peft_weights,
     set_peft_model_state_dict,
 )
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from data.runs import runs_folder
@@ -100,10 +103,46 @@ def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
         )
 
 
-def adapter_sum(model: Any) -> float:
-    """A number that changes when the trained side-car does."""
-    state = get_peft_model_state_dict(model, adapter_name="default")
-    return float(sum(v.double().abs().sum() for v in state.values()))
+def side_car(model: Any, name: str = "default") -> dict[str, Tensor]:
+    """A copy of a side-car's weights in float32, on the processor."""
+    state = get_peft_model_state_dict(model, adapter_name=name)
+    return {key: value.detach().float().cpu().clone() for key, value in state.items()}
+
+
+def moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
+    """Euclidean distance between two states of a side-car, as a share of the first one's norm."""
+    away = sum(float((after[key] - value).square().sum()) for key, value in before.items())
+    size = sum(float(value.square().sum()) for value in before.values())
+    return float((away / max(size, 1e-30)) ** 0.5)
+
+
+def reference_hashes(model: Any, reference: Origin) -> tuple[str, str]:
+    """(of the reference in memory, of the SFT policy's file): equal where it is that policy.
+
+    Where the reference is a plain model, it is the policy without side-car, or with one that adds
+    nothing; then both are the model's own hash.
+    """
+    if not reference.adapter:
+        adds = "ref" in model.peft_config and any(
+            bool(value.any()) for key, value in side_car(model, "ref").items() if "lora_B" in key
+        )
+        return (state_hash(side_car(model, "ref")) if adds else reference.hash), reference.hash
+    if "ref" not in model.peft_config:
+        return "no side-car of its own", state_hash(_on_disk(reference))
+    return state_hash(side_car(model, "ref")), state_hash(_on_disk(reference))
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and the float32 values."""
+    found = hashlib.sha256()
+    for key in sorted(state):
+        found.update(key.encode())
+        found.update(state[key].float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _on_disk(origin: Origin) -> dict[str, Tensor]:
+    return dict(load_peft_weights(origin.adapter, device="cpu"))
 
 
 def save_policy(model: Any, folder: Path, origin: Origin, **facts: Any) -> None:

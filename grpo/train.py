@@ -6,14 +6,16 @@ import dataclasses
 import json
 import math
 import random
+import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, set_seed
 from trl import GRPOConfig
 
 from data import runs
@@ -23,11 +25,8 @@ from data.settings import from_config
 from data.splits import split_of
 from data.store import Store
 from grpo.config import PolicySettings
-from grpo.diagnose import diagnose
 from grpo.draw import draw
-from grpo.monitor import RunCallback
 from grpo.policy import (
-    adapter_sum,
     find_policy,
     newest,
     pin_reference,
@@ -35,27 +34,17 @@ from grpo.policy import (
     save_policy,
     trainable,
 )
+from grpo.preflight import PREFLIGHT, preflight
 from grpo.reward import check_same_tokenizer
-from grpo.trainer import WINDOW, PolicyTrainer
+from grpo.trainer import MEASURE_ONLY, WINDOW, PolicyTrainer
+from grpo.watch import SAMPLES, GrpoCallback, verdicts
 from reward_model.backbone import Origin, choose_device, choose_precision, load_tokenizer
 from reward_model.generate import end_tokens
 from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
 
-NAMES = {
-    "reward": "reward_mean",
-    "reward_std": "reward_std",
-    "kl": "kl",
-    "entropy": "entropy",
-    "grad_norm": "grad_norm",
-    "loss": "loss",
-    "completions/mean_length": "length",
-    "completions/clipped_ratio": "truncated",
-}
-KL_AT_START = {torch.float32: 1e-3, torch.bfloat16: 5e-3}
-"""KL per token at the first step above which the reference cannot be the policy itself."""
-KL_WEIGHT_CEILING = 100.0
-"""Steering raises the KL weight to at most this many times its setting."""
+ENTROPY_CEILING = 20.0
+"""Steering raises the entropy weight to at most this many times its setting."""
 BEFORE_AND_AFTER = 6
 """Prompts whose answers before and after are kept in the report."""
 
@@ -64,10 +53,11 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
     """Train; saves the policy in the run's folder and returns the report.
 
     A run that is asked to stop keeps its checkpoint and the policy as it then is. Raises ValueError
-    for a missing policy or reward model, another tokenizer, a wrong reference, or a run in which
-    nothing trains.
+    for a missing policy, reward model or tracker, another tokenizer, or a preflight check that
+    fails.
     """
     started = time.monotonic()
+    _require_tracker(settings)
     settings = resolved(settings, store)
     if settings.resume:
         _carry_over(settings, run)
@@ -87,6 +77,15 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
     dtype, why = choose_precision()
     print(f"GRPO on {policy} against {reward_run}, KL to {sft}, {why}", flush=True)
     trainer = build_trainer(settings, origin, reference, tokenizer, scorer, prompts, run, dtype)
+    if not settings.resume:
+        run.progress(0, settings.steps, "preflight")
+        reward_folder = _folder(settings.workspace, reward_run)
+        found = preflight(
+            trainer, settings, origin, reference, scorer, reward_folder, run.directory
+        )
+        trainer.args.entropy_target = settings.entropy_target * found.baseline["entropy"]
+        print(f"preflight: {found.sentence}", flush=True)
+        run.check_stop()
     trainer.train(resume_from_checkpoint=_checkpoint(settings) if settings.resume else None)
     save_policy(
         trainer.accelerator.unwrap_model(trainer.model),
@@ -116,11 +115,18 @@ def build_trainer(
     dtype: torch.dtype,
 ) -> PolicyTrainer:
     """The trainer with its reference pinned to the SFT policy."""
+    set_seed(settings.seed)  # a new side-car is drawn the same when the run goes on
     model = trainable(origin, settings.lora, dtype)
-    reward = LearnedReward(scorer, end_tokens(model, tokenizer), settings.reward_clip)
+    reward = LearnedReward(
+        scorer,
+        end_tokens(model, tokenizer),
+        settings.reward_clip,
+        settings.group_size,
+        settings.uncertainty_penalty,
+        settings.length_penalty,
+    )
     random.Random(settings.seed).shuffle(prompts)
-    same = origin.hash == reference.hash
-    callback = GrpoCallback(run, settings, reward, KL_AT_START[dtype] if same else math.inf)
+    callback = GrpoCallback(run, settings)
     trainer = PolicyTrainer(
         model,
         reward_funcs=reward,
@@ -135,6 +141,8 @@ def build_trainer(
     if origin.adapter:
         pin_reference(unwrapped, reference)
     trainer.identity = content_hash(reference.hash, [p.id for p in prompts])
+    trainer.learned = reward
+    trainer.advantage_scale, trainer.drop_below = settings.advantage_scale, settings.drop_below
     trainer.remove_callback(PrinterCallback)
     callback.attach(trainer)
     return trainer
@@ -142,18 +150,24 @@ def build_trainer(
 
 def to_trl(settings: PolicySettings, folder: str, tokenizer: Any) -> GRPOConfig:
     """These settings in TRL's words."""
+    completions = settings.prompts_per_step * settings.group_size
     return GRPOConfig(
         output_dir=folder,
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.prompts_per_step * settings.group_size,
+        per_device_train_batch_size=completions // settings.micro_batches,
         num_generations=settings.group_size,
-        gradient_accumulation_steps=1,
+        gradient_accumulation_steps=settings.micro_batches,
+        num_iterations=settings.iterations,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
-        beta=settings.kl_weight,
+        beta=settings.kl_weight or MEASURE_ONLY,
         entropy_coef=settings.entropy_weight,
-        loss_type="dr_grpo",
-        scale_rewards="group",
+        use_adaptive_entropy=settings.entropy_target > 0,
+        entropy_coef_min=settings.entropy_weight,
+        entropy_coef_max=ENTROPY_CEILING * settings.entropy_weight,
+        entropy_coef_delta=settings.entropy_weight / 2,
+        loss_type=settings.loss_type,
+        scale_rewards=settings.advantage_scale,
         temperature=settings.sampling.temperature,
         top_p=settings.sampling.top_p,
         max_completion_length=settings.sampling.max_new_tokens,
@@ -166,95 +180,13 @@ def to_trl(settings: PolicySettings, folder: str, tokenizer: Any) -> GRPOConfig:
         save_strategy="steps",
         save_steps=settings.save_every,
         save_total_limit=2,
-        report_to=[],
+        report_to=[] if settings.report_to == "none" else [settings.report_to],
+        project="coach",
+        run_name=Path(folder).name,
         disable_tqdm=True,
         seed=settings.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-
-
-class GrpoCallback(RunCallback):
-    """Metrics in our names and both units of KL, samples, the first step's proof, KL steering."""
-
-    def __init__(
-        self, run: Recorder, settings: PolicySettings, reward: LearnedReward, kl_at_start: float
-    ) -> None:
-        super().__init__(run, NAMES, "training")
-        self.settings = settings
-        self.reward = reward
-        self.kl_at_start = kl_at_start
-        self.trainer: PolicyTrainer
-        self._adapter_before = 0.0
-        self._first = True
-
-    def attach(self, trainer: PolicyTrainer) -> None:
-        self.trainer = trainer
-        self._adapter_before = self._adapter()
-
-    def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        if "reward_mean" not in metrics:
-            return metrics
-        rewards = [s["reward"] for s in self.reward.samples]
-        size = self.settings.group_size
-        groups = [rewards[i : i + size] for i in range(0, len(rewards), size)]
-        metrics["group_std"] = fmean(pstdev(g) for g in groups)
-        metrics["unique"] = len({s["completion"] for s in self.reward.samples}) / len(rewards)
-        metrics["kl_nats"] = metrics["kl"] * metrics["length"]
-        metrics["kl_weight"] = self.trainer.beta
-        return metrics
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        super().on_log(args, state, control, logs)
-        if logs is None or "kl" not in logs:
-            return
-        if self._first and not self.settings.resume:
-            self._prove(float(logs["kl"]))
-        self._first = False
-        self._keep_samples(state.global_step)
-        self._steer(float(logs["kl"]) * float(logs["completions/mean_length"]))
-
-    def _prove(self, kl: float) -> None:
-        """After the first step: the reference was the policy, and the step changed the policy."""
-        if abs(kl) > self.kl_at_start:
-            raise ValueError(
-                f"KL to SFT at the first step is {kl:.4f} per token instead of 0: the reference"
-                " is not the policy that training started from; start from an SFT run of"
-                " this workspace"
-            )
-        if self._adapter() == self._adapter_before:
-            raise ValueError(
-                "the first step changed nothing in the policy: all answers of each group got the"
-                " same reward, or the learning rate is 0"
-            )
-
-    def _adapter(self) -> float:
-        return adapter_sum(self.trainer.accelerator.unwrap_model(self.trainer.model))
-
-    def _keep_samples(self, step: int) -> None:
-        advantages = list(self.trainer._logs["advantages"])
-        with (self.run.directory / "samples.jsonl").open("a", encoding="utf-8") as stream:
-            for sample, advantage in zip(self.reward.samples, advantages, strict=True):
-                line = {"step": step, **sample, "advantage": round(float(advantage), 4)}
-                stream.write(json.dumps(line) + "\n")
-
-    def _steer(self, kl_nats: float) -> None:
-        """Raise the KL weight while KL is above its target, lower it back while it is below.
-
-        A proportional controller on the error, after Ziegler et al. 2019, arXiv:1909.08593, 2.2.
-        """
-        target = self.settings.kl_target
-        if not target:
-            return
-        error = max(-0.3, min(0.6, kl_nats / target - 1))
-        low = self.settings.kl_weight
-        self.trainer.beta = min(max(self.trainer.beta * (1 + error), low), KL_WEIGHT_CEILING * low)
 
 
 def before_and_after(
@@ -320,7 +252,9 @@ def _carry_over(settings: PolicySettings, run: Recorder) -> None:
     """Metrics and samples of the resumed run, up to its checkpoint."""
     folder = runs_folder(settings.workspace) / settings.resume
     step = int(_checkpoint(settings).rsplit("-", 1)[1])
-    for name in ("metrics.jsonl", "samples.jsonl"):
+    if (folder / PREFLIGHT).is_file():
+        shutil.copy(folder / PREFLIGHT, run.directory)
+    for name in ("metrics.jsonl", SAMPLES):
         lines = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         (run.directory / name).write_text("".join(kept), encoding="utf-8")
@@ -350,10 +284,19 @@ def _report(settings: PolicySettings, trainer: PolicyTrainer, run: Recorder) -> 
         "steps": last["step"],
         "kl_nats": last["kl_nats"],
         "reward_gain": round(gain, 4),
-        "verdicts": diagnose(steps, settings.kl_target),
+        "verdicts": verdicts(run.directory, steps, settings, runs.samples(run.directory)),
         "seconds_per_step": round(fmean(s["seconds"] for s in steps), 2),
         "finite": all(math.isfinite(s["loss"]) for s in steps),
     }
+
+
+def _require_tracker(settings: PolicySettings) -> None:
+    """Raise ValueError where the tracker is not installed."""
+    name = settings.report_to
+    if name != "none" and find_spec(name) is None:
+        raise ValueError(
+            f"tracker {name} is not installed: run pip install {name}, or leave --report-to out"
+        )
 
 
 def _folder(workspace: Path, run_id: str) -> Path:

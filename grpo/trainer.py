@@ -1,26 +1,51 @@
-"""TRL's GRPOTrainer with three things of ours: the shared prompt, exact resume, KL steering.
+"""TRL's GRPOTrainer with three things of ours: the shared prompt, groups dropped, exact resume.
 
 Shared prompt: the completions of a group have the same prompt, so generation and log-probabilities
 run it once and hand its keys and values to all of them; only completion tokens meet the vocabulary.
 Equal to TRL's own path to rounding.
+
+Groups dropped: where the reward model cannot tell a group's completions apart, their differences
+are its noise; such a group gets no advantage.
+
+Exact resume: a checkpoint also holds the batch that its steps are made on, and what is steered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import DynamicCache
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import _ChunkedLogProbFunction
 
+from grpo.advantages import advantages
+from grpo.batch import Sample, figures
+from grpo.config import AdvantageScale
 from reward_model.generate import generate_shared
+from reward_model.learned import LearnedReward
 
 WINDOW = "generation_window.pt"
+MEASURE_ONLY = 1e-12
+"""TRL measures KL only where its weight is not 0: this much holds nothing."""
 VOCABULARY_CHUNK = 32768
+_KEPT = (
+    "_step",
+    "_buffered_inputs",
+    "beta",
+    "entropy_coef",
+    "_last_world_entropy",
+    "retest",
+    "samples",
+    "sampled_at",
+    "identity",
+)
+"""What a checkpoint holds beside TRL's own."""
 _UNUSUAL_HEAD = (
     "final_logit_softcapping",
     "logit_scale",
@@ -34,6 +59,16 @@ class PolicyTrainer(GRPOTrainer):
 
     identity = ""
     """Of the reference and the prompts: a checkpoint goes on only with the same ones."""
+    learned: LearnedReward | None = None
+    """Where it is None, advantages are TRL's own."""
+    advantage_scale: AdvantageScale = "group"
+    drop_below = 0.0
+    retest = 0.0
+    """What scoring the same completion twice may differ by."""
+    samples: Sequence[Sample] = ()
+    """The batch that steps are made on now, of all processes."""
+    sampled_at = 0
+    """The step that it was sampled for."""
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -77,16 +112,47 @@ class PolicyTrainer(GRPOTrainer):
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             return generate_shared(model, prompt_ids, self.generation_config), None
 
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """With our advantages in the place of TRL's, and the batch kept."""
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.learned is None:
+            return batch
+        scored = self.learned.scored
+        rewards = torch.from_numpy(scored.reward).view(-1, self.num_generations)
+        noise = torch.from_numpy(scored.noise)
+        floor = (self.drop_below * noise).clamp(min=self.retest)
+        everyones = self.accelerator.gather(rewards.float().to(self.accelerator.device))
+        given, kept = advantages(rewards, floor, self.advantage_scale, everyones.flatten().std())
+        batch["advantages"] = given.flatten().to(batch["advantages"])
+        self.samples = gather_object(_samples(scored, given.flatten(), kept))
+        self.sampled_at = self.state.global_step + 1
+        return batch
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With the figures of the batch that the step was made on, also where it is an older one;
+        so every tracker sees what metrics.jsonl has."""
+        if "loss" in logs and self.samples:
+            found = figures(self.samples, self.num_generations)
+            found |= {"kl_weight": self.kl_weight, "entropy_weight": self.entropy_weight}
+            self._metrics["train"].update({name: [value] for name, value in found.items()})
+        super().log(logs, start_time)
+
+    @property
+    def kl_weight(self) -> float:
+        return 0.0 if self.beta == MEASURE_ONLY else float(self.beta)
+
+    @property
+    def entropy_weight(self) -> float:
+        """As it acts in the next step: not at all while entropy is above its target."""
+        rests = self.use_adaptive_entropy and self._last_world_entropy > self.args.entropy_target
+        return 0.0 if rests else float(self.entropy_coef)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Also keep the generation window and the KL weight, so that resuming is exact."""
+        """Also keep the batch and what is steered, so that resuming is exact at any step."""
         super()._save_checkpoint(model, trial)
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        window = {
-            "step": self._step,
-            "inputs": self._buffered_inputs,
-            "beta": self.beta,
-            "identity": self.identity,
-        }
+        window = {name: getattr(self, name) for name in _KEPT}
+        window["entropy_target"] = self.args.entropy_target
         torch.save(window, folder / WINDOW)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -98,11 +164,32 @@ class PolicyTrainer(GRPOTrainer):
                     "the SFT policy or the training prompts have changed since the checkpoint:"
                     " going on would not be the same run; start a new one"
                 )
-            self._step, self._buffered_inputs = window["step"], window["inputs"]
-            self.beta = window["beta"]
+            self.args.entropy_target = window.pop("entropy_target")
+            for name, value in window.items():
+                setattr(self, name, value)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints carry no card."""
+
+
+def _samples(scored: Any, given: Tensor, kept: Tensor) -> list[Sample]:
+    """One dict a completion, in order; given: (B,) advantages; kept: (G,)."""
+    size = len(given) // len(kept)
+    return [
+        {
+            "prompt": scored.prompts[i],
+            "completion": scored.completions[i],
+            "finished": scored.finished[i],
+            "tokens": scored.tokens[i],
+            "model_reward": float(scored.mean[i]),
+            "sd": float(scored.sd[i]),
+            "reward": float(scored.reward[i]),
+            "noise": float(scored.noise[i // size]),
+            "advantage": float(given[i]),
+            "dropped": not bool(kept[i // size]),
+        }
+        for i in range(len(given))
+    ]
 
 
 def _can_share(causal: Any) -> bool:

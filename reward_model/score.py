@@ -54,9 +54,11 @@ class Head:
     centre: Array
     """(d,), mean state of the SFT policy's samples: there the reward is 0 by definition."""
 
-    def sd(self, states: Array) -> Array:
-        """Standard deviation (N,) of the raw reward of states (N, d), beside the centre's."""
-        return posterior_sd(self.basis, self.factor, self.precision, states, self.centre)
+    def sd(self, states: Array, beside: Array | None = None) -> Array:
+        """Standard deviation (N,) of the raw reward of states (N, d), beside that of a state (d,):
+        the centre, where none is given."""
+        centre = self.centre if beside is None else beside
+        return posterior_sd(self.basis, self.factor, self.precision, states, centre)
 
     def save(self, path: Path) -> None:
         b = self.basis
@@ -176,6 +178,28 @@ class Scorer:
         full = prompt if isinstance(prompt, Prompt) else make_prompt(prompt)
         return render(self.tokenizer, full, completion, finished, self.max_tokens)
 
+    def score_groups(
+        self,
+        prompts: Sequence[PromptLike],
+        completions: Sequence[str],
+        finished: Sequence[bool],
+        size: int,
+    ) -> tuple[Array, Array, Array]:
+        """(rewards (B,), their standard deviations (B,), noise of each group (B / size,)).
+
+        A group is `size` completions in a row. Its noise is how far its rewards could be off beside
+        one another: the standard deviation of a reward's distance from its group's mean, root mean
+        square over the group. What all of a group share, as how hard the prompt is, is no part of
+        it. Raises ValueError if the completions are no whole groups.
+        """
+        if len(completions) % size:
+            raise ValueError(f"{len(completions)} completions are no groups of {size}")
+        texts = self._texts(prompts, completions, finished)
+        readings = read_states(self.members, texts, self.tokenizer.pad_token_id)
+        raw, sd = combined(self.members, readings)
+        noise = group_noise(self.members, readings, size)
+        return (raw - self.mean) / self.sd, sd / self.sd, noise / self.sd
+
     def _texts(
         self,
         prompts: Sequence[PromptLike],
@@ -206,13 +230,45 @@ def read_members(
 
     The variance is the members' own, on average, and that between them.
     """
-    means, variances = [], []
+    return combined(members, read_states(members, texts, pad_token_id, batch))
+
+
+Reading = tuple[Array, Array]
+"""A member's head output (N,) and the states (N, d) that it read."""
+
+
+def read_states(
+    members: Sequence[Member], texts: Sequence[Rendered], pad_token_id: int, batch: int = BATCH
+) -> list[Reading]:
+    """What each member makes of the texts."""
+    readings = []
     for member in members:
         states = read_features(member.model, texts, pad_token_id, batch)
-        means.append(head_output(member.model, states))
-        variances.append(np.square(member.head.sd(states.astype(np.float64))))
+        readings.append((head_output(member.model, states), states.astype(np.float64)))
+    return readings
+
+
+def combined(members: Sequence[Member], readings: Sequence[Reading]) -> tuple[Array, Array]:
+    """Means (N,) and standard deviations (N,) over the members."""
+    means = [out for out, _ in readings]
+    own = [np.square(m.head.sd(states)) for m, (_, states) in zip(members, readings, strict=True)]
     between = np.var(means, axis=0, ddof=1) if len(means) > 1 else 0.0
-    return np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0) + between)
+    return np.mean(means, axis=0), np.sqrt(np.mean(own, axis=0) + between)
+
+
+def group_noise(members: Sequence[Member], readings: Sequence[Reading], size: int) -> Array:
+    """Raw noise (N / size,) of each `size` texts in a row; see `Scorer.score_groups`."""
+    means = [out.reshape(-1, size) for out, _ in readings]
+    own = [
+        np.square(
+            [m.head.sd(group, group.mean(0)) for group in states.reshape(-1, size, states.shape[1])]
+        )
+        for m, (_, states) in zip(members, readings, strict=True)
+    ]
+    apart = [group - group.mean(1, keepdims=True) for group in means]
+    between = np.var(apart, axis=0, ddof=1) if len(apart) > 1 else 0.0
+    noise: Array = np.sqrt((np.mean(own, axis=0) + between).mean(1))
+    return noise
 
 
 @torch.inference_mode()

@@ -18,7 +18,9 @@ from data.runs import Recorder, Stopped, runs_folder
 from data.store import Store
 from reward_model.backbone import ADAPTER, ORIGIN, find_origin, save_origin
 from reward_model.config import BUILT_IN_MODEL, RewardSettings
+from reward_model.duels import duels
 from reward_model.fit import fit_head
+from reward_model.held import HELD, keep_held
 from reward_model.members import Trained, TrainedMember, posterior_at, resampled
 from reward_model.probes import PROBES, keep_probes
 from reward_model.receipt import receipt
@@ -110,6 +112,8 @@ def save(folder: Path, study: Study, trained: Trained, unit: tuple[float, float]
         shutil.copytree(origin.adapter, folder / POLICY_ADAPTER)
     judged = study.completions[study.judged]
     keep_probes(folder, judged, trained.raw[study.judged], study.backbone.dtype)
+    held = duels(study.examples.where(~study.training))
+    keep_held(folder, judged, held, trained.raw[study.judged])
     save_origin(
         folder,
         origin,
@@ -128,7 +132,7 @@ def save(folder: Path, study: Study, trained: Trained, unit: tuple[float, float]
 
 def forget(folder: Path) -> None:
     """Remove what `save` wrote: a run that is stopped keeps nothing of its model."""
-    for name in (ORIGIN, PROBES, POLICY_ADAPTER, "head*.npz", f"{ADAPTER}*", f"{WEIGHTS}*"):
+    for name in (ORIGIN, PROBES, HELD, POLICY_ADAPTER, "head*.npz", f"{ADAPTER}*", f"{WEIGHTS}*"):
         for path in folder.glob(name):
             if path.is_dir():
                 shutil.rmtree(path)

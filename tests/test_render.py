@@ -110,7 +110,7 @@ class _spy:
     def __init__(self, scorer: Scorer, seen: list[list[int]]) -> None:
         self.scorer, self.seen = scorer, seen
 
-    def score(self, prompts, completions, finished):
+    def score_groups(self, prompts, completions, finished, size):
         for p, c, f in zip(prompts, completions, finished, strict=True):
             self.seen.append(self.scorer.render(p, c, f).ids)
-        return self.scorer.score(prompts, completions, finished)
+        return self.scorer.score_groups(prompts, completions, finished, size)

@@ -1,0 +1,36 @@
+"""Advantages: how much better than its group a completion is; and groups that teach nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grpo.config import AdvantageScale
+
+TINY = 1e-4
+"""Added to what is divided by, as TRL does."""
+
+
+def advantages(
+    rewards: Tensor, floor: Tensor, scale: AdvantageScale, spread: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(advantages (G, n), whether each group is kept (G,)) of G groups' rewards (G, n).
+
+    A group whose standard deviation is at or below its `floor` (G,) is dropped: its advantages are
+    0. `spread`: the standard deviation of all rewards of the step, for scale "batch"; that of these
+    where it is not given.
+
+    Group scale: Shao et al. 2024, arXiv:2402.03300, 4.1.1. Batch scale: Liu et al. 2025,
+    arXiv:2508.08221. None: Liu et al. 2025, arXiv:2503.20783, 3.2.
+    """
+    own = rewards.std(1)
+    kept = own > floor
+    centred = (rewards - rewards.mean(1, keepdim=True)) * kept[:, None]
+    if scale == "none":
+        return centred, kept
+    divisor = own[:, None] if scale == "group" else _batch(rewards, spread)
+    return centred / (divisor + TINY), kept
+
+
+def _batch(rewards: Tensor, spread: Tensor | None) -> Tensor:
+    return rewards.flatten().std() if spread is None else torch.as_tensor(spread)

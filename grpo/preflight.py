@@ -1,0 +1,368 @@
+"""Checks that a GRPO run's parts are wired as they should be, before its compute is spent.
+
+Each is made on the real thing: one batch is sampled, scored and trained on by the trainer itself,
+then everything is put back, the random state too, so a run is the same with or without it. Every
+check stands for runs that looked alive and trained nothing, or the wrong thing.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import psutil
+import torch
+from trl.trainer.utils import use_adapter
+
+from data.schema import Prompt, make_prompt
+from grpo.batch import Sample, figures
+from grpo.config import PolicySettings
+from grpo.policy import moved, reference_hashes, side_car
+from grpo.trainer import PolicyTrainer
+from reward_model.backbone import Origin
+from reward_model.held import reproduce
+from reward_model.lora import trainable_share
+from reward_model.score import Scorer
+
+Level = Literal["pass", "warn", "fail"]
+PREFLIGHT = "preflight.json"
+"""File, inside a run's folder."""
+SCORED_ALONE = 8
+"""Completions that are scored one by one."""
+REPEATS_TO = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""What scoring alone and in a batch may differ by, in standard deviations of SFT's rewards."""
+TRUNCATED = 0.15
+FOLLOWS_LENGTH = 0.6
+KEPT_GROUPS = 0.5
+MEMORY = 0.9
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named check: what was found, what is needed, and what to do where it is not so."""
+
+    name: str
+    level: Level
+    value: str
+    need: str
+    remedy: str = ""
+
+
+@dataclass
+class Preflight:
+    """All checks so far, and what a run's later figures are held against."""
+
+    checks: list[Check] = field(default_factory=list)
+    baseline: dict[str, Any] = field(default_factory=dict)
+    seconds_per_step: float = 0.0
+    eta_seconds: float = 0.0
+    memory_gib: float = 0.0
+
+    def add(
+        self, name: str, good: bool, value: str, need: str, remedy: str, bad: Level = "fail"
+    ) -> None:
+        level: Level = "pass" if good else bad
+        self.checks.append(Check(name, level, value, need, "" if good else remedy))
+
+    @property
+    def sentence(self) -> str:
+        """How it went, and how long the run will take."""
+        warned = [f"{c.name} is {c.value}: {c.remedy}" for c in self.checks if c.level == "warn"]
+        passed = f"{sum(c.level == 'pass' for c in self.checks)} checks passed"
+        cost = f"{self.seconds_per_step:.1f} s a step, {duration(self.eta_seconds)} in all"
+        return "; ".join([passed, cost, *warned])
+
+    def write(self, folder: Path) -> None:
+        (folder / PREFLIGHT).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    def require(self, folder: Path) -> None:
+        """Write what was found. Raises ValueError with reason and remedy where a check fails."""
+        self.write(folder)
+        for check in self.checks:
+            if check.level == "fail":
+                raise ValueError(
+                    f"preflight: {check.name} is {check.value}, needed is {check.need}:"
+                    f" {check.remedy}"
+                )
+
+
+def preflight(
+    trainer: PolicyTrainer,
+    settings: PolicySettings,
+    policy: Origin,
+    reference: Origin,
+    scorer: Scorer,
+    reward_folder: Path,
+    folder: Path,
+) -> Preflight:
+    """Check everything; the result lies in the run's folder too, also where a check fails.
+
+    Raises ValueError with the reason and the remedy for the first check that fails.
+    """
+    found = Preflight()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    _wiring(found, model, reference)
+    _reward_model(found, scorer, reward_folder)
+    found.require(folder)
+    same = policy.hash == reference.hash
+    with put_back(trainer):
+        trial = one_step(trainer, settings)
+        _kl(found, trial, same, settings)
+        _update(found, trial)
+        _scoring(found, trial, scorer)
+        _rewards(found, trial, settings)
+        _cost(found, trial, settings, trainer.accelerator.device)
+    trainer.retest = trial.retest
+    found.baseline["same_policy"] = same
+    found.require(folder)
+    return found
+
+
+@dataclass
+class Trial:
+    """What one step showed."""
+
+    samples: list[Sample]
+    prompts: list[Prompt]
+    metrics: dict[str, float]
+    kl_floor: float
+    grad_norm: float
+    moved: float
+    seconds: float
+    memory: int
+    """Bytes at most."""
+    figures: dict[str, float]
+    retest: float = 0.0
+
+
+def one_step(trainer: PolicyTrainer, settings: PolicySettings) -> Trial:
+    """Sample, score, and make one optimiser step, all by the trainer's own methods."""
+    model = trainer.accelerator.unwrap_model(trainer.model).train()
+    before = side_car(model)
+    rows = [trainer.train_dataset[i] for i in range(settings.prompts_per_step)]
+    inputs = [row for row in rows for _ in range(settings.group_size)]
+    trainer.current_gradient_accumulation_steps = settings.micro_batches
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    started = time.monotonic()
+    for _ in range(settings.micro_batches):
+        trainer.training_step(trainer.model, inputs, None)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, trainer.args.max_grad_norm))
+    trainer.create_optimizer()
+    trainer.optimizer.step()
+    seconds = time.monotonic() - started
+    memory = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
+    metrics = {k: float(np.mean(v)) for k, v in trainer._metrics["train"].items() if v}
+    return Trial(
+        samples=list(trainer.samples),
+        prompts=[make_prompt(row["prompt"]) for row in inputs],
+        metrics=metrics,
+        kl_floor=_floor(trainer),
+        grad_norm=norm,
+        moved=moved(before, side_car(model)),
+        seconds=seconds,
+        memory=memory,
+        figures=figures(trainer.samples, settings.group_size),
+    )
+
+
+@torch.no_grad()
+def _floor(trainer: PolicyTrainer) -> float:
+    """KL per token of the reference to itself, read in batches of different make: what rounding
+    makes of 0."""
+    batch = trainer._buffered_inputs[0]
+    part = slice(0, max(1, len(batch["completion_ids"]) // 4))
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)[part]
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)[part]
+    keep = batch["completion_ids"].size(1)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
+        alone, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, keep)
+    apart = (batch["ref_per_token_logps"][part] - alone)[batch["completion_mask"][part].bool()]
+    return float((apart.exp() - apart - 1).mean()) if len(apart) else 0.0
+
+
+@contextmanager
+def put_back(trainer: PolicyTrainer) -> Iterator[None]:
+    """Leave weights, random states and everything that counts as they were."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    held = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    kept = {name: getattr(trainer, name) for name in _COUNTERS}
+    seen, states = trainer.state.num_input_tokens_seen, (random.getstate(), np.random.get_state())
+    devices = list(range(torch.cuda.device_count()))
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in held:
+                    parameter.copy_(held[name])
+        model.zero_grad(set_to_none=True)
+        trainer.optimizer = None
+        for name, value in kept.items():
+            setattr(trainer, name, value)
+        trainer._metrics["train"].clear()
+        for log in trainer._logs.values():
+            log.clear()
+        trainer.state.num_input_tokens_seen = seen
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+_COUNTERS = (
+    "_step",
+    "_buffered_inputs",
+    "_current_train_step_time",
+    "entropy_coef",
+    "_last_world_entropy",
+    "_entropy_window_stats",
+    "samples",
+    "sampled_at",
+)
+
+
+def _wiring(found: Preflight, model: Any, reference: Origin) -> None:
+    n, share = trainable_share(model)
+    found.add(
+        "trainable parameters", n > 0, f"{n:,} ({share:.2%})", "more than 0",
+        "start from an SFT run, whose side-car is loaded to be trained",
+    )  # fmt: skip
+    now, wanted = reference_hashes(model, reference)
+    found.add(
+        "reference", now == wanted, now[:12], f"{wanted[:12]}, the SFT policy's hash",
+        "KL would be measured against another policy: start anew from the SFT run",
+    )  # fmt: skip
+
+
+def _reward_model(found: Preflight, scorer: Scorer, folder: Path) -> None:
+    training = sum(m.training for member in scorer.members for m in member.model.modules())
+    found.add(
+        "reward model's layers in training mode", training == 0, f"{training}", "0",
+        "its dropout would make the reward random: load it with Scorer.load",
+    )  # fmt: skip
+    again = reproduce(folder, scorer)
+    if again is None:
+        found.add("reward model's held-out accuracy", False, "not recorded", "a record",
+                  "train the reward model again to have this checked", "warn")  # fmt: skip
+        return
+    found.add(
+        "reward model's held-out accuracy", again.same,
+        f"{again.found:.0%} of {again.n} pairs", f"{again.recorded:.0%}, as when it was trained",
+        "it is no longer the model that was trained: train it again",
+    )  # fmt: skip
+
+
+def _kl(found: Preflight, trial: Trial, same: bool, settings: PolicySettings) -> None:
+    kl, length = trial.metrics["kl"], trial.figures["length"]
+    floor = max(trial.kl_floor, 1e-8)
+    found.baseline |= {"kl": kl, "kl_floor": floor, "entropy": trial.metrics["entropy"]}
+    value = f"{kl:.2g} per token, {kl * length:.2g} nats per answer"
+    if same:
+        limit = max(20 * floor, 1e-5)
+        found.add(
+            "KL at step 0", abs(kl) <= limit, value, f"0, to rounding ({limit:.1g} per token)",
+            "the reference is not the policy that training starts from, or dropout is on: start"
+            " from an SFT run of this workspace",
+        )  # fmt: skip
+        return
+    target = settings.kl_target
+    found.add(
+        "KL at step 0", not target or kl * length <= target, value,
+        f"at most the target, {target:g} nats" if target else "any: an earlier round's policy",
+        "earlier rounds have drifted this far already: raise --kl-target, or start from an earlier"
+        " policy", "warn",
+    )  # fmt: skip
+
+
+def _update(found: Preflight, trial: Trial) -> None:
+    found.baseline["grad_norm"] = trial.grad_norm
+    found.add(
+        "gradient", bool(np.isfinite(trial.grad_norm)), f"{trial.grad_norm:.2g}", "finite",
+        "the model overflows or is damaged: use another, or one in higher precision",
+    )  # fmt: skip
+    found.add(
+        "change of the side-car by one step", trial.moved > 0, f"{trial.moved:.2g} of its size",
+        "more than 0",
+        "all answers of each group got the same reward, or the learning rate is too small to show",
+    )  # fmt: skip
+
+
+def _scoring(found: Preflight, trial: Trial, scorer: Scorer) -> None:
+    """Scored alone and scored in a batch must be the same: else padding or dropout leaks in."""
+    chosen = np.linspace(0, len(trial.samples) - 1, SCORED_ALONE).round().astype(int)
+    texts = [(trial.prompts[i], trial.samples[i]) for i in dict.fromkeys(chosen.tolist())]
+    alone = np.array(
+        [scorer.score([p], [s["completion"]], [s["finished"]])[0] for p, s in texts], float
+    )
+    apart = np.abs(alone - [s["model_reward"] for _, s in texts])
+    limit = REPEATS_TO.get(scorer.model.dtype, 0.1)
+    trial.retest = float(np.sqrt(np.square(apart).mean())) + 1e-6
+    found.baseline["retest"] = trial.retest
+    found.add(
+        "reward alone against in a batch", bool(apart.max() <= limit), f"{apart.max():.2g} apart",
+        f"at most {limit:g}", "the reward model reads its padding: train it again",
+    )  # fmt: skip
+
+
+def _rewards(found: Preflight, trial: Trial, settings: PolicySettings) -> None:
+    seen = trial.figures
+    found.baseline |= seen
+    kept = 1 - seen["dropped"]
+    spread = f"{seen['group_std']:.2g} against a noise of {seen['noise']:.2g}"
+    value = f"{spread}; {kept:.0%} of groups kept"
+    remedy = (
+        "the reward model cannot tell these answers apart: collect more judgements of this policy's"
+        " answers, raise --sampling.temperature, or lower --drop-below"
+    )
+    bad: Level = "warn" if kept > 0 else "fail"
+    found.add("spread of rewards in a group", kept >= KEPT_GROUPS, value,
+              f"at least {KEPT_GROUPS:.0%} of groups kept", remedy, bad)  # fmt: skip
+    follows = seen["length_corr"]
+    found.add(
+        "rank correlation of reward and length", abs(follows) <= FOLLOWS_LENGTH,
+        f"{follows:+.2f}", f"within ±{FOLLOWS_LENGTH:g}",
+        "the reward all but measures length: judge more pairs of equal length, or set"
+        " --length-penalty", "warn",
+    )  # fmt: skip
+    found.add(
+        "unfinished completions", seen["truncated"] <= TRUNCATED, f"{seen['truncated']:.0%}",
+        f"at most {TRUNCATED:.0%}",
+        f"raise --sampling.max-new-tokens above {settings.sampling.max_new_tokens}, or fine-tune"
+        " on shorter demonstrations", "warn",
+    )  # fmt: skip
+
+
+def _cost(found: Preflight, trial: Trial, settings: PolicySettings, device: torch.device) -> None:
+    found.seconds_per_step = round(trial.seconds, 3)
+    found.eta_seconds = round(trial.seconds * settings.steps, 1)
+    found.memory_gib = round(trial.memory / GIB, 2)
+    total = (
+        torch.cuda.mem_get_info(device)[1]
+        if device.type == "cuda"
+        else psutil.virtual_memory().available + trial.memory
+    )
+    found.add(
+        "memory", trial.memory <= MEMORY * total,
+        f"{trial.memory / GIB:.1f} GiB of {total / GIB:.1f}", f"at most {MEMORY:.0%}",
+        "raise --micro-batches", "warn",
+    )  # fmt: skip
+    found.add("time", True, f"{trial.seconds:.1f} s a step, {duration(found.eta_seconds)} in all",
+              "any", "")  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
