@@ -71,7 +71,8 @@ SAMPLE = (
     ),
     Choice("parallel", "Calls at a time"),
 )
-STEP, REWARDS, COURSE = "What a step samples", "Rewards and advantages", "Course of the run"
+STEP, REWARDS = "What a step samples", "Rewards and advantages"
+UPDATE, COURSE = "What a step changes", "Course of the run"
 GRPO = (
     Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
     Choice("reward", "Reward model", ("reward",), "the newest"),
@@ -84,8 +85,17 @@ GRPO = (
     Choice("prompts_per_step", "Prompts in a step", group=STEP),
     Choice("sampling.temperature", "Temperature", group=STEP),
     Choice("sampling.max_new_tokens", "Longest completion", group=STEP),
+    Choice("uncertainty_penalty", "Uncertainty penalty", group=REWARDS),
+    Choice("length_penalty", "Length penalty", group=REWARDS),
     Choice("reward_clip", "Reward limit", group=REWARDS),
+    Choice("drop_below", "Drop groups below", group=REWARDS),
+    Choice("advantage_scale", "Advantage scale", group=REWARDS),
+    Choice("loss_type", "Loss", group=UPDATE),
+    Choice("entropy_target", "Entropy target", group=UPDATE),
+    Choice("iterations", "Optimiser steps on a batch", group=UPDATE),
+    Choice("micro_batches", "Micro batches", group=UPDATE),
     Choice("save_every", "Steps between checkpoints", group=COURSE),
+    Choice("report_to", "Tracker", group=COURSE),
     Choice("seed", "Seed", group=COURSE),
 )
 COMPARE = (

@@ -14,6 +14,7 @@ from data.people import Guidelines
 from data.queue import Shares
 from data.runrows import Run
 from data.schema import Annotator
+from data.step_samples import samples_of
 from labeler import jobs, receipts
 from labeler.jobs import Site
 from labeler.next_step import Facts
@@ -75,7 +76,7 @@ class Snapshot:
 
     def samples(self, run: Run | None, step: int | None = None) -> list[dict[str, Any]]:
         """What a GRPO run drew at a step, or at its last."""
-        return runs.samples(self.folder(run), step) if run else []
+        return samples_of(self.folder(run), step) if run else []
 
     def _read(self, run: Run | None, read: Callable[[Path], T | None], nothing: T) -> T:
         """What stands in a file of a run; nothing while it is not there or cannot be read."""

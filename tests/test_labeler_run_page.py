@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from data import runs
+from data import runs, step_samples
 from data.runrows import Run
+from data.step_samples import samples_of
 from grpo.config import PolicySettings
 from labeler import forms, grpo_page, lead_views, run_charts, run_view, snapshot
 from labeler.figures import short
@@ -153,18 +154,18 @@ def test_a_step_is_found_without_reading_the_rest(
     write(tmp_path, samples=rows)
     read: list[object] = []
     whole = json.loads
-    monkeypatch.setattr(runs.json, "loads", lambda line: read.append(line) or whole(line))
+    monkeypatch.setattr(step_samples.json, "loads", lambda line: read.append(line) or whole(line))
     for n in (1, 2, 6, 999, 1998):
         read.clear()
-        assert runs.samples(tmp_path, n) == [row for row in rows if row["step"] == n]
+        assert samples_of(tmp_path, n) == [row for row in rows if row["step"] == n]
         assert len(read) < 60
-    assert runs.samples(tmp_path, 7) == runs.samples(tmp_path, 6)
-    assert runs.samples(tmp_path, 0) == []
-    assert runs.samples(tmp_path) == runs.samples(tmp_path, 9999) == rows[-steps.count(2000) :]
+    assert samples_of(tmp_path, 7) == samples_of(tmp_path, 6)
+    assert samples_of(tmp_path, 0) == []
+    assert samples_of(tmp_path) == samples_of(tmp_path, 9999) == rows[-steps.count(2000) :]
     with (tmp_path / "samples.jsonl").open("a") as stream:
         stream.write('{"step": 2001, "prompt": "Wh')
-    assert runs.samples(tmp_path)[-1]["step"] == 2000
-    assert runs.samples(tmp_path / "nowhere") == []
+    assert samples_of(tmp_path)[-1]["step"] == 2000
+    assert samples_of(tmp_path / "nowhere") == []
 
 
 def told(*rows: dict[str, Any], **config: Any) -> Told:
