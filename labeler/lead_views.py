@@ -177,7 +177,8 @@ def progress_html(run: Run) -> str:
     if not counted:
         return f'<span class="meter busy"><i></i></span><div class="mute small">{words}</div>'
     return (
-        f'<span class="meter" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'<span class="meter" role="progressbar" aria-label="Progress of {escape(run.id)}" '
+        f'aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share:.0f}"><i style="width:{share:.1f}%"></i></span>'
         f'<div class="mute small">{words}</div>'
     )
