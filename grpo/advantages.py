@@ -25,7 +25,7 @@ def advantages(
     """
     own = rewards.std(1)
     kept = own > floor
-    centred = (rewards - rewards.mean(1, keepdim=True)) * kept[:, None]
+    centred = torch.where(kept[:, None], rewards - rewards.mean(1, keepdim=True), 0.0)
     if scale == "none":
         return centred, kept
     divisor = own[:, None] if scale == "group" else _batch(rewards, spread)

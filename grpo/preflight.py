@@ -38,6 +38,8 @@ SCORED_ALONE = 8
 """Completions that are scored one by one."""
 REPEATS_TO = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """What scoring alone and in a batch may differ by, in standard deviations of SFT's rewards."""
+ROUNDING = 20
+"""How many times what rounding makes of 0 still passes for 0."""
 TRUNCATED = 0.15
 FOLLOWS_LENGTH = 0.6
 KEPT_GROUPS = 0.5
@@ -181,14 +183,17 @@ def _floor(trainer: PolicyTrainer) -> float:
     """KL per token of the reference to itself, read in batches of different make: what rounding
     makes of 0."""
     batch = trainer._buffered_inputs[0]
-    part = slice(0, max(1, len(batch["completion_ids"]) // 4))
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)[part]
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)[part]
-    keep = batch["completion_ids"].size(1)
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    keep, few = batch["completion_ids"].size(1), max(1, len(ids) // 4)
+    model = trainer.accelerator.unwrap_model(trainer.model).eval()
     with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
-        alone, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, keep)
-    apart = (batch["ref_per_token_logps"][part] - alone)[batch["completion_mask"][part].bool()]
+        whole, part = (
+            trainer._get_per_token_logps_and_entropies(trainer.model, ids[:n], mask[:n], keep)[0]
+            for n in (len(ids), few)
+        )
+    model.train()
+    apart = (whole[:few] - part)[batch["completion_mask"][:few].bool()]
     return float((apart.exp() - apart - 1).mean()) if len(apart) else 0.0
 
 
@@ -269,7 +274,7 @@ def _kl(found: Preflight, trial: Trial, same: bool, settings: PolicySettings) ->
     found.baseline |= {"kl": kl, "kl_floor": floor, "entropy": trial.metrics["entropy"]}
     value = f"{kl:.2g} per token, {kl * length:.2g} nats per answer"
     if same:
-        limit = max(20 * floor, 1e-5)
+        limit = max(ROUNDING * floor, 1e-7)
         found.add(
             "KL at step 0", abs(kl) <= limit, value, f"0, to rounding ({limit:.1g} per token)",
             "the reference is not the policy that training starts from, or dropout is on: start"
@@ -317,8 +322,8 @@ def _scoring(found: Preflight, trial: Trial, scorer: Scorer) -> None:
 
 def _rewards(found: Preflight, trial: Trial, settings: PolicySettings) -> None:
     seen = trial.figures
-    found.baseline |= seen
-    kept = 1 - seen["dropped"]
+    kept = _kept(trial, settings)
+    found.baseline |= seen | {"dropped": 1 - kept}
     spread = f"{seen['group_std']:.2g} against a noise of {seen['noise']:.2g}"
     value = f"{spread}; {kept:.0%} of groups kept"
     remedy = (
@@ -341,6 +346,16 @@ def _rewards(found: Preflight, trial: Trial, settings: PolicySettings) -> None:
         f"raise --sampling.max-new-tokens above {settings.sampling.max_new_tokens}, or fine-tune"
         " on shorter demonstrations", "warn",
     )  # fmt: skip
+
+
+def _kept(trial: Trial, settings: PolicySettings) -> float:
+    """Share of groups that spread more than the noise, and than scoring twice does."""
+    rewards, noise = (
+        np.array([s[name] for s in trial.samples]).reshape(-1, settings.group_size)
+        for name in ("reward", "noise")
+    )
+    floor = np.maximum(settings.drop_below * noise[:, 0], trial.retest)
+    return float((rewards.std(1, ddof=1) > floor).mean())
 
 
 def _cost(found: Preflight, trial: Trial, settings: PolicySettings, device: torch.device) -> None:

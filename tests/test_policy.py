@@ -43,19 +43,6 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-@pytest.fixture
-def trainer(trained, tmp_path):
-    """A GRPO trainer on the trained SFT policy, before its first step."""
-    origin = find_policy(trained.ids["sft"], trained.workspace)
-    tokenizer = load_tokenizer(origin)
-    scorer = Scorer.load(trained.folder("reward"))
-    prompts = [p for p in trained.store.content.prompts() if split_of(p) == "train"]
-    with runs.recording(trained.store, trained.workspace, "grpo", {}) as run:
-        yield grpo_train.build_trainer(
-            POLICY, origin, origin, tokenizer, scorer, prompts, run, torch.float32
-        )
-
-
 # --- SFT
 
 

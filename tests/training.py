@@ -105,3 +105,24 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="session")
 def reward_folder(trained: Trained) -> Path:
     return trained.folder("reward")
+
+
+@pytest.fixture
+def trainer(trained: Trained) -> Iterator[Any]:
+    """A GRPO trainer on the trained SFT policy, before its first step."""
+    import torch
+
+    from data.splits import split_of
+    from grpo.policy import find_policy
+    from grpo.train import build_trainer
+    from reward_model.backbone import load_tokenizer
+    from reward_model.score import Scorer
+
+    origin = find_policy(trained.ids["sft"], trained.workspace)
+    scorer = Scorer.load(trained.folder("reward"), torch.float32)
+    prompts = [p for p in trained.store.content.prompts() if split_of(p) == "train"]
+    tokenizer = load_tokenizer(origin)
+    with runs.recording(trained.store, trained.workspace, "grpo", {}) as run:
+        yield build_trainer(
+            POLICY, origin, origin, tokenizer, scorer, prompts, run, torch.float32
+        )
