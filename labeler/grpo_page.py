@@ -27,7 +27,7 @@ def grpo_run(live: Live) -> None:
         "grpo-run",
         lambda now, p: lead_views.run_card(now, _run(now, p), "GRPO has not been launched yet."),
     )
-    with gr.Row():
+    with gr.Row(elem_id="grpo-buttons"):
         stop_button(live, "grpo-stop", _run)
         resume_button(live, _run)
     live.html("grpo-verdicts", _diagnosis)

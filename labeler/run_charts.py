@@ -149,10 +149,10 @@ grad_chart = partial(_one, title="Grad norm", key="grad_norm")
 variety_chart = partial(
     _several,
     title="Variety",
-    about="of answers in a group, of words in an answer",
+    about="distinct answers, repeated word pairs",
     share=True,
-    unique=(ACCENT, "distinct answers"),
-    repetition=(AMBER, "repeated word pairs"),
+    unique=(ACCENT, "distinct"),
+    repetition=(AMBER, "repeated"),
 )
 lost_chart = partial(
     _several,
@@ -165,11 +165,11 @@ lost_chart = partial(
 signal_chart = partial(
     _several,
     title="Signal and noise",
-    about="in a group, in units of reward",
+    about="spread in a group, doubt of the reward",
     share=False,
     group_std=(ACCENT, "spread"),
     noise=(AMBER, "its noise"),
-    disagreement=(GREY, "doubt of an answer"),
+    disagreement=(GREY, "doubt"),
 )
 MAIN = (
     Chart(reward_chart, ("reward_mean", "reward_std", "model_reward")),
