@@ -123,4 +123,6 @@ def trainer(trained: Trained) -> Iterator[Any]:
     prompts = [p for p in trained.store.content.prompts() if split_of(p) == "train"]
     tokenizer = load_tokenizer(origin)
     with runs.recording(trained.store, trained.workspace, "grpo", {}) as run:
-        yield build_trainer(POLICY, origin, origin, tokenizer, scorer, prompts, run, torch.float32)
+        yield build_trainer(
+            POLICY, origin, origin, tokenizer, scorer, prompts, run, torch.float32
+        )
