@@ -79,16 +79,15 @@ def _pill(level: str, colours: Mapping[str, str]) -> str:
 
 
 def _verdict(run: Run, verdict: Values) -> str:
-    about = [_measured(verdict), _at(verdict), escape(verdict.get("source") or "")]
-    line = " · ".join(part for part in about if part)
-    parts = [
-        f"<p>{escape(verdict.get('text', ''))}</p>",
-        f'<p class="mute small">{line}</p>' if line else "",
-        _action(verdict) if verdict.get("level") != "fine" else "",
-        _evidence(run, verdict),
-    ]
+    """What is fine in its one sentence; else with number, step, source, action and evidence."""
     level = str(verdict.get("level", ""))
-    return f'<div class="verdict">{_pill(level, LEVELS)}<div>{"".join(parts)}</div></div>'
+    said = f"<p>{escape(verdict.get('text', ''))}</p>"
+    if level != "fine":
+        about = [_measured(verdict), _at(verdict), escape(verdict.get("source") or "")]
+        line = " · ".join(part for part in about if part)
+        said += f'<p class="mute small">{line}</p>' if line else ""
+        said += _action(verdict) + _evidence(run, verdict)
+    return f'<div class="verdict">{_pill(level, LEVELS)}<div>{said}</div></div>'
 
 
 def _measured(verdict: Values) -> str:
