@@ -77,7 +77,7 @@ def _place(verdict: Any) -> tuple[Any, ...]:
 def _samples(live: Live) -> None:
     """The completions of the chosen step; of a finished run, answers before and after too."""
     live.html("grpo-samples", _before_and_after)
-    with gr.Row(elem_id="grpo-steps", visible=False) as row:
+    with gr.Row(elem_id="step-row", visible=False) as row:
         step = live.choice(
             STEP,
             gr.Dropdown(

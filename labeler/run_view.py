@@ -14,8 +14,9 @@ from typing import Any
 
 from data.runrows import Run
 from labeler.figures import duration, number, short
+from labeler.hidden_text import count_hidden
 from labeler.lead_views import table_html
-from labeler.render_html import escape, prose
+from labeler.render_html import escape, prose, raw
 
 Values = Mapping[str, Any]
 LEVELS = {"stop": "bad", "watch": "warn", "fine": ""}
@@ -83,7 +84,7 @@ def _verdict(run: Run, verdict: Values) -> str:
     level = str(verdict.get("level", ""))
     said = f"<p>{escape(verdict.get('text', ''))}</p>"
     if level != "fine":
-        about = [_measured(verdict), _at(verdict), escape(verdict.get("source") or "")]
+        about = [_measured(verdict), _since(verdict), escape(verdict.get("source") or "")]
         line = " · ".join(part for part in about if part)
         said += f'<p class="mute small">{line}</p>' if line else ""
         said += _action(verdict) + _evidence(run, verdict)
@@ -101,9 +102,9 @@ def _measured(verdict: Values) -> str:
     return f"{escape(name)} <b>{short(verdict['value'])}</b>{against}"
 
 
-def _at(verdict: Values) -> str:
+def _since(verdict: Values) -> str:
     step = verdict.get("step")
-    return f"step {number(step)}" if step is not None else ""
+    return f"since step {number(step)}" if step is not None else ""
 
 
 def _action(verdict: Values) -> str:
@@ -130,10 +131,10 @@ def _evidence(run: Run, verdict: Values) -> str:
     if not samples:
         return ""
     shown = "".join(
-        f'<div class="pair"><div class="role">{escape(_at(s))} · reward {number(s.get("reward"))}'
-        f" · advantage {number(s.get('advantage'))}</div>"
+        f'<div class="pair"><div class="role">step {number(s.get("step"))} · reward'
+        f" {number(s.get('reward'))} · advantage {number(s.get('advantage'))}</div>"
         f'<p class="mute small">{escape(first_line(s.get("prompt", "")))}</p>'
-        f"{prose(str(s.get('completion', '')))}</div>"
+        f"{_text(s)}</div>"
         for s in samples
     )
     count = "1 answer" if len(samples) == 1 else f"{len(samples)} answers"
@@ -244,8 +245,16 @@ def _answer(sample: Values, largest: float) -> str:
     return (
         f'<div class="drawn"><div class="marks"><div>reward <b>{number(sample.get("reward"))}</b>'
         f"{sd}</div>{_bar(_advantage(sample), largest)}{cut}</div>"
-        f"<div>{prose(str(sample.get('completion', '')))}</div></div>"
+        f"<div>{_text(sample)}</div></div>"
     )
+
+
+def _text(sample: Values) -> str:
+    """A completion, and as it is where something in it cannot be seen."""
+    text = str(sample.get("completion", ""))
+    if not count_hidden(text):
+        return prose(text)
+    return f"{prose(text)}<details><summary>Raw</summary>{raw(text)}</details>"
 
 
 def _bar(advantage: float, largest: float) -> str:

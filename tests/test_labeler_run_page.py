@@ -45,7 +45,7 @@ def test_the_worst_comes_first_with_its_number_and_what_to_type(run: Run) -> Non
     )
     places = [html.index(f"This is {name}.") for name in ("kl-runaway", "truncation", "all-well")]
     assert places == sorted(places)
-    assert "KL, nats per answer <b>9.4</b>, threshold 6 · step 3 · Ziegler 2019" in html
+    assert "KL, nats per answer <b>9.4</b>, threshold 6 · since step 3 · Ziegler 2019" in html
     for typed in ("--kl-weight 0.08", "--sampling.max-new-tokens 160", "--no-missing"):
         assert f"<code>{typed}</code>" in html
     assert "at step 7" in html and "Show 1 answer that it rests on" in html and "Ha ha." in html
@@ -175,7 +175,7 @@ def told(*rows: dict[str, Any], **config: Any) -> Told:
 def test_charts_tell_the_spreads_and_the_units_apart() -> None:
     rows = (step(1), step(2, model_reward=0.9))
     reward = run_charts.reward_chart(told(*rows))
-    names = ["of all answers", "within a group", "mean", "before penalties"]
+    names = ["of all answers", "within a group", "mean", "reward model alone"]
     assert [line.name for line in reward.data] == names
     assert len(run_charts.reward_chart(told(step(1))).data) == 3
     kl = run_charts.kl_chart(told(*rows, kl_target=6.0))
