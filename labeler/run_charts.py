@@ -82,7 +82,7 @@ def reward_chart(told: Told) -> go.Figure:
     band(chart, told.rows, "reward_mean", "group_std", "within a group", 0.3)
     line(chart, told.rows, "reward_mean", ACCENT, "mean")
     if any(_apart(row.get("model_reward"), row.get("reward_mean")) for row in told.rows):
-        line(chart, told.rows, "model_reward", BLUE, "reward model alone", dash="dot")
+        line(chart, told.rows, "model_reward", BLUE, "reward model", dash="dot")
     return with_legend(chart)
 
 

@@ -175,7 +175,7 @@ def told(*rows: dict[str, Any], **config: Any) -> Told:
 def test_charts_tell_the_spreads_and_the_units_apart() -> None:
     rows = (step(1), step(2, model_reward=0.9))
     reward = run_charts.reward_chart(told(*rows))
-    names = ["of all answers", "within a group", "mean", "reward model alone"]
+    names = ["of all answers", "within a group", "mean", "reward model"]
     assert [line.name for line in reward.data] == names
     assert len(run_charts.reward_chart(told(step(1))).data) == 3
     kl = run_charts.kl_chart(told(*rows, kl_target=6.0))
