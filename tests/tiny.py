@@ -22,8 +22,8 @@ TEXT = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 340) -> Path:
-    """Write a two-layer Llama and its tokenizer as an ordinary model folder."""
+def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 340, text: str = TEXT) -> Path:
+    """Write a two-layer Llama and its tokenizer, made for `text`, as an ordinary model folder."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -32,7 +32,7 @@ def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 340) -> Path:
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator([TEXT], trainer)
+    tokenizer.train_from_iterator([text], trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>"
     )

@@ -1,0 +1,195 @@
+"""Real GRPO runs in the garden, healthy ones and ones with a fault put into a real component."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback
+
+from data import runs
+from data.settings import as_config
+from grpo import train as grpo_train
+from grpo.config import PolicySettings
+from reward_model.learned import LearnedReward
+from tests.benchmarks.garden import SAMPLING, Garden
+
+HEALTHY = "healthy"
+SETTINGS = PolicySettings(
+    steps=30,
+    prompts_per_step=6,
+    group_size=8,
+    learning_rate=3e-3,
+    kl_weight=0.08,
+    kl_target=3.0,
+    sampling=SAMPLING,
+    save_every=1000,
+)
+FARTHER = 1000.0
+"""What the learning rate is multiplied by."""
+NOISE = 0.3
+"""Standard deviation of what is added to a wrong reference's weights, in units of theirs."""
+DROPPED = 0.1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How one fault is put into a run, and which verdicts name its mechanism."""
+
+    names: tuple[str, ...]
+    settings: Callable[[PolicySettings], PolicySettings] = lambda s: s
+    inject: Callable[[Any], None] = lambda trainer: None
+
+
+class Steadfast(TrainerCallback):
+    """Sets the learning rate to 0 before every optimiser step."""
+
+    def on_pre_optimizer_step(self, *_: Any, optimizer: Any, **__: Any) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+
+
+def no_learning_rate(trainer: Any) -> None:
+    trainer.add_callback(Steadfast())
+
+
+def _reward(trainer: Any) -> LearnedReward:
+    (reward,) = trainer.reward_funcs
+    return reward
+
+
+class Constant:
+    """Scores everything alike."""
+
+    def score(self, prompts: Sequence[Any], texts: Sequence[str], finished: Any, **kw: Any) -> Any:
+        import numpy as np
+
+        zero = np.zeros(len(texts))
+        return (zero, zero) if kw.get("return_std") else zero
+
+
+class Length:
+    """The longer, the better: one unit for every five words."""
+
+    def score(self, prompts: Sequence[Any], texts: Sequence[str], finished: Any, **kw: Any) -> Any:
+        import numpy as np
+
+        words = np.array([len(t.split()) / 5 for t in texts]) - 3.5
+        return (words, np.zeros(len(texts))) if kw.get("return_std") else words
+
+
+def scored_by(scorer: Any) -> Callable[[Any], None]:
+    def inject(trainer: Any) -> None:
+        _reward(trainer).scorer = scorer
+
+    return inject
+
+
+def dropout(trainer: Any) -> None:
+    """Real dropout in the side-car, in training mode."""
+    for module in trainer.model.modules():
+        if hasattr(module, "lora_dropout"):
+            for name in module.lora_dropout:
+                module.lora_dropout[name] = nn.Dropout(DROPPED)
+
+
+def frozen(trainer: Any) -> None:
+    """The side-car does not train; inputs ask for gradients, as with activation checkpointing."""
+    for parameter in trainer.model.parameters():
+        parameter.requires_grad_(False)
+    trainer.model.enable_input_require_grads()
+
+
+def wrong_reference(trainer: Any) -> None:
+    torch.manual_seed(0)
+    for name, parameter in trainer.model.named_parameters():
+        if ".ref." in name:
+            spread = float(parameter.detach().std())
+            parameter.data.add_(NOISE * spread * torch.randn_like(parameter))
+
+
+def with_temperature(settings: PolicySettings) -> PolicySettings:
+    return replace(settings, sampling=replace(settings.sampling, temperature=0.1))
+
+
+FAULTS: Mapping[str, Fault] = {
+    "learning rate 0": Fault(("nothing-trains",), inject=no_learning_rate),
+    "learning rate x1000": Fault(
+        ("kl-runaway", "not-finite", "aggressive-gradients"),
+        lambda s: replace(s, learning_rate=FARTHER * s.learning_rate),
+    ),
+    "constant reward": Fault(("useless-reward",), inject=scored_by(Constant())),
+    "reward = length": Fault(("reward-hacking",), inject=scored_by(Length())),
+    "beta 0": Fault(
+        ("kl-runaway", "no-kl-term"), lambda s: replace(s, kl_weight=0.0)
+    ),
+    "dropout on": Fault(("wrong-reference",), inject=dropout),
+    "frozen adapter": Fault(("nothing-trains",), inject=frozen),
+    "temperature 0.1": Fault(("mode-collapse", "entropy-collapse"), with_temperature),
+    "wrong reference": Fault(("wrong-reference",), inject=wrong_reference),
+    "entropy coefficient x1000": Fault(
+        ("entropy-explosion",), lambda s: replace(s, entropy_weight=1000 * s.entropy_weight)
+    ),
+}
+
+
+def run_one(garden: Garden, folder: Path, fault: str, seed: int, steps: int = 0) -> Path:
+    """One real run; its folder, which is kept and not made again."""
+    out = folder / f"{fault.replace(' ', '-').replace('=', 'is')}-{seed}"
+    if (out / "done").exists():
+        return out
+    settings = replace(SETTINGS, seed=seed, workspace=garden.workspace)
+    settings = replace(settings, steps=steps or settings.steps)
+    if fault != HEALTHY:
+        settings = FAULTS[fault].settings(settings)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        (out / name).unlink(missing_ok=True)
+    (out / "config.json").write_text(json.dumps(as_config(settings)))
+    recorder = Recorder(out)
+    trainer = grpo_train.build_trainer(
+        settings,
+        garden.policy,
+        garden.policy,
+        garden.tokenizer,
+        garden.scorer,
+        list(garden.prompts),
+        recorder,
+        torch.float32,
+    )
+    if fault != HEALTHY:
+        FAULTS[fault].inject(trainer)
+    for callback in trainer.callback_handler.callbacks:
+        if hasattr(callback, "_first"):
+            callback._first = False
+    ended = ""
+    try:
+        trainer.train()
+    except ValueError as error:
+        ended = str(error)
+    (out / "done").write_text(ended)
+    return out
+
+
+class Recorder(SimpleNamespace):
+    """The part of a run's recorder that a trainer speaks to, with no store behind it."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(id=directory.name, directory=directory, stop_requested=False)
+
+    def progress(self, *_: Any) -> None:
+        pass
+
+    def log(self, **metrics: Any) -> None:
+        with (self.directory / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(metrics) + "\n")
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [r for r in runs.metrics(folder) if "reward_mean" in r]
