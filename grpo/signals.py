@@ -1,4 +1,4 @@
-"""What a run's metrics say in numbers: levels, starts, trends. Pure, and calm about gaps in them."""
+"""What a run's metrics say in numbers: levels, starts and trends, whatever is missing."""
 
 from __future__ import annotations
 
@@ -63,9 +63,13 @@ class Curves:
         found = self.recent(name, t, width or self.window)
         return median(found) if found else None
 
+    def measured(self, name: str) -> float | None:
+        """What preflight measured."""
+        return number(self.baseline.get(name))
+
     def start(self, name: str) -> float | None:
         """What preflight measured; else the median of the first known values."""
-        known = number(self.baseline.get(name))
+        known = self.measured(name)
         if known is not None:
             return known
         first = [v for v in self.columns.get(name, ()) if v is not None][:FIRST]

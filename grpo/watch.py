@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def verdicts(
     """The diagnosis of a run's rows, beside what its preflight found."""
     path = folder / PREFLIGHT
     baseline = json.loads(path.read_text(encoding="utf-8"))["baseline"] if path.is_file() else None
-    return diagnose(rows, as_config(settings), baseline, samples)
+    return [asdict(v) for v in diagnose(rows, as_config(settings), baseline, samples)]
 
 
 def write_verdicts(folder: Path, found: list[dict[str, Any]]) -> None:

@@ -9,24 +9,27 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
-from transformers import TrainerCallback
 
 from data import runs
 from data.settings import as_config
 from grpo import train as grpo_train
 from grpo.config import PolicySettings
-from reward_model.learned import LearnedReward
+from grpo.preflight import preflight
+from reward_model.score import Scorer
 from tests.benchmarks.garden import SAMPLING, Garden
 
+Array = NDArray[np.float64]
 HEALTHY = "healthy"
 SETTINGS = PolicySettings(
-    steps=30,
+    steps=24,
     prompts_per_step=6,
     group_size=8,
     learning_rate=3e-3,
-    kl_weight=0.08,
+    kl_weight=0.05,
     kl_target=3.0,
     sampling=SAMPLING,
     save_every=1000,
@@ -47,46 +50,40 @@ class Fault:
     inject: Callable[[Any], None] = lambda trainer: None
 
 
-class Steadfast(TrainerCallback):
-    """Sets the learning rate to 0 before every optimiser step."""
-
-    def on_pre_optimizer_step(self, *_: Any, optimizer: Any, **__: Any) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = 0.0
-
-
 def no_learning_rate(trainer: Any) -> None:
-    trainer.add_callback(Steadfast())
+    """The optimiser is made with a learning rate of 0."""
+    trainer.args.learning_rate = 0.0
 
 
-def _reward(trainer: Any) -> LearnedReward:
-    (reward,) = trainer.reward_funcs
-    return reward
+class Constant(Scorer):
+    """A reward model that likes everything alike."""
+
+    def raw(self, _: Any, texts: Sequence[str], finished: Any = None) -> Array:
+        return self.liking(texts)
+
+    def score(self, _: Any, texts: Sequence[str], finished: Any = None) -> Array:  # type: ignore[override]
+        return self.liking(texts)
+
+    def score_groups(
+        self, _: Any, texts: Sequence[str], finished: Any, size: int
+    ) -> tuple[Array, Array, Array]:
+        return self.liking(texts), np.zeros(len(texts)), np.zeros(len(texts) // size)
+
+    def liking(self, texts: Sequence[str]) -> Array:
+        return np.zeros(len(texts))
 
 
-class Constant:
-    """Scores everything alike."""
+class Length(Constant):
+    """One that likes what is long: one unit for every five words."""
 
-    def score(self, prompts: Sequence[Any], texts: Sequence[str], finished: Any, **kw: Any) -> Any:
-        import numpy as np
-
-        zero = np.zeros(len(texts))
-        return (zero, zero) if kw.get("return_std") else zero
+    def liking(self, texts: Sequence[str]) -> Array:
+        return np.array([len(t.split()) / 5 - 3.0 for t in texts])
 
 
-class Length:
-    """The longer, the better: one unit for every five words."""
-
-    def score(self, prompts: Sequence[Any], texts: Sequence[str], finished: Any, **kw: Any) -> Any:
-        import numpy as np
-
-        words = np.array([len(t.split()) / 5 for t in texts]) - 3.5
-        return (words, np.zeros(len(texts))) if kw.get("return_std") else words
-
-
-def scored_by(scorer: Any) -> Callable[[Any], None]:
+def liked_by(kind: type[Constant]) -> Callable[[Any], None]:
     def inject(trainer: Any) -> None:
-        _reward(trainer).scorer = scorer
+        old = trainer.learned.scorer
+        trainer.learned.scorer = kind(old.members, old.tokenizer, max_tokens=old.max_tokens)
 
     return inject
 
@@ -124,11 +121,9 @@ FAULTS: Mapping[str, Fault] = {
         ("kl-runaway", "not-finite", "aggressive-gradients"),
         lambda s: replace(s, learning_rate=FARTHER * s.learning_rate),
     ),
-    "constant reward": Fault(("useless-reward",), inject=scored_by(Constant())),
-    "reward = length": Fault(("reward-hacking",), inject=scored_by(Length())),
-    "beta 0": Fault(
-        ("kl-runaway", "no-kl-term"), lambda s: replace(s, kl_weight=0.0)
-    ),
+    "constant reward": Fault(("useless-reward",), inject=liked_by(Constant)),
+    "reward = length": Fault(("reward-hacking",), inject=liked_by(Length)),
+    "beta 0": Fault(("kl-runaway", "no-kl-term"), lambda s: replace(s, kl_weight=0.0)),
     "dropout on": Fault(("wrong-reference",), inject=dropout),
     "frozen adapter": Fault(("nothing-trains",), inject=frozen),
     "temperature 0.1": Fault(("mode-collapse", "entropy-collapse"), with_temperature),
@@ -165,16 +160,24 @@ def run_one(garden: Garden, folder: Path, fault: str, seed: int, steps: int = 0)
     )
     if fault != HEALTHY:
         FAULTS[fault].inject(trainer)
-    for callback in trainer.callback_handler.callbacks:
-        if hasattr(callback, "_first"):
-            callback._first = False
-    ended = ""
-    try:
-        trainer.train()
-    except ValueError as error:
-        ended = str(error)
-    (out / "done").write_text(ended)
+    reward = runs.runs_folder(garden.workspace) / garden.reward
+    checked = _reason(
+        lambda: preflight(
+            trainer, settings, garden.policy, garden.policy, trainer.learned.scorer, reward, out
+        )
+    )
+    ended = _reason(trainer.train)
+    (out / "done").write_text(json.dumps({"preflight": checked, "run": ended}))
     return out
+
+
+def _reason(work: Callable[[], object]) -> str:
+    """Why the work ended early, or nothing."""
+    try:
+        work()
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 class Recorder(SimpleNamespace):

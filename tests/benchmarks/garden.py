@@ -8,11 +8,12 @@ once, in seconds, by the product's own stages.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -26,6 +27,7 @@ from data.store import Store
 from grpo import sample, sft
 from grpo.config import SampleSettings, SamplingSettings, SftSettings
 from grpo.policy import find_policy
+from reward_model import backbone
 from reward_model import train as reward_train
 from reward_model.backbone import Origin, load_tokenizer
 from reward_model.config import LoraSettings, RewardSettings
@@ -119,10 +121,7 @@ def pretrain(folder: Path, steps: int, seed: int = 0) -> Path:
         width = max(len(t.ids) for t in texts)
         ids = torch.tensor([t.ids + [0] * (width - len(t.ids)) for t in texts])
         labels = torch.tensor(
-            [
-                [-100] * len(t.prompt) + t.completion + [-100] * (width - len(t.ids))
-                for t in texts
-            ]
+            [[-100] * len(t.prompt) + t.completion + [-100] * (width - len(t.ids)) for t in texts]
         )
         loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
@@ -144,8 +143,12 @@ def run_stage(store: Store, workspace: Path, kind: str, work: Any, settings: Any
 
 @contextmanager
 def garden(workspace: Path, judgements: int = 2400, steps: int = 500) -> Iterator[Garden]:
-    """Train the world in a folder, or open it where it has been."""
-    with Store.open(workspace) as store:
+    """Train the world in a folder, or open it where it has been.
+
+    In float32 whatever the processor: the figures are then the same everywhere, to rounding.
+    """
+    plain = patch.object(backbone, "_processor_flags", lambda: frozenset())
+    with plain, Store.open(workspace) as store:
         if not store.runs.list("reward"):
             _train(store, workspace, judgements, steps)
         ids = {kind: store.runs.list(kind)[0].id for kind in ("sft", "reward")}

@@ -1,0 +1,58 @@
+"""Rules that name what is wrong with a GRPO run, each at one of its steps.
+
+A rule reads the curves up to row t and returns a finding, or None: what it cannot know yet it does
+not say. Thresholds are relative to what preflight measured where that can be; the figures and their
+sources are in each rule. Rewards are in standard deviations of the SFT policy's answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from grpo.rules.base import Finding
+from grpo.rules.drift import flat_kl, kl_jump, kl_not_rising, kl_runaway
+from grpo.rules.reward import plateau, reward_falling, reward_hacking, useless_reward
+from grpo.rules.updates import aggressive_gradients, truncation, vanishing_gradients
+from grpo.rules.variety import entropy_collapse, entropy_explosion, gaming, mode_collapse
+from grpo.rules.wiring import no_kl_term, not_finite, nothing_trains, wrong_reference
+from grpo.signals import Curves
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule, and at how many steps in a row it must hold to be said."""
+
+    find: Callable[[Curves, int], Finding | None]
+    confirm: int
+
+
+RULES = (
+    Rule(not_finite, 1),
+    Rule(nothing_trains, 1),
+    Rule(wrong_reference, 1),
+    Rule(no_kl_term, 1),
+    Rule(kl_jump, 1),
+    Rule(useless_reward, 2),
+    Rule(reward_hacking, 3),
+    Rule(kl_runaway, 2),
+    Rule(entropy_collapse, 3),
+    Rule(mode_collapse, 2),
+    Rule(entropy_explosion, 3),
+    Rule(truncation, 3),
+    Rule(aggressive_gradients, 3),
+    Rule(vanishing_gradients, 3),
+    Rule(gaming, 3),
+    Rule(reward_falling, 3),
+    Rule(flat_kl, 3),
+    Rule(kl_not_rising, 3),
+    Rule(plateau, 3),
+)
+"""From what explains the most to what explains the least."""
+EXPLAINED_BY = {
+    "nothing-trains": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
+    "useless-reward": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
+    "flat-kl": {"kl-not-rising"},
+    "mode-collapse": {"vanishing-gradients"},
+}
+"""Verdicts that another one is the reason of: they are not said beside it."""

@@ -1,0 +1,92 @@
+"""KL to the SFT policy: flat, not rising, running away."""
+
+from __future__ import annotations
+
+from grpo.rules.base import STILL_LEARNING, SURE, Finding, Level, times
+from grpo.signals import Curves, trend
+
+FLAT_KL = 1e-4
+"""Per token."""
+SMALL_SHARE = 0.1
+BUDGET = 10.0
+"""Nats per answer where no target is set."""
+OVER = 2.0
+FAR_OVER = 4.0
+JUMPED = 10.0
+
+
+def flat_kl(c: Curves, t: int) -> Finding | None:
+    kl = c.level("kl", t)
+    if kl is None or t + 1 < max(8, c.planned // 4):
+        return None
+    limit = max(2 * (c.measured("kl_floor") or 0.0), FLAT_KL)
+    if kl >= limit:
+        return None
+    return Finding(
+        "flat-kl",
+        "watch",
+        f"KL to SFT is flat at {kl:.2g} per token after {t + 1} steps, below {limit:.1g}: the"
+        " weights hardly change, or the reward gives no direction.",
+        "kl",
+        kl,
+        limit,
+        "Raise the learning rate tenfold; if KL stays flat, give the reward model more judgements.",
+        "the noise floor of the precision, measured before the run",
+        times(c, "learning_rate", 10),
+    )
+
+
+def kl_not_rising(c: Curves, t: int) -> Finding | None:
+    """Past two fifths of the run, and still under a tenth of the target without rising."""
+    kl = c.level("kl_nats", t)
+    if kl is None or t + 1 < max(12, round(0.4 * c.planned)) or c.learning(t) < STILL_LEARNING:
+        return None
+    limit = SMALL_SHARE * (c.setting("kl_target") or 3.0)
+    if kl >= limit or trend(c.recent("kl_nats", t, 2 * c.window)).z > SURE:
+        return None
+    held = (c.level("kl_weight", t) or 0.0) > 2 * (c.setting("kl_weight") or 0.0)
+    return Finding(
+        "kl-not-rising",
+        "watch",
+        f"KL to SFT is {kl:.2g} nats per answer at step {c.steps[t]}, below {limit:.2g}, and does"
+        " not rise: the policy does not explore.",
+        "kl_nats",
+        kl,
+        limit,
+        "Lower the KL weight." if held else "Raise the learning rate threefold.",
+        "TRL, LoRA without regret: side-cars want ten times the rate of full fine-tuning",
+        times(c, "kl_weight", 0.5) if held else times(c, "learning_rate", 3),
+    )
+
+
+def kl_jump(c: Curves, t: int) -> Finding | None:
+    """One step is enough where KL is ten times its target."""
+    kl, target = c.at("kl_nats", t), c.setting("kl_target") or BUDGET
+    if kl is None or kl <= JUMPED * target:
+        return None
+    return _runaway(c, "stop", kl, JUMPED * target)
+
+
+def kl_runaway(c: Curves, t: int) -> Finding | None:
+    kl, target = c.level("kl_nats", t, 3), c.setting("kl_target") or BUDGET
+    if kl is None or t < 2 or kl <= OVER * target:
+        return None
+    far = kl > FAR_OVER * target
+    return _runaway(c, "stop" if far else "watch", kl, (FAR_OVER if far else OVER) * target)
+
+
+def _runaway(c: Curves, level: Level, kl: float, limit: float) -> Finding:
+    return Finding(
+        "kl-runaway",
+        level,
+        f"KL to SFT is {kl:.3g} nats per answer, above {limit:.3g}: the policy runs away from what"
+        " the reward model was trained on.",
+        "kl_nats",
+        kl,
+        limit,
+        "Stop, and start again with half the learning rate or twice the KL weight.",
+        "Ziegler et al. 2019, arXiv:1909.08593: targets of 6 to 10 nats; Gao et al. 2022,"
+        " arXiv:2210.10760",
+        times(c, "learning_rate", 0.5) | times(c, "kl_weight", 2),
+        "best",
+    )

@@ -1,0 +1,181 @@
+"""The reward: whether it tells answers apart, is gamed, stands still or falls."""
+
+from __future__ import annotations
+
+from grpo.rules.base import STILL_LEARNING, SURE, Finding, Level, ratio, times
+from grpo.rules.variety import ALIKE
+from grpo.signals import Curves, trend
+
+FLAT_SPREAD = 0.05
+DROPPED = 0.5
+MOSTLY_DROPPED = 0.75
+
+
+def useless_reward(c: Curves, t: int) -> Finding | None:
+    """Answers differ and their rewards do not: by less than a twentieth of SFT's spread, or in half
+    of the groups by less than the reward model's own noise."""
+    unique = c.level("unique", t, 3)
+    if t < 1 or (unique is not None and unique < ALIKE):
+        return None
+    spread, dropped = c.level("group_std", t, 3), c.level("dropped", t)
+    if spread is not None and spread <= FLAT_SPREAD:
+        return _useless(
+            "group_std",
+            spread,
+            FLAT_SPREAD,
+            f"Rewards within a group differ by {spread:.2g}, at most {FLAT_SPREAD:g}: the reward"
+            " does not tell these answers apart.",
+            "stop" if spread < 1e-6 else "watch",
+        )
+    if dropped is not None and dropped >= DROPPED and t + 1 >= c.window:
+        return _useless(
+            "dropped",
+            dropped,
+            DROPPED,
+            f"{dropped:.0%} of the groups teach nothing, half or more: their rewards differ by less"
+            " than the reward model's own noise.",
+            "stop" if dropped >= MOSTLY_DROPPED else "watch",
+        )
+    return None
+
+
+def _useless(metric: str, value: float, limit: float, text: str, level: Level) -> Finding:
+    return Finding(
+        "useless-reward",
+        level,
+        text,
+        metric,
+        value,
+        limit,
+        "Stop, and collect judgements of this policy's answers to train the reward model on.",
+        "rldoctor, advantage collapse at 30, 50 and 75%; TRL issue 3708",
+        pick="group",
+    )
+
+
+FOLLOWS = 0.6
+IS_LENGTH = 0.8
+LONGER = 1.5
+"""Length beside that at the start."""
+UNSURE = 2.0
+"""The reward model's disagreement beside that at the start."""
+
+
+def reward_hacking(c: Curves, t: int) -> Finding | None:
+    """A reward that is all but length; or it rises while two of these do what they do when a reward
+    is gamed: length with its correlation, disagreement, repetition, variety."""
+    if t < 2:
+        return None
+    corr = c.level("length_corr", t)
+    signs = _signs(c, t, corr)
+    longer = ratio(c, "length", t)
+    if corr is not None and corr >= IS_LENGTH:
+        level: Level = "stop" if longer is not None and longer >= LONGER else "watch"
+        text = (
+            f"The reward's rank correlation with length is {corr:.2f}, at or above {IS_LENGTH:g}:"
+            " the policy is paid for length, not for what people like."
+        )
+        return _hacking(c, level, text, "length_corr", corr, IS_LENGTH)
+    if len(signs) < 2 or trend(c.recent("reward_mean", t, 2 * c.window)).slope <= 0:
+        return None
+    text = f"Reward rises while {' and '.join(signs)}: the policy may be gaming the reward model."
+    return _hacking(c, "stop" if len(signs) > 2 else "watch", text, "reward_mean", len(signs), 2.0)
+
+
+def _signs(c: Curves, t: int, corr: float | None) -> list[str]:
+    longer, unsure = ratio(c, "length", t), ratio(c, "disagreement", t)
+    repeated, before = c.level("repetition", t), c.start("repetition")
+    varied = ratio(c, "unique", t)
+    signs = []
+    if longer is not None and corr is not None and longer >= LONGER and corr >= FOLLOWS:
+        signs.append(f"answers grow to {longer:.1f} times their length, which it pays for")
+    if unsure is not None and unsure >= UNSURE:
+        signs.append(f"the reward model is {unsure:.1f} times as unsure (2 is the limit)")
+    if repeated is not None and before is not None and repeated >= max(2 * before, before + 0.15):
+        signs.append(f"repetition goes from {before:.0%} to {repeated:.0%}")
+    if varied is not None and varied <= 0.7:
+        signs.append(f"the share of distinct answers falls to {varied:.0%} of its start")
+    return signs
+
+
+def _hacking(
+    c: Curves, level: Level, text: str, metric: str, value: float, limit: float
+) -> Finding:
+    return Finding(
+        "reward-hacking",
+        level,
+        text,
+        metric,
+        value,
+        limit,
+        "Have people compare these answers with SFT's before going on; a length penalty, or a"
+        " penalty on the reward model's uncertainty, holds it back.",
+        "Coste et al. 2023, arXiv:2310.02743; InfoRM, arXiv:2402.09345",
+        {"length_penalty": 0.5} if metric == "length_corr" else {"uncertainty_penalty": 1.0},
+        "best",
+    )
+
+
+PLATEAU_SHARE = 0.35
+PLATEAU_STEPS = 12
+GAIN_LEFT = 0.25
+
+
+def plateau(c: Curves, t: int) -> Finding | None:
+    """Sure that the reward stands still, before the run's half: the upper end of its slope would
+    earn less than a quarter of a standard deviation in all the steps that are left."""
+    width = max(PLATEAU_STEPS, round(PLATEAU_SHARE * (t + 1)))
+    if t + 1 < width + c.window or c.steps[t] > 0.6 * c.planned or c.learning(t) < STILL_LEARNING:
+        return None
+    rewards = c.recent("reward_mean", t, width)
+    if len(rewards) < PLATEAU_STEPS:
+        return None
+    left = trend(rewards).high * (c.planned - c.steps[t])
+    if left >= GAIN_LEFT:
+        return None
+    return Finding(
+        "plateau",
+        "watch",
+        f"Reward has stood still for {width} steps, at step {c.steps[t]} of {c.planned}: at most"
+        f" {max(left, 0.0):.2f} would be gained in the rest, below {GAIN_LEFT:g};"
+        f" {_why_flat(c, t)}.",
+        "reward_mean",
+        left,
+        GAIN_LEFT,
+        "Stop here, and judge answers of this policy for the next reward model.",
+        "rldoctor, plateau (35% of the run, 12 points, before its half)",
+    )
+
+
+def _why_flat(c: Curves, t: int) -> str:
+    spread, noise = c.level("group_std", t), c.level("noise", t)
+    if spread is not None and noise is not None and spread < noise:
+        return "the reward model's noise is larger than the spread it scores"
+    kl = trend(c.recent("kl_nats", t, PLATEAU_STEPS))
+    if kl.z > SURE:
+        return "KL still rises, so the policy moves where the reward does not see it"
+    return "the reward model tells no more, or the KL weight holds the policy back"
+
+
+FALLEN = 0.5
+
+
+def reward_falling(c: Curves, t: int) -> Finding | None:
+    now, start = c.level("reward_mean", t), c.start("reward_mean")
+    if t + 1 < 2 * c.window or now is None or start is None or start - now < FALLEN:
+        return None
+    if trend(c.recent("reward_mean", t, 2 * c.window)).z > 0:
+        return None
+    return Finding(
+        "reward-falling",
+        "watch",
+        f"Reward fell by {start - now:.2f} standard deviations since the start, more than"
+        f" {FALLEN:g}: the updates make answers worse.",
+        "reward_mean",
+        now - start,
+        -FALLEN,
+        "Stop, and start again from the last good checkpoint's settings with half the learning"
+        " rate.",
+        "Schulman, nuts and bolts of deep RL: a falling return means steps too large",
+        times(c, "learning_rate", 0.5),
+    )

@@ -1,0 +1,82 @@
+"""Gradients that are too large or vanish, and answers that are cut."""
+
+from __future__ import annotations
+
+from grpo.rules.base import Finding, times
+from grpo.signals import Curves
+
+CLIPPED_AT = 1.0
+"""Norm to which gradients are clipped."""
+STEEP = 3.0
+FAINT = 0.05
+ZERO_STEPS = 0.4
+
+
+def aggressive_gradients(c: Curves, t: int) -> Finding | None:
+    """Most steps are clipped, and gradients are three times what they were at the start."""
+    norm, start = c.level("grad_norm", t), c.start("grad_norm")
+    if norm is None or start is None or t + 1 < c.window:
+        return None
+    limit = max(CLIPPED_AT, STEEP * start)
+    if norm <= limit:
+        return None
+    return Finding(
+        "aggressive-gradients",
+        "watch",
+        f"The gradient's norm is {norm:.2g}, above {limit:.2g} (it started at {start:.2g}): updates"
+        " are aggressive, and clipped in most steps.",
+        "grad_norm",
+        norm,
+        limit,
+        "Start again with half the learning rate.",
+        "rldoctor, gradient spikes (3 times the median)",
+        times(c, "learning_rate", 0.5),
+    )
+
+
+def vanishing_gradients(c: Curves, t: int) -> Finding | None:
+    norms = c.recent("grad_norm", t, 2 * c.window)
+    norm, start = c.level("grad_norm", t), c.start("grad_norm")
+    if norm is None or start is None or t + 1 < 2 * c.window or not norms:
+        return None
+    zeros = sum(n <= 0 for n in norms) / len(norms)
+    limit = FAINT * start
+    if norm >= limit and zeros < ZERO_STEPS:
+        return None
+    return Finding(
+        "vanishing-gradients",
+        "watch",
+        f"The gradient's norm is {norm:.2g} at step {c.steps[t]}, where {limit:.2g} is 5% of its"
+        f" start, and 0 in {zeros:.0%} of the last steps: hardly anything is learnt from.",
+        "grad_norm",
+        norm,
+        limit,
+        "Sample at a higher temperature or in larger groups, so that rewards differ again.",
+        "rldoctor, vanishing gradients (5% of early ones; 20, 40 and 70% zero steps)",
+        {"group_size": int(2 * (c.setting("group_size") or 8))},
+    )
+
+
+CUT = 0.15
+ALL_CUT = 0.95
+
+
+def truncation(c: Curves, t: int) -> Finding | None:
+    cut = c.level("truncated", t)
+    if cut is None or t < 2 or cut <= CUT:
+        return None
+    longest = c.setting("sampling.max_new_tokens")
+    ends = ", or none ends by itself: check the end-of-turn token" if cut > ALL_CUT else ""
+    return Finding(
+        "truncation",
+        "watch",
+        f"{cut:.0%} of the answers reach the token limit unfinished, more than {CUT:.0%}: they are"
+        f" too long for it{ends}.",
+        "truncated",
+        cut,
+        CUT,
+        "Raise the longest completion, or set a length penalty.",
+        "rldoctor, truncation at 5 and 15%; TRL PR 7039",
+        {"sampling.max_new_tokens": int(2 * longest)} if longest else {},
+        "cut",
+    )
