@@ -6,7 +6,8 @@ import copy
 import json
 import math
 import random
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,9 @@ from grpo.diagnose import HOLD, diagnose
 from grpo.report import lines
 from grpo.rules import RULES
 from grpo.signals import curves, number, trend
+from tests.benchmarks.diagnosis import measure
+from tests.benchmarks.faults import HEALTHY
+from tests.benchmarks.garden import garden
 
 STEPS = 40
 SETTINGS = {
@@ -77,9 +81,7 @@ def healthy(n=STEPS, **changed):
 
 def said(rows, settings=SETTINGS, baseline=BASELINE, samples=()):
     """The verdicts that are not fine, by name."""
-    return {
-        v.name: v for v in diagnose(rows, settings, baseline, samples) if v.level != "fine"
-    }
+    return {v.name: v for v in diagnose(rows, settings, baseline, samples) if v.level != "fine"}
 
 
 def ever(rows, settings=SETTINGS, baseline=BASELINE):
@@ -169,7 +171,7 @@ def test_a_blip_is_not_a_verdict_and_a_verdict_does_not_flicker():
     assert ever(blip) == set()
     rows = healthy(grad_norm=lambda s: 5.0 if 10 <= s < 20 else 0.1)
     shown = ["aggressive-gradients" in said(rows[:n]) for n in range(1, STEPS + 1)]
-    changes = sum(a != b for a, b in zip(shown, shown[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(shown))
     assert changes == 2 and sum(shown) >= HOLD
 
 
@@ -271,3 +273,23 @@ def test_numbers_are_told_from_what_only_looks_like_them():
     assert number(3) == 3.0 and number(0.5) == 0.5
     assert [number(v) for v in (None, True, "3", math.nan, math.inf, 10**400)] == [None] * 6
     assert curves([{"step": 2, "kl": math.nan}], {}, None).broken == ["kl"]
+
+
+# --- real runs
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with garden(tmp_path_factory.mktemp("garden"), judgements=300, steps=250) as made:
+        yield made
+
+
+def test_a_real_run_is_called_healthy_and_real_faults_are_named_at_once(world, tmp_path):
+    (well,) = measure(world, tmp_path, HEALTHY, [100], steps=8)
+    assert well.first == {} and not well.preflight and not well.ended
+    (frozen,) = measure(world, tmp_path, "frozen adapter", [100], steps=8)
+    assert frozen.found_at() == 1 and "trainable parameters" in frozen.preflight
+    (alike,) = measure(world, tmp_path, "constant reward", [100], steps=8)
+    assert alike.found_at() <= 3
+    (away,) = measure(world, tmp_path, "wrong reference", [100], steps=8)
+    assert away.found_at() == 1 and "reference" in away.preflight
