@@ -84,9 +84,7 @@ class Recorder:
 
     def report(self, report: Mapping[str, Any]) -> None:
         """Write report.json, whole or not at all: the mark of a finished run."""
-        partial = self.directory / "report.json.part"
-        partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
-        partial.replace(self.directory / "report.json")
+        write_whole(self.directory / "report.json", report)
 
     def close(self) -> None:
         self._over.set()
@@ -98,6 +96,13 @@ class Recorder:
             with suppress(SQLAlchemyError):  # a busy or full store now: the next beat may reach it
                 if self._store.runs.beat(self.id):
                     self._stop.set()
+
+
+def write_whole(path: Path, found: Any) -> None:
+    """Write JSON, whole or not at all: somebody may be reading."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    partial.replace(path)
 
 
 def runs_folder(workspace: Path) -> Path:

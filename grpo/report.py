@@ -10,7 +10,10 @@ from reward_model.figures import Figure
 def lines(report: dict[str, Any]) -> list[str]:
     """The summary, then what this kind of run has to say."""
     text = [report["summary"]]
-    text += [f"{v['level']}: {v['text']}" for v in report.get("verdicts", [])]
+    for v in report.get("verdicts", []):
+        text.append(f"{v['level']}: {v['text']}")
+        if v.get("action"):
+            text.append(f"  do: {v['action']}")
     if "rows" in report:
         text += ["", *table(report["rows"])]
         text += [f"wins by {name}: {Figure(**f)}" for name, f in report["win_rates"].items()]

@@ -77,10 +77,16 @@ def _wins(compared: dict[str, Any]) -> str:
 
 def _verdicts(report: dict[str, Any]) -> str:
     items = "".join(
-        f'<li class="{"ok" if v["level"] == "fine" else "no"}">{html.escape(v["text"])}</li>'
+        f'<li class="{"ok" if v["level"] == "fine" else "no"}">{html.escape(v["text"])}'
+        f" {_action(v)}</li>"
         for v in report.get("verdicts", [])
     )
     return f"<p>{html.escape(report['summary'])}</p><ul>{items}</ul>"
+
+
+def _action(verdict: dict[str, Any]) -> str:
+    action = html.escape(verdict.get("action", ""))
+    return f"<i>{action}</i>" if action else ""
 
 
 def _charts(metrics: list[dict[str, Any]]) -> str:

@@ -6,6 +6,9 @@ from grpo.rules.base import SURE, Finding, livelier, ratio, times
 from grpo.signals import Curves, trend
 
 COLLAPSED = 0.5
+FALLEN = 0.75
+VERY_SURE = 2.58
+"""Standard normal, two-sided 1%."""
 GONE = 0.1
 LEAST_ENTROPY = 0.05
 """Nats per token: below it answers are all but fixed, wherever they started."""
@@ -21,7 +24,7 @@ def entropy_collapse(c: Curves, t: int) -> Finding | None:
         return None
     limit = max(COLLAPSED * start, LEAST_ENTROPY)
     if now >= limit:
-        return None
+        return _falling(c, t, now, start)
     return Finding(
         "entropy-collapse",
         "stop" if now < GONE * start else "watch",
@@ -32,6 +35,28 @@ def entropy_collapse(c: Curves, t: int) -> Finding | None:
         limit,
         "Start again with a larger entropy weight, or sample at temperature 1.",
         "Cui et al. 2025, arXiv:2505.22617: entropy fell by 73% in 200 steps, and gains with it",
+        livelier(c),
+        "repeated",
+    )
+
+
+def _falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
+    """Surely falling, and at this pace below half of its start in a quarter of what is left."""
+    pace = trend(c.recent("entropy", t, 2 * c.window))
+    limit = COLLAPSED * start
+    reached = now + pace.slope * (c.planned - c.steps[t]) / 4
+    if pace.z > -VERY_SURE or now > FALLEN * start or reached >= limit:
+        return None
+    return Finding(
+        "entropy-collapse",
+        "watch",
+        f"Entropy is {now:.2g} nats per token, {now / start:.0%} of its start, and falls: at this"
+        f" pace it is below {limit:.2g} within a quarter of the steps that are left.",
+        "entropy",
+        now,
+        limit,
+        "Start again with a larger entropy weight, or sample at temperature 1.",
+        "rldoctor, entropy floor within a quarter of the steps left; Cui et al., arXiv:2505.22617",
         livelier(c),
         "repeated",
     )

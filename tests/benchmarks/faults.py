@@ -19,6 +19,7 @@ from data.settings import as_config
 from grpo import train as grpo_train
 from grpo.config import PolicySettings
 from grpo.preflight import preflight
+from grpo.watch import SAMPLES, VERDICTS
 from reward_model.score import Scorer
 from tests.benchmarks.garden import SAMPLING, Garden
 
@@ -28,7 +29,7 @@ SETTINGS = PolicySettings(
     steps=24,
     prompts_per_step=6,
     group_size=8,
-    learning_rate=3e-3,
+    learning_rate=2e-3,
     kl_weight=0.05,
     kl_target=3.0,
     sampling=SAMPLING,
@@ -36,8 +37,6 @@ SETTINGS = PolicySettings(
 )
 FARTHER = 1000.0
 """What the learning rate is multiplied by."""
-NOISE = 0.3
-"""Standard deviation of what is added to a wrong reference's weights, in units of theirs."""
 DROPPED = 0.1
 
 
@@ -48,6 +47,8 @@ class Fault:
     names: tuple[str, ...]
     settings: Callable[[PolicySettings], PolicySettings] = lambda s: s
     inject: Callable[[Any], None] = lambda trainer: None
+    whole: bool = False
+    """Trained to its end, also once the fault has been named."""
 
 
 def no_learning_rate(trainer: Any) -> None:
@@ -104,11 +105,10 @@ def frozen(trainer: Any) -> None:
 
 
 def wrong_reference(trainer: Any) -> None:
-    torch.manual_seed(0)
+    """KL is measured against the plain model that SFT began with, as where its side-car is off."""
     for name, parameter in trainer.model.named_parameters():
-        if ".ref." in name:
-            spread = float(parameter.detach().std())
-            parameter.data.add_(NOISE * spread * torch.randn_like(parameter))
+        if ".ref." in name and "lora_B" in name:
+            parameter.data.zero_()
 
 
 def with_temperature(settings: PolicySettings) -> PolicySettings:
@@ -123,7 +123,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "constant reward": Fault(("useless-reward",), inject=liked_by(Constant)),
     "reward = length": Fault(("reward-hacking",), inject=liked_by(Length)),
-    "beta 0": Fault(("kl-runaway", "no-kl-term"), lambda s: replace(s, kl_weight=0.0)),
+    "beta 0": Fault(("kl-runaway", "no-kl-term"), lambda s: replace(s, kl_weight=0.0), whole=True),
     "dropout on": Fault(("wrong-reference",), inject=dropout),
     "frozen adapter": Fault(("nothing-trains",), inject=frozen),
     "temperature 0.1": Fault(("mode-collapse", "entropy-collapse"), with_temperature),
@@ -144,10 +144,11 @@ def run_one(garden: Garden, folder: Path, fault: str, seed: int, steps: int = 0)
     if fault != HEALTHY:
         settings = FAULTS[fault].settings(settings)
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("metrics.jsonl", "samples.jsonl"):
+    for name in ("metrics.jsonl", SAMPLES, VERDICTS):
         (out / name).unlink(missing_ok=True)
     (out / "config.json").write_text(json.dumps(as_config(settings)))
-    recorder = Recorder(out)
+    watched = () if fault == HEALTHY or FAULTS[fault].whole else FAULTS[fault].names
+    recorder = Recorder(out, watched)
     trainer = grpo_train.build_trainer(
         settings,
         garden.policy,
@@ -181,10 +182,17 @@ def _reason(work: Callable[[], object]) -> str:
 
 
 class Recorder(SimpleNamespace):
-    """The part of a run's recorder that a trainer speaks to, with no store behind it."""
+    """The part of a run's recorder that a trainer speaks to, with no store behind it. It asks the
+    run to stop as its owner would: once a verdict says one of the names."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(id=directory.name, directory=directory, stop_requested=False)
+    def __init__(self, directory: Path, names: Sequence[str]) -> None:
+        super().__init__(id=directory.name, directory=directory, names=names)
+
+    @property
+    def stop_requested(self) -> bool:
+        path = self.directory / VERDICTS
+        said = json.loads(path.read_text()) if path.is_file() else []
+        return any(verdict["name"] in self.names for verdict in said)
 
     def progress(self, *_: Any) -> None:
         pass

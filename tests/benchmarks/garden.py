@@ -67,7 +67,7 @@ DRY_ENDS = ("That is all.", "It is what people do", "", "In conclusion, see a bo
 LENGTHS = (0.8, 0.2)
 """Chances of one and of two pieces of advice."""
 SAMPLING = SamplingSettings(max_new_tokens=36)
-LORA = LoraSettings(rank=8, alpha=16, targets="all")
+LORA = LoraSettings(rank=16, alpha=32, targets="all")
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ class Garden:
     """Of the training side."""
 
 
-def answer(thing: str, rng: random.Random) -> str:
-    """One of many answers to a question about the thing; about half of them are on it."""
-    about = thing if rng.random() < 0.55 else rng.choice(THINGS)
-    opener = rng.choice(WARM if rng.random() < 0.35 else DRY)
+def answer(thing: str, rng: random.Random, warm: float = 0.35, on: float = 0.55) -> str:
+    """One of many answers to a question about the thing; `warm` and `on` it that often."""
+    about = thing if rng.random() < on else rng.choice(THINGS)
+    opener = rng.choice(WARM if rng.random() < warm else DRY)
     advice = rng.choices((1, 2), LENGTHS)[0]
     body = rng.choice(BODIES).format(about)
     for _ in range(advice - 1):
         body += rng.choice(LINKS) + rng.choice(BODIES).format(rng.choice((about, "them")))
-    end = rng.choice(WARM_ENDS if rng.random() < 0.35 else DRY_ENDS).format(about)
+    end = rng.choice(WARM_ENDS if rng.random() < warm else DRY_ENDS).format(about)
     body = body[0].upper() + body[1:] if opener[-1:] != "," else body
     return " ".join(part for part in (opener, body + ".", end) if part)
 
@@ -104,7 +104,8 @@ def questions() -> list[tuple[str, str]]:
 
 
 def pretrain(folder: Path, steps: int, seed: int = 0) -> Path:
-    """A tiny model that has learnt the garden's talk with all its weights."""
+    """A tiny model that has learnt to talk with all its weights: seldom warmly or on the question,
+    which is for SFT to teach."""
     rng = random.Random(seed)
     text = "\n".join(f"{q} {answer(thing, rng)}" for q, thing in questions() for _ in range(3))
     make_tiny(folder, seed, vocabulary=800, text=text)
@@ -115,7 +116,7 @@ def pretrain(folder: Path, steps: int, seed: int = 0) -> Path:
     for _ in range(steps):
         asked = rng.choices(questions(), k=32)
         texts = [
-            render(tokenizer, make_prompt(q), answer(thing, rng), finished=True)
+            render(tokenizer, make_prompt(q), answer(thing, rng, 0.15, 0.2), finished=True)
             for q, thing in asked
         ]
         width = max(len(t.ids) for t in texts)
@@ -170,10 +171,10 @@ def _train(store: Store, workspace: Path, judgements: int, steps: int) -> None:
     store.content.add_demonstrations(
         Demonstration(make_prompt(q), answer(thing, rng))
         for q, thing in questions()
-        for _ in range(2)
+        for _ in range(4)
     )
     base = pretrain(workspace / "model", steps)
-    tuned = SftSettings(model=str(base), lora=LORA, learning_rate=1e-3, epochs=2.0)
+    tuned = SftSettings(model=str(base), lora=LORA, learning_rate=2e-3, epochs=5.0)
     policy = run_stage(store, workspace, "sft", sft.train, tuned)
     drawn = SampleSettings(
         policy=policy, sampling=SAMPLING, tasks=judgements, per_prompt=10, batch_size=256
