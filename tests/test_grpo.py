@@ -269,7 +269,7 @@ def test_tensorboard_sees_our_metrics(trained):
     (events,) = trained.folder("board").rglob("events.out.tfevents*")
     read = accumulator.EventAccumulator(str(events)).Reload()
     rows = trained.metrics("board")
-    for name in ("group_std", "unique", "disagreement", "dropped"):
+    for name in ("group_std", "unique", "disagreement", "kl_nats", "tokens_per_second"):
         seen = [e.value for e in read.Scalars(f"train/{name}")]
         assert seen == pytest.approx([r[name] for r in rows], rel=1e-4)
 
