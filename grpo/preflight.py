@@ -299,8 +299,9 @@ def _update(found: Preflight, trial: Trial) -> None:
         "the model overflows or is damaged: use another, or one in higher precision",
     )  # fmt: skip
     found.add(
-        "change of the side-car by one step", trial.moved > 0, f"{trial.moved:.2g} of its size",
-        "more than 0",
+        "change of the side-car by one step", 0 < trial.moved <= 1,
+        f"{trial.moved:.2g} of its size", "more than 0, at most 1",
+        "use a smaller --learning-rate: one step undoes what was learned" if trial.moved else
         "all answers of each group got the same reward, or the learning rate is too small to show",
     )  # fmt: skip
 

@@ -211,6 +211,8 @@ def test_micro_batches_are_one_batch(trained):
         ({"uncertainty_penalty": -1.0}, "uncertainty penalty -1.0 not allowed"),
         ({"learning_rate": 0.0}, "learning rate 0.0 not allowed"),
         ({"iterations": 0}, "iterations 0 not allowed"),
+        ({"kl_target": float("nan")}, "kl target nan not allowed"),
+        ({"learning_rate": float("inf")}, "learning rate inf not allowed"),
     ],
 )
 def test_settings_out_of_range(changes, words):
