@@ -64,17 +64,19 @@ def _run(settings: Any) -> int:
             from grpo.train import resolved
 
             settings = resolved(settings, store)
-        with recording(
-            store, settings.workspace, kind, as_config(settings), settings.run_id
-        ) as run:
+        config = as_config(settings)
+        whole = False
+        with recording(store, settings.workspace, kind, config, settings.run_id) as run:
             print(f"run {run.id}", flush=True)
             report = work(settings, store, run)
             print("\n".join(lines(report)))
-            if not run.stop_requested:
+            whole = not run.stop_requested or report.get("steps") == config.get("steps", -1)
+            if whole:  # a stop that comes after the last step ends nothing early
                 run.report(report)
-    if not run.stop_requested:
+    if whole:
         return 0
-    go_on = f"; go on with --resume {run.id}" if kind == "grpo" else "; what was stored is kept"
+    going = kind == "grpo" and any(run.directory.glob("checkpoint-*"))
+    go_on = f"; go on with --resume {run.id}" if going else "; what was stored is kept"
     print(f"stopped as asked{go_on}", file=sys.stderr)
     return STOPPED
 

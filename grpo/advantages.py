@@ -33,4 +33,4 @@ def advantages(
 
 
 def _batch(rewards: Tensor, spread: Tensor | None) -> Tensor:
-    return rewards.flatten().std() if spread is None else torch.as_tensor(spread)
+    return rewards.flatten().std() if spread is None else spread.to(rewards)

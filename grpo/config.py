@@ -64,7 +64,7 @@ class TuneSettings(RunPlace):
     max_tokens: int = 512
     """Longest text that is read at once."""
     eval_every: int = 0
-    """Steps between measurements of the loss on held-out texts. 0: at the end of each pass."""
+    """Steps between measurements of the loss on held-out texts. 0: four of them in each pass."""
     patience: int = 2
     """Stop early after this many measurements in a row that found no better loss. 0: never. The
     weights with the best loss are what is kept, either way."""

@@ -43,16 +43,17 @@ class RunCallback(TrainerCallback):
         if not found:
             return
         metrics = self.extend(found)
-        bad = [k for k, v in metrics.items() if isinstance(v, float) and not math.isfinite(v)]
+        rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in metrics.items()}
+        seconds = round(time.monotonic() - self._begun, 3)
+        self.last = {"step": state.global_step, **rounded, "seconds": seconds}
+        bad = [k for k, v in self.last.items() if isinstance(v, float) and not math.isfinite(v)]
+        self.run.log(**self.last | dict.fromkeys(bad))
+        self.logged()
         if bad:
             raise ValueError(
                 f"{bad[0].replace('_', ' ')} became infinite or NaN at step {state.global_step}:"
                 f" use a smaller --learning-rate than {args.learning_rate:g}"
             )
-        rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in metrics.items()}
-        seconds = round(time.monotonic() - self._begun, 3)
-        self.last = {"step": state.global_step, **rounded, "seconds": seconds}
-        self.run.log(**self.last)
         named = [k for k in self.shown or rounded if isinstance(rounded.get(k), float)]
         shown = "  ".join(f"{k} {rounded[k]:.4g}" for k in named)
         print(f"step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True)
@@ -72,3 +73,6 @@ class RunCallback(TrainerCallback):
     def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Add what follows from the metrics; a subclass may."""
         return metrics
+
+    def logged(self) -> None:
+        """Called after each line of metrics; a subclass may do more with it."""

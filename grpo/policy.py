@@ -48,7 +48,8 @@ def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
     ValueError where the reference is no longer what it was.
     """
     origin = find_policy(name, workspace)
-    path = runs_folder(workspace) / name / ORIGIN
+    inside = runs_folder(workspace) / name
+    path = (inside if inside.is_dir() else Path(name).expanduser()) / ORIGIN
     facts = json.loads(path.read_text()) if path.is_file() else {}
     if "sft_hash" not in facts:
         return name, origin
@@ -170,8 +171,10 @@ def save_policy(model: Any, folder: Path, origin: Origin, **facts: Any) -> None:
 def save_whole(model: Any, tokenizer: Any, folder: Path, origin: Origin, **facts: Any) -> None:
     """Write all weights as an ordinary model folder inside the run's, and what they came from."""
     disable_progress_bar()
-    model.save_pretrained(folder / MODEL)
-    tokenizer.save_pretrained(folder / MODEL)
+    partial = folder / f"{MODEL}.part"
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    partial.replace(folder / MODEL)
     save_origin(folder, origin, **facts)
 
 

@@ -33,6 +33,8 @@ NAMES = {
     "num_tokens": "tokens_per_second",
     "eval_loss": "validation_loss",
 }
+PARTS = 4
+"""Measurements of the loss on held-out texts in a pass, unless their distance is given."""
 Rows = list[dict[str, list[int]]]
 """Token ids and labels of each text; -100 where there is no loss."""
 
@@ -125,7 +127,7 @@ def _check_length(settings: TuneSettings, model: Any) -> None:
 def to_trl(settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bool) -> SFTConfig:
     """These settings in TRL's words."""
     mixed = settings.tuning != "lora"  # else the frozen weights have the chosen precision already
-    when = "steps" if settings.eval_every else "epoch"
+    part = 1 / (PARTS * settings.epochs)  # of all steps, as transformers takes it
     return SFTConfig(
         output_dir=folder,
         num_train_epochs=settings.epochs,
@@ -141,8 +143,8 @@ def to_trl(settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bo
         activation_checkpointing=settings.tuning == "qlora",
         use_cpu=choose_device().type == "cpu",
         logging_steps=1,
-        eval_strategy=when if validate else "no",
-        eval_steps=settings.eval_every or None,
+        eval_strategy="steps" if validate else "no",
+        eval_steps=settings.eval_every or min(part, 0.999),
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,

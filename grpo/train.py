@@ -38,7 +38,13 @@ from grpo.preflight import PREFLIGHT, preflight
 from grpo.reward import check_same_tokenizer
 from grpo.trainer import MEASURE_ONLY, WINDOW, PolicyTrainer
 from grpo.watch import SAMPLES, GrpoCallback, verdicts
-from reward_model.backbone import Origin, choose_device, choose_precision, load_tokenizer
+from reward_model.backbone import (
+    Origin,
+    choose_device,
+    choose_precision,
+    load_tokenizer,
+    weights_hash,
+)
 from reward_model.generate import end_tokens
 from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
@@ -77,16 +83,19 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
     dtype, why = choose_precision()
     print(f"GRPO on {policy} against {reward_run}, KL to {sft}, {why}", flush=True)
     trainer = build_trainer(settings, origin, reference, tokenizer, scorer, prompts, run, dtype)
+    reward_folder = _folder(settings.workspace, reward_run)
+    trainer.identity = content_hash(
+        reference.hash, weights_hash(reward_folder), [p.id for p in prompts]
+    )
     if not settings.resume:
         run.progress(0, settings.steps, "preflight")
-        reward_folder = _folder(settings.workspace, reward_run)
         found = preflight(
             trainer, settings, origin, reference, scorer, reward_folder, run.directory
         )
         trainer.args.entropy_target = settings.entropy_target * found.baseline["entropy"]
         print(f"preflight: {found.sentence}", flush=True)
         run.check_stop()
-    trainer.train(resume_from_checkpoint=_checkpoint(settings) if settings.resume else None)
+    trainer.train(resume_from_checkpoint=str(_checkpoint(settings)) if settings.resume else None)
     save_policy(
         trainer.accelerator.unwrap_model(trainer.model),
         run.directory,
@@ -140,7 +149,6 @@ def build_trainer(
     unwrapped = trainer.accelerator.unwrap_model(trainer.model)
     if origin.adapter:
         pin_reference(unwrapped, reference)
-    trainer.identity = content_hash(reference.hash, [p.id for p in prompts])
     trainer.learned = reward
     trainer.advantage_scale, trainer.drop_below = settings.advantage_scale, settings.drop_below
     trainer.remove_callback(PrinterCallback)
@@ -231,6 +239,9 @@ def resolved(settings: PolicySettings, store: Store) -> PolicySettings:
     reward model yet.
     """
     if settings.resume:
+        row = store.runs.get(settings.resume)
+        if row is not None and row.live:
+            raise ValueError(f"run {settings.resume} is going on: stop it first")
         _checkpoint(settings)
         folder = runs_folder(settings.workspace) / settings.resume
         settings = from_config(
@@ -250,8 +261,9 @@ def resolved(settings: PolicySettings, store: Store) -> PolicySettings:
 
 def _carry_over(settings: PolicySettings, run: Recorder) -> None:
     """Metrics and samples of the resumed run, up to its checkpoint."""
-    folder = runs_folder(settings.workspace) / settings.resume
-    step = int(_checkpoint(settings).rsplit("-", 1)[1])
+    checkpoint = _checkpoint(settings)
+    folder, step = checkpoint.parent, int(checkpoint.name.split("-")[1])
+    print(f"going on with {folder.name} after step {step}, with the settings it had", flush=True)
     if (folder / PREFLIGHT).is_file():
         shutil.copy(folder / PREFLIGHT, run.directory)
     for name in ("metrics.jsonl", SAMPLES):
@@ -260,13 +272,20 @@ def _carry_over(settings: PolicySettings, run: Recorder) -> None:
         (run.directory / name).write_text("".join(kept), encoding="utf-8")
 
 
-def _checkpoint(settings: PolicySettings) -> str:
-    """The last whole checkpoint of the run to resume."""
-    folder = runs_folder(settings.workspace) / settings.resume
-    whole = [p for p in folder.glob("checkpoint-*") if (p / WINDOW).is_file()]
-    if not whole:
-        raise ValueError(f"run {settings.resume!r} has no checkpoint to resume from: start it anew")
-    return str(max(whole, key=lambda p: int(p.name.split("-")[1])))
+def _checkpoint(settings: PolicySettings) -> Path:
+    """The last whole checkpoint of the run to resume; where it has none, of the one it went on
+    from. Raises ValueError where there is none."""
+    seen: list[str] = []
+    name = settings.resume
+    while name and name not in seen:
+        seen.append(name)
+        folder = runs_folder(settings.workspace) / name
+        whole = [p for p in folder.glob("checkpoint-*") if (p / WINDOW).is_file()]
+        if whole:
+            return max(whole, key=lambda p: int(p.name.split("-")[1]))
+        config = folder / "config.json"
+        name = json.loads(config.read_text())["resume"] if config.is_file() else ""
+    raise ValueError(f"run {settings.resume!r} has no checkpoint to resume from: start it anew")
 
 
 def _report(settings: PolicySettings, trainer: PolicyTrainer, run: Recorder) -> dict[str, Any]:

@@ -7,12 +7,18 @@ Equal to TRL's own path to rounding.
 Groups dropped: where the reward model cannot tell a group's completions apart, their differences
 are its noise; such a group gets no advantage.
 
-Exact resume: a checkpoint also holds the batch that its steps are made on, and what is steered.
+Exact resume: a checkpoint also holds the batch that its steps are made on, the order of the
+prompts, and what is steered.
+
+The reference is read in the same parts of a batch as the policy: equal weights then give a KL of 0
+whatever the precision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,7 +29,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
-from trl.trainer.utils import _ChunkedLogProbFunction
+from trl.trainer.utils import RepeatSampler, _ChunkedLogProbFunction, use_adapter
 
 from grpo.advantages import advantages
 from grpo.batch import Sample, figures
@@ -59,7 +65,7 @@ class PolicyTrainer(GRPOTrainer):
     """GRPO on a policy with a LoRA side-car; see the module's docstring."""
 
     identity = ""
-    """Of the reference and the prompts: a checkpoint goes on only with the same ones."""
+    """Of reference, reward model and prompts: a checkpoint goes on only with the same ones."""
     learned: LearnedReward | None = None
     """Where it is None, advantages are TRL's own."""
     advantage_scale: AdvantageScale = "group"
@@ -70,6 +76,11 @@ class PolicyTrainer(GRPOTrainer):
     """The batch that steps are made on now, of all processes."""
     sampled_at = 0
     """The step that it was sampled for."""
+    sampling_seconds = 0.0
+    """What sampling and scoring it took."""
+    order: PromptOrder
+    beta: float
+    """TRL's name of the KL weight."""
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -114,8 +125,14 @@ class PolicyTrainer(GRPOTrainer):
             return generate_shared(model, prompt_ids, self.generation_config), None
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """With our advantages in the place of TRL's, and the batch kept."""
-        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        """With our advantages in the place of TRL's, and the batch kept; the reference waits."""
+        begun, weight = time.monotonic(), self.beta
+        self.beta = 0.0  # else TRL reads the reference here, in a batch of another make
+        try:
+            batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        finally:
+            self.beta = weight
+        self.sampling_seconds = time.monotonic() - begun
         if self.learned is None:
             return batch
         scored = self.learned.scored
@@ -128,6 +145,27 @@ class PolicyTrainer(GRPOTrainer):
         self.samples = gather_object(_samples(scored, given.flatten(), kept))
         self.sampled_at = self.state.global_step + 1
         return batch
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """The reference's log-probabilities are read once for each part of a batch, and kept."""
+        if self.beta and "ref_per_token_logps" not in inputs:
+            inputs["ref_per_token_logps"] = self._reference_logps(inputs)
+        loss: Tensor = super()._compute_loss(model, inputs)
+        return loss
+
+    @torch.no_grad()
+    def _reference_logps(self, inputs: dict[str, Any]) -> Tensor:
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        keep = inputs["completion_ids"].size(1)
+        model = self.accelerator.unwrap_model(self.model)
+        with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)[0]
+
+    def _get_train_sampler(self, dataset: Any = None) -> PromptOrder:
+        order = super()._get_train_sampler(dataset)
+        self.order = PromptOrder(order)
+        return self.order
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """With the figures of the batch that the step was made on, also where it is an older one;
@@ -158,7 +196,13 @@ class PolicyTrainer(GRPOTrainer):
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         window = {name: getattr(self, name) for name in _KEPT}
         window["entropy_target"] = self.args.entropy_target
-        torch.save(window, folder / WINDOW)
+        window["order"] = self.order.state(ended=float(self.state.epoch or 0).is_integer())
+        partial = folder / f"{WINDOW}.part"  # there whole or not at all: it marks the checkpoint
+        with partial.open("wb") as stream:
+            torch.save(window, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(folder / WINDOW)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -166,15 +210,32 @@ class PolicyTrainer(GRPOTrainer):
             window = torch.load(Path(checkpoint) / WINDOW, weights_only=True)
             if window["identity"] != self.identity:
                 raise ValueError(
-                    "the SFT policy or the training prompts have changed since the checkpoint:"
-                    " going on would not be the same run; start a new one"
+                    "the SFT policy, the reward model or the prompts have changed since the"
+                    " checkpoint: going on would not be the same run; start a new one"
                 )
             self.args.entropy_target = window.pop("entropy_target")
+            self.order.generator.set_state(window.pop("order"))
             for name, value in window.items():
                 setattr(self, name, value)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints carry no card."""
+
+
+class PromptOrder(RepeatSampler):
+    """TRL's order of prompts, another for each pass; it can go on in the middle of one."""
+
+    def __init__(self, order: RepeatSampler) -> None:
+        self.__dict__ = order.__dict__
+        self._began = self.generator.get_state()
+
+    def __iter__(self) -> Iterator[int]:
+        self._began = self.generator.get_state()
+        yield from super().__iter__()
+
+    def state(self, ended: bool) -> Tensor:
+        """From which the present pass is drawn again, or, where it has ended, the next one."""
+        return self.generator.get_state() if ended else self._began
 
 
 def _samples(scored: Any, given: Tensor, kept: Tensor) -> list[Sample]:

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerControl, TrainerState, TrainingArguments
-
 from data import runs
 from data.runs import Recorder
 from data.settings import as_config
@@ -68,16 +66,8 @@ class GrpoCallback(RunCallback):
         metrics["moved"] = moved(self._start, now)
         return metrics
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        super().on_log(args, state, control, logs)
-        if logs is None or "kl" not in logs:
+    def logged(self) -> None:
+        if "kl" not in self.last:
             return
         self._keep_samples()
         self._rows.append(dict(self.last))

@@ -88,7 +88,7 @@ class Snapshot:
 
     def has_checkpoint(self, run: Run) -> bool:
         """Whether a run left something to go on from."""
-        return any(self.folder(run).glob("checkpoint-*"))
+        return any(self.folder(run).glob("checkpoint-*/generation_window.pt"))
 
     def receipt(self, run: Run | None) -> list[str]:
         """The files of the receipt that a run has written."""

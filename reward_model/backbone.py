@@ -66,6 +66,13 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over the weights in a folder, whatever else lies there."""
+    paths = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.npz")])
+    named = "".join(f"{path.relative_to(folder)} {file_hash(path)} " for path in paths)
+    return hashlib.sha256(named.encode()).hexdigest()
+
+
 def choose_precision(device: torch.device | None = None) -> tuple[torch.dtype, str]:
     """The fastest precision that this processor computes in, and the reason in words."""
     device = device or choose_device()

@@ -18,7 +18,8 @@ def generate_shared(
     """Token ids of one completion of each prompt, in order, up to and with the first end-of-turn.
 
     Each distinct prompt runs once; its keys and values are handed to all its completions. Draws
-    from the same distribution as `model.generate` on the padded prompts.
+    from the same distribution as `model.generate` on the padded prompts. Raises ValueError where
+    the model's scores are not numbers.
     """
     device = model.device
     distinct = list(dict.fromkeys(tuple(p) for p in prompts))
@@ -32,7 +33,7 @@ def generate_shared(
     cache = DynamicCache()
     if width > 1:
         # all but the last token: generate itself reads that one, to draw the first new token
-        model(
+        read = model(
             input_ids=ids[:, :-1],
             attention_mask=mask[:, :-1],
             position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, :-1],
@@ -40,6 +41,11 @@ def generate_shared(
             use_cache=True,
             logits_to_keep=1,
         )
+        if not bool(torch.isfinite(read.logits).all()):
+            raise ValueError(
+                "the model's scores are not finite: its weights overflow; use a smaller"
+                " --learning-rate, or another model"
+            )
         cache.batch_select_indices(owner)
     out = model.generate(
         input_ids=ids[owner],

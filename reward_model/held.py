@@ -24,7 +24,7 @@ HELD = "held.json"
 KEPT = 64
 """Pairs, at most."""
 ALLOWED = 0.05
-"""Share of pairs that may turn by rounding: those whose two rewards are all but equal."""
+"""Share of pairs, and always one, that may turn by rounding: two rewards may be all but equal."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Reproduced:
 
     @property
     def same(self) -> bool:
-        return abs(self.found - self.recorded) <= ALLOWED
+        return abs(self.found - self.recorded) * self.n <= max(1, ALLOWED * self.n)
 
 
 def keep_held(folder: Path, completions: Sequence[Completion], pairs: Duels, raw: Array) -> None:

@@ -11,15 +11,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from trl import GRPOTrainer
 
 from data import runs
+from data.schema import make_prompt
+from data.splits import split_of
 from grpo import train as grpo_train
 from grpo.advantages import TINY, advantages
 from grpo.batch import figures, rank_correlation, repetition
 from grpo.config import PolicySettings
-from grpo.policy import moved
+from grpo.draw import draw
+from grpo.policy import moved, reference_of
 from grpo.trainer import MEASURE_ONLY, PolicyTrainer
 from grpo.watch import steered
+from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
 from tests.test_policy import _stop_after, adapter, same
@@ -242,9 +247,44 @@ def test_samples_carry_reward_and_advantage_once_a_batch(trained):
 def test_verdicts_are_written_while_it_runs(trained):
     folder = trained.folder("grpo")
     live = json.loads((folder / "verdicts.json").read_text())
-    assert live == trained.reports["grpo"]["verdicts"] or len(live) == len(
-        trained.reports["grpo"]["verdicts"]
-    )
+    told = trained.reports["grpo"]["verdicts"]
+    assert live and [(v["name"], v["text"]) for v in live] == [(v["name"], v["text"]) for v in told]
+
+
+def test_what_is_no_number_is_told_before_the_run_ends(trained, monkeypatch):
+    def broken(self, model, inputs):
+        loss = GRPOTrainer._compute_loss(self, model, inputs)
+        return loss * float("nan") if self.state.global_step == 1 else loss
+
+    monkeypatch.setattr(PolicyTrainer, "_compute_loss", _with_reference(broken))
+    with pytest.raises(ValueError, match="NaN at step 2"):
+        trained.run("grpo", grpo_train.train, POLICY, name="nan")
+    failed = trained.store.runs.list("grpo")[0]
+    folder = runs.runs_folder(trained.workspace) / failed.id
+    assert runs.metrics(folder)[-1]["grad_norm"] is None
+    live = json.loads((folder / "verdicts.json").read_text())
+    assert live[0]["level"] == "stop" and "not" in live[0]["name"]
+
+
+def _with_reference(broken):
+    """A loss of its own behind PolicyTrainer's."""
+    ours = PolicyTrainer._compute_loss
+
+    def loss(self, model, inputs):
+        ours(self, model, inputs)
+        return broken(self, model, inputs)
+
+    return loss
+
+
+def test_weights_that_overflow_are_said(trained):
+    """Sampling from a policy whose scores are not numbers ends in one line."""
+    model = load_model(find_origin(str(trained.folder("sft"))), torch.float32)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    tokenizer = load_tokenizer(find_origin(str(trained.folder("sft"))))
+    with pytest.raises(ValueError, match="scores are not finite"):
+        draw(model, tokenizer, [make_prompt("Why?")], POLICY.sampling)
 
 
 def test_moved_is_a_share_of_the_size():
@@ -305,6 +345,55 @@ def test_resume_is_bit_exact_at_any_step(trained, straight, step):
     kept = [runs.samples(trained.folder(n)) for n in (name, "resumed")]
     assert kept[0] == kept[1]
     assert (trained.folder("resumed") / "preflight.json").is_file()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
+def test_resume_is_bit_exact_beyond_one_pass_over_the_prompts(trained, passes, step):
+    """Two steps to a pass: the order of each later pass is another, and goes on as it was."""
+    stopped = trained.run("grpo", _stop_after(step), passes, name="stopped in a pass")
+    trained.run("grpo", grpo_train.train, replace(passes, resume=stopped), name="resumed")
+    kept = [runs.samples(trained.folder(n)) for n in ("passes", "resumed")]
+    assert [s["prompt"] for s in kept[0]] == [s["prompt"] for s in kept[1]]
+    assert same(adapter(trained.folder("passes")), adapter(trained.folder("resumed")))
+
+
+@pytest.fixture(scope="module")
+def passes(trained):
+    prompts = sum(split_of(p) == "train" for p in trained.store.content.prompts())
+    settings = replace(POLICY, steps=6, prompts_per_step=prompts // 2, group_size=2, drop_below=0.0)
+    trained.run("grpo", grpo_train.train, settings, name="passes")
+    seen = [s["prompt"] for s in runs.samples(trained.folder("passes"))]
+    third = len(seen) // 3
+    assert seen[:third] != seen[third : 2 * third] != seen[2 * third :]
+    return settings
+
+
+def test_a_run_that_died_before_its_first_checkpoint_hands_on_to_the_one_before(trained):
+    first = trained.run("grpo", _stop_after(2), POLICY, name="first")
+    second = trained.run("grpo", _stop_after(3), replace(POLICY, resume=first), name="second")
+    for checkpoint in trained.folder("second").glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    trained.run("grpo", grpo_train.train, replace(POLICY, resume=second), name="third")
+    assert [m["step"] for m in trained.metrics("third")] == [1, 2, 3, 4]
+    assert same(adapter(trained.folder("grpo")), adapter(trained.folder("third")))
+
+
+def test_another_reward_model_is_not_the_same_run(trained, tmp_path):
+    stopped = trained.run("grpo", _stop_after(2), POLICY, name="before")
+    head = trained.folder("reward") / "head.npz"
+    kept = head.read_bytes()
+    try:
+        with np.load(head) as found:
+            np.savez(head, **{**found, "weights": found["weights"] * 1.01})
+        with pytest.raises(ValueError, match="the reward model or the prompts have changed"):
+            trained.run("grpo", grpo_train.train, replace(POLICY, resume=stopped), name="other")
+    finally:
+        head.write_bytes(kept)
+
+
+def test_a_policy_named_by_its_folder_keeps_its_reference(trained):
+    folder = str(trained.folder("grpo"))
+    assert reference_of(folder, trained.workspace)[0] == trained.ids["sft"]
 
 
 def test_a_half_written_checkpoint_is_passed_over(trained):

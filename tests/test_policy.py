@@ -267,7 +267,7 @@ def test_an_infinite_loss_ends_the_run_with_the_reason(trained):
     failed = trained.store.runs.list("grpo")[0]
     assert failed.status == "failed" and "at step 3" in failed.message
     folder = runs.runs_folder(trained.workspace) / failed.id
-    assert [m["step"] for m in runs.metrics(folder)] == [1, 2]
+    assert [m["step"] for m in runs.metrics(folder)] == [1, 2, 3]
     assert (folder / "checkpoint-2" / WINDOW).is_file()
 
 
