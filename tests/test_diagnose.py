@@ -103,7 +103,7 @@ ILL = {
     "kl-runaway": {"kl": lambda s: 0.02 * (s - 1)},
     "flat-kl": {"kl": lambda s: 1e-7 * (s - 1)},
     "kl-not-rising": {"kl": lambda s: 0.003 * (s > 1)},
-    "plateau": {"reward_mean": lambda s: 0.01 * (s % 2)},
+    "plateau": {"reward_mean": lambda s: 0.002 * (s % 2)},
     "reward-falling": {"reward_mean": lambda s: -0.05 * s},
     "entropy-collapse": {"entropy": lambda s: 0.65 * math.exp(-s / 12)},
     "entropy-explosion": {"entropy": lambda s: 0.65 + 0.03 * s},

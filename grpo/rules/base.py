@@ -14,6 +14,8 @@ Pick = Literal["telling", "best", "cut", "repeated", "group"]
 that stand more than once, or those of one group."""
 SURE = 1.96
 """Standard normal, two-sided 5%."""
+VERY_SURE = 2.58
+"""1%."""
 STILL_LEARNING = 0.3
 """Share of the largest learning rate below which curves flatten of themselves."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import STILL_LEARNING, SURE, Finding, Level, ratio, times
+from grpo.rules.base import STILL_LEARNING, SURE, VERY_SURE, Finding, Level, ratio, times
 from grpo.rules.variety import ALIKE
 from grpo.signals import Curves, trend
 
@@ -119,19 +119,19 @@ def _hacking(
 
 PLATEAU_SHARE = 0.35
 PLATEAU_STEPS = 12
-GAIN_LEFT = 0.25
+GAIN_LEFT = 0.1
 
 
 def plateau(c: Curves, t: int) -> Finding | None:
     """Sure that the reward stands still, before the run's half: the upper end of its slope would
-    earn less than a quarter of a standard deviation in all the steps that are left."""
+    earn less than a tenth of a standard deviation in all the steps that are left."""
     width = max(PLATEAU_STEPS, round(PLATEAU_SHARE * (t + 1)))
-    if t + 1 < width + c.window or c.steps[t] > 0.6 * c.planned or c.learning(t) < STILL_LEARNING:
+    if t + 1 < width + c.window or c.steps[t] > 0.5 * c.planned or c.learning(t) < STILL_LEARNING:
         return None
     rewards = c.recent("reward_mean", t, width)
     if len(rewards) < PLATEAU_STEPS:
         return None
-    left = trend(rewards).high * (c.planned - c.steps[t])
+    left = trend(rewards, VERY_SURE).high * (c.planned - c.steps[t])
     if left >= GAIN_LEFT:
         return None
     return Finding(

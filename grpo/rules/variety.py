@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import SURE, Finding, livelier, ratio, times
+from grpo.rules.base import SURE, VERY_SURE, Finding, livelier, ratio, times
 from grpo.signals import Curves, trend
 
 COLLAPSED = 0.5
 FALLEN = 0.75
-VERY_SURE = 2.58
-"""Standard normal, two-sided 1%."""
 GONE = 0.1
 LEAST_ENTROPY = 0.05
 """Nats per token: below it answers are all but fixed, wherever they started."""
