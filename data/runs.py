@@ -3,6 +3,9 @@
     runs/<id>/config.json     what was asked, written first
     runs/<id>/metrics.jsonl   one line a step, flushed
     runs/<id>/log.txt         everything the process printed
+    runs/<id>/samples.jsonl   GRPO: every completion with its reward, in the order of the steps
+    runs/<id>/preflight.json  GRPO: what was checked before the first step
+    runs/<id>/verdicts.json   GRPO: what the figures so far say, written anew after each step
     runs/<id>/report.json     written last: its presence means finished
 
 A run is launched by `launch` (the browser) or entered directly by a command (`recording`): both
@@ -81,9 +84,7 @@ class Recorder:
 
     def report(self, report: Mapping[str, Any]) -> None:
         """Write report.json, whole or not at all: the mark of a finished run."""
-        partial = self.directory / "report.json.part"
-        partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
-        partial.replace(self.directory / "report.json")
+        write_whole(self.directory / "report.json", report)
 
     def close(self) -> None:
         self._over.set()
@@ -95,6 +96,13 @@ class Recorder:
             with suppress(SQLAlchemyError):  # a busy or full store now: the next beat may reach it
                 if self._store.runs.beat(self.id):
                     self._stop.set()
+
+
+def write_whole(path: Path, found: Any) -> None:
+    """Write JSON, whole or not at all: somebody may be reading."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    partial.replace(path)
 
 
 def runs_folder(workspace: Path) -> Path:
@@ -261,11 +269,24 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 
 def report(directory: Path) -> dict[str, Any] | None:
     """report.json of a finished run, else None."""
-    path = directory / "report.json"
-    if not path.exists():
-        return None
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    loaded: dict[str, Any] | None = _json(directory / "report.json")
     return loaded
+
+
+def preflight(directory: Path) -> dict[str, Any] | None:
+    """What was checked and measured before the first step (preflight.json), else None."""
+    loaded: dict[str, Any] | None = _json(directory / "preflight.json")
+    return loaded
+
+
+def verdicts(directory: Path) -> list[dict[str, Any]]:
+    """What a run's figures say so far (verdicts.json); of an older run, what its report says."""
+    loaded: list[dict[str, Any]] | None = _json(directory / "verdicts.json")
+    return ((report(directory) or {}).get("verdicts") or []) if loaded is None else loaded
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def log_tail(directory: Path, lines: int = 20) -> str:

@@ -7,7 +7,6 @@ check stands for runs that looked alive and trained nothing, or the wrong thing.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import psutil
 import torch
 from trl.trainer.utils import use_adapter
 
+from data.runs import write_whole
 from data.schema import Prompt, make_prompt
 from grpo.batch import Sample, figures
 from grpo.config import PolicySettings
@@ -83,7 +83,7 @@ class Preflight:
         return "; ".join([passed, cost, *warned])
 
     def write(self, folder: Path) -> None:
-        (folder / PREFLIGHT).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        write_whole(folder / PREFLIGHT, asdict(self))
 
     def require(self, folder: Path) -> None:
         """Write what was found. Raises ValueError with reason and remedy where a check fails."""

@@ -84,7 +84,7 @@ class GrpoCallback(RunCallback):
             return
         self._keep_samples()
         self._rows.append(dict(self.last))
-        write_verdicts(self.run.directory, self.verdicts())
+        runs.write_whole(self.run.directory / VERDICTS, self.verdicts())
         self._steer(self.last["kl_nats"])
 
     def verdicts(self) -> list[dict[str, Any]]:
@@ -126,10 +126,3 @@ def verdicts(
     path = folder / PREFLIGHT
     baseline = json.loads(path.read_text(encoding="utf-8"))["baseline"] if path.is_file() else None
     return [asdict(v) for v in diagnose(rows, as_config(settings), baseline, samples)]
-
-
-def write_verdicts(folder: Path, found: list[dict[str, Any]]) -> None:
-    """Whole or not at all: somebody may be reading."""
-    partial = folder / f"{VERDICTS}.part"
-    partial.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    partial.replace(folder / VERDICTS)

@@ -68,16 +68,13 @@ def _mount_pages(app: FastAPI, site: Site) -> None:
 
     add_rate_routes(app, site.store)
     add_receipt_routes(app, site)
-    script = '<script src="/static/label.js" defer></script>'
     label, lead = build_label_page(site.store), build_lead_page(site)
-    _mount(app, site, label, "/label", "annotator", head=script, max_file_size="1kb")
+    _mount(app, site, label, "/label", "annotator", max_file_size="1kb")
     exports = str(site.workspace / "exports")
     _mount(app, site, lead, "/lead", "lead", allowed_paths=[exports], max_file_size="200mb")
 
 
-def _mount(
-    app: FastAPI, site: Site, blocks: Any, path: str, role: Role, head: str = "", **options: Any
-) -> None:
+def _mount(app: FastAPI, site: Site, blocks: Any, path: str, role: Role, **options: Any) -> None:
     import gradio as gr
 
     from labeler.look import coach_theme
@@ -98,7 +95,7 @@ def _mount(
         mcp_server=False,
         show_error=True,
         theme=coach_theme(),
-        head=LINKS + head,
+        head=f'{LINKS}<script src="/static{path}.js" defer></script>',
         **options,
     )
 

@@ -1,4 +1,4 @@
-"""The live charts of a run, as Plotly figures. Text takes its colour from the page's style."""
+"""Charts of a run's metrics, as Plotly figures. Text takes its colour from the page's style."""
 
 from __future__ import annotations
 
@@ -7,78 +7,110 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from labeler.figures import short
+
 ACCENT, BLUE, PURPLE, GREY, AMBER = "#14a394", "#4f86f7", "#a463f2", "#8292a5", "#d98a29"
+RED = "#dc4437"
 Rows = Sequence[Mapping[str, Any]]
 
 
 def loss_chart(rows: Rows) -> go.Figure:
     """Training loss, and validation loss where it was measured."""
-    figure = _figure("Loss")
-    _line(figure, rows, "loss", ACCENT, "training")
+    chart = figure("Loss")
+    line(chart, rows, "loss", ACCENT, "training")
     if any("validation_loss" in row for row in rows):
-        _line(figure, rows, "validation_loss", AMBER, "validation", "lines+markers")
-        figure.update_layout(showlegend=True)
-    return figure
+        line(chart, rows, "validation_loss", AMBER, "validation", mode="lines+markers")
+        with_legend(chart)
+    return chart
 
 
-def reward_chart(rows: Rows) -> go.Figure:
-    """Mean reward of a step's completions, with a band of one standard deviation."""
-    figure = _figure("Reward", "mean and standard deviation")
-    kept = [r for r in rows if _is_number(r.get("reward_mean")) and _is_number(r.get("reward_std"))]
-    steps = [r["step"] for r in kept]
-    upper = [r["reward_mean"] + r["reward_std"] for r in kept]
-    lower = [r["reward_mean"] - r["reward_std"] for r in kept]
-    figure.add_scatter(
+def line(
+    chart: go.Figure,
+    rows: Rows,
+    key: str,
+    colour: str,
+    name: str,
+    *,
+    mode: str = "lines",
+    dash: str = "solid",
+    hover: str = "%{y:.3g}",
+    beside: str = "",
+) -> None:
+    """A metric over the steps; `beside` names another that `hover` shows as its customdata."""
+    kept = [row for row in rows if is_number(row.get(key)) and "step" in row]
+    steps, values = _apart([row["step"] for row in kept], [row[key] for row in kept])
+    chart.add_scatter(
+        x=steps,
+        y=values,
+        customdata=[row.get(beside) for row in kept] if beside else None,
+        name=name,
+        mode=mode if len(kept) > 1 else "markers",
+        line={"color": colour, "width": 2.5, "dash": dash},
+        hovertemplate=f"step %{{x}}: {hover}<extra>{name}</extra>",
+    )
+
+
+def band(chart: go.Figure, rows: Rows, middle: str, spread: str, name: str, fill: float) -> None:
+    """One standard deviation around a mean, in the accent's colour at a strength of `fill`."""
+    kept = [row for row in rows if is_number(row.get(middle)) and is_number(row.get(spread))]
+    steps = [row["step"] for row in kept]
+    upper = [row[middle] + row[spread] for row in kept]
+    lower = [row[middle] - row[spread] for row in kept]
+    chart.add_scatter(
         x=steps + steps[::-1],
         y=upper + lower[::-1],
+        name=name,
+        mode="lines",
         fill="toself",
-        fillcolor="rgba(20,163,148,0.18)",
+        fillcolor=f"rgba(20,163,148,{fill})",
         line={"width": 0},
         hoverinfo="skip",
     )
-    _line(figure, rows, "reward_mean", ACCENT, "mean")
-    return figure
 
 
-def kl_chart(rows: Rows, target: float) -> go.Figure:
-    """KL to the SFT policy in nats per answer, with its target."""
-    about = f"nats per answer, target {target:g}" if target else "nats per answer"
-    figure = _figure("KL to SFT", about)
-    _line(figure, rows, "kl_nats", BLUE, "KL")
-    if target:
-        figure.add_hline(y=target, line={"color": AMBER, "dash": "dash", "width": 1.5})
-    figure.update_yaxes(rangemode="tozero")
-    return figure
+def level(chart: go.Figure, value: float, words: str, colour: str = AMBER) -> None:
+    """A level across the chart, with its name."""
+    named = {"annotation_text": words, "annotation_position": "top right"}
+    dashed = {"color": colour, "dash": "dash", "width": 1.5}
+    chart.add_hline(y=value, line=dashed, **named, annotation_font_size=11)
 
 
-def entropy_chart(rows: Rows) -> go.Figure:
-    """Entropy of the policy's next token."""
-    figure = _figure("Entropy", "nats per token")
-    _line(figure, rows, "entropy", PURPLE, "entropy")
-    return figure
-
-
-def grad_chart(rows: Rows) -> go.Figure:
-    """Norm of the gradient at each step."""
-    figure = _figure("Grad norm")
-    _line(figure, rows, "grad_norm", GREY, "grad norm")
-    figure.update_yaxes(rangemode="tozero")
-    return figure
-
-
-def _line(
-    figure: go.Figure, rows: Rows, key: str, colour: str, name: str, mode: str = "lines"
-) -> None:
-    kept = [row for row in rows if _is_number(row.get(key)) and "step" in row]
-    steps, values = _apart([row["step"] for row in kept], [row[key] for row in kept])
-    figure.add_scatter(
-        x=steps,
-        y=values,
-        name=name,
-        mode=mode if len(kept) > 1 else "markers",
-        line={"color": colour, "width": 2.5},
-        hovertemplate=f"step %{{x}}: %{{y:.3g}}<extra>{name}</extra>",
+def figure(title: str, about: str = "") -> go.Figure:
+    """An empty chart in the style of all."""
+    text = f"<b>{title}</b>" + (f"  <span style='font-size:12px'>{about}</span>" if about else "")
+    chart = go.Figure()
+    chart.update_layout(
+        title={"text": text, "x": 0.01, "xref": "container", "y": 0.96, "font": {"size": 14}},
+        height=216,
+        margin={"l": 44, "r": 12, "t": 38, "b": 30},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, 'DejaVu Sans', sans-serif", "size": 12},
+        showlegend=False,
+        modebar={"remove": ["all"]},
+        uirevision="kept",
     )
+    grid = {"gridcolor": "rgba(130,146,165,0.22)", "zeroline": False, "automargin": True}
+    chart.update_xaxes(**grid, tickformat="d", nticks=7)
+    chart.update_yaxes(**grid, nticks=5)
+    return chart
+
+
+def with_legend(chart: go.Figure) -> go.Figure:
+    """Name the lines below the chart, where there is room for it on a phone too."""
+    below = {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.14, "yanchor": "top"}
+    return chart.update_layout(showlegend=True, legend=below, margin_b=50)
+
+
+def latest(rows: Rows, key: str) -> str:
+    """The last value of a metric, in words."""
+    values = [row[key] for row in rows if is_number(row.get(key))]
+    return short(values[-1]) if values else "–"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value can be drawn: no text, no truth value, no NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _apart(steps: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -92,28 +124,3 @@ def _apart(steps: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
         x.append(step)
         y.append(value)
     return x, y
-
-
-def _figure(title: str, about: str = "") -> go.Figure:
-    text = f"<b>{title}</b>" + (f"  <span style='font-size:12px'>{about}</span>" if about else "")
-    figure = go.Figure()
-    figure.update_layout(
-        title={"text": text, "x": 0, "xref": "paper", "y": 0.96, "font": {"size": 14}},
-        height=200,
-        margin={"l": 44, "r": 12, "t": 38, "b": 30},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, 'DejaVu Sans', sans-serif", "size": 12},
-        showlegend=False,
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.16},
-        modebar={"remove": ["all"]},
-        uirevision="kept",
-    )
-    grid = {"gridcolor": "rgba(130,146,165,0.22)", "zeroline": False, "automargin": True}
-    figure.update_xaxes(**grid, tickformat="d", nticks=7)
-    figure.update_yaxes(**grid, nticks=5)
-    return figure
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

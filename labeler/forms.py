@@ -18,6 +18,7 @@ from grpo.config import (
 )
 from labeler.help_text import field_help
 from labeler.jobs import Site, usable
+from labeler.look import plain_html
 from reward_model.config import RewardSettings
 
 
@@ -37,6 +38,8 @@ class Choice:
     """What the field is for, where the setting's own words do not fit."""
     only: tuple[str, tuple[str, ...]] | None = None
     """Path of another field, and its values with which this one does anything."""
+    group: str = ""
+    """Heading under which the field stands in the Advanced fold; empty: it is always seen."""
 
 
 LORA = (
@@ -93,6 +96,8 @@ SAMPLE = (
     ),
     Choice("parallel", "Calls at a time"),
 )
+STEP, REWARDS = "What a step samples", "Rewards and advantages"
+UPDATE, COURSE = "What a step changes", "Course of the run"
 GRPO = (
     Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
     Choice("reward", "Reward model", ("reward",), "the newest"),
@@ -102,6 +107,21 @@ GRPO = (
     Choice("kl_weight", "KL weight"),
     Choice("kl_target", "KL target"),
     Choice("entropy_weight", "Entropy weight"),
+    Choice("prompts_per_step", "Prompts in a step", group=STEP),
+    Choice("sampling.temperature", "Temperature", group=STEP),
+    Choice("sampling.max_new_tokens", "Longest completion", group=STEP),
+    Choice("uncertainty_penalty", "Uncertainty penalty", group=REWARDS),
+    Choice("length_penalty", "Length penalty", group=REWARDS),
+    Choice("reward_clip", "Reward limit", group=REWARDS),
+    Choice("drop_below", "Drop groups below", group=REWARDS),
+    Choice("advantage_scale", "Advantage scale", group=REWARDS),
+    Choice("loss_type", "Loss", group=UPDATE),
+    Choice("entropy_target", "Entropy target", group=UPDATE),
+    Choice("iterations", "Optimiser steps on a batch", group=UPDATE),
+    Choice("micro_batches", "Micro batches", group=UPDATE),
+    Choice("save_every", "Steps between checkpoints", group=COURSE),
+    Choice("report_to", "Tracker", group=COURSE),
+    Choice("seed", "Seed", group=COURSE),
 )
 COMPARE = (
     Choice("policy", "Policy", ("grpo",), "the newest GRPO run"),
@@ -119,8 +139,18 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 def fields(kind: str, choices: Sequence[Choice]) -> list[Any]:
-    """The Gradio components of a form, in the order of its choices."""
-    return [_component(kind, choice) for choice in choices]
+    """The Gradio components of a form, in the order of its choices.
+
+    Those that have a group stand below the others, in a fold, under the group's heading.
+    """
+    made = {choice: _component(kind, choice) for choice in choices if not choice.group}
+    groups = dict.fromkeys(choice.group for choice in choices if choice.group)
+    if groups:
+        with gr.Accordion("Advanced", open=False, elem_id=f"{kind}-advanced"):
+            for group in groups:
+                plain_html(f"<h4>{group}</h4>")
+                made |= {c: _component(kind, c) for c in choices if c.group == group}
+    return [made[choice] for choice in choices]
 
 
 def chosen(

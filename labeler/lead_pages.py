@@ -15,6 +15,7 @@ import gradio as gr
 from data.runrows import Run
 from data.schema import Annotator
 from labeler import charts, forms, jobs, lead_views, snapshot
+from labeler.grpo_page import grpo_run
 from labeler.guard import PRIVATE, guarded
 from labeler.jobs import Site
 from labeler.lead_data import data_tab, people_tab
@@ -22,6 +23,8 @@ from labeler.live import Drawing, Live, Picked, Render
 from labeler.look import plain_html
 from labeler.next_step import next_step
 from labeler.quality_tab import quality_tab
+from labeler.run_buttons import started, stop_button
+from labeler.run_view import samples_html
 from labeler.snapshot import Snapshot
 
 POLL_SECONDS = 2.0
@@ -33,14 +36,6 @@ WORDS = {
     "reward": "Train reward model",
     "grpo": "Launch GRPO",
     "compare": "Compare",
-}
-STOPS = {
-    "pretrain": "It stops at its next step and keeps the model as it then is.",
-    "sft": "It stops at its next step and keeps the policy as it then is.",
-    "sample": "It stops after this batch; what was sampled is kept.",
-    "reward": "It stops at its next step; nothing of this model is kept.",
-    "grpo": "It stops at its next step and keeps a checkpoint: Resume goes on from it.",
-    "compare": "It stops after this batch; nothing of this comparison is kept.",
 }
 STARTERS: dict[str, Callable[..., str]] = {
     "pretrain": jobs.start_pretrain,
@@ -140,7 +135,7 @@ def _reward_run(live: Live) -> None:
             now, run(now, p), "No reward model has been trained yet."
         ),
     )
-    _stop_button(live, "reward-stop", run)
+    stop_button(live, "reward-stop", run)
     live.plot(lambda now, p: _loss(run(now, p), now))
     live.html("reward-receipt", lambda now, p: lead_views.receipt_html(now, model(now, p)))
     live.refresh_on(pick.change)
@@ -153,7 +148,7 @@ def _latest(live: Live, kind: str, nothing: str) -> None:
         return next(iter(now.of(kind)), None)
 
     live.html(f"{kind}-run", lambda now, _: lead_views.run_card(now, newest(now), nothing))
-    _stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
+    stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
     if kind != "sample":
         live.plot(lambda now, _: _loss(newest(now), now))
 
@@ -190,52 +185,8 @@ def _policy(live: Live) -> Any:
                 with gr.Column(scale=2, min_width=320):
                     _form(live, "grpo", forms.GRPO)
                 with gr.Column(scale=5, min_width=320):
-                    _grpo_run(live)
+                    grpo_run(live)
     return tabs
-
-
-def _grpo_run(live: Live) -> None:
-    """The chosen GRPO run: state, charts, verdicts, completions."""
-    pick = live.picker("grpo", "Run shown")
-
-    def run(now: Snapshot, picked: Picked) -> Run | None:
-        return now.find(picked.get("grpo")) or next(iter(now.of("grpo")), None)
-
-    live.html(
-        "grpo-run",
-        lambda now, p: lead_views.run_card(now, run(now, p), "GRPO has not been launched yet."),
-    )
-    with gr.Row():
-        _stop_button(live, "grpo-stop", run)
-        _resume_button(live, run)
-    for pair in (("reward", "kl"), ("entropy", "grad")):
-        with gr.Row(elem_classes="charts"):
-            for name in pair:
-                live.plot(lambda now, p, name=name: _grpo_chart(now, run(now, p), name))
-    live.html("grpo-verdicts", lambda now, p: lead_views.verdicts_html(now.report(run(now, p))))
-    live.html("grpo-samples", lambda now, p: _grpo_samples(now, run(now, p)))
-    live.refresh_on(pick.change)
-
-
-def _grpo_chart(now: Snapshot, run: Run | None, name: str) -> Drawing | None:
-    rows = now.metrics(run)
-    if run is None or not rows:
-        return None
-    target = float(run.config.get("kl_target") or 0)
-    draw: dict[str, Callable[[], Any]] = {
-        "reward": lambda: charts.reward_chart(rows),
-        "kl": lambda: charts.kl_chart(rows, target),
-        "entropy": lambda: charts.entropy_chart(rows),
-        "grad": lambda: charts.grad_chart(rows),
-    }
-    return (run.id, len(rows), rows[-1]), draw[name]
-
-
-def _grpo_samples(now: Snapshot, run: Run | None) -> str:
-    samples = now.report(run).get("samples")
-    if samples:
-        return lead_views.samples_html(samples, "Before", "After")
-    return lead_views.drawn_html(now.samples(run))
 
 
 def _compare(live: Live) -> None:
@@ -254,7 +205,7 @@ def _compare(live: Live) -> None:
 
 def _compare_figures(now: Snapshot) -> str:
     report = now.report(now.newest("compare"))
-    samples = lead_views.samples_html(report.get("samples") or [], "SFT", "GRPO")
+    samples = samples_html(report.get("samples") or [], "SFT", "GRPO")
     return f'<div class="stack">{lead_views.compare_html(report)}{samples}</div>'
 
 
@@ -265,7 +216,7 @@ def _runs(live: Live) -> None:
     def run(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("")) or next(iter(now.runs), None)
 
-    _stop_button(live, "runs-stop", run)
+    stop_button(live, "runs-stop", run)
     live.html("run-log", lambda now, p: lead_views.log_html(now, run(now, p)))
     live.refresh_on(pick.change)
 
@@ -281,7 +232,7 @@ def _form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
             live.add(component, _run_list(choice))
 
     def press(_: Annotator, *values: Any) -> str:
-        return _started(lambda: launch(live.site, kind, choices, values))
+        return started(lambda: launch(live.site, kind, choices, values))
 
     by_path = {choice.path: field for field, choice in zip(inputs, choices, strict=True)}
     hanging = [(field, c.only) for field, c in zip(inputs, choices, strict=True) if c.only]
@@ -311,55 +262,5 @@ def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Seque
     return STARTERS[kind](site, **asked)
 
 
-def _started(start: Callable[[], str]) -> str:
-    try:
-        run_id = start()
-    except (ValueError, OSError) as error:
-        return lead_views.refusal(error)
-    return lead_views.note(f"Started as <code>{run_id}</code>.")
-
-
 def _run_list(choice: forms.Choice) -> Render:
     return lambda now, _: gr.update(choices=forms.run_choices(now.site, choice))
-
-
-def _stop_button(live: Live, name: str, which: Callable[[Snapshot, Picked], Run | None]) -> None:
-    button = gr.Button("Stop", elem_id=name, visible=False, size="md")
-    notice = plain_html(name=f"{name}-notice")
-
-    def shown(now: Snapshot, picked: Picked) -> Any:
-        run = which(now, picked)
-        return gr.update(visible=bool(run and run.live and not run.stop_requested))
-
-    def press(_: Annotator, *picked: str) -> str:
-        run = which(snapshot.take(live.site), live.picked(picked))
-        try:
-            jobs.stop(live.site, run.id if run else "")
-        except ValueError as error:
-            return lead_views.refusal(error)
-        return ""
-
-    def going(now: Snapshot, picked: Picked) -> str:
-        run = which(now, picked)
-        stopping = run is not None and run.live and run.stop_requested
-        return lead_views.note(STOPS.get(run.kind, "")) if run and stopping else ""
-
-    live.add(button, shown)
-    live.add(notice, going)
-    live.act(button.click, press, live.pickers, notice)
-
-
-def _resume_button(live: Live, which: Callable[[Snapshot, Picked], Run | None]) -> None:
-    button = gr.Button("Resume", elem_id="grpo-resume", visible=False, size="md")
-    notice = plain_html(name="grpo-resume-notice")
-
-    def shown(now: Snapshot, picked: Picked) -> Any:
-        run = which(now, picked)
-        return gr.update(visible=bool(run and run.status in ("stopped", "died", "failed")))
-
-    def press(_: Annotator, *picked: str) -> str:
-        run = which(snapshot.take(live.site), live.picked(picked))
-        return _started(lambda: jobs.resume(live.site, run.id if run else ""))
-
-    live.add(button, shown)
-    live.act(button.click, press, live.pickers, notice)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from shlex import quote
 from typing import Any
 
@@ -24,7 +24,7 @@ from labeler.jobs import TITLES
 from labeler.next_step import Step
 from labeler.pages import WORDMARK
 from labeler.receipts import RECEIPT, address
-from labeler.render_html import escape, prose
+from labeler.render_html import escape
 from labeler.snapshot import Snapshot
 
 ARROW = '<span class="arrow" aria-hidden="true">→</span>'
@@ -177,7 +177,8 @@ def progress_html(run: Run) -> str:
     if not counted:
         return f'<span class="meter busy"><i></i></span><div class="mute small">{words}</div>'
     return (
-        f'<span class="meter" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'<span class="meter" role="progressbar" aria-label="Progress of {escape(run.id)}" '
+        f'aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share:.0f}"><i style="width:{share:.1f}%"></i></span>'
         f'<div class="mute small">{words}</div>'
     )
@@ -253,68 +254,6 @@ def _bar(figure: Mapping[str, Any] | None, colour: str) -> str:
         f'<span class="share {colour}"><i style="width:{100 * figure["value"]:.1f}%"></i>{whisker}'
         f"</span> <span>{words}</span>"
     )
-
-
-def verdicts_html(report: Mapping[str, Any]) -> str:
-    """What a GRPO run's curves say, in words."""
-    verdicts = report.get("verdicts") or []
-    if not verdicts:
-        return ""
-    style = {"fine": "", "watch": "warn", "stop": "bad"}
-    rows = "".join(
-        f'<div class="verdict"><span class="pill {style.get(v.get("level"), "")}">'
-        f"{escape(v.get('level', ''))}</span><div>{escape(v.get('text', ''))}</div></div>"
-        for v in verdicts
-    )
-    return f'<div class="card"><h3>What it says</h3>{rows}</div>'
-
-
-def samples_html(samples: Sequence[Mapping[str, Any]], before: str, after: str) -> str:
-    """Completions before and after, side by side."""
-    if not samples:
-        return ""
-    pairs = "".join(
-        f"""<div class="pair"><div class="turn"><div class="role">Person</div>
-{_plain_prompt(s.get("prompt", ""))}</div><div class="answers two">
-{_sample(before, s.get("before"), s.get("reward_before"))}
-{_sample(after, s.get("after"), s.get("reward_after"))}</div></div>"""
-        for s in samples
-    )
-    return f'<div class="card"><h3>{before} and {after}, side by side</h3>{pairs}</div>'
-
-
-def _sample(title: str, text: object, reward: object) -> str:
-    score = (
-        f' <span class="mute small">reward {number(reward)}</span>' if reward is not None else ""
-    )
-    return f'<div><div class="role">{escape(title)}{score}</div>{prose(str(text or ""))}</div>'
-
-
-def _plain_prompt(prompt: object) -> str:
-    if isinstance(prompt, list):
-        turns = [f"{m.get('role')}: {m.get('content')}" for m in prompt if isinstance(m, Mapping)]
-        return prose("\n\n".join(turns))
-    return prose(str(prompt))
-
-
-def drawn_html(samples: Sequence[Mapping[str, Any]]) -> str:
-    """The newest completions of a GRPO run that is under way."""
-    if not samples:
-        return ""
-    rows = "".join(
-        f"""<div class="pair"><div class="role">step {number(s.get("step"))} · reward
- {number(s.get("reward"))} · advantage {number(s.get("advantage"))}</div>
-<details><summary>{escape(_first_line(s.get("prompt", "")))}</summary>
-{_plain_prompt(s.get("prompt", ""))}</details>{prose(str(s.get("completion", "")))}</div>"""
-        for s in reversed(samples)
-    )
-    return f'<div class="card"><h3>Last completions</h3>{rows}</div>'
-
-
-def _first_line(prompt: object) -> str:
-    text = str(prompt[-1].get("content", "") if isinstance(prompt, list) and prompt else prompt)
-    line = text.strip().splitlines()[0] if text.strip() else ""
-    return line if len(line) <= 110 else line[:109] + "…"
 
 
 def compare_html(report: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -18,7 +19,7 @@ from labeler.snapshot import Snapshot
 Picked = dict[str, str]
 Render = Callable[[Snapshot, Picked], Any]
 Drawing = tuple[Any, Callable[[], Any]]
-"""What a chart rests on, and how to draw it: it is drawn only when that has changed."""
+"""What a chart or a text rests on, and how to make it: only when that has changed."""
 
 
 class Live:
@@ -27,7 +28,7 @@ class Live:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.pickers: list[Any] = []
-        """Lists from which a run is chosen; shared by all, so every handler gets all of them."""
+        """Lists from which a run or a step is chosen; every handler gets all of them."""
         self._names: list[str] = []
         self._parts: list[tuple[Any, Callable[[Snapshot, Picked], tuple[str, Callable[[], Any]]]]]
         self._parts = []
@@ -49,28 +50,47 @@ class Live:
         self.add(component, render)
         return component
 
+    def drawn(self, name: str, render: Callable[..., Drawing | None]) -> Any:
+        """A gr.HTML whose text is made only when what it rests on has changed."""
+        component = plain_html(name=name)
+        self._add_drawn(component, render, lambda text: text, "")
+        return component
+
     def plot(self, render: Callable[..., Drawing | None]) -> Any:
         """A gr.Plot, hidden while there is nothing to draw."""
         component = gr.Plot(visible=False, show_label=False, elem_classes="chart")
+        shown, hidden = partial(gr.update, visible=True), gr.update(visible=False)
+        self._add_drawn(component, render, lambda figure: shown(value=figure), hidden)
+        return component
 
+    def _add_drawn(
+        self,
+        component: Any,
+        render: Callable[..., Drawing | None],
+        shown: Callable[[Any], Any],
+        nothing: Any,
+    ) -> None:
         def part(now: Snapshot, picked: Picked) -> tuple[str, Callable[[], Any]]:
             drawing = render(now, picked)
             if drawing is None:
-                return "nothing", lambda: gr.update(visible=False)
+                return "nothing", lambda: nothing
             basis, draw = drawing
-            return _mark(basis), lambda: gr.update(value=draw(), visible=True)
+            return _mark(basis), lambda: shown(draw())
 
         self._parts.append((component, part))
-        return component
 
     def picker(self, kind: str, label: str) -> Any:
         """A list of the runs of a kind (of all kinds where it is empty), newest first."""
         component = gr.Dropdown(
             [("the newest", "")], value="", label=label, elem_id=f"pick-{kind or 'run'}"
         )
+        return self.choice(kind, component, lambda now, _: _entries(now, kind))
+
+    def choice(self, name: str, component: gr.Dropdown, entries: Render) -> Any:
+        """A list to choose from, its entries kept up to date; renders find the choice by name."""
         self.pickers.append(component)
-        self._names.append(kind)
-        self.add(component, lambda now, _: gr.update(choices=_entries(now, kind)))
+        self._names.append(name)
+        self.add(component, lambda now, picked: gr.update(choices=entries(now, picked)))
         return component
 
     def picked(self, values: Sequence[Any]) -> Picked:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data import runs
 from data.content import Counts
@@ -13,11 +14,12 @@ from data.people import Guidelines
 from data.queue import Shares
 from data.runrows import Run
 from data.schema import Annotator
+from data.step_samples import samples_of
 from labeler import jobs, receipts
 from labeler.jobs import Site
 from labeler.next_step import Facts
 
-SHOWN_SAMPLES = 8
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,41 @@ class Snapshot:
 
     def report(self, run: Run | None) -> dict[str, Any]:
         """A run's report; empty while there is none or it cannot be read."""
-        if run is None:
-            return {}
-        try:
-            return runs.report(self.folder(run)) or {}
-        except (OSError, ValueError):
-            return {}
+        return self._read(run, runs.report, {})
+
+    def preflight(self, run: Run | None) -> dict[str, Any]:
+        """What a GRPO run checked before its first step; empty while there is nothing."""
+        return self._read(run, runs.preflight, {})
+
+    def verdicts(self, run: Run | None) -> list[dict[str, Any]]:
+        """What a GRPO run's figures say so far."""
+        none: list[dict[str, Any]] = []
+        found = self._read(run, runs.verdicts, none)
+        return [verdict for verdict in found if isinstance(verdict, dict)]
 
     def metrics(self, run: Run | None) -> list[dict[str, Any]]:
-        return runs.metrics(self.folder(run)) if run else []
+        """A run's steps; read anew only when there are more."""
+        path = self.folder(run) / "metrics.jsonl" if run else None
+        if path is None or not path.exists():
+            return []
+        state = path.stat()
+        return _metrics(path.parent, state.st_mtime_ns, state.st_size)
 
-    def samples(self, run: Run | None) -> list[dict[str, Any]]:
-        """The last sampled completions of a GRPO run."""
-        return runs.samples(self.folder(run))[-SHOWN_SAMPLES:] if run else []
+    def samples(self, run: Run | None, step: int | None = None) -> list[dict[str, Any]]:
+        """What a GRPO run drew at a step, or at its last."""
+        return samples_of(self.folder(run), step) if run else []
+
+    def _read(self, run: Run | None, read: Callable[[Path], T | None], nothing: T) -> T:
+        """What stands in a file of a run; nothing while it is not there or cannot be read."""
+        try:
+            found = read(self.folder(run)) if run else None
+        except (OSError, ValueError):
+            return nothing
+        return found if isinstance(found, type(nothing)) else nothing
+
+    def has_checkpoint(self, run: Run) -> bool:
+        """Whether a run left something to go on from."""
+        return any(self.folder(run).glob("checkpoint-*"))
 
     def receipt(self, run: Run | None) -> list[str]:
         """The files of the receipt that a run has written."""
@@ -75,6 +99,11 @@ class Snapshot:
 
     def folder(self, run: Run) -> Path:
         return self.site.folder(run.id)
+
+
+@lru_cache(maxsize=32)
+def _metrics(directory: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
+    return runs.metrics(directory)
 
 
 def take(site: Site) -> Snapshot:

@@ -5,6 +5,7 @@ Needs Chromium: the path in CHROMIUM, or `chromium` on the PATH.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -126,6 +127,13 @@ def sign_in(page: Any, server: Server, name: str) -> None:
     page.click("text=Sign in >> nth=-1")
 
 
+def open_grpo(page: Any) -> None:
+    """From the home page to that of the GRPO runs."""
+    page.wait_for_selector("#flow .node")
+    page.click("role=tab[name='Policy']")
+    page.click("role=tab[name='GRPO']")
+
+
 def ready(page: Any) -> None:
     """Wait until a task is painted and takes presses."""
     page.wait_for_selector("#task")
@@ -179,3 +187,14 @@ def shown(page: Any) -> tuple[str, list[str]]:
 def judged(server: Server) -> list[str]:
     with Store.open(server.workspace) as store:
         return [j.answer.value for j in store.ledger.judgements()]
+
+
+def violations(page: Any) -> list[str]:
+    """What axe-core calls serious or worse, each with where it is."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+    found = axe().run(page).response["violations"]
+    return [
+        json.dumps([v["id"], [n["target"] for n in v["nodes"]][:3]])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]

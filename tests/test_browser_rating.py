@@ -5,7 +5,6 @@ The accessibility run is axe-core in the page itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tests.browser import (
     shown,
     sign_in,
     token,
+    violations,
 )
 from tests.labeler_helpers import add_person, add_tasks
 
@@ -175,17 +175,6 @@ def test_the_raw_text_is_one_key_away(page: Any, server: Server) -> None:
     assert text in page.inner_text("#task")
     page.keyboard.press("r")
     assert text not in page.inner_text("#task")
-
-
-def violations(page: Any) -> list[str]:
-    """What axe-core calls serious or worse, each with where it is."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
-    found = axe().run(page).response["violations"]
-    return [
-        json.dumps([v["id"], [n["target"] for n in v["nodes"]][:3]])
-        for v in found
-        if v["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

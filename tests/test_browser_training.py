@@ -20,11 +20,7 @@ from data import Store, runs
 from data.runrows import Run
 from data.schema import Document
 from data.simulated import simulate
-from tests.browser import (
-    Server,
-    needs_chromium,
-    sign_in,
-)
+from tests.browser import Server, needs_chromium, open_grpo, sign_in
 from tests.labeler_helpers import PASSWORD
 
 pytestmark = needs_chromium
@@ -171,9 +167,7 @@ def _read_receipt(page: Any, run_id: str) -> None:
 
 def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:
     sign_in(page, server, "lena")
-    page.wait_for_selector("#flow .node")
-    page.click("role=tab[name='Policy']")
-    page.click("role=tab[name='GRPO']")
+    open_grpo(page)
     fill(page, "grpo-steps", "400")
     fill(page, "grpo-group-size", "4")
     fill(page, "grpo-learning-rate", "0.001")
@@ -181,6 +175,12 @@ def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:
     page.wait_for_selector("#grpo-stop:visible", timeout=60_000)
     page.wait_for_selector("#tab-grpo .js-plotly-plot:visible", timeout=60_000)
     run = newest(server, "grpo")
+    page.reload()  # in the middle of the run
+    open_grpo(page)
+    page.wait_for_selector("#grpo-preflight >> text=/\\d+ (checks )?passed/")
+    page.wait_for_selector("#grpo-verdicts >> text=Diagnosis")
+    page.wait_for_selector("#grpo-drawn >> text=/Answers of step \\d+/")
+    page.wait_for_selector("#tab-grpo .js-plotly-plot:visible")
     page.click("#grpo-stop")
     wait_until(server, "grpo", "stopped")
     folder = runs.runs_folder(server.workspace) / run.id
@@ -204,9 +204,7 @@ def test_4_launch_grpo_watch_stop_and_resume(page: Any, server: Server) -> None:
 
 def test_5_a_finished_run_shows_before_and_after_and_is_compared(page: Any, server: Server) -> None:
     sign_in(page, server, "lena")
-    page.wait_for_selector("#flow .node")
-    page.click("role=tab[name='Policy']")
-    page.click("role=tab[name='GRPO']")
+    open_grpo(page)
     fill(page, "grpo-steps", "3")
     fill(page, "grpo-group-size", "4")
     started(page, "grpo")

@@ -1,0 +1,138 @@
+"""The page of a GRPO run: its state, what its figures say, its checks, charts and completions.
+
+All of it is read from the run's folder, so a page that is opened in the middle shows everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from data.runrows import Run
+from labeler import lead_views, run_charts, run_view, snapshot
+from labeler.live import Drawing, Live, Picked
+from labeler.run_buttons import resume_button, stop_button
+from labeler.run_charts import Chart, Told
+from labeler.snapshot import Snapshot
+
+STEP = "grpo-step"
+"""Name of the list from which a step is chosen."""
+
+
+def grpo_run(live: Live) -> None:
+    """The chosen GRPO run."""
+    pick = live.picker("grpo", "Run shown")
+    live.html(
+        "grpo-run",
+        lambda now, p: lead_views.run_card(now, _run(now, p), "GRPO has not been launched yet."),
+    )
+    with gr.Row(elem_id="grpo-buttons"):
+        stop_button(live, "grpo-stop", _run)
+        resume_button(live, _run)
+    live.html("grpo-verdicts", _diagnosis)
+    live.html("grpo-preflight", _preflight)
+    with gr.Column(elem_classes="chart-grid"):
+        for chart in run_charts.MAIN:
+            live.plot(lambda now, p, chart=chart: _chart(now, _run(now, p), chart))
+    with gr.Accordion("More curves", open=False, elem_id="more-curves") as more:
+        with gr.Column(elem_classes="chart-grid"):
+            for chart in run_charts.MORE:
+                live.plot(lambda now, p, chart=chart: _chart(now, _run(now, p), chart))
+    live.add(more, lambda now, p: gr.update(visible=bool(now.metrics(_run(now, p)))))
+    _samples(live)
+    live.refresh_on(pick.change)
+
+
+def _run(now: Snapshot, picked: Picked) -> Run | None:
+    return now.find(picked.get("grpo")) or next(iter(now.of("grpo")), None)
+
+
+def _diagnosis(now: Snapshot, picked: Picked) -> str:
+    run = _run(now, picked)
+    steps = _steps(now, run)
+    return run_view.diagnosis_html(run, now.verdicts(run), steps[0] if steps else 0)
+
+
+def _preflight(now: Snapshot, picked: Picked) -> str:
+    run = _run(now, picked)
+    return run_view.preflight_html(run, now.preflight(run))
+
+
+def _chart(now: Snapshot, run: Run | None, chart: Chart) -> Drawing | None:
+    rows = now.metrics(run)
+    if run is None or not rows or not run_charts.wanted(chart, rows):
+        return None
+    start = now.preflight(run).get("baseline")
+    baseline = start if isinstance(start, dict) else {}
+    told = Told(rows, run.config, baseline, now.verdicts(run))
+    basis = (run.id, len(rows), rows[-1], baseline, [_place(v) for v in told.verdicts])
+    return basis, lambda: run_charts.drawn(chart, told)
+
+
+def _place(verdict: Any) -> tuple[Any, ...]:
+    return tuple(verdict.get(key) for key in ("level", "metric", "step"))
+
+
+def _samples(live: Live) -> None:
+    """The completions of the chosen step; of a finished run, answers before and after too."""
+    live.html("grpo-samples", _before_and_after)
+    with gr.Row(elem_id="step-row", visible=False) as row:
+        step = live.choice(
+            STEP,
+            gr.Dropdown(
+                [("the newest", "")],
+                value="",
+                label="Answers of step",
+                allow_custom_value=True,
+                elem_id="pick-step",
+            ),
+            lambda now, p: [
+                ("the newest", ""),
+                *((f"{n:,}", str(n)) for n in _steps(now, _run(now, p))),
+            ],
+        )
+        earlier = gr.Button("Earlier", elem_id="step-earlier", size="md")
+        later = gr.Button("Later", elem_id="step-later", size="md")
+    live.add(row, lambda now, p: gr.update(visible=bool(_steps(now, _run(now, p)))))
+    live.drawn("grpo-drawn", _drawn)
+    live.refresh_on(step.change)
+    live.act(earlier.click, lambda _, *picked: beside(live, picked, -1), live.pickers, step)
+    live.act(later.click, lambda _, *picked: beside(live, picked, 1), live.pickers, step)
+
+
+def beside(live: Live, values: Any, way: int) -> str:
+    """The step before (-1) or after (1) the one that is shown; past the last: the newest."""
+    now, picked = snapshot.take(live.site), live.picked(values)
+    steps = sorted(_steps(now, _run(now, picked)))
+    if not steps:
+        return ""
+    shown = chosen_step(picked)
+    here = len([step for step in steps if step <= shown]) - 1 if shown else len(steps) - 1
+    there = max(0, here + way)
+    return str(steps[there]) if there < len(steps) else ""
+
+
+def chosen_step(picked: Picked) -> int | None:
+    """The step that was chosen or typed; None for the newest, and for what is no step."""
+    typed = picked.get(STEP, "").replace(",", "").strip()
+    return int(typed) if typed.isdecimal() and len(typed) < 12 else None
+
+
+def _steps(now: Snapshot, run: Run | None) -> list[int]:
+    """The steps of a run so far, newest first."""
+    steps = [row["step"] for row in now.metrics(run) if isinstance(row.get("step"), int)]
+    return steps[::-1]
+
+
+def _drawn(now: Snapshot, picked: Picked) -> Drawing | None:
+    run = _run(now, picked)
+    samples = now.samples(run, chosen_step(picked))
+    if run is None or not samples:
+        return None
+    return (run.id, samples), lambda: run_view.step_html(run, samples)
+
+
+def _before_and_after(now: Snapshot, picked: Picked) -> str:
+    samples = now.report(_run(now, picked)).get("samples") or []
+    return run_view.samples_html(samples, "Before", "After")

@@ -1,0 +1,80 @@
+"""Buttons that stop a run or go on with it, each with one line about what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from data.runrows import Run
+from data.schema import Annotator
+from labeler import jobs, snapshot
+from labeler.lead_views import note, refusal
+from labeler.live import Live, Picked
+from labeler.look import plain_html
+from labeler.snapshot import Snapshot
+
+Which = Callable[[Snapshot, Picked], Run | None]
+STOPS = {
+    "pretrain": "It stops at its next step and keeps the model as it then is.",
+    "sft": "It stops at its next step and keeps the policy as it then is.",
+    "sample": "It stops after this batch; what was sampled is kept.",
+    "reward": "It stops at its next step; nothing of this model is kept.",
+    "grpo": "It stops at its next step and keeps a checkpoint: Resume goes on from it.",
+    "compare": "It stops after this batch; nothing of this comparison is kept.",
+}
+
+
+def started(start: Callable[[], str]) -> str:
+    """Start a run; one line that names it, or says why not."""
+    try:
+        run_id = start()
+    except (ValueError, OSError) as error:
+        return refusal(error)
+    return note(f"Started as <code>{run_id}</code>.")
+
+
+def stop_button(live: Live, name: str, which: Which) -> None:
+    """Stop the run that `which` finds; hidden while it does not run."""
+    button = gr.Button("Stop", elem_id=name, visible=False, size="md")
+    notice = plain_html(name=f"{name}-notice")
+
+    def shown(now: Snapshot, picked: Picked) -> Any:
+        run = which(now, picked)
+        return gr.update(visible=bool(run and run.live and not run.stop_requested))
+
+    def press(_: Annotator, *picked: str) -> str:
+        run = which(snapshot.take(live.site), live.picked(picked))
+        try:
+            jobs.stop(live.site, run.id if run else "")
+        except ValueError as error:
+            return refusal(error)
+        return ""
+
+    def going(now: Snapshot, picked: Picked) -> str:
+        run = which(now, picked)
+        stopping = run is not None and run.live and run.stop_requested
+        return note(STOPS.get(run.kind, "")) if run and stopping else ""
+
+    live.add(button, shown)
+    live.add(notice, going)
+    live.act(button.click, press, live.pickers, notice)
+
+
+def resume_button(live: Live, which: Which) -> None:
+    """Go on with the GRPO run that `which` finds; hidden unless it left a checkpoint."""
+    button = gr.Button("Resume", elem_id="grpo-resume", visible=False, size="md")
+    notice = plain_html(name="grpo-resume-notice")
+
+    def shown(now: Snapshot, picked: Picked) -> Any:
+        run = which(now, picked)
+        ended = run is not None and run.status in ("stopped", "died", "failed")
+        return gr.update(visible=bool(run and ended and now.has_checkpoint(run)))
+
+    def press(_: Annotator, *picked: str) -> str:
+        run = which(snapshot.take(live.site), live.picked(picked))
+        return started(lambda: jobs.resume(live.site, run.id if run else ""))
+
+    live.add(button, shown)
+    live.act(button.click, press, live.pickers, notice)
