@@ -205,6 +205,7 @@ def put_back(trainer: PolicyTrainer) -> Iterator[None]:
     kept = {name: getattr(trainer, name) for name in _COUNTERS}
     seen, states = trainer.state.num_input_tokens_seen, (random.getstate(), np.random.get_state())
     devices = list(range(torch.cuda.device_count()))
+    trackers, trainer.args.report_to = trainer.args.report_to, []  # none has begun yet
     try:
         with torch.random.fork_rng(devices):
             yield
@@ -215,6 +216,7 @@ def put_back(trainer: PolicyTrainer) -> Iterator[None]:
                     parameter.copy_(held[name])
         model.zero_grad(set_to_none=True)
         trainer.optimizer = None
+        trainer.args.report_to = trackers
         for name, value in kept.items():
             setattr(trainer, name, value)
         trainer._metrics["train"].clear()
@@ -297,8 +299,9 @@ def _update(found: Preflight, trial: Trial) -> None:
         "the model overflows or is damaged: use another, or one in higher precision",
     )  # fmt: skip
     found.add(
-        "change of the side-car by one step", trial.moved > 0, f"{trial.moved:.2g} of its size",
-        "more than 0",
+        "change of the side-car by one step", 0 < trial.moved <= 1,
+        f"{trial.moved:.2g} of its size", "more than 0, at most 1",
+        "use a smaller --learning-rate: one step undoes what was learned" if trial.moved else
         "all answers of each group got the same reward, or the learning rate is too small to show",
     )  # fmt: skip
 

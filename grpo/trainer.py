@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -133,8 +134,12 @@ class PolicyTrainer(GRPOTrainer):
         so every tracker sees what metrics.jsonl has."""
         if "loss" in logs and self.samples:
             found = figures(self.samples, self.num_generations)
+            seen = self._metrics["train"]
             found |= {"kl_weight": self.kl_weight, "entropy_weight": self.entropy_weight}
-            self._metrics["train"].update({name: [value] for name, value in found.items()})
+            found["kl_nats"] = fmean(seen["kl"]) * found["length"]
+            tokens = sum(sample["tokens"] for sample in self.samples)
+            found["tokens_per_second"] = tokens / max(fmean(seen["step_time"]), 1e-9)
+            seen.update({name: [value] for name, value in found.items()})
         super().log(logs, start_time)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +23,9 @@ from grpo.trainer import PolicyTrainer
 
 SAME = (
     "reward_mean", "reward_std", "group_std", "model_reward", "disagreement", "noise", "dropped",
-    "kl", "kl_weight", "entropy", "entropy_weight", "grad_norm", "loss", "learning_rate", "length",
-    "truncated", "unique", "repetition", "length_corr",
+    "kl", "kl_nats", "kl_weight", "entropy", "entropy_weight", "grad_norm", "loss",
+    "learning_rate", "length", "truncated", "unique", "repetition", "length_corr",
+    "tokens_per_second",
 )  # fmt: skip
 NAMES = {name: name for name in SAME} | {
     "clip_ratio/region_mean": "clip_ratio",
@@ -64,10 +64,7 @@ class GrpoCallback(RunCallback):
     def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
         if "reward_mean" not in metrics:
             return metrics
-        tokens = sum(s["tokens"] for s in self.trainer.samples)
         now = side_car(self.trainer.accelerator.unwrap_model(self.trainer.model))
-        metrics["kl_nats"] = metrics["kl"] * metrics["length"]
-        metrics["tokens_per_second"] = tokens / max(time.monotonic() - self._begun, 1e-9)
         metrics["moved"] = moved(self._start, now)
         return metrics
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -137,16 +138,16 @@ class ExportRewardSettings(Place):
 
 
 def check_positive(settings: object, *names: str) -> None:
-    """Raise ValueError for the first named setting that is not above 0."""
+    """Raise ValueError for the first named setting that is not a finite number above 0."""
     for name in names:
         value = getattr(settings, name)
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise ValueError(f"{name.replace('_', ' ')} {value} not allowed: use more than 0")
 
 
 def check_not_negative(settings: object, *names: str) -> None:
-    """Raise ValueError for the first named setting that is below 0."""
+    """Raise ValueError for the first named setting that is not a finite number from 0 up."""
     for name in names:
         value = getattr(settings, name)
-        if not value >= 0:
+        if not 0 <= value < math.inf:
             raise ValueError(f"{name.replace('_', ' ')} {value} not allowed: use 0 or more")

@@ -211,6 +211,8 @@ def test_micro_batches_are_one_batch(trained):
         ({"uncertainty_penalty": -1.0}, "uncertainty penalty -1.0 not allowed"),
         ({"learning_rate": 0.0}, "learning rate 0.0 not allowed"),
         ({"iterations": 0}, "iterations 0 not allowed"),
+        ({"kl_target": float("nan")}, "kl target nan not allowed"),
+        ({"learning_rate": float("inf")}, "learning rate inf not allowed"),
     ],
 )
 def test_settings_out_of_range(changes, words):
@@ -269,7 +271,7 @@ def test_tensorboard_sees_our_metrics(trained):
     (events,) = trained.folder("board").rglob("events.out.tfevents*")
     read = accumulator.EventAccumulator(str(events)).Reload()
     rows = trained.metrics("board")
-    for name in ("group_std", "unique", "disagreement", "dropped"):
+    for name in ("group_std", "unique", "disagreement", "kl_nats", "tokens_per_second"):
         seen = [e.value for e in read.Scalars(f"train/{name}")]
         assert seen == pytest.approx([r[name] for r in rows], rel=1e-4)
 

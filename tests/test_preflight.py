@@ -155,6 +155,11 @@ def test_a_failed_preflight_ends_the_run_before_its_first_step(trained):
     assert as_config(POLICY)["steps"] == 4 and (folder / "metrics.jsonl").read_text() == ""
 
 
+def test_a_learning_rate_that_undoes_the_policy(trained):
+    with pytest.raises(ValueError, match=r"by one step is .* use a smaller --learning-rate"):
+        trained.run("grpo", grpo_train.train, replace(POLICY, learning_rate=1.0), name="wild")
+
+
 def test_a_later_round_may_be_away_from_its_reference(trained, trainer, tmp_path):
     first, sft = (find_policy(trained.ids[k], trained.workspace) for k in ("grpo", "sft"))
     found = preflight(
