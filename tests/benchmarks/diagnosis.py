@@ -6,9 +6,10 @@ A tiny model is taught to answer, its answers are judged by simulated annotators
 learns from them, and GRPO climbs it: once healthy for every seed, then with each fault put into a
 real component. The diagnosis sees each run live, step by step, as its owner would. A false alarm
 is a verdict other than "fine" at any step of a healthy run. A fault is found when a verdict that
-names its mechanism is said; which do was fixed beforehand, in faults.py. Runs that preflight would
-have stopped are trained all the same; what it said stands in a column. Prints Markdown; with
---keep, runs stay there and are not made again. Seeds from 100 on served to set the thresholds.
+names its mechanism is said; which do was fixed beforehand, in faults.py. There the run ends, as
+its owner would end it (one with beta 0 goes on). Runs that preflight would have stopped are trained
+all the same; what it said stands in a column. Prints Markdown; with --keep, runs stay there and are
+not made again. Seeds from 100 on served to set the thresholds.
 """
 
 from __future__ import annotations
