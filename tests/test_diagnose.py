@@ -161,6 +161,15 @@ def test_a_jump_of_kl_speaks_at_once_and_a_cause_silences_what_it_explains():
     assert said(healthy(30, moved=lambda s: 0.0, kl=lambda s: 0.0)).keys() == {"nothing-trains"}
 
 
+def test_rewards_that_draw_together_while_entropy_falls_are_a_collapse():
+    rows = healthy(
+        group_std=lambda s: max(0.1, 0.9 - 0.05 * s), entropy=lambda s: max(0.45, 0.65 - 0.01 * s)
+    )
+    found = said(rows)["mode-collapse"]
+    assert found.metric == "group_std" and "11%" in found.text
+    assert ever([{**row, "entropy": 0.65} for row in rows]) == set()
+
+
 def test_kl_at_the_start_is_expected_of_an_earlier_rounds_policy():
     rows = healthy(10, kl=lambda s: 0.05)
     assert "wrong-reference" not in said(rows, baseline=BASELINE | {"same_policy": False})

@@ -36,9 +36,9 @@ class Finding:
     pick: Pick = "telling"
 
 
-def ratio(c: Curves, name: str, t: int) -> float | None:
+def ratio(c: Curves, name: str, t: int, width: int | None = None) -> float | None:
     """A level beside its start."""
-    now, start = c.level(name, t), c.start(name)
+    now, start = c.level(name, t, width), c.start(name)
     return now / start if now is not None and start is not None and start > 0 else None
 
 
