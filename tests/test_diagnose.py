@@ -19,7 +19,7 @@ from grpo.rules import RULES
 from grpo.signals import curves, number, trend
 from tests.benchmarks.diagnosis import measure
 from tests.benchmarks.faults import HEALTHY
-from tests.benchmarks.garden import garden
+from tests.benchmarks.garden import SMALL, garden
 
 STEPS = 40
 SETTINGS = {
@@ -289,16 +289,14 @@ def test_numbers_are_told_from_what_only_looks_like_them():
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    with garden(tmp_path_factory.mktemp("garden"), judgements=300, steps=250) as made:
+    with garden(tmp_path_factory.mktemp("garden"), SMALL) as made:
         yield made
 
 
 def test_a_real_run_is_called_healthy_and_real_faults_are_named_at_once(world, tmp_path):
-    (well,) = measure(world, tmp_path, HEALTHY, [100], steps=8)
+    (well,) = measure(world, tmp_path, HEALTHY, [100], steps=6)
     assert well.first == {} and not well.preflight and not well.ended
-    (frozen,) = measure(world, tmp_path, "frozen adapter", [100], steps=8)
+    (frozen,) = measure(world, tmp_path, "frozen adapter", [100], steps=6)
     assert frozen.found_at() == 1 and "trainable parameters" in frozen.preflight
-    (alike,) = measure(world, tmp_path, "constant reward", [100], steps=8)
-    assert alike.found_at() <= 3
-    (away,) = measure(world, tmp_path, "wrong reference", [100], steps=8)
+    (away,) = measure(world, tmp_path, "wrong reference", [100], steps=6)
     assert away.found_at() == 1 and "reference" in away.preflight

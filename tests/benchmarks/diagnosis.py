@@ -9,7 +9,7 @@ is a verdict other than "fine" at any step of a healthy run. A fault is found wh
 names its mechanism is said; which do was fixed beforehand, in faults.py. There the run ends, as
 its owner would end it (one with beta 0 goes on). Runs that preflight would have stopped are trained
 all the same; what it said stands in a column. Prints Markdown; with --keep, runs stay there and are
-not made again. Seeds 0 to 119 served to set the thresholds.
+not made again. Seeds below 200 served to set rules and thresholds.
 """
 
 from __future__ import annotations
