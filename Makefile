@@ -54,6 +54,7 @@ bench: $(VENV)/.dev ## run what is measured (over an hour; OUT=file keeps the la
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.speed
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.quality
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.reward
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.diagnosis
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.labeler $(if $(OUT),--out $(OUT))
 
 clean: ## remove the environment and caches; workspaces stay

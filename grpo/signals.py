@@ -124,14 +124,16 @@ class Trend:
     """Sen's: the median over all pairs, a step."""
     low: float
     high: float
-    """95% interval of the slope."""
+    """Interval of the slope: 95% where nothing else is asked."""
 
 
 NO_TREND = Trend(0.0, 0.0, -math.inf, math.inf)
 
 
-def trend(values: Sequence[float]) -> Trend:
+def trend(values: Sequence[float], sure: float = 1.96) -> Trend:
     """Sen's slope with its interval, and Mann-Kendall's test, which assume no distribution.
+
+    `sure`: half the interval's width in standard deviations.
 
     P. K. Sen (1968), JASA 63; H. B. Mann (1945), Econometrica 13.
     """
@@ -146,7 +148,7 @@ def trend(values: Sequence[float]) -> Trend:
     rises = sum(s > 0 for s in slopes) - sum(s < 0 for s in slopes)
     sigma = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     z = (rises - math.copysign(1, rises)) / sigma if rises else 0.0
-    reach = round((len(slopes) - 1.96 * sigma) / 2)
+    reach = round((len(slopes) - sure * sigma) / 2)
     low = slopes[max(0, reach)]
     high = slopes[min(len(slopes) - 1, len(slopes) - 1 - reach)]
     return Trend(z, median(slopes), low, high)

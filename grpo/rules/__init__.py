@@ -14,7 +14,13 @@ from grpo.rules.base import Finding
 from grpo.rules.drift import flat_kl, kl_jump, kl_not_rising, kl_runaway
 from grpo.rules.reward import plateau, reward_falling, reward_hacking, useless_reward
 from grpo.rules.updates import aggressive_gradients, truncation, vanishing_gradients
-from grpo.rules.variety import entropy_collapse, entropy_explosion, gaming, mode_collapse
+from grpo.rules.variety import (
+    entropy_collapse,
+    entropy_explosion,
+    gaming,
+    mode_collapse,
+    spread_collapse,
+)
 from grpo.rules.wiring import no_kl_term, not_finite, nothing_trains, wrong_reference
 from grpo.signals import Curves
 
@@ -38,6 +44,7 @@ RULES = (
     Rule(kl_runaway, 2),
     Rule(entropy_collapse, 3),
     Rule(mode_collapse, 2),
+    Rule(spread_collapse, 3),
     Rule(entropy_explosion, 3),
     Rule(truncation, 3),
     Rule(aggressive_gradients, 3),
@@ -53,6 +60,6 @@ EXPLAINED_BY = {
     "nothing-trains": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
     "useless-reward": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
     "flat-kl": {"kl-not-rising"},
-    "mode-collapse": {"vanishing-gradients"},
+    "mode-collapse": {"vanishing-gradients", "useless-reward"},
 }
 """Verdicts that another one is the reason of: they are not said beside it."""

@@ -14,6 +14,8 @@ Pick = Literal["telling", "best", "cut", "repeated", "group"]
 that stand more than once, or those of one group."""
 SURE = 1.96
 """Standard normal, two-sided 5%."""
+VERY_SURE = 2.58
+"""1%."""
 STILL_LEARNING = 0.3
 """Share of the largest learning rate below which curves flatten of themselves."""
 
@@ -34,9 +36,9 @@ class Finding:
     pick: Pick = "telling"
 
 
-def ratio(c: Curves, name: str, t: int) -> float | None:
+def ratio(c: Curves, name: str, t: int, width: int | None = None) -> float | None:
     """A level beside its start."""
-    now, start = c.level(name, t), c.start(name)
+    now, start = c.level(name, t, width), c.start(name)
     return now / start if now is not None and start is not None and start > 0 else None
 
 

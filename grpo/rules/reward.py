@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import STILL_LEARNING, SURE, Finding, Level, ratio, times
+from grpo.rules.base import STILL_LEARNING, SURE, VERY_SURE, Finding, Level, ratio, times
 from grpo.rules.variety import ALIKE
 from grpo.signals import Curves, trend
 
@@ -15,7 +15,7 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
     """Answers differ and their rewards do not: by less than a twentieth of SFT's spread, or in half
     of the groups by less than the reward model's own noise."""
     unique = c.level("unique", t, 3)
-    if t < 1 or (unique is not None and unique < ALIKE):
+    if unique is not None and unique < ALIKE:
         return None
     spread, dropped = c.level("group_std", t, 3), c.level("dropped", t)
     if spread is not None and spread <= FLAT_SPREAD:
@@ -57,8 +57,9 @@ FOLLOWS = 0.6
 IS_LENGTH = 0.8
 LONGER = 1.5
 """Length beside that at the start."""
-UNSURE = 2.0
-"""The reward model's disagreement beside that at the start."""
+UNSURE = 4.0
+"""The reward model's disagreement beside that at the start: it doubles or triples in healthy runs,
+which move away from what was judged (measured: tests.benchmarks.diagnosis)."""
 
 
 def reward_hacking(c: Curves, t: int) -> Finding | None:
@@ -90,7 +91,7 @@ def _signs(c: Curves, t: int, corr: float | None) -> list[str]:
     if longer is not None and corr is not None and longer >= LONGER and corr >= FOLLOWS:
         signs.append(f"answers grow to {longer:.1f} times their length, which it pays for")
     if unsure is not None and unsure >= UNSURE:
-        signs.append(f"the reward model is {unsure:.1f} times as unsure (2 is the limit)")
+        signs.append(f"the reward model is {unsure:.1f} times as unsure ({UNSURE:g} is the limit)")
     if repeated is not None and before is not None and repeated >= max(2 * before, before + 0.15):
         signs.append(f"repetition goes from {before:.0%} to {repeated:.0%}")
     if varied is not None and varied <= 0.7:
@@ -118,19 +119,19 @@ def _hacking(
 
 PLATEAU_SHARE = 0.35
 PLATEAU_STEPS = 12
-GAIN_LEFT = 0.25
+GAIN_LEFT = 0.1
 
 
 def plateau(c: Curves, t: int) -> Finding | None:
     """Sure that the reward stands still, before the run's half: the upper end of its slope would
-    earn less than a quarter of a standard deviation in all the steps that are left."""
+    earn less than a tenth of a standard deviation in all the steps that are left."""
     width = max(PLATEAU_STEPS, round(PLATEAU_SHARE * (t + 1)))
-    if t + 1 < width + c.window or c.steps[t] > 0.6 * c.planned or c.learning(t) < STILL_LEARNING:
+    if t + 1 < width + c.window or c.steps[t] > 0.5 * c.planned or c.learning(t) < STILL_LEARNING:
         return None
     rewards = c.recent("reward_mean", t, width)
     if len(rewards) < PLATEAU_STEPS:
         return None
-    left = trend(rewards).high * (c.planned - c.steps[t])
+    left = trend(rewards, VERY_SURE).high * (c.planned - c.steps[t])
     if left >= GAIN_LEFT:
         return None
     return Finding(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import SURE, Finding, livelier, ratio, times
+from grpo.rules.base import SURE, VERY_SURE, Finding, livelier, ratio, times
 from grpo.signals import Curves, trend
 
 COLLAPSED = 0.5
 FALLEN = 0.75
-VERY_SURE = 2.58
-"""Standard normal, two-sided 1%."""
 GONE = 0.1
 LEAST_ENTROPY = 0.05
 """Nats per token: below it answers are all but fixed, wherever they started."""
 EXPLODED = 1.5
 BABBLE = 2.0
 ALIKE = 0.5
+DRAWN_TOGETHER = 0.35
+LESS = 0.8
 SAME = 0.25
 
 
@@ -100,6 +100,28 @@ def mode_collapse(c: Curves, t: int) -> Finding | None:
         "ocamler-grpo, mode collapse at epoch 0.04; DAPO, arXiv:2503.14476",
         livelier(c),
         "repeated",
+    )
+
+
+def spread_collapse(c: Curves, t: int) -> Finding | None:
+    """Rewards within a group have drawn together, and entropy has fallen with them: whatever the
+    words, the answers of a prompt have become the same answer."""
+    spread, left = ratio(c, "group_std", t, 3), ratio(c, "entropy", t)
+    if spread is None or left is None or t < 2 or spread >= DRAWN_TOGETHER or left >= LESS:
+        return None
+    return Finding(
+        "mode-collapse",
+        "watch",
+        f"Rewards within a group differ by {spread:.0%} of what they did at the start, below"
+        f" {DRAWN_TOGETHER:.0%}, and entropy is {left:.0%} of its start: the answers to a prompt"
+        " have become alike.",
+        "group_std",
+        spread,
+        DRAWN_TOGETHER,
+        "Start again with temperature 1 and a larger entropy weight.",
+        "DAPO, arXiv:2503.14476, 3.1; measured: healthy runs keep more than half of their spread",
+        livelier(c),
+        "group",
     )
 
 

@@ -64,8 +64,8 @@ def _why_still(c: Curves, t: int) -> tuple[str, str]:
             "Stop, and start again from an SFT run, whose side-car is loaded to be trained.",
         )
     return (
-        "the optimiser changes nothing",
-        "Stop, and check the learning rate and what the optimiser was given.",
+        "the optimiser holds none of them, or its steps are too small to show",
+        "Stop, and start again from an SFT run, whose side-car is loaded to be trained.",
     )
 
 

@@ -6,9 +6,10 @@ A tiny model is taught to answer, its answers are judged by simulated annotators
 learns from them, and GRPO climbs it: once healthy for every seed, then with each fault put into a
 real component. The diagnosis sees each run live, step by step, as its owner would. A false alarm
 is a verdict other than "fine" at any step of a healthy run. A fault is found when a verdict that
-names its mechanism is said; which do was fixed beforehand, in faults.py. Runs that preflight would
-have stopped are trained all the same; what it said stands in a column. Prints Markdown; with
---keep, runs stay there and are not made again. Seeds from 100 on served to set the thresholds.
+names its mechanism is said; which do was fixed beforehand, in faults.py. There the run ends, as
+its owner would end it (one with beta 0 goes on). Runs that preflight would have stopped are trained
+all the same; what it said stands in a column. Prints Markdown; with --keep, runs stay there and are
+not made again. Seeds below 200 served to set rules and thresholds.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from transformers.utils.logging import disable_progress_bar
 
 from data.agreement import wilson
 from data.runs import samples
@@ -180,11 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--healthy", type=int, default=20, help="healthy seeds")
     parser.add_argument("--faulty", type=int, default=10, help="seeds of each fault")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--first", type=int, default=200, help="the first seed")
     parser.add_argument("--keep", type=Path, help="folder where the runs stay")
     asked = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
+    disable_progress_bar()
     with contextlib.ExitStack() as stack:
         folder = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with contextlib.redirect_stdout(io.StringIO()):

@@ -29,9 +29,9 @@ SETTINGS = PolicySettings(
     steps=24,
     prompts_per_step=6,
     group_size=8,
-    learning_rate=2e-3,
-    kl_weight=0.05,
-    kl_target=3.0,
+    learning_rate=1.2e-3,
+    kl_weight=0.1,
+    kl_target=2.0,
     sampling=SAMPLING,
     save_every=1000,
 )

@@ -71,6 +71,22 @@ LORA = LoraSettings(rank=16, alpha=32, targets="all")
 
 
 @dataclass(frozen=True)
+class Size:
+    """How much training the world gets."""
+
+    steps: int
+    """Of pretraining."""
+    epochs: float
+    """Of SFT."""
+    per_prompt: int
+    judgements: int
+
+
+WHOLE = Size(steps=500, epochs=5.0, per_prompt=10, judgements=2400)
+SMALL = Size(steps=200, epochs=1.0, per_prompt=3, judgements=200)
+
+
+@dataclass(frozen=True)
 class Garden:
     """The workspace with its SFT policy and its reward model."""
 
@@ -143,7 +159,7 @@ def run_stage(store: Store, workspace: Path, kind: str, work: Any, settings: Any
 
 
 @contextmanager
-def garden(workspace: Path, judgements: int = 2400, steps: int = 500) -> Iterator[Garden]:
+def garden(workspace: Path, size: Size = WHOLE) -> Iterator[Garden]:
     """Train the world in a folder, or open it where it has been.
 
     In float32 whatever the processor: the figures are then the same everywhere, to rounding.
@@ -151,7 +167,7 @@ def garden(workspace: Path, judgements: int = 2400, steps: int = 500) -> Iterato
     plain = patch.object(backbone, "_processor_flags", lambda: frozenset())
     with plain, Store.open(workspace) as store:
         if not store.runs.list("reward"):
-            _train(store, workspace, judgements, steps)
+            _train(store, workspace, size)
         ids = {kind: store.runs.list(kind)[0].id for kind in ("sft", "reward")}
         policy = find_policy(ids["sft"], workspace)
         yield Garden(
@@ -166,20 +182,24 @@ def garden(workspace: Path, judgements: int = 2400, steps: int = 500) -> Iterato
         )
 
 
-def _train(store: Store, workspace: Path, judgements: int, steps: int) -> None:
+def _train(store: Store, workspace: Path, size: Size) -> None:
     rng = random.Random(1)
     store.content.add_demonstrations(
         Demonstration(make_prompt(q), answer(thing, rng))
         for q, thing in questions()
         for _ in range(4)
     )
-    base = pretrain(workspace / "model", steps)
-    tuned = SftSettings(model=str(base), lora=LORA, learning_rate=2e-3, epochs=5.0)
+    base = pretrain(workspace / "model", size.steps)
+    tuned = SftSettings(model=str(base), lora=LORA, learning_rate=2e-3, epochs=size.epochs)
     policy = run_stage(store, workspace, "sft", sft.train, tuned)
     drawn = SampleSettings(
-        policy=policy, sampling=SAMPLING, tasks=judgements, per_prompt=10, batch_size=256
+        policy=policy,
+        sampling=SAMPLING,
+        tasks=size.judgements,
+        per_prompt=size.per_prompt,
+        batch_size=256,
     )
     run_stage(store, workspace, "sample", sample.sample, drawn)
-    simulate(store, judgements, annotators=3)
+    simulate(store, size.judgements, annotators=3)
     learned = RewardSettings(policy=policy, lora=LORA, epochs=5, learning_rate=2e-3)
     run_stage(store, workspace, "reward", reward_train.train, learned)
