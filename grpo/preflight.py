@@ -35,7 +35,7 @@ PREFLIGHT = "preflight.json"
 """File, inside a run's folder."""
 SCORED_ALONE = 8
 """Completions that are scored one by one."""
-REPEATS_TO = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+REPEATS_TO = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 """What scoring alone and in a batch may differ by, in standard deviations of SFT's rewards."""
 KL_AT_START = {torch.float32: 1e-6, torch.bfloat16: 1e-4}
 """KL per token that still passes for 0. Policy and reference are read alike, so it is 0 here; a
@@ -304,7 +304,7 @@ def _scoring(found: Preflight, trial: Trial, scorer: Scorer) -> None:
         [scorer.score([p], [s["completion"]], [s["finished"]])[0] for p, s in texts], float
     )
     apart = np.abs(alone - [s["model_reward"] for _, s in texts])
-    limit = REPEATS_TO.get(scorer.model.dtype, 0.1)
+    limit = REPEATS_TO.get(scorer.model.dtype, 0.25)
     trial.retest = float(np.sqrt(np.square(apart).mean())) + 1e-6
     found.baseline["retest"] = trial.retest
     found.add(

@@ -23,7 +23,7 @@ HELD = "held.json"
 """File, inside a reward model's folder."""
 KEPT = 64
 """Pairs, at most."""
-ALLOWED = 0.05
+ALLOWED = 0.1
 """Share of pairs, and always one, that may turn by rounding: two rewards may be all but equal."""
 
 
