@@ -333,8 +333,8 @@ def _rewards(found: Preflight, trial: Trial, settings: PolicySettings) -> None:
     found.add(
         "rank correlation of reward and length", abs(follows) <= limit,
         f"{follows:+.2f}", f"within ±{limit:.2g}",
-        "the reward all but measures length: judge more pairs of equal length, or set"
-        " --length-penalty", "warn",
+        "the reward all but measures length: judge more pairs of equal length"
+        + (", or set --length-penalty" if follows > 0 else ""), "warn",
     )  # fmt: skip
     found.add(
         "unfinished completions", seen["truncated"] <= TRUNCATED, f"{seen['truncated']:.0%}",

@@ -41,6 +41,8 @@ WINDOW = "generation_window.pt"
 MEASURE_ONLY = 1e-12
 """TRL measures KL only where its weight is not 0: this much holds nothing."""
 VOCABULARY_CHUNK = 32768
+GPU_WORTH = 2
+"""Length of prompts beside completions from which sharing them pays on a GPU."""
 _KEPT = (
     "_step",
     "_buffered_inputs",
@@ -96,7 +98,7 @@ class PolicyTrainer(GRPOTrainer):
         unwrapped = self.accelerator.unwrap_model(model)
         causal = unwrapped.get_base_model() if hasattr(unwrapped, "get_base_model") else unwrapped
         plain = not compute_aux_loss and all(value is None for value in images.values())
-        if not plain or not _can_share(causal):
+        if not plain or not _can_share(causal) or not _worth_it(input_ids, logits_to_keep):
             return super()._get_per_token_logps_and_entropies(
                 model,
                 input_ids,
@@ -262,6 +264,12 @@ def _can_share(causal: Any) -> bool:
     config = causal.config.get_text_config()
     plain_head = not any(getattr(config, name, None) for name in _UNUSUAL_HEAD)
     return plain_head and not causal.is_activation_checkpointing
+
+
+def _worth_it(input_ids: Tensor, keep: int) -> bool:
+    """Whether sharing the prompt saves more than its second pass through the layers costs: always
+    on a processor; on a GPU, which is idle in short texts, where prompts outweigh completions."""
+    return input_ids.device.type == "cpu" or input_ids.size(1) - keep >= GPU_WORTH * keep
 
 
 def shared_prompt_logps(

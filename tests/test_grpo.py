@@ -22,6 +22,7 @@ from grpo.batch import figures, rank_correlation, repetition
 from grpo.config import PolicySettings
 from grpo.draw import draw
 from grpo.policy import moved, reference_of
+from grpo.preflight import preflight
 from grpo.trainer import MEASURE_ONLY, PolicyTrainer
 from grpo.watch import steered
 from reward_model.backbone import find_origin, load_model, load_tokenizer
@@ -166,14 +167,21 @@ def test_kl_weight_zero_is_measured_and_not_steered(trained):
     assert MEASURE_ONLY * rows[-1]["kl"] < 1e-9
 
 
-def test_entropy_bonus_acts_below_its_target(trained):
-    """The tiny model's entropy stays where it starts: just above the target, or just below 1."""
-    settings = replace(POLICY, entropy_weight=0.01, entropy_target=0.5)
-    trained.run("grpo", grpo_train.train, settings, name="rests")
-    assert [r["entropy_weight"] for r in trained.metrics("rests")] == [0.0] * 4
-    settings = replace(settings, entropy_target=1.0, learning_rate=3e-2)
-    trained.run("grpo", grpo_train.train, settings, name="acts")
-    assert max(r["entropy_weight"] for r in trained.metrics("acts")) > 0.01
+@pytest.mark.parametrize(
+    ("start", "weights"), [(0.1, [0, 0, 0, 0]), (2, [0.015, 0.02, 0.025, 0.03])]
+)
+def test_entropy_bonus_acts_and_grows_below_its_target(trained, monkeypatch, start, weights):
+    """With a starting entropy far below what the policy has, it rests; with one far above, acts."""
+
+    def measured(*parts):
+        found = preflight(*parts)
+        found.baseline["entropy"] *= start
+        return found
+
+    monkeypatch.setattr(grpo_train, "preflight", measured)
+    settings = replace(POLICY, entropy_weight=0.01, entropy_target=0.9)
+    trained.run("grpo", grpo_train.train, settings, name="steered")
+    assert [r["entropy_weight"] for r in trained.metrics("steered")] == pytest.approx(weights)
 
 
 # --- settings that reach the trainer
