@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data import starter
 from data.runs import recording
 from data.settings import as_config
@@ -165,7 +167,7 @@ def meets_bar(result: dict[str, Any]) -> bool:
 
 
 def processor() -> str:
-    """The processor's name and how many cores this process may use."""
+    """The processor's name and its cores; where there is a GPU, its name before them."""
     name = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -174,4 +176,5 @@ def processor() -> str:
                 break
     except OSError:
         pass
-    return f"{name}, {os.cpu_count()} cores"
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return f"{gpu}{name}, {os.cpu_count()} cores"

@@ -27,7 +27,7 @@ from grpo.export import export
 from grpo.policy import find_policy, pin_reference, reference_of, trainable
 from grpo.reward import check_same_tokenizer
 from grpo.trainer import WINDOW, PolicyTrainer
-from reward_model.backbone import find_origin, load_model, load_tokenizer
+from reward_model.backbone import choose_device, find_origin, load_model, load_tokenizer
 from reward_model.generate import generate_shared
 from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
@@ -74,7 +74,8 @@ def test_shared_prompt_gives_trls_log_probabilities(trainer):
         pad = tokenizer.pad_token_id
         rows.append([pad] * (width - len(prompt)) + prompt + completion + [pad] * (6 - n))
         masks.append([0] * (width - len(prompt)) + [1] * (len(prompt) + n) + [0] * (6 - n))
-    ids, mask = torch.tensor(rows), torch.tensor(masks)
+    device = trainer.model.device
+    ids, mask = torch.tensor(rows, device=device), torch.tensor(masks, device=device)
     args = (trainer.model, ids, mask, 6)
     ours = trainer._get_per_token_logps_and_entropies(*args, compute_entropy=True)
     theirs = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *args, compute_entropy=True)
@@ -191,7 +192,7 @@ def test_dropout_comes_from_the_settings_and_not_from_the_side_car(trained, tmp_
     path.write_text(json.dumps({**json.loads(path.read_text()), "lora_dropout": 0.1}))
     model = trainable(find_origin(str(folder)), SMALL, torch.float32).train()
     assert model.peft_config["default"].lora_dropout == 0
-    ids = torch.arange(5, 25)[None]
+    ids = torch.arange(5, 25, device=choose_device())[None]
     assert torch.equal(model(ids).logits, model(ids).logits)
     dropping = trainable(find_origin(str(folder)), replace(SMALL, dropout=0.5), torch.float32)
     assert not torch.equal(dropping.train()(ids).logits, dropping(ids).logits)
@@ -333,8 +334,9 @@ def test_kl_against_a_sum_over_the_vocabulary(trained, tiny_model):
     total = 0.0
     for end in range(len(text.prompt), len(text.ids)):
         with torch.no_grad():
-            p = policy(torch.tensor([text.ids[:end]])).logits[0, -1].double().softmax(-1)
-            q = reference(torch.tensor([text.ids[:end]])).logits[0, -1].double().softmax(-1)
+            ids = torch.tensor([text.ids[:end]], device=policy.device)
+            p = policy(ids).logits[0, -1].double().softmax(-1)
+            q = reference(ids).logits[0, -1].double().softmax(-1)
         total += float((p * (p / q).log()).sum())
     assert given == pytest.approx(total, abs=1e-5)
 
@@ -355,7 +357,8 @@ def test_the_exported_model_answers_like_the_policy(trained, tmp_path):
     )
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     policy = load_model(find_policy(trained.ids["grpo"], trained.workspace), torch.float32)
-    ids = torch.tensor([[5, 6, 7, 8]])
+    exported = exported.to(policy.device)
+    ids = torch.tensor([[5, 6, 7, 8]], device=policy.device)
     with torch.no_grad():
         assert torch.allclose(exported(ids).logits, policy(ids).logits, atol=2e-2)
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
@@ -399,8 +402,8 @@ def test_shared_prompt_generates_what_transformers_generates(tiny_model):
     together = generate_shared(model, prompts, config)
     for prompt, tokens in zip(prompts, together, strict=True):
         alone = model.generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            torch.tensor([prompt], device=model.device),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=model.device),
             generation_config=config,
         )[0, len(prompt) :].tolist()
         assert tokens == alone

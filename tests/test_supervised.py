@@ -142,8 +142,9 @@ def test_sft_sits_on_the_pretrained_model_and_grpo_on_both(pretrained, tmp_path)
     stacked = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(origin.model), origin.adapter
     )
-    ids = torch.arange(5, 25)[None]
     loaded = load_model(origin, torch.float32)
+    stacked = stacked.to(loaded.device)
+    ids = torch.arange(5, 25, device=loaded.device)[None]
     assert torch.allclose(stacked(ids).logits, loaded(ids).logits, atol=1e-5)
     prompts = [make_prompt("Why?")]
     assert draw(loaded, load_tokenizer(origin), prompts, SHORT)

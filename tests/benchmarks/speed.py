@@ -22,7 +22,7 @@ from grpo.loop import processor
 from grpo.policy import trainable
 from grpo.train import to_trl
 from grpo.trainer import PolicyTrainer
-from reward_model.backbone import choose_precision, find_origin, load_tokenizer
+from reward_model.backbone import choose_device, choose_precision, find_origin, load_tokenizer
 from reward_model.config import BUILT_IN_MODEL
 
 REPEATS = 3
@@ -64,6 +64,7 @@ def shared_prompt(scratch: Path) -> None:
     torch.manual_seed(0)
     prompts = torch.tensor([[pad] * (width - len(i)) + i for i in ids])
     batch = torch.cat([prompts, torch.randint(100, 40000, (len(ids), 48))], 1)
+    batch = batch.to(choose_device())
     mask = (batch != pad).long()
 
     def backward(owner: type) -> None:
@@ -84,18 +85,26 @@ def compare(name: str, act: Callable[[type], None]) -> None:
     times: dict[type, list[float]] = {GRPOTrainer: [], PolicyTrainer: []}
     for owner in times:
         act(owner)
+        wait()
     for _ in range(REPEATS):
         for owner, seconds in times.items():
             begun = time.monotonic()
             act(owner)
+            wait()
             seconds.append(time.monotonic() - begun)
     ratios = [a / b for a, b in zip(times[GRPOTrainer], times[PolicyTrainer], strict=True)]
     theirs, ours = (median(seconds) for seconds in times.values())
     print(
-        f"{name}: TRL {theirs:.1f} s, ours {ours:.1f} s,"
+        f"{name}: TRL {theirs:.2g} s, ours {ours:.2g} s,"
         f" ratio {median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}], n={REPEATS}",
         flush=True,
     )
+
+
+def wait() -> None:
+    """Until a GPU has done what it was given: it works on while the program goes on."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":
