@@ -51,8 +51,9 @@ class TuneSettings(RunPlace):
     alpha and targets."""
     tuning: PolicyTuning = "lora"
     """lora: freeze the model and train a small side-car: little memory, hard to spoil. qlora: the
-    same on a model held in 4 bits: a quarter of its memory, a little less exact; needs an NVIDIA
-    GPU. full: train every weight: learns most and forgets most; 16 bytes of memory a weight."""
+    same on a model whose layers are held in 4 bits: less memory, slower, a little less exact; needs
+    an NVIDIA GPU. full: train every weight: learns most and forgets most; 16 bytes of memory a
+    weight."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     epochs: float = 1.0
     """Passes over the texts."""
