@@ -95,7 +95,7 @@ class PretrainSettings(TuneSettings):
         default_factory=lambda: LoraSettings(rank=64, alpha=128, targets="all")
     )
     epochs: float = 1.0
-    """Passes over the documents. To stop early within one, measure more often than at its end."""
+    """Passes over the documents."""
     batch_size: int = 8
     """Blocks in one optimiser step."""
     max_tokens: int = 512
