@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grpo.rules import EXPLAINED_BY, RULES, Rule
-from grpo.rules.base import Finding, Level, Pick
-from grpo.signals import Curves, curves, number, trend
+from grpo.rules.base import SURE, Finding, Level, Pick
+from grpo.rules.reward import FALLEN, gained
+from grpo.signals import Curves, curves, number
 
 HOLD = 3
-"""Steps that a verdict stays after its rule last held."""
+"""Batches that a verdict stays after its rule last held."""
 LOOK_BACK = 100
 """Steps, at most, over which the beginning of a verdict is sought."""
 ENOUGH_STEPS = 5
@@ -37,8 +38,8 @@ class Verdict:
     level: Level
     text: str
     metric: str
-    value: float
-    threshold: float
+    value: float | None
+    threshold: float | None
     step: int
     """Since when."""
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -48,6 +49,8 @@ class Verdict:
     change: dict[str, Any] = field(default_factory=dict)
     """The same in settings."""
     source: str = ""
+    or_earlier: bool = False
+    """It held at that step already, and farther back was not looked."""
 
 
 def diagnose(
@@ -64,42 +67,52 @@ def diagnose(
     c = curves(steps, settings, baseline)
     if not len(c):
         return []
-    found: dict[str, tuple[Finding, int]] = {}
+    found: dict[str, Standing] = {}
     for rule in RULES:
         stands = _standing(rule, c)
-        if stands and stands[0].name not in found:
-            found[stands[0].name] = stands
+        if stands and stands.finding.name not in found:
+            found[stands.finding.name] = stands
     explained = {name for cause in found for name in EXPLAINED_BY.get(cause, ())}
-    bad = [
-        _verdict(finding, step, samples)
-        for name, (finding, step) in found.items()
-        if name not in explained
-    ]
+    bad = [_verdict(c, stands, samples) for name, stands in found.items() if name not in explained]
     bad.sort(key=lambda v: v.level != "stop")
-    return bad + _healthy(c, {v.metric for v in bad})
+    return bad + _healthy(c, {v.metric for v in bad}, any(v.level == "stop" for v in bad))
 
 
-def _standing(rule: Rule, c: Curves) -> tuple[Finding, int] | None:
-    """The rule's newest finding, with its first step, if it is confirmed and not long past."""
+@dataclass(frozen=True)
+class Standing:
+    """A rule's newest confirmed finding, with the row of its first one in an unbroken stretch."""
+
+    finding: Finding
+    first: int
+    or_earlier: bool = False
+
+
+def _standing(rule: Rule, c: Curves) -> Standing | None:
+    """What the rule found, if it is confirmed, in as many batches, and not long past."""
     last = len(c) - 1
-    for t in range(last, max(-1, last - HOLD), -1):
+    for t in range(last, max(-1, last - HOLD * c.every), -1):
         found = rule.find(c, t)
-        if found is None or t + 1 < rule.confirm:
+        if found is None or c.batches(t) < rule.confirm:
             continue
-        if all(rule.find(c, u) is not None for u in range(t - rule.confirm + 1, t)):
-            return found, c.steps[_since(rule, c, t)]
+        before = range(t - (rule.confirm - 1) * c.every, t, c.every)
+        if all(rule.find(c, u) is not None for u in before):
+            return _since(rule, c, t, found)
     return None
 
 
-def _since(rule: Rule, c: Curves, t: int) -> int:
-    """The first row of the unbroken stretch up to row t at which the rule holds."""
+def _since(rule: Rule, c: Curves, t: int, found: Finding) -> Standing:
+    if found.step is not None:
+        return Standing(found, t)
     first = t
-    while first > 0 and t - first < LOOK_BACK and rule.find(c, first - 1) is not None:
+    while first > 0 and rule.find(c, first - 1) is not None:
         first -= 1
-    return first
+        if t - first >= LOOK_BACK:
+            return Standing(found, first, or_earlier=first > 0)
+    return Standing(found, first)
 
 
-def _verdict(f: Finding, step: int, samples: Sequence[Mapping[str, Any]]) -> Verdict:
+def _verdict(c: Curves, at: Standing, samples: Sequence[Mapping[str, Any]]) -> Verdict:
+    f = at.finding
     return Verdict(
         f.name,
         f.level,
@@ -107,11 +120,12 @@ def _verdict(f: Finding, step: int, samples: Sequence[Mapping[str, Any]]) -> Ver
         f.metric,
         f.value,
         f.threshold,
-        step,
+        f.step if f.step is not None else c.steps[at.first],
         evidence(samples, f.pick),
         f.action,
         dict(f.change),
         f.source,
+        at.or_earlier,
     )
 
 
@@ -146,8 +160,9 @@ def _chosen(drawn: list[Mapping[str, Any]], pick: Pick) -> list[Mapping[str, Any
 # --- what is well
 
 
-def _healthy(c: Curves, ill: set[str]) -> list[Verdict]:
-    """What KL, reward and entropy do where nothing is wrong with them."""
+def _healthy(c: Curves, ill: set[str], stop: bool) -> list[Verdict]:
+    """What KL, reward and entropy do where nothing is wrong with them; no reward is well in a run
+    that is to stop."""
     t = len(c) - 1
     if len(c) < ENOUGH_STEPS:
         left = ENOUGH_STEPS - len(c)
@@ -156,7 +171,7 @@ def _healthy(c: Curves, ill: set[str]) -> list[Verdict]:
     found = []
     if not ill & {"kl", "kl_nats", "moved", "kl_weight"}:
         found.append(_kl_fine(c, t))
-    if not ill & {"reward_mean", "group_std", "dropped", "length_corr", "moved"}:
+    if not stop and not ill & {"reward_mean", "group_std", "dropped", "length_corr", "moved"}:
         found.append(_reward_fine(c, t))
     if not ill & {"entropy", "unique"}:
         found.append(_entropy_fine(c, t))
@@ -167,7 +182,7 @@ def _kl_fine(c: Curves, t: int) -> Verdict | None:
     kl, target = c.level("kl_nats", t), c.setting("kl_target") or 0.0
     if kl is None:
         return None
-    rising = trend(c.recent("kl_nats", t, 2 * c.window)).z > 1.96
+    rising = c.going("kl_nats", t, 2 * c.window).z > SURE
     state = "rises" if rising else "is steady"
     beside = f", its target is {target:g}" if target else ""
     text = f"KL to SFT {state} at {kl:.2g} nats per answer{beside}: the policy explores near SFT."
@@ -175,20 +190,23 @@ def _kl_fine(c: Curves, t: int) -> Verdict | None:
 
 
 def _reward_fine(c: Curves, t: int) -> Verdict | None:
-    now, start = c.level("reward_mean", t), c.start("reward_mean")
-    if now is None or start is None:
+    found = gained(c, t)
+    if found is None:
         return None
-    gain = now - start
-    sure = trend(c.recent("reward_mean", t, t + 1)).z > 1.96
-    text = (
-        f"Reward rose by {gain:.2f} standard deviations of SFT's answers."
-        if sure and gain > 0
-        else f"Reward moved by {gain:+.2f} so far, which may be chance: no gain is shown yet."
-    )
-    return Verdict(
-        "reward-rises" if sure and gain > 0 else "reward-open",
-        "fine", text, "reward_mean", gain, 0.0, c.steps[t],
-    )  # fmt: skip
+    gain, error = found
+    z = c.going("reward_mean", t, t + 1).z
+    if gain > 0 and z > SURE:
+        name = "reward-rises"
+        text = f"Reward rose by {gain:.2f} standard deviations of SFT's answers."
+    elif gain < 0 and (z < -SURE or -gain > 2 * error):
+        if -gain > FALLEN:
+            return None  # no chance, and not well
+        name = "reward-falls"
+        text = f"Reward fell by {-gain:.2f}, more than chance makes, and less than {FALLEN:g}."
+    else:
+        name = "reward-open"
+        text = f"Reward moved by {gain:+.2f} so far, which may be chance: no gain is shown yet."
+    return Verdict(name, "fine", text, "reward_mean", gain, 0.0, c.steps[t])
 
 
 def _entropy_fine(c: Curves, t: int) -> Verdict | None:

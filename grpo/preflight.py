@@ -115,8 +115,8 @@ def preflight(
     model = trainer.accelerator.unwrap_model(trainer.model)
     _wiring(found, model, reference)
     _reward_model(found, scorer, reward_folder)
+    found.baseline["same_policy"] = same = policy.hash == reference.hash
     found.require(folder)
-    same = policy.hash == reference.hash
     with put_back(trainer):
         try:
             trial = one_step(trainer, settings)
@@ -130,7 +130,6 @@ def preflight(
         _rewards(found, trial, settings)
         _cost(found, trial, settings, trainer.accelerator.device)
     trainer.retest = trial.retest
-    found.baseline["same_policy"] = same
     found.require(folder)
     return found
 

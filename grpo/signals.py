@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
 FIRST = 3
 """Steps that stand for the start where no preflight measured it."""
+POOLED = 20
+"""Groups, or comparisons within groups, that a figure is taken over at least."""
 LONGEST = 60
-"""Steps in a trend; longer ones are thinned out, for their pairs grow with the square."""
+"""Values in a trend; more are thinned out, for their pairs grow with the square."""
+OF_BATCH = frozenset(
+    "reward_mean reward_std group_std model_reward disagreement noise dropped length truncated"
+    " unique repetition length_corr".split()
+)
+"""Figures of a sampled batch: the same in every step that is made on it."""
 
 
 def number(value: Any) -> float | None:
@@ -32,7 +40,7 @@ class Curves:
     columns: Mapping[str, Sequence[float | None]]
     steps: Sequence[int]
     broken: Sequence[str]
-    """For each row: the first metric in it that is infinite or NaN, or nothing."""
+    """For each row: the first metric in it that is no number any more, or nothing."""
     settings: Mapping[str, Any]
     baseline: Mapping[str, Any]
 
@@ -45,18 +53,48 @@ class Curves:
         return int(max(self.setting("steps") or 0, self.steps[-1] if self.steps else 0, 1))
 
     @property
+    def every(self) -> int:
+        """Steps that are made on one sampled batch."""
+        return int(max(self.setting("iterations") or 1, 1))
+
+    def batches(self, t: int) -> int:
+        """Batches sampled up to row t."""
+        return t // self.every + 1
+
+    @property
     def window(self) -> int:
-        """Steps that a level is the median of: a tenth of the run, at least 5, at most 50."""
-        return max(5, min(50, self.planned // 10))
+        """Values that a level is the median of: a tenth of the batches, at least 5, at most 50."""
+        return max(5, min(50, self.planned // self.every // 10))
+
+    @property
+    def groups(self) -> float:
+        """Groups in a batch."""
+        return max(self.setting("prompts_per_step") or 4, 1)
+
+    @property
+    def contrasts(self) -> float:
+        """Independent comparisons within the groups of a batch: one less than completions each."""
+        return self.groups * max((self.setting("group_size") or 8) - 1, 1)
 
     def at(self, name: str, t: int) -> float | None:
         column = self.columns.get(name)
         return column[t] if column is not None else None
 
-    def recent(self, name: str, t: int, width: int) -> list[float]:
-        """What is known of a metric in the last `width` rows up to row t."""
-        column = self.columns.get(name, ())
-        return [v for v in column[max(0, t - width + 1) : t + 1] if v is not None]
+    def rows_of(self, each: float) -> int:
+        """Batches that hold 20 of what each has `each` of."""
+        return math.ceil(POOLED / each)
+
+    def recent(self, name: str, t: int, width: int, apart: bool = False) -> list[float]:
+        """What is known of a metric in the last `width` rows up to row t; of a batch's figures, and
+        where they are to be `apart`, in one row of each of the last `width` batches."""
+        stride = self.every if apart or name in OF_BATCH else 1
+        end = t - width * stride
+        rows = self.columns.get(name, ())[t : end if end >= 0 else None : -stride]
+        return [v for v in reversed(rows) if v is not None]
+
+    def going(self, name: str, t: int, width: int, sure: float = 1.96) -> Trend:
+        """Where it is going over the last `width` batches, a step."""
+        return trend(self.recent(name, t, width, apart=True), sure, self.every)
 
     def level(self, name: str, t: int, width: int | None = None) -> float | None:
         """Its median over that window, or None where it is not known."""
@@ -67,13 +105,18 @@ class Curves:
         """What preflight measured."""
         return number(self.baseline.get(name))
 
-    def start(self, name: str) -> float | None:
-        """What preflight measured; else the median of the first known values."""
+    def first(self, name: str) -> list[float]:
+        """What its start is the median of: what preflight measured, or else the first known values;
+        and as many values more as hold 20 comparisons, where batches are small."""
         known = self.measured(name)
-        if known is not None:
-            return known
-        first = [v for v in self.columns.get(name, ()) if v is not None][:FIRST]
-        return median(first) if first else None
+        rows = self.columns.get(name, ())[:: self.every if name in OF_BATCH else 1]
+        seen = [v for v in rows if v is not None]
+        least = self.rows_of(self.contrasts)
+        return seen[: max(FIRST, least)] if known is None else [known, *seen[: max(0, least - 1)]]
+
+    def start(self, name: str) -> float | None:
+        found = self.first(name)
+        return median(found) if found else None
 
     def setting(self, name: str) -> float | None:
         """A number among the settings; a dot leads into a group of them."""
@@ -101,17 +144,23 @@ def curves(
     return Curves(
         {name: [number(row.get(name)) for row in rows] for name in names},
         [int(number(row.get("step")) or i + 1) for i, row in enumerate(rows)],
-        [_broken(row) for row in rows],
+        _broken(rows),
         settings,
         baseline or {},
     )
 
 
-def _broken(row: Mapping[str, Any]) -> str:
-    return next(
-        (k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)),
-        "",
-    )
+def _broken(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A file has None in the place of what was infinite or NaN; what no row has known yet may be
+    None for other reasons."""
+    known: set[str] = set()
+    found = []
+    for i, row in enumerate(rows):
+        lost = (k for k, v in row.items() if v is None and (i == 0 or k in known))
+        bad = (k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v))
+        found.append(next(bad, "") or next(lost, ""))
+        known |= {k for k, v in row.items() if v is not None}
+    return found
 
 
 @dataclass(frozen=True)
@@ -130,10 +179,17 @@ class Trend:
 NO_TREND = Trend(0.0, 0.0, -math.inf, math.inf)
 
 
-def trend(values: Sequence[float], sure: float = 1.96) -> Trend:
+def jitter(values: Sequence[float]) -> float:
+    """Standard deviation of normal values about where they are going: from the median size of their
+    successive differences, which neither a trend nor a single jump moves far."""
+    sizes = [abs(b / 2 - a / 2) for a, b in pairwise(values)]
+    return 2 * 1.4826 / math.sqrt(2) * median(sizes) if sizes else 0.0
+
+
+def trend(values: Sequence[float], sure: float = 1.96, every: int = 1) -> Trend:
     """Sen's slope with its interval, and Mann-Kendall's test, which assume no distribution.
 
-    `sure`: half the interval's width in standard deviations.
+    `sure`: half the interval's width in standard deviations. `every`: steps between two values.
 
     P. K. Sen (1968), JASA 63; H. B. Mann (1945), Econometrica 13.
     """
@@ -143,7 +199,7 @@ def trend(values: Sequence[float], sure: float = 1.96) -> Trend:
     if n < 4:
         return NO_TREND
     slopes = sorted(
-        (kept[j] - kept[i]) / ((j - i) * stride) for i in range(n) for j in range(i + 1, n)
+        (kept[j] - kept[i]) / ((j - i) * stride * every) for i in range(n) for j in range(i + 1, n)
     )
     rises = sum(s > 0 for s in slopes) - sum(s < 0 for s in slopes)
     sigma = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)

@@ -104,7 +104,8 @@ def _measured(verdict: Values) -> str:
 
 def _since(verdict: Values) -> str:
     step = verdict.get("step")
-    return f"since step {number(step)}" if step is not None else ""
+    least = "at least " if verdict.get("or_earlier") else ""
+    return f"{least}since step {number(step)}" if step is not None else ""
 
 
 def _action(verdict: Values) -> str:

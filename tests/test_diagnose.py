@@ -235,7 +235,7 @@ def test_the_action_changes_a_setting_the_run_has():
 def test_a_report_prints_the_verdict_and_what_to_do():
     verdicts = [asdict(v) for v in diagnose(ill("truncation"), SETTINGS, BASELINE)]
     text = "\n".join(lines({"summary": "40 steps.", "verdicts": verdicts}))
-    assert "watch: " in text and "do: Raise the longest completion" in text
+    assert "watch: " in text and "raise the longest completion from 48 to 96" in text
 
 
 # --- manners

@@ -48,6 +48,8 @@ def test_the_worst_comes_first_with_its_number_and_what_to_type(run: Run) -> Non
     assert "KL, nats per answer <b>9.4</b>, threshold 6 · since step 3 · Ziegler 2019" in html
     for typed in ("--kl-weight 0.08", "--sampling.max-new-tokens 160", "--no-missing"):
         assert f"<code>{typed}</code>" in html
+    or_earlier = run_view.diagnosis_html(run, [verdict("kl", "stop", or_earlier=True)], 7)
+    assert "at least since step 3" in or_earlier and "at least" not in html
     assert "at step 7" in html and "Show 1 answer that it rests on" in html and "Ha ha." in html
     assert html.count("Do this.") == 2  # nothing is to be done about what is fine
 

@@ -27,6 +27,7 @@ from grpo.export import export
 from grpo.policy import find_policy, pin_reference, reference_of, trainable
 from grpo.reward import check_same_tokenizer
 from grpo.trainer import WINDOW, PolicyTrainer
+from grpo.watch import verdicts
 from reward_model.backbone import choose_device, find_origin, load_model, load_tokenizer
 from reward_model.generate import generate_shared
 from reward_model.learned import LearnedReward
@@ -270,6 +271,10 @@ def test_an_infinite_loss_ends_the_run_with_the_reason(trained):
     folder = runs.runs_folder(trained.workspace) / failed.id
     assert [m["step"] for m in runs.metrics(folder)] == [1, 2, 3]
     assert (folder / "checkpoint-2" / WINDOW).is_file()
+    (live,) = [v for v in runs.verdicts(folder) if v["name"] == "not-finite"]
+    assert live["metric"] == "loss" and "Loss is infinite or NaN at step 3" in live["text"]
+    later = verdicts(folder, runs.metrics(folder), POLICY, runs.samples(folder))
+    assert later == runs.verdicts(folder)
 
 
 def _nan_loss(self, model, inputs):

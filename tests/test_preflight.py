@@ -118,6 +118,8 @@ def test_a_damaged_reward_model(check, trainer, tmp_path):
     with pytest.raises(ValueError, match=r"held-out accuracy is .*as when it was trained"):
         check()
     assert level(tmp_path, "reward model's held-out accuracy") == "fail"
+    known = json.loads((tmp_path / PREFLIGHT).read_text())["baseline"]
+    assert known == {"same_policy": True}  # also where a check fails
 
 
 def test_a_reward_model_without_a_record_is_let_pass(check, trained, tmp_path):

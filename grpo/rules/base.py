@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from grpo.signals import Curves
+from grpo.signals import Curves, number
 
 Level = Literal["fine", "watch", "stop"]
 Pick = Literal["telling", "best", "cut", "repeated", "group"]
@@ -28,12 +28,14 @@ class Finding:
     level: Level
     text: str
     metric: str
-    value: float
-    threshold: float
+    value: float | None
+    threshold: float | None
     action: str
     source: str
     change: Mapping[str, Any] = field(default_factory=dict)
     pick: Pick = "telling"
+    step: int | None = None
+    """Since when, where the rule knows; else it is sought."""
 
 
 def ratio(c: Curves, name: str, t: int, width: int | None = None) -> float | None:
@@ -42,14 +44,46 @@ def ratio(c: Curves, name: str, t: int, width: int | None = None) -> float | Non
     return now / start if now is not None and start is not None and start > 0 else None
 
 
-def times(c: Curves, name: str, factor: float) -> dict[str, Any]:
-    """A setting changed by a factor, where the run has it."""
+def pooled(c: Curves, name: str, t: int, each: float, width: int) -> float | None:
+    """A mean over the last `width` batches, or as many more as hold 20 of what each has `each` of;
+    None before there are 20. Small groups say little: a rank correlation of two is 1 or -1."""
+    least = c.rows_of(each)
+    found = c.recent(name, t, max(width, least))
+    return number(sum(found) / len(found)) if found and c.batches(t) >= least else None
+
+
+Turn = tuple[str, dict[str, Any]]
+"""One setting moved: in words that follow "and", and as a setting, where the run has it."""
+WORDS = {
+    "entropy_weight": "entropy weight",
+    "group_size": "group size",
+    "kl_weight": "KL weight",
+    "learning_rate": "learning rate",
+    "length_penalty": "length penalty",
+    "sampling.max_new_tokens": "longest completion",
+    "sampling.temperature": "temperature",
+    "uncertainty_penalty": "uncertainty penalty",
+}
+
+
+def turned(c: Curves, name: str, factor: float, from_zero: float = 0.0) -> Turn:
+    """A setting moved by a factor from the run's own value; from 0, to `from_zero`."""
     now = c.setting(name)
-    return {name: float(f"{factor * now:.3g}")} if now else {}
+    new = None if now is None else now * factor if now > 0 else from_zero
+    return put_to(c, name, new, "raise" if factor > 1 else "lower")
 
 
-def livelier(c: Curves) -> dict[str, Any]:
-    temperature = c.setting("sampling.temperature")
-    if temperature is not None and temperature < 0.7:
-        return {"sampling.temperature": 1.0}
-    return times(c, "entropy_weight", 5) or {"entropy_weight": 0.005}
+def put_to(c: Curves, name: str, new: float | None, verb: str) -> Turn:
+    now, new = c.setting(name), number(new)
+    if now is None or new is None or new == now or (new > now) != (verb == "raise"):
+        return f"{verb} the {WORDS[name]}", {}
+    whole = name in ("group_size", "sampling.max_new_tokens")
+    value = int(new) if whole else float(f"{new:.3g}")
+    return f"{verb} the {WORDS[name]} from {now:g} to {value:g}", {name: value}
+
+
+def livelier(c: Curves) -> Turn:
+    """A temperature of 1 where it was low, else a larger entropy weight."""
+    if (c.setting("sampling.temperature") or 1.0) < 0.7:
+        return put_to(c, "sampling.temperature", 1.0, "raise")
+    return turned(c, "entropy_weight", 5, from_zero=0.005)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import STILL_LEARNING, SURE, Finding, Level, times
-from grpo.signals import Curves, trend
+from grpo.rules.base import STILL_LEARNING, SURE, Finding, Level, turned
+from grpo.signals import Curves
 
 FLAT_KL = 1e-4
 """Per token."""
@@ -13,6 +13,8 @@ BUDGET = 10.0
 OVER = 2.0
 FAR_OVER = 4.0
 JUMPED = 10.0
+KL_WEIGHT = 0.04
+"""What a KL weight of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
 
 
 def flat_kl(c: Curves, t: int) -> Finding | None:
@@ -22,6 +24,7 @@ def flat_kl(c: Curves, t: int) -> Finding | None:
     limit = max(2 * (c.measured("kl_floor") or 0.0), FLAT_KL)
     if kl >= limit:
         return None
+    action, change = turned(c, "learning_rate", 10)
     return Finding(
         "flat-kl",
         "watch",
@@ -30,9 +33,9 @@ def flat_kl(c: Curves, t: int) -> Finding | None:
         "kl",
         kl,
         limit,
-        "Raise the learning rate tenfold; if KL stays flat, give the reward model more judgements.",
+        f"Start again and {action}; if KL stays flat, give the reward model more judgements.",
         "the noise floor of the precision, measured before the run",
-        times(c, "learning_rate", 10),
+        change,
     )
 
 
@@ -42,9 +45,10 @@ def kl_not_rising(c: Curves, t: int) -> Finding | None:
     if kl is None or t + 1 < max(12, round(0.4 * c.planned)) or c.learning(t) < STILL_LEARNING:
         return None
     limit = SMALL_SHARE * (c.setting("kl_target") or 3.0)
-    if kl >= limit or trend(c.recent("kl_nats", t, 2 * c.window)).z > SURE:
+    if kl >= limit or c.going("kl_nats", t, 2 * c.window).z > SURE:
         return None
-    held = (c.level("kl_weight", t) or 0.0) > 2 * (c.setting("kl_weight") or 0.0)
+    held = (c.level("kl_weight", t) or 0.0) > 2 * (c.setting("kl_weight") or 0.0) > 0
+    action, change = turned(c, "kl_weight", 0.5) if held else turned(c, "learning_rate", 3)
     return Finding(
         "kl-not-rising",
         "watch",
@@ -53,9 +57,9 @@ def kl_not_rising(c: Curves, t: int) -> Finding | None:
         "kl_nats",
         kl,
         limit,
-        "Lower the KL weight." if held else "Raise the learning rate threefold.",
+        f"Start again and {action}.",
         "TRL, LoRA without regret: side-cars want ten times the rate of full fine-tuning",
-        times(c, "kl_weight", 0.5) if held else times(c, "learning_rate", 3),
+        change,
     )
 
 
@@ -76,6 +80,10 @@ def kl_runaway(c: Curves, t: int) -> Finding | None:
 
 
 def _runaway(c: Curves, level: Level, kl: float, limit: float) -> Finding:
+    unheld = c.setting("kl_weight") == 0
+    action, change = (
+        turned(c, "kl_weight", 2, KL_WEIGHT) if unheld else turned(c, "learning_rate", 0.5)
+    )
     return Finding(
         "kl-runaway",
         level,
@@ -84,9 +92,9 @@ def _runaway(c: Curves, level: Level, kl: float, limit: float) -> Finding:
         "kl_nats",
         kl,
         limit,
-        "Stop, and start again with half the learning rate or twice the KL weight.",
+        f"Stop, start again, and {action}.",
         "Ziegler et al. 2019, arXiv:1909.08593: targets of 6 to 10 nats; Gao et al. 2022,"
         " arXiv:2210.10760",
-        times(c, "learning_rate", 0.5) | times(c, "kl_weight", 2),
+        change,
         "best",
     )

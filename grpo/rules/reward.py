@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import STILL_LEARNING, SURE, VERY_SURE, Finding, Level, ratio, times
-from grpo.rules.variety import ALIKE
-from grpo.signals import Curves, trend
+import math
+from statistics import median
+
+from grpo.rules.base import (
+    STILL_LEARNING,
+    SURE,
+    VERY_SURE,
+    Finding,
+    Level,
+    pooled,
+    ratio,
+    turned,
+)
+from grpo.rules.variety import alike_below
+from grpo.signals import Curves, jitter
 
 FLAT_SPREAD = 0.05
 DROPPED = 0.5
@@ -15,9 +27,10 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
     """Answers differ and their rewards do not: by less than a twentieth of SFT's spread, or in half
     of the groups by less than the reward model's own noise."""
     unique = c.level("unique", t, 3)
-    if unique is not None and unique < ALIKE:
+    if unique is not None and unique < alike_below(c):
         return None
-    spread, dropped = c.level("group_std", t, 3), c.level("dropped", t)
+    spread = pooled(c, "group_std", t, c.contrasts, 3)
+    dropped = pooled(c, "dropped", t, c.groups, c.window)
     if spread is not None and spread <= FLAT_SPREAD:
         return _useless(
             "group_std",
@@ -27,7 +40,7 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
             " does not tell these answers apart.",
             "stop" if spread < 1e-6 else "watch",
         )
-    if dropped is not None and dropped >= DROPPED and t + 1 >= c.window:
+    if dropped is not None and dropped >= DROPPED and c.batches(t) >= c.window:
         return _useless(
             "dropped",
             dropped,
@@ -65,9 +78,9 @@ which move away from what was judged (measured: tests.benchmarks.diagnosis)."""
 def reward_hacking(c: Curves, t: int) -> Finding | None:
     """A reward that is all but length; or it rises while two of these do what they do when a reward
     is gamed: length with its correlation, disagreement, repetition, variety."""
-    if t < 2:
+    if c.batches(t) < 3:
         return None
-    corr = c.level("length_corr", t)
+    corr = pooled(c, "length_corr", t, c.contrasts, c.window)
     signs = _signs(c, t, corr)
     longer = ratio(c, "length", t)
     if corr is not None and corr >= IS_LENGTH:
@@ -77,7 +90,7 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
             " the policy is paid for length, not for what people like."
         )
         return _hacking(c, level, text, "length_corr", corr, IS_LENGTH)
-    if len(signs) < 2 or trend(c.recent("reward_mean", t, 2 * c.window)).slope <= 0:
+    if len(signs) < 2 or c.going("reward_mean", t, 2 * c.window).z <= SURE:
         return None
     text = f"Reward rises while {' and '.join(signs)}: the policy may be gaming the reward model."
     return _hacking(c, "stop" if len(signs) > 2 else "watch", text, "reward_mean", len(signs), 2.0)
@@ -102,6 +115,11 @@ def _signs(c: Curves, t: int, corr: float | None) -> list[str]:
 def _hacking(
     c: Curves, level: Level, text: str, metric: str, value: float, limit: float
 ) -> Finding:
+    action, change = (
+        turned(c, "length_penalty", 2, 0.5)
+        if metric == "length_corr"
+        else turned(c, "uncertainty_penalty", 2, 1.0)
+    )
     return Finding(
         "reward-hacking",
         level,
@@ -109,10 +127,9 @@ def _hacking(
         metric,
         value,
         limit,
-        "Have people compare these answers with SFT's before going on; a length penalty, or a"
-        " penalty on the reward model's uncertainty, holds it back.",
+        f"Have people compare these answers with SFT's; to hold it back, start again and {action}.",
         "Coste et al. 2023, arXiv:2310.02743; InfoRM, arXiv:2402.09345",
-        {"length_penalty": 0.5} if metric == "length_corr" else {"uncertainty_penalty": 1.0},
+        change,
         "best",
     )
 
@@ -125,20 +142,20 @@ GAIN_LEFT = 0.1
 def plateau(c: Curves, t: int) -> Finding | None:
     """Sure that the reward stands still, before the run's half: the upper end of its slope would
     earn less than a tenth of a standard deviation in all the steps that are left."""
-    width = max(PLATEAU_STEPS, round(PLATEAU_SHARE * (t + 1)))
-    if t + 1 < width + c.window or c.steps[t] > 0.5 * c.planned or c.learning(t) < STILL_LEARNING:
+    width = max(PLATEAU_STEPS, round(PLATEAU_SHARE * c.batches(t)))
+    late = c.steps[t] > 0.5 * c.planned or c.learning(t) < STILL_LEARNING
+    if late or c.batches(t) < width + c.window:
         return None
-    rewards = c.recent("reward_mean", t, width)
-    if len(rewards) < PLATEAU_STEPS:
+    if len(c.recent("reward_mean", t, width)) < PLATEAU_STEPS:
         return None
-    left = trend(rewards, VERY_SURE).high * (c.planned - c.steps[t])
+    left = c.going("reward_mean", t, width, VERY_SURE).high * (c.planned - c.steps[t])
     if left >= GAIN_LEFT:
         return None
     return Finding(
         "plateau",
         "watch",
-        f"Reward has stood still for {width} steps, at step {c.steps[t]} of {c.planned}: at most"
-        f" {max(left, 0.0):.2f} would be gained in the rest, below {GAIN_LEFT:g};"
+        f"Reward has stood still for {width * c.every} steps, at step {c.steps[t]} of {c.planned}:"
+        f" at most {max(left, 0.0):.2f} would be gained in the rest, below {GAIN_LEFT:g};"
         f" {_why_flat(c, t)}.",
         "reward_mean",
         left,
@@ -152,8 +169,7 @@ def _why_flat(c: Curves, t: int) -> str:
     spread, noise = c.level("group_std", t), c.level("noise", t)
     if spread is not None and noise is not None and spread < noise:
         return "the reward model's noise is larger than the spread it scores"
-    kl = trend(c.recent("kl_nats", t, PLATEAU_STEPS))
-    if kl.z > SURE:
+    if c.going("kl_nats", t, PLATEAU_STEPS).z > SURE:
         return "KL still rises, so the policy moves where the reward does not see it"
     return "the reward model tells no more, or the KL weight holds the policy back"
 
@@ -161,22 +177,41 @@ def _why_flat(c: Curves, t: int) -> str:
 FALLEN = 0.5
 
 
+def gained(c: Curves, t: int) -> tuple[float, float] | None:
+    """What the reward has gained since the start, and its standard error: the start is often one
+    batch of few prompts."""
+    now, known = c.level("reward_mean", t), c.measured("reward_mean")
+    first = c.first("reward_mean") if known is None else [known]  # a fall may come right after it
+    if now is None or not first:
+        return None
+    noise = jitter(c.recent("reward_mean", t, t + 1))
+    last = min(c.window, c.batches(t))
+    error = noise * math.sqrt(math.pi / 2 * (1 / len(first) + 1 / last))  # of medians
+    return now - median(first), error
+
+
 def reward_falling(c: Curves, t: int) -> Finding | None:
-    now, start = c.level("reward_mean", t), c.start("reward_mean")
-    if t + 1 < 2 * c.window or now is None or start is None or start - now < FALLEN:
+    """Lower than at the start by more than half a standard deviation and chance, and not rising so
+    surely and fast that it is back by the end."""
+    found = gained(c, t)
+    if found is None or c.batches(t) < 2 * c.window:
         return None
-    if trend(c.recent("reward_mean", t, 2 * c.window)).z > 0:
+    gain, error = found
+    limit = FALLEN + 2 * error
+    pace = c.going("reward_mean", t, 2 * c.window)
+    back = pace.z > SURE and gain + pace.slope * (c.planned - c.steps[t]) > -FALLEN
+    if -gain <= limit or back:
         return None
+    action, change = turned(c, "learning_rate", 0.5)
     return Finding(
         "reward-falling",
         "watch",
-        f"Reward fell by {start - now:.2f} standard deviations since the start, more than"
-        f" {FALLEN:g}: the updates make answers worse.",
+        f"Reward fell by {-gain:.2f} standard deviations since the start, more than {limit:.2f},"
+        f" which is {FALLEN:g} and two standard errors: the updates make answers worse.",
         "reward_mean",
-        now - start,
-        -FALLEN,
-        "Stop, and start again from the last good checkpoint's settings with half the learning"
-        " rate.",
+        gain,
+        -limit,
+        f"Stop, start again, and {action}.",
         "Schulman, nuts and bolts of deep RL: a falling return means steps too large",
-        times(c, "learning_rate", 0.5),
+        change,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import Finding, times
+from grpo.rules.base import Finding, turned
 from grpo.signals import Curves
 
 CLIPPED_AT = 1.0
@@ -20,6 +20,7 @@ def aggressive_gradients(c: Curves, t: int) -> Finding | None:
     limit = max(CLIPPED_AT, STEEP * start)
     if norm <= limit:
         return None
+    action, change = turned(c, "learning_rate", 0.5)
     return Finding(
         "aggressive-gradients",
         "watch",
@@ -28,9 +29,9 @@ def aggressive_gradients(c: Curves, t: int) -> Finding | None:
         "grad_norm",
         norm,
         limit,
-        "Start again with half the learning rate.",
+        f"Start again and {action}.",
         "rldoctor, gradient spikes (3 times the median)",
-        times(c, "learning_rate", 0.5),
+        change,
     )
 
 
@@ -43,6 +44,7 @@ def vanishing_gradients(c: Curves, t: int) -> Finding | None:
     limit = FAINT * start
     if norm >= limit and zeros < ZERO_STEPS:
         return None
+    action, change = turned(c, "group_size", 2)
     return Finding(
         "vanishing-gradients",
         "watch",
@@ -51,9 +53,9 @@ def vanishing_gradients(c: Curves, t: int) -> Finding | None:
         "grad_norm",
         norm,
         limit,
-        "Sample at a higher temperature or in larger groups, so that rewards differ again.",
+        f"Start again and {action}, so that rewards differ again.",
         "rldoctor, vanishing gradients (5% of early ones; 20, 40 and 70% zero steps)",
-        {"group_size": int(2 * (c.setting("group_size") or 8))},
+        change,
     )
 
 
@@ -63,9 +65,9 @@ ALL_CUT = 0.95
 
 def truncation(c: Curves, t: int) -> Finding | None:
     cut = c.level("truncated", t)
-    if cut is None or t < 2 or cut <= CUT:
+    if cut is None or c.batches(t) < 3 or cut <= CUT:
         return None
-    longest = c.setting("sampling.max_new_tokens")
+    action, change = turned(c, "sampling.max_new_tokens", 2)
     ends = ", or none ends by itself: check the end-of-turn token" if cut > ALL_CUT else ""
     return Finding(
         "truncation",
@@ -75,8 +77,8 @@ def truncation(c: Curves, t: int) -> Finding | None:
         "truncated",
         cut,
         CUT,
-        "Raise the longest completion, or set a length penalty.",
+        f"Start again and {action}.",
         "rldoctor, truncation at 5 and 15%; TRL PR 7039",
-        {"sampling.max_new_tokens": int(2 * longest)} if longest else {},
+        change,
         "cut",
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import SURE, VERY_SURE, Finding, livelier, ratio, times
-from grpo.signals import Curves, trend
+from grpo.rules.base import SURE, VERY_SURE, Finding, Turn, livelier, pooled, put_to, ratio, turned
+from grpo.signals import Curves
 
 COLLAPSED = 0.5
 FALLEN = 0.75
 GONE = 0.1
-LEAST_ENTROPY = 0.05
-"""Nats per token: below it answers are all but fixed, wherever they started."""
 EXPLODED = 1.5
 BABBLE = 2.0
-ALIKE = 0.5
+LEAST_RISE = 0.1
+"""Nats per token: where answers are all but fixed, a few more nats are soon twice as many."""
+ALIKE = 0.6
+"""Share of distinct completions beside that at the start."""
 DRAWN_TOGETHER = 0.35
 LESS = 0.8
 SAME = 0.25
@@ -22,9 +23,10 @@ def entropy_collapse(c: Curves, t: int) -> Finding | None:
     now, start = c.level("entropy", t), c.start("entropy")
     if now is None or start is None or t + 1 < min(3, c.window):
         return None
-    limit = max(COLLAPSED * start, LEAST_ENTROPY)
+    limit = COLLAPSED * start
     if now >= limit:
         return _falling(c, t, now, start)
+    action, change = livelier(c)
     return Finding(
         "entropy-collapse",
         "stop" if now < GONE * start else "watch",
@@ -33,20 +35,21 @@ def entropy_collapse(c: Curves, t: int) -> Finding | None:
         "entropy",
         now,
         limit,
-        "Start again with a larger entropy weight, or sample at temperature 1.",
+        f"Start again and {action}.",
         "Cui et al. 2025, arXiv:2505.22617: entropy fell by 73% in 200 steps, and gains with it",
-        livelier(c),
+        change,
         "repeated",
     )
 
 
 def _falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
     """Surely falling, and at this pace below half of its start in a quarter of what is left."""
-    pace = trend(c.recent("entropy", t, 2 * c.window))
+    pace = c.going("entropy", t, 2 * c.window)
     limit = COLLAPSED * start
     reached = now + pace.slope * (c.planned - c.steps[t]) / 4
     if pace.z > -VERY_SURE or now > FALLEN * start or reached >= limit:
         return None
+    action, change = livelier(c)
     return Finding(
         "entropy-collapse",
         "watch",
@@ -55,39 +58,58 @@ def _falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
         "entropy",
         now,
         limit,
-        "Start again with a larger entropy weight, or sample at temperature 1.",
+        f"Start again and {action}.",
         "rldoctor, entropy floor within a quarter of the steps left; Cui et al., arXiv:2505.22617",
-        livelier(c),
+        change,
         "repeated",
     )
 
 
 def entropy_explosion(c: Curves, t: int) -> Finding | None:
     now, start = c.level("entropy", t, 3), c.start("entropy")
-    if now is None or start is None or t < 2 or now <= EXPLODED * start:
+    if now is None or start is None or t < 2:
         return None
+    limit = max(EXPLODED * start, start + LEAST_RISE)
+    if now <= limit:
+        return None
+    action, change = _calmer(c)
+    babble = now > max(BABBLE * start, start + 2 * LEAST_RISE)
     return Finding(
         "entropy-explosion",
-        "stop" if now > BABBLE * start else "watch",
-        f"Entropy is {now:.2g} nats per token, {now / max(start, 1e-9):.1f} times its start (limit"
-        f" {EXPLODED:g}): answers lose their thread.",
+        "stop" if babble else "watch",
+        f"Entropy is {now:.2g} nats per token, above {limit:.2g} (it started at {start:.2g}):"
+        " answers lose their thread.",
         "entropy",
         now,
-        EXPLODED * start,
-        "Start again with a tenth of the entropy weight, or half the learning rate.",
+        limit,
+        f"Start again and {action}.",
         "verl PR 781; rllm issue 116: entropy rose to 2.0, then performance fell",
-        times(c, "entropy_weight", 0.1),
+        change,
     )
+
+
+def _calmer(c: Curves) -> Turn:
+    """Less of the entropy bonus; without one, a temperature of 1, or a lower learning rate."""
+    if (c.setting("entropy_weight") or 0.0) > 0:
+        return turned(c, "entropy_weight", 0.1)
+    if (c.setting("sampling.temperature") or 1.0) > 1:
+        return put_to(c, "sampling.temperature", 1.0, "lower")
+    return turned(c, "learning_rate", 0.5)
+
+
+def alike_below(c: Curves) -> float:
+    """Share of distinct completions below which they have become the same ones: short answers are
+    often alike from the start."""
+    start = c.start("unique")
+    return ALIKE * (start if start is not None else 1.0)
 
 
 def mode_collapse(c: Curves, t: int) -> Finding | None:
     """Completions of a prompt are the same ones."""
-    unique, start = c.level("unique", t, 3), c.start("unique")
-    if unique is None or t < 1:
+    unique, limit = pooled(c, "unique", t, c.contrasts, 3), alike_below(c)
+    if unique is None or c.batches(t) < 2 or unique >= limit:
         return None
-    limit = max(ALIKE, 0.6 * (start if start is not None else 1.0))
-    if unique >= limit:
-        return None
+    action, change = livelier(c)
     return Finding(
         "mode-collapse",
         "stop" if unique < SAME else "watch",
@@ -96,9 +118,9 @@ def mode_collapse(c: Curves, t: int) -> Finding | None:
         "unique",
         unique,
         limit,
-        "Start again with temperature 1 and a larger entropy weight.",
+        f"Start again and {action}.",
         "ocamler-grpo, mode collapse at epoch 0.04; DAPO, arXiv:2503.14476",
-        livelier(c),
+        change,
         "repeated",
     )
 
@@ -106,9 +128,14 @@ def mode_collapse(c: Curves, t: int) -> Finding | None:
 def spread_collapse(c: Curves, t: int) -> Finding | None:
     """Rewards within a group have drawn together, and entropy has fallen with them: whatever the
     words, the answers of a prompt have become the same answer."""
-    spread, left = ratio(c, "group_std", t, 3), ratio(c, "entropy", t)
-    if spread is None or left is None or t < 2 or spread >= DRAWN_TOGETHER or left >= LESS:
+    now, start = pooled(c, "group_std", t, c.contrasts, 3), c.start("group_std")
+    left = ratio(c, "entropy", t)
+    if now is None or not start or left is None or c.batches(t) < 3 or left >= LESS:
         return None
+    spread = now / start
+    if spread >= DRAWN_TOGETHER:
+        return None
+    action, change = livelier(c)
     return Finding(
         "mode-collapse",
         "watch",
@@ -118,9 +145,9 @@ def spread_collapse(c: Curves, t: int) -> Finding | None:
         "group_std",
         spread,
         DRAWN_TOGETHER,
-        "Start again with temperature 1 and a larger entropy weight.",
+        f"Start again and {action}.",
         "DAPO, arXiv:2503.14476, 3.1; measured: healthy runs keep more than half of their spread",
-        livelier(c),
+        change,
         "group",
     )
 
@@ -128,10 +155,10 @@ def spread_collapse(c: Curves, t: int) -> Finding | None:
 def gaming(c: Curves, t: int) -> Finding | None:
     """Entropy flat, reward up, and fewer distinct answers: something is repeated that pays."""
     now, start, unique = c.level("entropy", t), c.start("entropy"), ratio(c, "unique", t)
-    if t + 1 < 2 * c.window or None in (now, start, unique) or not start:
+    if c.batches(t) < 2 * c.window or None in (now, start, unique) or not start:
         return None
     assert now is not None and unique is not None
-    rises = trend(c.recent("reward_mean", t, 2 * c.window)).z > SURE
+    rises = c.going("reward_mean", t, 2 * c.window).z > SURE
     if abs(now / start - 1) > 0.05 or unique > 0.85 or not rises:
         return None
     return Finding(

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import Finding, times
+from grpo.rules.base import Finding, turned
+from grpo.rules.drift import KL_WEIGHT
 from grpo.signals import Curves
 
 FLOOR_TIMES = 20
 KL_AT_START = 1e-5
-"""Per token, in float32; with a measured floor: that many times it."""
+UNKNOWN_FLOOR = 5e-3
+"""Per token, where the precision's floor is not known: bfloat16 makes 1e-3 of 0."""
 
 
 def not_finite(c: Curves, t: int) -> Finding | None:
     name = c.broken[t]
     if not name:
         return None
+    words = name.replace("_", " ").replace("kl", "KL")
+    action, change = turned(c, "learning_rate", 0.1)
     return Finding(
         "not-finite",
         "stop",
-        f"{name.replace('_', ' ').capitalize()} is infinite or NaN at step {c.steps[t]}: the"
-        " weights are no longer numbers.",
+        f"{words[:1].upper()}{words[1:]} is infinite or NaN at step {c.steps[t]}: the weights are"
+        " no longer numbers.",
         name,
-        0.0,
-        0.0,
-        "Stop, and start again with a tenth of the learning rate.",
+        None,
+        None,
+        f"Start again and {action}.",
         "rlwatch, NaN rule",
-        times(c, "learning_rate", 0.1),
+        change,
     )
 
 
@@ -49,6 +53,7 @@ def nothing_trains(c: Curves, t: int) -> Finding | None:
         0.0,
         action,
         "TRL issue 6700: an adapter loaded without is_trainable trains nothing, silently",
+        step=None if any(c.recent("moved", t, t + 1)) else c.steps[0],
     )
 
 
@@ -70,13 +75,14 @@ def _why_still(c: Curves, t: int) -> tuple[str, str]:
 
 
 def wrong_reference(c: Curves, t: int) -> Finding | None:
-    """At the first step the policy is the reference, so KL is rounding; unless an earlier round's
-    policy goes on, whose KL is what that round left."""
+    """At the first step the policy is the reference, read in the same parts, so KL is 0 in any
+    precision; unless an earlier round's policy goes on, whose KL is what that round left. Where it
+    is not known which of them it is, nothing is said."""
     kl = c.at("kl", 0)
-    if c.steps[0] != 1 or kl is None or c.baseline.get("same_policy") is False:
+    if c.steps[0] != 1 or kl is None or c.baseline.get("same_policy") is not True:
         return None
     floor = c.measured("kl_floor")
-    limit = max(FLOOR_TIMES * floor, KL_AT_START) if floor is not None else 100 * KL_AT_START
+    limit = UNKNOWN_FLOOR if floor is None else max(FLOOR_TIMES * floor, KL_AT_START)
     if kl <= limit:
         return None
     return Finding(
@@ -90,12 +96,14 @@ def wrong_reference(c: Curves, t: int) -> Finding | None:
         limit,
         "Stop, and start from an SFT run of this workspace, with dropout 0.",
         "TRL issues 1340, 3194, 3500",
+        step=c.steps[0],
     )
 
 
 def no_kl_term(c: Curves, t: int) -> Finding | None:
     if c.at("kl_weight", t) != 0:
         return None
+    action, change = turned(c, "kl_weight", 2, KL_WEIGHT)
     return Finding(
         "no-kl-term",
         "watch",
@@ -104,7 +112,8 @@ def no_kl_term(c: Curves, t: int) -> Finding | None:
         "kl_weight",
         0.0,
         0.0,
-        "Start again with a KL weight above 0.",
+        f"Start again and {action}.",
         "autocontext PR 1076: without KL, reward rose 9 points and the held-out one fell 5",
-        {"kl_weight": 0.04},
+        change,
+        step=None if any(c.recent("kl_weight", t, t + 1)) else c.steps[0],
     )
