@@ -274,6 +274,10 @@ class PolicySettings(RunPlace):
         )
         if self.group_size < 2:
             raise ValueError(f"group size {self.group_size} not allowed: use 2 or more")
+        if self.lora.dropout:
+            raise ValueError(
+                f"lora dropout {self.lora.dropout} not allowed in GRPO: it would pass for KL; use 0"
+            )
         if not 0 <= self.entropy_target <= 1:
             raise ValueError(
                 f"entropy target {self.entropy_target} not allowed: use a share from 0 to 1"

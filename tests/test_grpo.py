@@ -26,6 +26,7 @@ from grpo.preflight import preflight
 from grpo.trainer import MEASURE_ONLY, PolicyTrainer
 from grpo.watch import steered
 from reward_model.backbone import find_origin, load_model, load_tokenizer
+from reward_model.config import LoraSettings
 from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
 from tests.test_policy import _stop_after, adapter, same
@@ -224,6 +225,7 @@ def test_micro_batches_are_one_batch(trained):
         ({"uncertainty_penalty": -1.0}, "uncertainty penalty -1.0 not allowed"),
         ({"learning_rate": 0.0}, "learning rate 0.0 not allowed"),
         ({"iterations": 0}, "iterations 0 not allowed"),
+        ({"lora": LoraSettings(dropout=0.1)}, "lora dropout 0.1 not allowed in GRPO"),
         ({"kl_target": float("nan")}, "kl target nan not allowed"),
         ({"learning_rate": float("inf")}, "learning rate inf not allowed"),
     ],
