@@ -68,6 +68,8 @@ def _useless(metric: str, value: float, limit: float, text: str, level: Level) -
 
 FOLLOWS = 0.6
 IS_LENGTH = 0.8
+CHANCE = 4.0
+"""Standard deviations that a rank correlation is above what chance makes of it."""
 LONGER = 1.5
 """Length beside that at the start."""
 UNSURE = 4.0
@@ -81,15 +83,17 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
     if c.batches(t) < 3:
         return None
     corr = pooled(c, "length_corr", t, c.contrasts, c.window)
+    read = min(c.batches(t), max(c.window, c.rows_of(c.contrasts)))
+    limit = max(IS_LENGTH, CHANCE / math.sqrt(c.contrasts * read))
     signs = _signs(c, t, corr)
     longer = ratio(c, "length", t)
-    if corr is not None and corr >= IS_LENGTH:
+    if corr is not None and corr >= limit:
         level: Level = "stop" if longer is not None and longer >= LONGER else "watch"
         text = (
-            f"The reward's rank correlation with length is {corr:.2f}, at or above {IS_LENGTH:g}:"
+            f"The reward's rank correlation with length is {corr:.2f}, at or above {limit:.2g}:"
             " the policy is paid for length, not for what people like."
         )
-        return _hacking(c, level, text, "length_corr", corr, IS_LENGTH)
+        return _hacking(c, level, text, "length_corr", corr, limit)
     if len(signs) < 2 or c.going("reward_mean", t, 2 * c.window).z <= SURE:
         return None
     text = f"Reward rises while {' and '.join(signs)}: the policy may be gaming the reward model."
