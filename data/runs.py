@@ -121,7 +121,7 @@ def new_run(
     directory = runs_folder(workspace) / run_id
     store.runs.add(run_id, kind, config, alone)
     directory.mkdir(parents=True)
-    (directory / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    write_whole(directory / "config.json", config)
     return run_id
 
 
@@ -184,7 +184,7 @@ def recording(
         raise ValueError(f"run {run_id!r} unknown in this store: leave --run-id out")
     directory = runs_folder(workspace) / run_id
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    write_whole(directory / "config.json", config)
     pid = os.getpid()
     store.runs.update(
         run_id,

@@ -11,6 +11,7 @@ import tyro
 from data.runs import recording, request_stop
 from data.settings import STOPPED, as_config, parse, run_command
 from grpo.config import (
+    WINDOW,
     ComparisonSettings,
     ExportSettings,
     LoopSettings,
@@ -75,7 +76,8 @@ def _run(settings: Any) -> int:
                 run.report(report)
     if whole:
         return 0
-    going = kind == "grpo" and any(run.directory.glob("checkpoint-*"))
+    kept = any(run.directory.glob(f"checkpoint-*/{WINDOW}")) or config.get("resume")
+    going = kind == "grpo" and kept
     go_on = f"; go on with --resume {run.id}" if going else "; what was stored is kept"
     print(f"stopped as asked{go_on}", file=sys.stderr)
     return STOPPED

@@ -18,6 +18,8 @@ from reward_model.config import (
 
 PolicyTuning = Literal["lora", "qlora", "full"]
 LORA_RATE, FULL_RATE = 2e-4, 2e-5
+WINDOW = "generation_window.pt"
+"""File that marks a GRPO run's checkpoint as whole."""
 PromptSet = Literal["train", "validation", "test", "judged"]
 AdvantageScale = Literal["group", "batch", "none"]
 LossType = Literal["dr_grpo", "grpo", "bnpo", "dapo", "cispo", "sapo"]

@@ -26,8 +26,6 @@ LOOK_BACK = 100
 ENOUGH_STEPS = 5
 EVIDENCE = 3
 """Completions that a verdict quotes."""
-SETTLED = 1.5
-"""KL beside its target up to which it has settled."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class RunCallback(TrainerCallback):
         rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in metrics.items()}
         seconds = round(time.monotonic() - self._begun, 3)
         self.last = {"step": state.global_step, **rounded, "seconds": seconds}
-        bad = [k for k, v in self.last.items() if isinstance(v, float) and not math.isfinite(v)]
+        bad = [k for k, v in self.last.items() if v is None or not math.isfinite(v)]
         self.run.log(**self.last | dict.fromkeys(bad))
         self.logged()
         if bad:

@@ -122,7 +122,7 @@ def preflight(
             trial = one_step(trainer, settings)
         except torch.OutOfMemoryError:
             found.add("memory", False, "too little", "room for one step", "raise --micro-batches")
-            found.require(folder)
+            found.require(folder)  # always raises
             raise
         _kl(found, trial, same, settings, model.dtype)
         _update(found, trial)
@@ -329,9 +329,10 @@ def _rewards(found: Preflight, trial: Trial, settings: PolicySettings) -> None:
     follows = seen["length_corr"]
     chance = 3 / ((settings.group_size - 1) * groups) ** 0.5
     limit = max(FOLLOWS_LENGTH, chance)
+    need = f"within ±{limit:.2g}" if limit < 1 else "more completions to tell"
     found.add(
         "rank correlation of reward and length", abs(follows) <= limit,
-        f"{follows:+.2f}", f"within ±{limit:.2g}",
+        f"{follows:+.2f}", need,
         "the reward all but measures length: judge more pairs of equal length"
         + (", or set --length-penalty" if follows > 0 else ""), "warn",
     )  # fmt: skip

@@ -226,12 +226,6 @@ class Watch(RunCallback):
             self.early = len(since) >= self.patience
             control.should_training_stop = control.should_training_stop or self.early
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if self.run.stop_requested:
-            control.should_evaluate = False
-
     def on_prediction_step(self, *_: Any, **__: Any) -> None:
         self.run.check_stop()
 

@@ -49,6 +49,9 @@ from reward_model.generate import end_tokens
 from reward_model.learned import LearnedReward
 from reward_model.score import Scorer
 
+CISPO_CEILING = 5.0
+"""Importance weights are cut here; below 1 there would be none. Khatri et al. 2025,
+arXiv:2510.13786."""
 ENTROPY_CEILING = 20.0
 """Steering raises the entropy weight to at most this many times its setting."""
 BEFORE_AND_AFTER = 6
@@ -175,6 +178,7 @@ def to_trl(settings: PolicySettings, folder: str, tokenizer: Any) -> GRPOConfig:
         entropy_coef_max=ENTROPY_CEILING * settings.entropy_weight,
         entropy_coef_delta=settings.entropy_weight / 2,
         loss_type=settings.loss_type,
+        epsilon_high=CISPO_CEILING if settings.loss_type == "cispo" else None,
         scale_rewards=settings.advantage_scale,
         temperature=settings.sampling.temperature,
         top_p=settings.sampling.top_p,
@@ -185,6 +189,7 @@ def to_trl(settings: PolicySettings, folder: str, tokenizer: Any) -> GRPOConfig:
         bf16=False,  # the weights have the chosen precision already
         use_cpu=choose_device().type == "cpu",
         logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen
         save_strategy="steps",
         save_steps=settings.save_every,
         save_total_limit=2,
@@ -239,6 +244,7 @@ def resolved(settings: PolicySettings, store: Store) -> PolicySettings:
     reward model yet.
     """
     if settings.resume:
+        runs.refresh(store, settings.workspace)  # one that was killed is seen to have died
         row = store.runs.get(settings.resume)
         if row is not None and row.live:
             raise ValueError(f"run {settings.resume} is going on: stop it first")
@@ -284,7 +290,7 @@ def _checkpoint(settings: PolicySettings) -> Path:
         if whole:
             return max(whole, key=lambda p: int(p.name.split("-")[1]))
         config = folder / "config.json"
-        name = json.loads(config.read_text())["resume"] if config.is_file() else ""
+        name = json.loads(config.read_text()).get("resume", "") if config.is_file() else ""
     raise ValueError(f"run {settings.resume!r} has no checkpoint to resume from: start it anew")
 
 

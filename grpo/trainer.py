@@ -33,11 +33,10 @@ from trl.trainer.utils import RepeatSampler, _ChunkedLogProbFunction, use_adapte
 
 from grpo.advantages import advantages
 from grpo.batch import Sample, figures
-from grpo.config import AdvantageScale
+from grpo.config import WINDOW, AdvantageScale
 from reward_model.generate import generate_shared
 from reward_model.learned import LearnedReward
 
-WINDOW = "generation_window.pt"
 MEASURE_ONLY = 1e-12
 """TRL measures KL only where its weight is not 0: this much holds nothing."""
 VOCABULARY_CHUNK = 32768
@@ -147,6 +146,11 @@ class PolicyTrainer(GRPOTrainer):
         self.samples = gather_object(_samples(scored, given.flatten(), kept))
         self.sampled_at = self.state.global_step + 1
         return batch
+
+    def _run_epoch(self, *args: Any, **named: Any) -> None:
+        """None where a run goes on from its last step: there is only what comes after to do."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **named)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """The reference's log-probabilities are read once for each part of a batch, and kept."""

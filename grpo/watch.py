@@ -72,7 +72,8 @@ class GrpoCallback(RunCallback):
         self._keep_samples()
         self._rows.append(dict(self.last))
         runs.write_whole(self.run.directory / VERDICTS, self.verdicts())
-        self._steer(self.last["kl_nats"])
+        if self.last["kl_nats"] is not None:
+            self._steer(self.last["kl_nats"])
 
     def verdicts(self) -> list[dict[str, Any]]:
         """What the steps so far say."""

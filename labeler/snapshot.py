@@ -15,6 +15,7 @@ from data.queue import Shares
 from data.runrows import Run
 from data.schema import Annotator
 from data.step_samples import samples_of
+from grpo.config import WINDOW
 from labeler import jobs, receipts
 from labeler.jobs import Site
 from labeler.next_step import Facts
@@ -88,7 +89,12 @@ class Snapshot:
 
     def has_checkpoint(self, run: Run) -> bool:
         """Whether a run left something to go on from."""
-        return any(self.folder(run).glob("checkpoint-*/generation_window.pt"))
+        one: Run | None = run
+        for _ in self.runs:  # a run that went on from another may have none of its own yet
+            if one is None or any(self.folder(one).glob(f"checkpoint-*/{WINDOW}")):
+                return one is not None
+            one = self.find(str(one.config.get("resume") or ""))
+        return False
 
     def receipt(self, run: Run | None) -> list[str]:
         """The files of the receipt that a run has written."""

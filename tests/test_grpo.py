@@ -19,12 +19,12 @@ from data.splits import split_of
 from grpo import train as grpo_train
 from grpo.advantages import TINY, advantages
 from grpo.batch import figures, rank_correlation, repetition
-from grpo.config import PolicySettings
+from grpo.config import WINDOW, PolicySettings
 from grpo.draw import draw
 from grpo.policy import moved, reference_of
 from grpo.preflight import preflight
 from grpo.trainer import MEASURE_ONLY, PolicyTrainer
-from grpo.watch import steered
+from grpo.watch import steered, verdicts
 from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.config import LoraSettings
 from reward_model.learned import LearnedReward
@@ -264,16 +264,22 @@ def test_verdicts_are_written_while_it_runs(trained):
 def test_what_is_no_number_is_told_before_the_run_ends(trained, monkeypatch):
     def broken(self, model, inputs):
         loss = GRPOTrainer._compute_loss(self, model, inputs)
-        return loss * float("nan") if self.state.global_step == 1 else loss
+        return loss * float("nan") if self.state.global_step == 2 else loss
 
     monkeypatch.setattr(PolicyTrainer, "_compute_loss", _with_reference(broken))
-    with pytest.raises(ValueError, match="NaN at step 2"):
+    with pytest.raises(ValueError, match="loss became infinite or NaN at step 3"):
         trained.run("grpo", grpo_train.train, POLICY, name="nan")
     failed = trained.store.runs.list("grpo")[0]
+    assert failed.status == "failed" and "at step 3" in failed.message
     folder = runs.runs_folder(trained.workspace) / failed.id
-    assert runs.metrics(folder)[-1]["grad_norm"] is None
-    live = json.loads((folder / "verdicts.json").read_text())
-    assert live[0]["level"] == "stop" and "not" in live[0]["name"]
+    assert [m["step"] for m in runs.metrics(folder)] == [1, 2, 3]
+    assert runs.metrics(folder)[-1]["loss"] is None
+    assert (folder / "checkpoint-2" / WINDOW).is_file()
+    (live,) = [v for v in runs.verdicts(folder) if v["name"] == "not-finite"]
+    assert live["metric"] == "loss" and "Loss is infinite or NaN at step 3" in live["text"]
+    assert verdicts(folder, runs.metrics(folder), POLICY, runs.samples(folder)) == runs.verdicts(
+        folder
+    )
 
 
 def _with_reference(broken):
@@ -339,7 +345,7 @@ def straight(trained):
     return settings, "in windows"
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
 def test_resume_is_bit_exact_at_any_step(trained, straight, step):
     """Also in the middle of a generation window, with what is steered as it was."""
     settings, name = straight
@@ -412,7 +418,7 @@ def test_a_half_written_checkpoint_is_passed_over(trained):
     folder = trained.folder("killed")
     half = folder / "checkpoint-5"
     shutil.copytree(folder / "checkpoint-4", half)
-    (half / "generation_window.pt").unlink()
+    (half / WINDOW).unlink()
     trained.run("grpo", grpo_train.train, replace(POLICY, resume=stopped), name="after")
     assert [m["step"] for m in trained.metrics("after")] == [1, 2, 3, 4, 5, 6]
     assert PolicyTrainer.samples == ()

@@ -264,13 +264,11 @@ def test_kill_9_loses_the_steps_since_the_last_checkpoint_alone(trained, tmp_pat
         time.sleep(0.05)
     os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
-    with Store.open(workspace) as store:
-        runs.refresh(store, workspace)
-        assert store.runs.get(run_id).status == "died"
-        before = trained.store.content.counts()
-        assert store.content.counts() == before
     last = runs.metrics(folder)[-1]["step"]
     child, again, resumed = start_grpo(workspace, "--resume", run_id)
+    with Store.open(workspace) as store:
+        assert store.runs.get(run_id).status == "died"
+        assert store.content.counts() == trained.store.content.counts()
     stopped = command("grpo", "stop", "--run", again, "--workspace", workspace)
     assert stopped.returncode == 0 and "stops at its next step" in stopped.stdout
     _, errors = child.communicate(timeout=120)
