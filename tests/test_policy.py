@@ -271,13 +271,16 @@ def test_an_infinite_loss_ends_the_run_with_the_reason(trained):
     assert [m["step"] for m in runs.metrics(folder)] == [1, 2, 3]
     assert (folder / "checkpoint-2" / WINDOW).is_file()
     (live,) = [v for v in runs.verdicts(folder) if v["name"] == "not-finite"]
-    assert live["metric"] == "loss" and "Loss is infinite or NaN at step 3" in live["text"]
+    assert live["metric"] == "grad_norm" and "norm is infinite or NaN at step 3" in live["text"]
     later = verdicts(folder, runs.metrics(folder), POLICY, runs.samples(folder))
     assert later == runs.verdicts(folder)
 
 
+_true_loss = PolicyTrainer._compute_loss
+
+
 def _nan_loss(self, model, inputs):
-    loss = GRPOTrainer._compute_loss(self, model, inputs)
+    loss = _true_loss(self, model, inputs)
     return loss * float("nan") if self.state.global_step == 2 else loss
 
 
