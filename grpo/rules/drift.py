@@ -34,7 +34,7 @@ def flat_kl(c: Curves, t: int) -> Finding | None:
         kl,
         limit,
         f"Start again and {action}; if KL stays flat, give the reward model more judgements.",
-        "the noise floor of the precision, measured before the run",
+        "below what rounding may make of KL later in a run",
         change,
     )
 

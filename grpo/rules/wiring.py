@@ -9,7 +9,7 @@ from grpo.signals import Curves
 FLOOR_TIMES = 20
 KL_AT_START = 1e-5
 UNKNOWN_FLOOR = 5e-3
-"""Per token, where the precision's floor is not known: bfloat16 makes 1e-3 of 0."""
+"""Per token, where preflight did not come as far as KL."""
 
 
 def not_finite(c: Curves, t: int) -> Finding | None:
