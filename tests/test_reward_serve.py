@@ -183,10 +183,10 @@ def test_what_is_too_long_is_cut_as_in_training(client, scorer):
         assert data["probs"] == pytest.approx(raw, abs=1e-5)
 
 
-def test_the_seam_between_prompt_and_completion_is_kept(tmp_path, monkeypatch):
+def test_the_seam_between_prompt_and_completion_is_kept(tmp_path):
     """Where the two grow together, one text is other tokens than the model was trained on."""
-    monkeypatch.setattr(tiny, "TEXT", tiny.TEXT + "a\n\n\nb" * 60)
-    tokenizer = load_tokenizer(find_origin(str(tiny.make_tiny(tmp_path / "model"))))
+    grown = tiny.TEXT + "a\n\n\nb" * 60
+    tokenizer = load_tokenizer(find_origin(str(tiny.make_tiny(tmp_path / "model", text=grown))))
     chat = ChatText.of(tokenizer, None)
     assert (chat.opening, chat.closing) == ("<|im_start|>assistant\n", "\n")
     start = in_template(tokenizer, [{"role": "user", "content": "Why?"}])
