@@ -53,11 +53,14 @@ TOO_MANY = "Too many wrong passwords. Wait five minutes, then try again."
 def build_app(store: Store, workspace: Path, model: str) -> FastAPI:
     """The whole web app over one store. `model` is what fine-tuning and sampling start from."""
     os.environ.update(QUIET)
+    from gradio.utils import get_upload_folder
+
     app = FastAPI(title="Coach", docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_doors(app, store, RateLimit(store))
     _mount_pages(app, Site(store, Path(workspace).absolute(), model))
-    app.add_middleware(Gate, door=lambda request: _door(store, request))
+    uploads = Path(get_upload_folder())
+    app.add_middleware(Gate, door=lambda request: _door(store, request), uploads=uploads)
     return app
 
 
@@ -83,6 +86,9 @@ def _mount(app: FastAPI, site: Site, blocks: Any, path: str, role: Role, **optio
         person = person_of(site.store, request)
         return person.name if person and role in ("annotator", person.role) else None
 
+    # Gradio checks which files a handler may be given and may return only after a launch, and a
+    # mounted page is never launched.
+    blocks.has_launched = True
     gr.mount_gradio_app(
         app,
         blocks,

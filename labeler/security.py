@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -50,7 +52,8 @@ FRAMED = {
 PAGES = ("/label", "/lead")
 _FILES = re.compile(r"/(assets/.+|static/.+|theme\.css|favicon\.ico)")
 _CALLS = re.compile(r"/(config|gradio_api/(run/predict|heartbeat/\w+))?")
-_TRANSFERS = re.compile(r"/lead/gradio_api/(upload|upload_progress|file=.+)")
+_TRANSFERS = re.compile(r"/lead/gradio_api/(upload|upload_progress|file=(?!(?i:https?:)).+)")
+_HANDLER_CALL = re.compile(r"/(label|lead)/gradio_api/run/predict")
 LARGEST_BODY = 1_000_000
 """Bytes of a request that is not an upload."""
 
@@ -58,12 +61,14 @@ LARGEST_BODY = 1_000_000
 class Gate:
     """ASGI middleware: refuses foreign origins and what no page of ours asks, adds the headers.
 
-    `door` answers in place of the app those who may not enter.
+    `door` answers in place of the app those who may not enter. `uploads` is the folder into which
+    Gradio puts what a browser sends: a handler is given files from there and from nowhere else.
     """
 
-    def __init__(self, app: Any, door: Callable[[Request], Response | None]) -> None:
+    def __init__(self, app: Any, door: Callable[[Request], Response | None], uploads: Path) -> None:
         self.app = app
         self.door = door
+        self.uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,7 +89,20 @@ class Gate:
             await send(message)
 
         turned_away = await run_in_threadpool(self.door, Request(scope))
+        if turned_away is None and _HANDLER_CALL.fullmatch(scope["path"]):
+            body = await _read_body(receive)
+            if body is None or any(self._is_foreign(path) for path in file_paths(body)):
+                await _answer(send, 403, "Only a file that was just uploaded can be read.")
+                return
+            receive = _replay(body, receive)
         await (turned_away or self.app)(scope, receive, with_headers)
+
+    def _is_foreign(self, path: str) -> bool:
+        """Whether a file is a URL or lies, links followed, outside the uploads."""
+        try:
+            return not Path(path).resolve().is_relative_to(self.uploads.resolve())
+        except (OSError, ValueError):  # too long a name, or a NUL in it
+            return True
 
 
 def refusal_of(scope: Scope) -> tuple[int, str] | None:
@@ -125,6 +143,53 @@ def place_of(path: str) -> Literal["file", "call", "unknown", "elsewhere"]:
 def same_origin(origin: str, host: bytes) -> bool:
     """Whether an Origin header names the host that was asked."""
     return bool(origin) and urlsplit(origin).netloc.lower() == host.decode("latin-1").lower()
+
+
+def file_paths(body: bytes) -> Iterator[str]:
+    """What a call of a Gradio handler names as files: every "path" at any depth of its JSON.
+
+    Gradio turns a mapping with a path and a mark into a file wherever it stands, in the value of a
+    text field too. The mark is not asked for here, so another spelling of it changes nothing. A
+    body that is no JSON names none; Gradio refuses it.
+    """
+    try:
+        waiting: list[Any] = [json.loads(body)]
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("path"), str):
+                yield value["path"]
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """A request's whole body, or None where the client went away or sent more than it may."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            return None
+        if not message.get("more_body", False):
+            return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """`receive` for an app that is to read a body that was read already."""
+    unread = [body]
+
+    async def again() -> MutableMapping[str, Any]:
+        if unread:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+        return await receive()
+
+    return again
 
 
 async def _answer(send: Send, status: int, text: str) -> None:

@@ -354,6 +354,118 @@ def test_no_lead_handler_answers_an_annotator(client: TestClient, how: str, code
         assert call(client, "/lead", dependency["id"], how) == code
 
 
+FILE = {"meta": {"_type": "gradio.FileData"}}
+
+
+def spellings(path: Path, uploads: Path) -> list[Any]:
+    """A file of the server's, in every form in which Gradio takes one for an upload."""
+    way_out = uploads / ("../" * len(uploads.parts)) / path.relative_to("/")
+    link = uploads / "link"
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
+    paths = [path, f"/proc/self/root{path}", way_out, f"/./{path}", link, f"file://{path}"]
+    paths += ["/proc/self/environ", "http://127.0.0.1:9/x", "HTTPS://evil.example/x", "~/x", "x\0"]
+    one = [{"path": str(p), **FILE} for p in paths]
+    return [
+        *one,
+        *({**f, "url": f"/file={path}", "is_stream": stream} for f in one for stream in (0, 1)),
+        {"path": str(path)},
+        {"value": one[0]},
+        {"video": one[0], "subtitles": None},
+        {"text": "x", "files": [one[0]]},
+        [[one[0], "caption"]],
+        [{"image": one[0]}],
+    ]
+
+
+def files_in(folder: Path) -> set[bytes]:
+    return {f.read_bytes() for f in folder.rglob("*") if f.is_file() and not f.is_symlink()}
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Gradio puts what is sent, empty."""
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("behind_the_gate", [False, True])
+def test_no_handler_reads_a_file_of_the_server(
+    store: Store, tmp_path: Path, uploads: Path, behind_the_gate: bool
+) -> None:
+    """By each of two guards alone: ours in front of Gradio, and Gradio's own."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the store's password")
+    app = build_app(store, tmp_path / "workspace", "m")
+    client = TestClient(app, base_url="http://coach.test", raise_server_exceptions=False)
+    tried = 0
+    for mount in MOUNTS:
+        found = dependencies(client, mount)
+        sign_in(client, "lena")
+        mounted = next(r for r in app.routes if getattr(r, "path", "") == mount)
+        inner = TestClient(mounted.app, "http://coach.test", raise_server_exceptions=False)
+        inner.cookies = client.cookies
+        for dependency in found:
+            if not dependency["inputs"]:
+                continue
+            for file in spellings(secret, uploads)[: 2 if behind_the_gate else None]:
+                body = {
+                    "fn_index": dependency["id"],
+                    "data": [file] * len(dependency["inputs"]),
+                    "session_hash": "abc",
+                }
+                if behind_the_gate:
+                    answer = inner.post("/gradio_api/run/predict", json=body)
+                    assert answer.status_code == 500, (dependency, file)
+                else:
+                    answer = client.post(f"{mount}/gradio_api/run/predict", json=body)
+                    assert answer.status_code == 403, (dependency, file)
+                assert "password" not in answer.text
+                tried += 1
+    assert tried > 40
+    assert b"the store's password" not in files_in(uploads)
+    for path in (secret, "/proc/self/environ", "http://127.0.0.1:9/x"):
+        refused = client.get(f"/lead/gradio_api/file={path}")
+        assert refused.status_code in (403, 404) and "password" not in refused.text
+
+
+def test_an_uploaded_file_is_read(tmp_path: Path, uploads: Path) -> None:
+    with open_store(tmp_path) as store:
+        add_person(store, "lena", "lead")
+        client = TestClient(build_app(store, tmp_path, "m"), base_url="http://coach.test")
+        config = [d for d in dependencies(client, "/lead") if len(d["inputs"]) == 2]
+        sign_in(client, "lena")
+        line = b'{"type": "prompt", "prompt": "Uploaded?"}\n'
+        sent = client.post("/lead/gradio_api/upload", files={"files": ("prompts.jsonl", line)})
+        file = {"path": sent.json()[0], "orig_name": "prompts.jsonl", **FILE}
+        for dependency in config:
+            body = {"fn_index": dependency["id"], "data": [file, ""], "session_hash": "abc"}
+            client.post("/lead/gradio_api/run/predict", json=body)
+        assert [prompt.text for prompt in store.content.prompts()] == ["Uploaded?"]
+
+
+def test_what_gradio_checks_files_by(app: Any, uploads: Path) -> None:
+    """The state that switches Gradio's own check on, and the order in which it looks."""
+    import gradio as gr
+    from gradio.context import LocalContext
+    from gradio.exceptions import InvalidPathError
+    from gradio.processing_utils import _check_allowed
+
+    assert gr.Blocks().has_launched is False
+    for mount in MOUNTS:
+        blocks = next(r for r in app.routes if getattr(r, "path", "") == mount).app.get_blocks()
+        assert blocks.has_launched is True
+        token = LocalContext.blocks.set(blocks)
+        try:
+            with pytest.raises(InvalidPathError, match="not uploaded"):
+                _check_allowed("/etc/passwd", check_in_upload_folder=True)
+            _check_allowed(uploads / "mine.csv", check_in_upload_folder=True)
+        finally:
+            LocalContext.blocks.reset(token)
+
+
 @pytest.mark.parametrize("mount", MOUNTS)
 def test_every_handler_checks_by_itself(store: Store, tmp_path: Path, mount: str) -> None:
     """Past the mount's own check: each function asks who it is before anything else."""
