@@ -20,11 +20,11 @@ from typing import Annotated, Any
 import tyro
 
 from data.exports import Format, export
-from data.foreign import Shape
 from data.imports import import_file
-from data.makers import names_maker
-from data.readers import open_table
-from data.recipe import load_recipe
+from data.imports.detection import Shape
+from data.imports.readers import open_table
+from data.imports.recipe import load_recipe
+from data.self_identification import names_maker
 from data.settings import Place, run_command
 from data.splits import SPLITS, split_of
 from data.store import FILE_NAME, STORE_VARIABLE, Store
@@ -49,8 +49,8 @@ class Import(Place):
     shape: Annotated[Shape | None, tyro.conf.arg(name="as")] = None
     """Read the rows as this, whatever their columns look like."""
     recipe: str | None = None
-    """A file of JSON that says what the columns mean (see data/recipe.py), or one that is shipped:
-    pandalm, tulu_human_eval."""
+    """A file of JSON that says what the columns mean (data/imports/recipe.py), or one that
+    is shipped: pandalm, tulu_human_eval."""
     annotator: str | None = None
     """Who judged, where the data does not say."""
     skip_bad: Path | None = None
@@ -114,8 +114,8 @@ class Stats(Place):
     do, also where its texts are another item's too."""
 
     def run(self) -> None:
-        from data.quality_text import lines  # scipy: the other commands start without it
-        from data.report import quality_report, source_report
+        from data.quality.store_report import quality_report, source_report
+        from data.quality.text import lines  # scipy: the other commands start without it
 
         with _existing(self) as store:
             report = source_report(store) if self.by_source else quality_report(store)

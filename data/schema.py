@@ -332,3 +332,51 @@ class Judgement:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass(frozen=True)
+class Record:
+    """A judgement as a file carries it."""
+
+    task: Task
+    annotator: str
+    answer: Answer
+    shown_first: str | None = None
+    guidelines_version: int | None = None
+    external_id: str | None = None
+    created_at: str | None = None
+    """None: the moment of the import."""
+    retracted_at: str | None = None
+    purpose: Purpose = "queue"
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all it says but the retraction: the same judgement read again has the same."""
+        return _key(
+            self.task_id,
+            self.annotator,
+            self.answer,
+            self.shown_first,
+            self.guidelines_version,
+            self.external_id,
+            self.created_at,
+            *([self.purpose] if self.purpose == "gold" else []),
+        )
+
+    @cached_property
+    def task_id(self) -> str:
+        """The task's id in the store: what is asked a second time has one of its own."""
+        again = self.purpose == "repeat"
+        return repeat_id(self.task.id, self.annotator) if again else self.task.id
+
+    def on(self, task: Task) -> Record:
+        """The same said of this task: of its own, or of the one with its sides exchanged."""
+        if task.id == self.task.id:
+            return self
+        answer = replace(self.answer, value=other_side(self.answer.value) or "")
+        return replace(self, task=task, answer=answer, shown_first=other_side(self.shown_first))
+
+
+def _key(task_id: str, annotator: str, answer: Answer, *rest: Any) -> str:
+    said = (answer.value, answer.strength, answer.both_bad, answer.comment, answer.seconds)
+    return content_hash("judgement", task_id, annotator, *said, *rest, *answer.flags)

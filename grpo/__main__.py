@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from data.runs import recording, request_stop
+from data.runs.processes import request_stop
+from data.runs.recorder import recording
 from data.settings import STOPPED, as_config, parse, run_command
 from grpo.config import (
     WINDOW,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from grpo.config import SampleSettings, SamplingSettings
 from grpo.policy import find_policy

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from data.store import Store
 from grpo.config import SampleSettings

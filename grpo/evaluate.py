@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from data.runs import Recorder, runs_folder
+from data.runs.files import runs_folder
+from data.runs.recorder import Recorder
 from data.schema import Completion
-from data.simulated import utility
+from data.simulated_annotators import utility
 from data.splits import split_of
 from data.store import Store
 from grpo.config import ComparisonSettings

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from data import starter
-from data.runs import recording
+from data.runs.recorder import recording
 from data.settings import as_config
-from data.simulated import simulate
+from data.simulated_annotators import simulate
 from data.store import Store
 from grpo import evaluate, sample, sft
 from grpo import train as grpo_train

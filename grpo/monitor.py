@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 
 
 class RunCallback(TrainerCallback):

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from data.runs import runs_folder
+from data.runs.files import runs_folder
 from data.store import Store
 from reward_model.backbone import (
     ADAPTER,

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import torch
 
-from data.runs import write_whole
+from data.runs.files import write_whole
 from data.schema import Prompt, make_prompt
 from grpo.batch import Sample, figures
 from grpo.config import PolicySettings

@@ -15,7 +15,7 @@ import time
 from itertools import chain, pairwise
 from typing import Any
 
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 from data.schema import Document
 from data.splits import side_of
 from data.store import Store

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from data.makers import Named
-from data.queue import DEFAULT_SHARES, Mix, plan_tasks, question
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Kind, Prompt
+from data.self_identification import Named
 from data.splits import split_of
 from data.store import Store
+from data.task_planning import DEFAULT_SHARES, Mix, plan_tasks, question
 from grpo.config import SampleSettings
 
 ALL = "all"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 from data.schema import Demonstration
 from data.splits import split_of
 from data.store import Store

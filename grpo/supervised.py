@@ -16,7 +16,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
-from data.runs import Recorder, Stopped
+from data.runs.recorder import Recorder, Stopped
 from grpo.config import TuneSettings
 from grpo.monitor import RunCallback
 from grpo.policy import in_float32

@@ -19,7 +19,8 @@ from transformers import PrinterCallback, set_seed
 from trl import GRPOConfig
 
 from data import runs
-from data.runs import Recorder, runs_folder
+from data.runs.files import runs_folder
+from data.runs.recorder import Recorder
 from data.schema import Prompt, content_hash
 from data.settings import from_config
 from data.splits import split_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data import runs
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 from data.settings import as_config
 from grpo.batch import Sample, kept_line
 from grpo.config import PolicySettings

@@ -20,9 +20,9 @@ from fastapi.responses import (
 )
 from fastapi.staticfiles import StaticFiles
 
-from data.people import SESSION_DAYS
 from data.schema import Annotator, Role
 from data.store import Store
+from data.store.people import SESSION_DAYS
 from labeler import pages
 from labeler.auth import (
     COOKIE,

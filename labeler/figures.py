@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from data.runrows import Run
+from data.store.run_rows import Run
 from reward_model.config import ENOUGH
 
 STATES = {

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import gradio as gr
 
-from data.runrows import Run
+from data.store.run_rows import Run
 from grpo.config import (
     ComparisonSettings,
     PolicySettings,

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from data.runrows import Run
+from data.store.run_rows import Run
 from labeler import lead_views, run_charts, run_view, snapshot
 from labeler.live import Drawing, Live, Picked
 from labeler.run_buttons import resume_button, stop_button

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from data import runs
-from data.runrows import Run
 from data.settings import RunPlace, as_arguments, as_config
 from data.store import Store
+from data.store.run_rows import Run
 from grpo.config import (
     ComparisonSettings,
     PolicySettings,

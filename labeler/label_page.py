@@ -12,10 +12,10 @@ from typing import Any
 
 import gradio as gr
 
-from data.people import Guidelines
-from data.queue import LEASE_MINUTES
 from data.schema import FLAGS, Annotator, Message
 from data.store import Store
+from data.store.people import Guidelines
+from data.task_planning import LEASE_MINUTES
 from labeler.guard import PRIVATE, guarded
 from labeler.hidden_text import raw
 from labeler.look import plain_html

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from sqlalchemy.exc import OperationalError
 
-from data.readers import SUFFIXES
+from data.imports.readers import SUFFIXES
 from data.schema import ROLES, Annotator
 from data.settings import disk_message
 from labeler import lead_views

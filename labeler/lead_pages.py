@@ -12,8 +12,8 @@ from typing import Any
 
 import gradio as gr
 
-from data.runrows import Run
 from data.schema import Annotator
+from data.store.run_rows import Run
 from labeler import charts, forms, jobs, lead_views, snapshot
 from labeler.grpo_page import grpo_run
 from labeler.guard import PRIVATE, guarded

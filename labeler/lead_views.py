@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from shlex import quote
 from typing import Any
 
-from data.runrows import Run
 from data.schema import Annotator
 from data.settings import disk_message
+from data.store.run_rows import Run
 from labeler.figures import (
     STATES,
     age,

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from data.queue import Shares
+from data.task_planning import Shares
 from labeler import quality_view
 from labeler.help_text import field_help
 from labeler.jobs import Site

@@ -16,10 +16,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import OperationalError, TimeoutError
 
-from data.people import Guidelines
 from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
 from data.settings import disk_message
 from data.store import Store
+from data.store.people import Guidelines
 from labeler import rating
 from labeler.auth import Refused, admit
 from labeler.label_page import first_line, guidelines_html, task_html

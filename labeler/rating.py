@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data.ledger import Assignment, Past, Progress
 from data.schema import Annotator, Answer, Completion, Message, check_answer
 from data.store import Store
+from data.store.ledger import Assignment, Past, Progress
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}")
 LONGEST_SECONDS = 86_400.0

@@ -6,8 +6,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import OperationalError, TimeoutError
 
-from data.runrows import Run
 from data.settings import disk_message
+from data.store.run_rows import Run
 from labeler.auth import Refused, admit
 from labeler.jobs import Site
 from labeler.security import RECEIPTS

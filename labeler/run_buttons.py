@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from data.runrows import Run
 from data.schema import Annotator
+from data.store.run_rows import Run
 from labeler import jobs, snapshot
 from labeler.lead_views import note, refusal
 from labeler.live import Live, Picked

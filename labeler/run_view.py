@@ -12,7 +12,7 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
-from data.runrows import Run
+from data.store.run_rows import Run
 from labeler.figures import duration, number, short
 from labeler.hidden_text import count_hidden
 from labeler.lead_views import table_html

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from data.ports import address
 from data.schema import Completion, Task, make_prompt
 from data.settings import Place
-from data.simulated import Persona, SimulatedAnnotator, crew
+from data.simulated_annotators import Persona, SimulatedAnnotator, crew
 from data.store import Store
 from labeler.serve import Serve
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data import runs
-from data.content import Counts
-from data.people import Guidelines
-from data.queue import Shares
-from data.runrows import Run
+from data.runs.step_samples import samples_of
 from data.schema import Annotator
-from data.step_samples import samples_of
+from data.store.content import Counts
+from data.store.people import Guidelines
+from data.store.run_rows import Run
+from data.task_planning import Shares
 from grpo.config import WINDOW
 from labeler import jobs, receipts
 from labeler.jobs import Site

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from data.runs import recording, runs_folder
-from data.runs import report as saved_report
+from data.runs.files import report as saved_report
+from data.runs.files import runs_folder
+from data.runs.recorder import recording
 from data.settings import STOPPED, as_config, parse, run_command
 from reward_model.config import (
     EvaluateSettings,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.agreement import Ceiling
+from data.stats.agreement import Ceiling
 from reward_model.duels import Duels
 from reward_model.examples import Bools, Examples
 from reward_model.figures import DRAWS, Bootstrap, Estimate

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from data.exports.training_rows import UNSTATED_STRENGTH
 from data.schema import Completion, Judgement
-from data.training_rows import UNSTATED_STRENGTH
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

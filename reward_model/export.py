@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from data.files import whole_folder
+from data.atomic_files import whole_folder
 from reward_model.certificate import CERTIFICATE, certify, check
 from reward_model.paths import SCRIPT, STANDALONE
 from reward_model.score import EXPORT, Scorer, read_facts

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from data.agreement import wilson
+from data.stats.intervals import wilson
 from reward_model.config import ENOUGH
 
 Array = NDArray[np.float64]

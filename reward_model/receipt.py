@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.agreement import Ceiling
 from data.quality import quality
 from data.schema import Judgement
+from data.stats.agreement import Ceiling
 from reward_model.annotator_cards import cards
 from reward_model.calibration import calibration
 from reward_model.config import Tuning

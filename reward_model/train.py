@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from transformers import set_seed
 
-from data.runs import Recorder, Stopped, runs_folder
+from data.runs.files import runs_folder
+from data.runs.recorder import Recorder, Stopped
 from data.store import Store
 from reward_model.backbone import ADAPTER, ORIGIN, find_origin, save_origin
 from reward_model.config import BUILT_IN_MODEL, RewardSettings

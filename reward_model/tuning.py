@@ -12,7 +12,7 @@ import torch
 from peft import get_peft_model
 from transformers import get_cosine_schedule_with_warmup
 
-from data.runs import Recorder
+from data.runs.recorder import Recorder
 from reward_model.config import RewardSettings
 from reward_model.examples import TIE, A, Examples
 from reward_model.fit import HeadFit

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from data import starter
-from data.queue import plan_tasks, side_order
 from data.schema import Completion, Judgement, Task, make_prompt, timestamp
-from data.simulated import TYPICAL_UTILITY, Persona, SimulatedAnnotator, crew, utility
+from data.simulated_annotators import TYPICAL_UTILITY, Persona, SimulatedAnnotator, crew, utility
+from data.task_planning import plan_tasks, side_order
 
 OVERLAP, GOLD, REPEATS = 0.15, 0.05, 0.05
 """The shares of a new workspace."""

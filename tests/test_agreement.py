@@ -8,24 +8,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from data.agreement import (
-    ENOUGH,
-    Floats,
-    Level,
-    alpha,
-    alpha_of,
-    by_prompt,
-    ceiling,
-    change,
-    coincidences,
-    kappa,
-    kappa_of,
-    mean,
-    median,
-    share,
-    welch,
-    wilson,
-)
+from data.stats.agreement import Level, alpha, alpha_of, ceiling, coincidences, kappa, kappa_of
+from data.stats.bootstrap import by_prompt
+from data.stats.intervals import ENOUGH, Floats, change, mean, median, share, welch, wilson
 
 THREE_CODERS = [
     "*    *    *    *    *    3    4    1    2    1    1    3    3    *    3".split(),

@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from data import Store
-from data import tables as t
 from data.schema import Completion, Judgement, Task, make_prompt
+from data.store import tables as t
 from tests.browser import (
     Server,
     act,

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from data import Store, runs
-from data.runrows import Run
 from data.schema import Document
-from data.simulated import simulate
+from data.simulated_annotators import simulate
+from data.store.run_rows import Run
 from tests.browser import Server, needs_chromium, open_grpo, sign_in
 from tests.labeler_helpers import PASSWORD
 

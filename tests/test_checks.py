@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from data import Store
-from data import tables as t
 from data.exports import export_file
 from data.imports import import_file
-from data.queue import Shares
 from data.schema import Annotator, Answer, Task, timestamp
+from data.store import tables as t
+from data.task_planning import Shares
 from grpo.config import SampleSettings
 from grpo.sample import Intake
 from labeler import rating

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.agreement import Ceiling, Figure
+from data.stats.agreement import Ceiling
+from data.stats.intervals import Figure
 from reward_model.curves import Future, Learned, learning_curve, refits
 from reward_model.duels import duels
 from reward_model.figures import DRAWS, Bootstrap, Estimate

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from data import tables as t
+from data.atomic_files import write_folder
 from data.exports import FORMATS, Format, export, export_file, export_folder
-from data.files import write_folder
+from data.exports.training_rows import preference_table
 from data.imports import import_file
 from data.schema import Completion, Generation, make_prompt
 from data.splits import SPLITS, split_of
 from data.store import Store
-from data.training_rows import preference_table
+from data.store import tables as t
 from tests.test_formats import BINARY, PAIR, SINGLE, standing, write
 from tests.test_formats import export as export_lines
 
@@ -306,7 +306,7 @@ def test_a_failed_export_leaves_the_old_file(
     target.write_text("old")
     import_file(sqlite_store, write(tmp_path / "in", PAIR))
     before = sorted(tmp_path.iterdir())
-    monkeypatch.setattr("data.files.os.fsync", full)
+    monkeypatch.setattr("data.atomic_files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         export_file(sqlite_store, target)
     assert target.read_text() == "old"
@@ -320,7 +320,7 @@ def test_a_failed_export_leaves_the_old_folder(
     export(sqlite_store, tmp_path / "out", "scalar")
     before = {p: p.read_bytes() for p in (tmp_path / "out").iterdir()}
     beside = sorted(tmp_path.iterdir())
-    monkeypatch.setattr("data.files.os.fsync", full)
+    monkeypatch.setattr("data.atomic_files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         export(sqlite_store, tmp_path / "out", "trl-preference")
     monkeypatch.undo()

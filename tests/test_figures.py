@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from data.agreement import wilson
+from data.stats.intervals import wilson
 from reward_model.figures import (
     DRAWS,
     Bootstrap,

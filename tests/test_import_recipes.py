@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from data.imports import import_file
+from data.imports.recipe import SHIPPED, Recipe, load_recipe
 from data.quality import Quality
-from data.recipe import SHIPPED, Recipe, load_recipe
-from data.report import source_report
+from data.quality.store_report import source_report
 from data.store import Store
 from tests.test_formats import standing, write
 

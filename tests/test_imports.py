@@ -56,7 +56,11 @@ def test_the_labeler_takes_only_settings_from_the_middle() -> None:
 def test_a_light_floor_names_no_training_library(floor: str) -> None:
     """But for the datasets of the hub, which one function loads when it is asked for one."""
     named = [(at, m) for at, m in all_imports(floor) if m.split(".")[0] in HEAVY]
-    hub = [(at, m) for at, m in named if at.startswith("data/hub.py:") and m == "datasets"]
+    hub = [
+        (at, m)
+        for at, m in named
+        if at.startswith("data/imports/huggingface.py:") and m == "datasets"
+    ]
     assert [item for item in named if item not in hub] == []
     assert len(hub) == (floor == "data")
 

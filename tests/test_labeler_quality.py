@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from data.queue import Shares
-from data.report import quality_report
-from data.simulated import crew
+from data.quality.store_report import quality_report
+from data.simulated_annotators import crew
 from data.store import Store
+from data.task_planning import Shares
 from labeler import quality_view
 from labeler.jobs import Site
 from labeler.quality_tab import promote_gold, retire_gold, save_shares, shown_share

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from data import Store
-from data import tables as t
 from data.schema import Annotator, Answer, make_prompt
+from data.store import tables as t
 from labeler import rating
 from labeler.label_page import FACTS, header_html, task_html
 from labeler.rate_api import spell, spell_past

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from data import runs, step_samples
-from data.runrows import Run
-from data.step_samples import samples_of
+from data import runs
+from data.runs import step_samples
+from data.runs.step_samples import samples_of
+from data.store.run_rows import Run
 from grpo.config import PolicySettings
 from labeler import forms, grpo_page, lead_views, run_charts, run_view, snapshot
 from labeler.figures import short

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from data import Store, runs
-from data import tables as t
+from data.store import tables as t
 from labeler.app import build_app
 from labeler.auth import COOKIE, RateLimit, hash_password
 from labeler.jobs import Site
@@ -554,8 +554,8 @@ def test_a_new_password_ends_the_old_sessions(store_url: str) -> None:
 def test_sessions_and_links_run_out(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(store_url) as store:
         lead = store.people.add("lena", "lead", hash_password(PASSWORD))
-        monkeypatch.setattr("data.people.SESSION_DAYS", 0)
-        monkeypatch.setattr("data.people.INVITATION_DAYS", 0)
+        monkeypatch.setattr("data.store.people.SESSION_DAYS", 0)
+        monkeypatch.setattr("data.store.people.INVITATION_DAYS", 0)
         assert store.people.session(store.people.start_session(lead)) is None
         link = store.people.invite("annotator")
         assert store.people.invitation(link) is None

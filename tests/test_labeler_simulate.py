@@ -18,7 +18,7 @@ import uvicorn
 from data import Store
 from data.ports import listen
 from data.settings import USER_ERROR
-from data.simulated import crew
+from data.simulated_annotators import crew
 from labeler import simulate
 from labeler.__main__ import main
 from labeler.app import build_app

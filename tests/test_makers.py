@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from data import starter
-from data.makers import Named, names_maker
 from data.schema import Completion, make_prompt
+from data.self_identification import Named, names_maker
 from data.store import Store
 
 NAMED = """

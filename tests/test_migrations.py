@@ -12,10 +12,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
-from data import tables as t
-from data.database import MIGRATIONS, _engine
 from data.schema import Answer
 from data.store import Store
+from data.store import tables as t
+from data.store.database import MIGRATIONS, _engine
 
 
 def test_migrations_lead_to_the_tables(store: Store) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from data.quality import Quality, quality, warnings
-from data.quality_text import lines
+from data.quality.text import lines
 from data.schema import Answer, Completion, Judgement, Kind, Task, make_prompt
-from data.simulated import Persona
+from data.simulated_annotators import Persona
 from tests.teams import Work, team
 
 

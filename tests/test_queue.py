@@ -8,8 +8,8 @@ from itertools import groupby
 
 import pytest
 
-from data.queue import BLOCK, DEFAULT_SHARES, Mix, plan_tasks, question, side_order
 from data.schema import Completion, make_prompt
+from data.task_planning import BLOCK, DEFAULT_SHARES, Mix, plan_tasks, question, side_order
 
 COMPLETIONS = [
     Completion(make_prompt(f"question {p}"), f"answer {c}") for p in range(30) for c in range(4)

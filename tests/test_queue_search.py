@@ -10,11 +10,10 @@ from contextlib import suppress
 import pytest
 import sqlalchemy as sa
 
-from data import leases
-from data import tables as t
-from data.archive import Record, insert_records
-from data.schema import Annotator, Answer, Completion, Task, make_prompt
-from data.store import Store
+from data.schema import Annotator, Answer, Completion, Record, Task, make_prompt
+from data.store import Store, assignments
+from data.store import tables as t
+from data.store.history import insert_records
 
 STEPS = 150
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
@@ -29,7 +28,7 @@ def next_for(store: Store, who: Annotator, from_the_start: bool) -> str | None:
     with store.database.engine.connect() as connection, connection.begin() as transaction:
         if from_the_start:
             connection.execute(sa.update(t.annotators).values(queue_from=None))
-        found = leases.next_task(connection, who, None)
+        found = assignments.next_task(connection, who, None)
         transaction.rollback()
     return found[0] if found else None
 

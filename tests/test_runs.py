@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from data import runs
-from data.runrows import Run
 from data.settings import as_arguments, as_config
 from data.store import Store
+from data.store.run_rows import Run
 
 
 def start(store: Store, workspace: Path, mode: str, launcher: str = "") -> str:

@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 import pytest
 
 from data.schema import Completion, Kind, Task, make_prompt
-from data.simulated import PERSONAS, Persona, SimulatedAnnotator, crew, crowd, utility
+from data.simulated_annotators import PERSONAS, Persona, SimulatedAnnotator, crew, crowd, utility
 
 PROMPT = make_prompt("Why do the leaves of my garden plant turn yellow?")
 GOOD = "Yellow leaves on a garden plant mean too much water. I hope it is glad of a rest, you too."

@@ -7,8 +7,8 @@ from typing import Any
 
 from data.imports import import_file
 from data.quality import Quality
-from data.quality_text import lines as printed_lines
-from data.report import quality_report, source_report
+from data.quality.store_report import quality_report, source_report
+from data.quality.text import lines as printed_lines
 from data.store import Store
 from tests.test_formats import BINARY, PAIR, write
 

@@ -15,11 +15,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from data import tables as t
-from data.database import _Turns
-from data.ledger import Assignment
-from data.progress import streak
-from data.queue import SKIPS_TO_LEAD
 from data.schema import (
     Annotator,
     Answer,
@@ -32,6 +27,11 @@ from data.schema import (
     timestamp,
 )
 from data.store import Store
+from data.store import tables as t
+from data.store.database import _Turns
+from data.store.ledger import Assignment
+from data.store.progress import streak
+from data.task_planning import SKIPS_TO_LEAD
 
 PROMPT = make_prompt("Which is better?", ["choice"])
 A, B = Completion(PROMPT, "this"), Completion(PROMPT, "that", finished=False)

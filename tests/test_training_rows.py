@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from data.schema import Answer, Completion, Judgement, Kind, Task, make_prompt
-from data.splits import split_of
-from data.training_rows import (
+from data.exports.training_rows import (
     AGAIN,
     BOTH_BAD,
     CUT_OFF,
@@ -18,6 +16,8 @@ from data.training_rows import (
     rating_table,
     unpaired_table,
 )
+from data.schema import Answer, Completion, Judgement, Kind, Task, make_prompt
+from data.splits import split_of
 
 ASKED = make_prompt("q")
 X, Y = Completion(ASKED, "x"), Completion(ASKED, "y")

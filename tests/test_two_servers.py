@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from data import Store
-from data import tables as t
+from data.store import tables as t
 from labeler.auth import COOKIE
 from tests.browser import free_port
 from tests.labeler_helpers import add_person, add_tasks

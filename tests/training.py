@@ -12,7 +12,7 @@ import pytest
 from data import runs
 from data.schema import Demonstration, make_prompt
 from data.settings import as_config
-from data.simulated import simulate
+from data.simulated_annotators import simulate
 from data.store import Store
 from grpo.config import (
     ComparisonSettings,

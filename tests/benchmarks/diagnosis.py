@@ -30,10 +30,10 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from data.agreement import wilson
-from data.runs import samples
+from data.runs.files import samples
 from data.schema import Completion, make_prompt
-from data.simulated import utility
+from data.simulated_annotators import utility
+from data.stats.intervals import wilson
 from grpo.diagnose import diagnose
 from tests.benchmarks.faults import FAULTS, HEALTHY, rows, run_one
 from tests.benchmarks.figures import machine, say

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 from data import runs
 from data.schema import Demonstration, Prompt, make_prompt
 from data.settings import as_config
-from data.simulated import simulate
+from data.simulated_annotators import simulate
 from data.splits import split_of
 from data.store import Store
 from grpo import sample, sft

@@ -29,7 +29,7 @@ import tyro
 
 from data.imports import import_file
 from data.schema import Annotator, Answer
-from data.simulated import PERSONAS, crew
+from data.simulated_annotators import PERSONAS, crew
 from data.store import Store
 from labeler.auth import COOKIE
 from labeler.rating import AHEAD

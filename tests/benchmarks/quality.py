@@ -17,12 +17,12 @@ from unittest.mock import patch
 
 from scipy import stats
 
-from data import simulated
-from data.agreement import wilson
-from data.habits import FAMILY_ERROR
-from data.habits import HABITS as TESTED
+from data import simulated_annotators
 from data.quality import Quality, quality, warnings
-from data.simulated import Persona
+from data.quality.outliers import FAMILY_ERROR
+from data.quality.outliers import HABITS as TESTED
+from data.simulated_annotators import Persona
+from data.stats.intervals import wilson
 from tests.benchmarks.figures import machine, say
 from tests.teams import Work, team
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--teams", type=int, default=20, help="teams for each habit")
     teams = parser.parse_args().teams
     began = time.perf_counter()
-    with patch.object(simulated, "utility", cache(simulated.utility)):
+    with patch.object(simulated_annotators, "utility", cache(simulated_annotators.utility)):
         tally, best = measure(teams), at_best(teams)
     took = time.perf_counter() - began
     say(f"{machine()}, {teams} teams of {SIZE} for each habit, {took:.0f} s\n")

@@ -1,0 +1,233 @@
+"""What trainers read, made from the standing judgements: one row for a pair, or for a completion.
+
+Everybody counts once: where one annotator judged the same pair or completion twice (whichever side
+was a), the later answer counts. A row is on the side of its prompt (`data.splits`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from data.exports.columns import Column, Row
+from data.exports.scales import own_scale
+from data.schema import Completion, Judgement, Prompt
+from data.splits import SPLITS, Split, split_of
+
+UNSTATED_STRENGTH = 1
+"""What a preference without a stated strength counts as: slightly, the least that it can mean."""
+AGAIN = "answer that its annotator gave anew later"
+CUT_OFF = "rows with a completion that was cut off at the token limit (kept: finished is false)"
+BOTH_BAD = "rows in which a vote says that both are bad (kept: the better one is still better)"
+
+PROMPT = Column("prompt", "conversation", "what the model was asked: turns of role and content")
+COMPLETION = Column("completion", "conversation", "the model's answer: one turn of the assistant")
+FINISHED = Column("finished", "boolean", "no completion of the row was cut off at the token limit")
+PREFERENCES = (
+    PROMPT,
+    Column("chosen", "conversation", "the completion that more annotators preferred"),
+    Column("rejected", "conversation", "the other one"),
+    Column("margin", "float", "how much better, 0 to 3: see below"),
+    Column("weight", "integer", "votes_chosen - votes_rejected, 1 or more"),
+    Column("votes_chosen", "integer", "annotators who preferred chosen"),
+    Column("votes_rejected", "integer", "annotators who preferred rejected"),
+    Column("votes_tie", "integer", "annotators who called it a tie"),
+    Column("votes_both_bad", "integer", "annotators who said that both are bad, whatever the vote"),
+    FINISHED,
+)
+UNPAIRED = (
+    PROMPT,
+    COMPLETION,
+    Column("label", "boolean", "more annotators said good than bad"),
+    Column("weight", "integer", "the votes for the label less those against it, 1 or more"),
+    Column("votes_good", "integer", "annotators who said good"),
+    Column("votes_bad", "integer", "annotators who said bad"),
+    FINISHED,
+)
+RATINGS = (
+    PROMPT,
+    COMPLETION,
+    Column(
+        "labels", "float", "the target of a regression, mean about 0, spread about 1: see below"
+    ),
+    Column("score", "float", "mean rating brought to 0..1: (mean of 1 to 10, less 1) / 9"),
+    Column("n", "integer", "annotators who rated it"),
+    FINISHED,
+)
+
+
+@dataclass
+class Table:
+    """Rows by split, what was left out by reason, and what else a reader should know, counted."""
+
+    columns: tuple[Column, ...]
+    rows: dict[Split, list[Row]] = field(default_factory=lambda: {side: [] for side in SPLITS})
+    left_out: Counter[str] = field(default_factory=Counter)
+    facts: Counter[str] = field(default_factory=Counter)
+    judgements: int = 0
+    annotators: int = 0
+
+    def add(self, prompt: Prompt, row: Row, *completions: Completion) -> None:
+        if completions:
+            row["finished"] = all(c.finished for c in completions)
+            self.facts[CUT_OFF] += not row["finished"]
+        self.rows[split_of(prompt)].append({"prompt": _turns(prompt), **row})
+
+
+def prompt_table(prompts: Iterable[Prompt]) -> Table:
+    """The prompts alone."""
+    table = Table((PROMPT,))
+    for prompt in prompts:
+        table.add(prompt, {})
+    return table
+
+
+def preference_table(judgements: Sequence[Judgement]) -> Table:
+    """prompt, chosen, rejected: one row a pair, by majority; ties and even splits are left out.
+
+    margin is the mean over all votes of the strength (slightly 1, clearly 2, much 3, unstated 1)
+    for chosen, with ties as 0 and votes for rejected as less than 0; it is never below 0. weight is
+    the votes for chosen less those for rejected.
+    """
+    table = _table(PREFERENCES, judgements)
+    for group in _questions(judgements, table.left_out):
+        x, y = _sides(group[0])
+        leans = [_lean(judgement, x) for judgement in group]
+        balance = sum((lean > 0) - (lean < 0) for lean in leans)
+        if x.text == y.text:
+            table.left_out["pair of one text, cut off or not"] += 1
+        elif not any(leans):
+            table.left_out["pair judged a tie"] += 1
+        elif balance == 0:
+            table.left_out["pair on which the votes are even"] += 1
+        else:
+            if balance < 0:
+                x, y, leans = y, x, [-lean for lean in leans]
+            row = {"chosen": _reply(x), "rejected": _reply(y), **_votes(leans, group)}
+            table.facts[BOTH_BAD] += bool(row["votes_both_bad"])
+            table.add(x.prompt, row, x, y)
+    return table
+
+
+def _votes(leans: Sequence[int], group: Sequence[Judgement]) -> Row:
+    """What the votes on a pair come to; more than 0 is for chosen."""
+    chosen, rejected = sum(lean > 0 for lean in leans), sum(lean < 0 for lean in leans)
+    return {
+        "margin": max(0.0, fmean(leans)),
+        "weight": chosen - rejected,
+        "votes_chosen": chosen,
+        "votes_rejected": rejected,
+        "votes_tie": len(leans) - chosen - rejected,
+        "votes_both_bad": sum(bool(judgement.answer.both_bad) for judgement in group),
+    }
+
+
+def unpaired_table(judgements: Sequence[Judgement]) -> Table:
+    """prompt, completion, label: one row a completion, good or bad by majority."""
+    table = _table(UNPAIRED, judgements)
+    for group in _questions(judgements, table.left_out):
+        completion = group[0].task.a
+        good = sum(j.answer.value == "good" for j in group)
+        bad = len(group) - good
+        if good == bad:
+            table.left_out["completion on which the votes are even"] += 1
+            continue
+        row = {
+            "completion": _reply(completion),
+            "label": good > bad,
+            "weight": abs(good - bad),
+            "votes_good": good,
+            "votes_bad": bad,
+        }
+        table.add(completion.prompt, row, completion)
+    return table
+
+
+def rating_table(judgements: Sequence[Judgement]) -> Table:
+    """prompt, completion, labels, score, n: one row a rated completion.
+
+    score is the mean rating, 1 to 10 brought to 0..1. labels is the mean of the ratings on each
+    annotator's own scale (less their mean, over their spread; `data.scales`). The scales are taken
+    from the train split, so that they know nothing of the others.
+    """
+    table = _table(RATINGS, judgements)
+    groups = _questions(judgements, table.left_out)
+    scales = _scales([judgement for group in groups for judgement in group])
+    for group in groups:
+        completion = group[0].task.a
+        standard = [(_rating(j) - scales[j.annotator][0]) / scales[j.annotator][1] for j in group]
+        row = {
+            "completion": _reply(completion),
+            "labels": fmean(standard),
+            "score": (fmean(map(_rating, group)) - 1) / 9,
+            "n": len(group),
+        }
+        table.add(completion.prompt, row, completion)
+    return table
+
+
+def _table(columns: tuple[Column, ...], judgements: Sequence[Judgement]) -> Table:
+    """An empty table, with what is to be said of the judgements behind it."""
+    people = {judgement.annotator for judgement in judgements}
+    table = Table(columns, judgements=len(judgements), annotators=len(people))
+    for judgement in judgements:
+        for flag in sorted(set(judgement.answer.flags)):
+            table.facts[f"judgements flagged {flag} (kept)"] += 1
+    return table
+
+
+def _questions(judgements: Iterable[Judgement], left_out: Counter[str]) -> list[list[Judgement]]:
+    """Judgements by what they are about, in a fixed order, each annotator once."""
+    last: dict[tuple[tuple[str, ...], str], Judgement] = {}
+    for judgement in sorted(judgements, key=lambda j: (j.created_at, j.id)):
+        about = (judgement.prompt.id, *sorted(c.id for c in _shown(judgement)))
+        left_out[AGAIN] += (about, judgement.annotator) in last
+        last[about, judgement.annotator] = judgement
+    groups: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
+    for about, annotator in sorted(last):
+        groups[about].append(last[about, annotator])
+    return list(groups.values())
+
+
+def _shown(judgement: Judgement) -> list[Completion]:
+    return [c for c in (judgement.task.a, judgement.task.b) if c is not None]
+
+
+def _sides(judgement: Judgement) -> tuple[Completion, Completion]:
+    """The two completions of a pair, the same way round in every task about them."""
+    x, y = sorted(_shown(judgement), key=lambda c: c.id)
+    return x, y
+
+
+def _lean(judgement: Judgement, x: Completion) -> int:
+    """How much the vote is for x: its strength, less than 0 where it is for the other, 0 a tie."""
+    if judgement.answer.value == "tie":
+        return 0
+    strength = judgement.answer.strength or UNSTATED_STRENGTH
+    return (
+        strength if (judgement.answer.value == "a") == (judgement.task.a.id == x.id) else -strength
+    )
+
+
+def _scales(judgements: Sequence[Judgement]) -> dict[str, tuple[float, float]]:
+    """Mean and spread of each annotator, from the train split where it holds ratings."""
+    training = [j for j in judgements if split_of(j.prompt) == "train"] or judgements
+    own: dict[str, list[float]] = defaultdict(list)
+    for judgement in training:
+        own[judgement.annotator].append(_rating(judgement))
+    crowd = [_rating(judgement) for judgement in training]
+    return {name: own_scale(own[name], crowd) for name in {j.annotator for j in judgements}}
+
+
+def _rating(judgement: Judgement) -> float:
+    return float(judgement.answer.value)
+
+
+def _turns(prompt: Prompt) -> list[dict[str, str]]:
+    return [message.as_dict() for message in prompt.messages]
+
+
+def _reply(completion: Completion) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": completion.text}]

@@ -1,0 +1,244 @@
+"""Records of Argilla and tasks of Label Studio as lines of the exchange format.
+
+Argilla 2 (`dataset.records.to_json`): {"id", "fields": {...}, "responses": {question: [{"value",
+"user_id"}]}, ...}. Label Studio (JSON export): {"id", "data": {...}, "annotations": [{"result":
+[{"type", "from_name", "to_name", "value"}], "completed_by", ...}], ...}.
+
+Neither says which field is the prompt and which are completions: their names do (PROMPTS, ANSWERS).
+One completion: yes or no is good/bad, a number is a rating. Two: the name of one, or a ranking, is
+a comparison. A rating or a yes/no beside two completions names the one it is for. What a model
+suggested is nobody's judgement: it is left out and counted, like what annotators skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+from data.exchange.validation import show
+
+PROMPTS = ("prompt", "instruction", "question", "query", "input", "context")
+ANSWERS = (
+    *("response", "completion", "answer", "output", "generation", "reply", "text", "summary"),
+    *("chosen", "rejected", "result", "model", "option"),
+)
+COMMENTS = ("comment", "comments", "reason", "rationale", "explanation", "feedback", "note")
+GOOD = ("good", "yes", "true", "acceptable", "accept", "accepted", "correct", "positive")
+BAD = ("bad", "no", "false", "unacceptable", "reject", "rejected", "incorrect", "negative")
+TIES = ("tie", "equal", "same", "draw", "bothequal")
+Line = dict[str, Any]
+
+
+class _Fields:
+    """One prompt and its completions, by the names of their fields."""
+
+    def __init__(self, fields: Any) -> None:
+        if not isinstance(fields, dict) or not fields:
+            raise ValueError(f"{show(fields)} holds no fields: it needs a prompt and completions")
+        names: dict[str, str] = {_plain(name): name for name in fields if fields[name] is not None}
+        asked = next((names[p] for p in PROMPTS if p in names), None)
+        if asked is None:
+            raise ValueError(
+                f"no prompt among the fields {_listed(fields)}: call it {PROMPTS[0]}, or say with "
+                "--recipe what they mean"
+            )
+        self.prompt = fields[asked]
+        self.texts: dict[str, Any] = {
+            name: fields[name] for name in names.values() if name != asked
+        }
+        for name in self.texts:
+            if not _plain(name).startswith(ANSWERS):
+                raise ValueError(
+                    f"field {show(name)} is neither a prompt nor a completion by its name: leave "
+                    "it out, or say with --recipe what it means"
+                )
+
+    def one(self, *hints: str) -> str:
+        """The completion that an answer is about: the only one, or the one that a hint names."""
+        found: list[str] = [
+            n for n in self.texts if any(_plain(h).endswith(_plain(n)) for h in hints)
+        ]
+        found = list(self.texts) if len(self.texts) == 1 else found
+        if len(found) != 1:
+            raise ValueError(
+                f"which of the fields {_listed(self.texts)} {show(hints[0])} is about is not "
+                "clear: end its name with the field's, or use --recipe"
+            )
+        return found[0]
+
+    def named(self, value: Any) -> str | None:
+        """The completion that a word stands for: its name, its place or its side."""
+        if not isinstance(value, str):  # a number is a rating
+            return None
+        word, names = _plain(value), list(self.texts)
+        places = (("a", "1", "left", "first"), ("b", "2", "right", "second"))
+        for place, name in enumerate(names):
+            if word == _plain(name) or (len(names) == 2 and word in places[place]):
+                return name
+        return None
+
+    def bare(self) -> list[Line]:
+        """The prompt and the completions themselves, where nobody judged them."""
+        asked = {"prompt": self.prompt}
+        texts = [{"type": "completion", **asked, "completion": t} for t in self.texts.values()]
+        return texts or [{"type": "prompt", **asked}]
+
+
+def argilla(row: Line, left_out: Counter[str]) -> list[Line]:
+    """The answers to a record's questions, one line each or more for a ranking."""
+    fields = _Fields(row.get("fields"))
+    responses = row.get("responses") or {}
+    if not isinstance(responses, dict):
+        raise ValueError(f"responses {show(responses)} not allowed: export them nested, not flat")
+    left_out["suggestion of a model"] += len(row.get("suggestions") or {})
+    by_person: dict[str, list[tuple[str, Any]]] = {}
+    for question, answers in responses.items():
+        for answer in _objects(question, answers):
+            if answer.get("status") in ("draft", "discarded"):
+                left_out[f"answer that is {answer['status']}"] += 1
+            else:
+                said = by_person.setdefault(str(answer.get("user_id") or ""), [])
+                said.append((question, answer.get("value")))
+    lines: list[Line] = []
+    for person, said in by_person.items():
+        common = {"annotator": person or None, "comment": _comment(said)}
+        for question, value in said:
+            if _plain(question) not in COMMENTS:
+                lines += _answers(fields, question, value, (question,), row.get("id"), common)
+    return lines or fields.bare()
+
+
+def label_studio(row: Line, left_out: Counter[str]) -> list[Line]:
+    """The results of a task's annotations, one line each."""
+    fields = _Fields(row.get("data"))
+    left_out["prediction of a model"] += len(row.get("predictions") or ())
+    lines: list[Line] = []
+    for annotation in _objects("annotations", row.get("annotations")):
+        if annotation.get("was_cancelled"):
+            left_out["task skipped by its annotator"] += 1
+            continue
+        results = [_result(r) for r in _objects("result", annotation.get("result"))]
+        common = {
+            "annotator": _person(annotation.get("completed_by")),
+            "created_at": annotation.get("updated_at") or annotation.get("created_at"),
+            "seconds": annotation.get("lead_time"),
+            "comment": _comment([(COMMENTS[0], v) for kind, v, _ in results if kind == "textarea"]),
+        }
+        for kind, value, hints in results:
+            if kind != "textarea":
+                lines += _answers(fields, hints[0], value, hints, row.get("id"), common)
+    return lines or fields.bare()
+
+
+def _result(result: Line) -> tuple[str, Any, tuple[str, ...]]:
+    """(kind, value, what it may be about) of one result."""
+    kind, value = str(result.get("type")), result.get("value")
+    if not isinstance(value, dict):
+        raise ValueError(f"value {show(value)} of a result is not an object: export it as JSON")
+    names = str(result.get("from_name") or kind), str(result.get("to_name") or "")
+    if kind == "pairwise":
+        return kind, value.get("selected"), names
+    if kind in ("choices", "textarea"):
+        chosen = value.get("choices" if kind == "choices" else "text")
+        return kind, chosen[0] if isinstance(chosen, list) and len(chosen) == 1 else chosen, names
+    if kind == "rating":
+        return kind, value.get("rating"), names
+    raise ValueError(
+        f"result of type {show(kind)} unknown: use pairwise, choices, rating or textarea"
+    )
+
+
+def _answers(
+    fields: _Fields, name: str, value: Any, hints: tuple[str, ...], source: Any, common: Line
+) -> Iterator[Line]:
+    """What an answer says, in lines. `name` is the question's."""
+    said = {"type": "judgement", "prompt": fields.prompt, **_known(common)}
+    names = list(fields.texts)
+    mark = {} if source is None else {"external_id": f"{source}:{name}"}
+    if isinstance(value, list):
+        yield from (said | line for line in _ranked(fields, name, value, mark))
+    elif len(names) == 2 and (_plain(value) in TIES or fields.named(value)):
+        yield said | mark | _pair(fields, names[0], names[1], fields.named(value))
+    else:
+        about = fields.one(*hints)
+        if len(fields.texts) > 1 and mark:
+            mark = {"external_id": f"{source}:{name}:{about}"}
+        yield said | mark | _single(name, value) | {"completion": fields.texts[about]}
+
+
+def _single(name: str, value: Any) -> Line:
+    if _plain(value) in GOOD + BAD:
+        return {"kind": "binary", "value": _plain(value) in GOOD}
+    if isinstance(value, int | float):
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        return {"kind": "scalar", "value": whole}
+    raise ValueError(
+        f"answer {show(value)} to {show(name)} is no judgement that is known: use yes, no, a "
+        "number, the name of a completion or tie, or say with --recipe what it means"
+    )
+
+
+def _ranked(fields: _Fields, name: str, value: list[Any], mark: Line) -> Iterator[Line]:
+    """All comparisons within a ranking, best first; equal ranks are ties."""
+    places: dict[str, int] = {}
+    for place, entry in enumerate(value, 1):
+        entry = entry if isinstance(entry, dict) else {"value": entry, "rank": place}
+        found = fields.named(entry.get("value"))
+        if found is None:
+            raise ValueError(
+                f"{show(entry.get('value'))} in the ranking {show(name)} is no completion: use "
+                f"{_listed(fields.texts)}"
+            )
+        rank = entry.get("rank")
+        places[found] = rank if isinstance(rank, int) else place
+    for a, b in combinations([n for n in fields.texts if n in places], 2):
+        better = None if places[a] == places[b] else min(a, b, key=lambda n: places[n])
+        apart = (
+            {"external_id": f"{mark['external_id']}:{a}:{b}"} if mark and len(places) > 2 else {}
+        )
+        yield mark | apart | _pair(fields, a, b, better)
+
+
+def _pair(fields: _Fields, a: str, b: str, better: str | None) -> Line:
+    return {
+        "kind": "pairwise",
+        "completion_a": fields.texts[a],
+        "completion_b": fields.texts[b],
+        "value": "tie" if better is None else "a" if better == a else "b",
+    }
+
+
+def _comment(said: list[tuple[str, Any]]) -> str | None:
+    texts = [str(value) for question, value in said if _plain(question) in COMMENTS and value]
+    return "\n".join(texts) or None
+
+
+def _person(said: Any) -> str | None:
+    """Label Studio names a person by number, or by an object with an address."""
+    if isinstance(said, dict):
+        said = said.get("email") or said.get("username") or said.get("id")
+    return None if said is None else str(said)
+
+
+def _known(row: Line) -> Line:
+    return {column: value for column, value in row.items() if value is not None}
+
+
+def _plain(word: Any) -> str:
+    """A name without case, spaces and signs: "Response-1" is "response1"."""
+    return re.sub(r"[\W_]+", "", str(word)).lower()
+
+
+def _objects(what: str, value: Any) -> list[Line]:
+    """A list of objects, or none at all."""
+    found = value or []
+    if not (isinstance(found, list) and all(isinstance(part, dict) for part in found)):
+        raise ValueError(f"{what} {show(value)} is no list of objects: export it as JSON")
+    return found
+
+
+def _listed(fields: Any) -> str:
+    return ", ".join(map(show, fields))

@@ -1,0 +1,250 @@
+"""Judgements as columns, so that figures over many of them are quick.
+
+(a, b) and (b, a) of the same two completions are one question, and its answers are turned to face
+one way. A question faces as its first judgement did; where the models behind its two sides are
+known, in alphabetical order of these, so that one model being better than another counts as what
+chance explains, and agreement is what goes beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.quality.by_source import Items
+from data.schema import KINDS, Completion, Judgement
+from data.stats.intervals import Floats, Ints
+
+Bools = npt.NDArray[np.bool_]
+Models = Mapping[str, frozenset[str]]
+
+BINARY, SCALAR, PAIRWISE = (KINDS.index(kind) for kind in ("binary", "scalar", "pairwise"))
+TIE = 1
+"""The code of a tie; 0 is the question's second side, 2 its first."""
+READING_SECONDS = 0.015
+"""The least time a person takes to read a character."""
+_SIGNED = {"a": 1, "b": -1, "tie": 0}
+
+
+@dataclass(frozen=True)
+class Votes:
+    """One row a judgement, in order of time; every column is (N,)."""
+
+    kind: Ints
+    """Index in KINDS."""
+    person: Ints
+    question: Ints
+    prompt: Ints
+    item: Ints
+    """The prompt, or the item of the source where that counts."""
+    code: Ints
+    """binary: 0 bad, 1 good; scalar: 0 to 9; pairwise: 0, 1 tie, 2."""
+    level: Floats
+    """Pairwise: -3 to 3, 0 a tie; nan without a strength."""
+    first: Floats
+    """1 where the side shown first was chosen, 0 where the other was; nan for a tie."""
+    longer: Floats
+    """1 where the longer side was chosen, 0 the shorter, 0.5 for equal ones; nan for a tie."""
+    quick: Floats
+    """1 where the answer came faster than anyone reads; nan without a time."""
+    seconds: Floats
+    id: Ints
+    place: Floats
+    """Where in all that this person said it comes, from 0 to below 1."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def where(self, rows: Bools | Ints) -> Votes:
+        """Some of the rows."""
+        return Votes(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def of(self, kind: int) -> Votes:
+        return self.where(self.kind == kind)
+
+    def latest(self) -> Ints:
+        """One row for each person and question: the last they said."""
+        key = self.person * (int(self.question.max(initial=0)) + 1) + self.question
+        _, last = np.unique(key[::-1], return_index=True)
+        return np.sort(len(self) - 1 - last)
+
+    def beside(self, other: Votes) -> Votes:
+        """These rows and the others', which are about other questions."""
+        mine, theirs = ([getattr(v, column.name) for column in fields(self)] for v in (self, other))
+        return Votes(*(np.concatenate(two) for two in zip(mine, theirs, strict=True)))
+
+    def turned(self, rows: Bools) -> Votes:
+        """The same with these pairs facing the other way."""
+        return replace(
+            self,
+            code=np.where(rows, 2 * TIE - self.code, self.code),
+            level=np.where(rows, -self.level, self.level),
+        )
+
+    @property
+    def decided(self) -> Votes:
+        """The pairwise rows that are no tie."""
+        return self.where((self.kind == PAIRWISE) & (self.code != TIE))
+
+    @property
+    def late(self) -> Bools:
+        """In the later half of what the person said."""
+        return self.place >= 0.5
+
+    @property
+    def points(self) -> Floats:
+        """Answers as numbers: good 1 and bad 0, 1 to 10, a side 1 or -1."""
+        shift = np.where(self.kind == SCALAR, 1, np.where(self.kind == PAIRWISE, -1, 0))
+        return np.asarray(self.code + shift, float)
+
+
+class Columns:
+    """Turns judgements into rows; the same question, person and prompt get the same numbers."""
+
+    def __init__(self, people: Sequence[str], models: Models, items: Items) -> None:
+        self.sides: list[tuple[Completion, Completion | None]] = []
+        """Of each question, as it faces."""
+        self.writers: list[tuple[frozenset[str], frozenset[str]]] = []
+        """Which models wrote them."""
+        self._people = {name: i for i, name in enumerate(people)}
+        self._models, self._items = models, items
+        self._questions: dict[Any, int] = {}
+        self._prompts: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
+        self._read: dict[str, int] = {}
+
+    def votes(self, judgements: Iterable[Judgement]) -> Votes:
+        """The rows, in order of time."""
+        ordered = sorted(judgements, key=lambda j: (j.created_at, j.id))
+        rows = [(*self._asked(j), *_said(j)) for j in ordered]
+        table = np.array(rows, float).reshape(len(rows), 12)
+        kind, person, question, prompt, item, facing, read, answer, strength, *sides, seconds = (
+            table.T
+        )
+        pair, person = kind == PAIRWISE, person.astype(np.int64)
+        signed = answer * facing
+        return Votes(
+            kind=kind.astype(np.int64),
+            person=person,
+            question=question.astype(np.int64),
+            prompt=prompt.astype(np.int64),
+            item=item.astype(np.int64),
+            code=np.where(pair, signed + TIE, answer).astype(np.int64),
+            level=np.where(pair, signed * strength, np.nan),
+            first=sides[0],
+            longer=sides[1],
+            quick=np.where(seconds >= 0, seconds < READING_SECONDS * read, np.nan),
+            seconds=seconds,
+            id=np.array([judgement.id for judgement in ordered], np.int64),
+            place=_places(person),
+        )
+
+    def _asked(self, judgement: Judgement) -> tuple[int, int, int, int, int, int, int]:
+        """Numbers of kind, person, question, prompt, item; how it faces; characters to read."""
+        task, prompt = judgement.task, judgement.prompt
+        key: Any = task.a.id if task.b is None else frozenset((task.a.id, task.b.id))
+        named, item = self._items.of.get(judgement.id), self._items.item(judgement)
+        question = self._questions.setdefault((task.kind, key, named), len(self.sides))
+        if question == len(self.sides):
+            self._face(judgement)
+        if prompt.id not in self._read:
+            self._read[prompt.id] = len(prompt.text)
+        read = self._read[prompt.id] + len(task.a.text) + (len(task.b.text) if task.b else 0)
+        return (
+            KINDS.index(task.kind),
+            self._people[judgement.annotator],
+            question,
+            self._prompts.setdefault(prompt.id, len(self._prompts)),
+            self._numbers.setdefault(item or prompt.id, len(self._numbers)),
+            1 if self.sides[question][0].id == task.a.id else -1,
+            read,
+        )
+
+    def _face(self, judgement: Judgement) -> None:
+        """Note the sides in order of their models' names, or as the task has them."""
+        a, b = judgement.task.a, judgement.task.b
+        one, other = (
+            self._items.writers(judgement, self._models.get(side.id, ()) if side else ())
+            for side in (a, b)
+        )
+        known = bool(one and other) and not self._items.as_shown(judgement)
+        if b and known and sorted(one) > sorted(other):
+            a, b, one, other = b, a, other, one
+        self.sides.append((a, b))
+        self.writers.append((one, other))
+
+
+def _said(judgement: Judgement) -> tuple[float, float, float, float, float]:
+    """The answer as a number, as the task faces; strength; first and longer chosen; seconds."""
+    task, answer = judgement.task, judgement.answer
+    nan = float("nan")
+    seconds = nan if answer.seconds is None else answer.seconds
+    if task.b is None:
+        number = float(answer.value == "good") if task.kind == "binary" else int(answer.value) - 1
+        return number, nan, nan, nan, seconds
+    sign = _SIGNED[answer.value]
+    if sign == 0:
+        return 0, 1, nan, nan, seconds
+    more = (len(task.a.text) - len(task.b.text)) * sign
+    shown = judgement.shown_first
+    return (
+        sign,
+        nan if answer.strength is None else answer.strength,
+        nan if shown is None else float(answer.value == shown),
+        0.5 if more == 0 else float(more > 0),
+        seconds,
+    )
+
+
+def _places(person: Ints) -> Floats:
+    """How much of each person's rows came before, for rows in order of time."""
+    order = np.argsort(person, kind="stable")
+    _, start, size = np.unique(person[order], return_index=True, return_counts=True)
+    place = np.zeros(len(person))
+    place[order] = (np.arange(len(person)) - np.repeat(start, size)) / np.repeat(size, size)
+    return place
+
+
+def counts(votes: Votes, values: int) -> tuple[Floats, Ints]:
+    """How many gave each value to a question, (questions, values), and each row's question there.
+
+    Only questions that these rows are about.
+    """
+    _, at = np.unique(votes.question, return_inverse=True)
+    size = int(at.max(initial=-1)) + 1
+    table = np.bincount(at * values + votes.code, minlength=size * values)
+    return table.reshape(size, values).astype(float), at
+
+
+def with_others(votes: Votes, values: int, within: int = 0) -> Floats:
+    """The share of the others who answered each row's question alike; nan for who is alone."""
+    table, at = counts(votes, values)
+    near = np.abs(np.subtract.outer(np.arange(values), np.arange(values))) <= within
+    alike = (table @ near.astype(float))[at, votes.code] - 1
+    others = table.sum(axis=1)[at] - 1
+    return np.where(others > 0, alike / np.maximum(others, 1), np.nan)
+
+
+def pairs(votes: Votes) -> tuple[Ints, Ints]:
+    """All pairs of rows about one question: the earlier rows, and the later ones."""
+    order = np.argsort(votes.question, kind="stable")
+    _, start, size = np.unique(votes.question[order], return_index=True, return_counts=True)
+    early, late = [np.zeros(0, int)], [np.zeros(0, int)]
+    for m in np.unique(size[size > 1]):
+        rows = order[start[size == m][:, None] + np.arange(m)]
+        i, j = np.triu_indices(m, 1)
+        early.append(rows[:, i].ravel())
+        late.append(rows[:, j].ravel())
+    return np.concatenate(early), np.concatenate(late)
+
+
+def first_two(votes: Votes) -> tuple[Ints, Ints]:
+    """The first two rows about each question that has two: one pair a question."""
+    order = np.argsort(votes.question, kind="stable")
+    _, start, size = np.unique(votes.question[order], return_index=True, return_counts=True)
+    start = start[size > 1]
+    return order[start], order[start + 1]

@@ -1,0 +1,119 @@
+"""What judgements say of the models that wrote: acceptance, and how two of them compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from data.quality.annotator_figures import View, agreement_of_two, by_question
+from data.quality.judgement_table import TIE, Votes, with_others
+from data.stats.intervals import Figure, share
+
+Writers = Sequence[tuple[frozenset[str], frozenset[str]]]
+"""Of each question: which models wrote its first side, and its second."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a model's completions are good: the first judgement of each counts."""
+
+    model: str
+    acceptance: Figure
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """Two models, on the prompts (or a source's items) of which answers of both were judged."""
+
+    first: str
+    second: str
+    first_acceptance: Figure
+    second_acceptance: Figure
+    acceptance_agreement: Figure
+    """Of the first two annotators of each completion."""
+    preference_agreement: Figure
+    """Of the first two annotators of each pair, with ties."""
+    preference_agreement_all: Figure
+    """Of all annotators of each pair, with ties."""
+    first_preferred: Figure
+    """Share of pairs that went to the first model, ties left out: the first judgement of each."""
+
+
+def rates(binary: Votes, writers: Writers) -> tuple[Rate, ...]:
+    """Acceptance of each model, by name."""
+    written = _written(binary, writers)
+    return tuple(Rate(name, _acceptance(votes)) for name, votes in sorted(written.items()))
+
+
+def model_pairs(binary: Votes, pair: Votes, writers: Writers) -> tuple[ModelPair, ...]:
+    """Every two models that were judged on the same prompts, by name."""
+    written = _written(binary, writers)
+    compared = _compared(pair, writers)
+    prompts = {name: set(votes.item.tolist()) for name, votes in written.items()}
+    both = {two for two in combinations(sorted(written), 2) if prompts[two[0]] & prompts[two[1]]}
+    nothing = binary.where(np.zeros(0, np.int64))
+    found = []
+    for first, second in sorted(both | set(compared)):
+        shared = list(prompts.get(first, set()) & prompts.get(second, set()))
+        one, other = (written.get(name, nothing) for name in (first, second))
+        one, other = (votes.where(np.isin(votes.item, shared)) for votes in (one, other))
+        found.append(_model_pair(first, second, one, other, compared.get((first, second), nothing)))
+    return tuple(found)
+
+
+def _model_pair(first: str, second: str, one: Votes, other: Votes, pair: Votes) -> ModelPair:
+    """`pair` faces so that its first side is the first model's."""
+    alike = with_others(pair, 3)
+    several = ~np.isnan(alike)
+    firsts = _firsts(pair)
+    decided = firsts.where(firsts.code != TIE)
+    return ModelPair(
+        first=first,
+        second=second,
+        first_acceptance=_acceptance(one),
+        second_acceptance=_acceptance(other),
+        acceptance_agreement=agreement_of_two(View(one.beside(other), 2)),
+        preference_agreement=agreement_of_two(View(pair, 3)),
+        preference_agreement_all=by_question(pair.where(several), alike[several]),
+        first_preferred=share(decided.code > TIE, decided.prompt, "pairs without a tie"),
+    )
+
+
+def _acceptance(votes: Votes) -> Figure:
+    firsts = _firsts(votes)
+    return share(firsts.code, firsts.prompt, "completions")
+
+
+def _firsts(votes: Votes) -> Votes:
+    """The first judgement of each question."""
+    _, first = np.unique(votes.question, return_index=True)
+    return votes.where(np.sort(first))
+
+
+def _written(binary: Votes, writers: Writers) -> dict[str, Votes]:
+    """The good-or-bad judgements of each model's completions."""
+    questions: dict[str, list[int]] = {}
+    for question in np.unique(binary.question).tolist():
+        for name in writers[question][0]:
+            questions.setdefault(name, []).append(question)
+    return {name: binary.where(np.isin(binary.question, q)) for name, q in questions.items()}
+
+
+def _compared(pair: Votes, writers: Writers) -> dict[tuple[str, str], Votes]:
+    """The comparisons of each two models, facing with the first by name on the first side."""
+    questions: dict[tuple[str, str], dict[int, bool]] = {}
+    for question in np.unique(pair.question).tolist():
+        a, b = writers[question]
+        for one in a - b:
+            for other in b - a:
+                low, high = sorted((one, other))
+                questions.setdefault((low, high), {})[question] = one > other
+    found = {}
+    for two, facing in questions.items():
+        votes = pair.where(np.isin(pair.question, list(facing)))
+        away = [question for question, turn in facing.items() if turn]
+        found[two] = votes.turned(np.isin(votes.question, away))
+    return found

@@ -1,0 +1,79 @@
+"""The statistics of a store's judgements: read, worked out, and ready to be shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data.quality import Quality, Warning, quality, warnings
+from data.quality.by_source import by_source
+from data.schema import Gold, Judgement
+from data.store import Store
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """How far the judgements of a store can be trusted."""
+
+    quality: Quality
+    warnings: Sequence[Warning]
+    """Who stands out from the rest of the team: for a lead to look at."""
+    gold: Sequence[dict[str, Any]]
+    """Known answers in use, and how many gave them."""
+    agreed: int
+    """Tasks that could become gold: three or more people answered alike."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "quality": self.quality.as_dict(),
+            "warnings": [asdict(warning) for warning in self.warnings],
+            "gold": list(self.gold),
+            "agreed": self.agreed,
+        }
+
+
+def source_report(store: Store) -> QualityReport:
+    """The same, with what the judgements' sources keep apart kept apart: see `data.sources`."""
+    judgements, items = by_source(store)
+    figures = quality(judgements, models=store.content.writers(), items=items)
+    return QualityReport(figures, warnings(figures), gold=(), agreed=0)
+
+
+def quality_report(store: Store) -> QualityReport:
+    """Work out everything that `data.quality` says of this store."""
+    answers = store.checks.answers()
+    figures = quality(
+        store.ledger.judgements(), store.checks.repeats(), answers, store.content.writers()
+    )
+    return QualityReport(
+        quality=figures,
+        warnings=warnings(figures),
+        gold=_gold(store.checks.gold(), answers),
+        agreed=len(store.checks.agreed()),
+    )
+
+
+def _gold(known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]) -> list[dict[str, Any]]:
+    asked = Counter(judgement.task.id for judgement, _ in answers)
+    right = Counter(judgement.task.id for judgement, said in answers if _gives(judgement, said))
+    return [
+        {
+            "task": gold.task.id,
+            "about": " ".join(gold.task.a.prompt.text.split())[:80],
+            "value": gold.value,
+            "n": asked[gold.task.id],
+            "right": right[gold.task.id],
+        }
+        for gold in known
+    ]
+
+
+def _gives(judgement: Judgement, known: str) -> bool:
+    """Whether an answer is the known one; a rating counts within one."""
+    value = judgement.answer.value
+    if judgement.kind == "scalar":
+        return abs(int(value) - int(known)) <= 1
+    return value == known

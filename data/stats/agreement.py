@@ -1,0 +1,148 @@
+"""Numbers about judgements that say how sure they are: agreement, chance, and the human ceiling.
+
+Pure functions on arrays. A share's interval is Wilson's, for as many judgements as it is worth:
+those of one prompt are not independent. Alpha and kappa have a bootstrap over prompts. Nothing is
+said before there are ENOUGH of what a figure counts: at 20 a share's interval reaches 20 points to
+either side, and below that it hides more than it tells. Intervals are about other prompts that the
+same people judge: other people may differ more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import krippendorff
+import numpy as np
+import numpy.typing as npt
+
+from data.stats.bootstrap import bootstrap, by_prompt
+from data.stats.intervals import ENOUGH, Figure, Floats, mapped, missing
+
+Level = Literal["nominal", "ordinal", "interval"]
+
+
+def alpha(
+    counts: npt.ArrayLike, prompts: npt.ArrayLike, level: Level, unit: str, seed: int = 0
+) -> Figure:
+    """Krippendorff's alpha: 1 - observed over expected disagreement; 0 is what chance would give.
+
+    counts (N, V): how many annotators gave each of V ordered values to a unit. Units with one
+    annotator say nothing and do not count. K. Krippendorff (2011), "Computing Krippendorff's
+    alpha-reliability".
+    """
+    table = np.asarray(counts, float)
+    several = table.sum(axis=1) > 1
+    table, n = table[several], int(several.sum())
+    if n < ENOUGH:
+        return missing(n, unit)
+    if (table.sum(axis=0) > 0).sum() < 2:
+        return missing(n, unit, note="every answer is the same: alpha is not defined")
+    value = float(krippendorff.alpha(value_counts=table, level_of_measurement=level))
+    sums = by_prompt(coincidences(table).reshape(n, -1), np.asarray(prompts)[several])
+    interval = bootstrap(sums, lambda s: alpha_of(s, level), seed)
+    low, high = interval if interval else (None, None)
+    return Figure(value, low, high, n, unit)
+
+
+def coincidences(counts: Floats) -> Floats:
+    """Each unit's pairs of values, (N, V) to (N, V, V); their sum is the coincidence matrix."""
+    pairs = counts[:, :, None] * counts[:, None, :]
+    values = np.arange(counts.shape[1])
+    pairs[:, values, values] -= counts
+    return np.asarray(pairs / np.maximum(counts.sum(axis=1) - 1, 1)[:, None, None])
+
+
+def alpha_of(coincident: Floats, level: Level) -> Floats:
+    """Alpha of many coincidence matrices at once, (B, V * V) to (B,); nan where undefined.
+
+    The library takes one at a time, which is too slow for a bootstrap; a test compares the two.
+    """
+    v = math.isqrt(coincident.shape[1])
+    observed = coincident.reshape(-1, v, v)
+    n_v = observed.sum(axis=2)
+    n = n_v.sum(axis=1)
+    if level == "ordinal":
+        rank = np.cumsum(n_v, axis=1) - n_v / 2
+    else:
+        rank = np.broadcast_to(np.arange(float(v)), n_v.shape)
+    apart = (rank[:, :, None] - rank[:, None, :]) ** 2
+    if level == "nominal":
+        apart = (apart > 0).astype(float)
+    chance = (n_v[:, :, None] * n_v[:, None, :] * apart).sum(axis=(1, 2))
+    found = (observed * apart).sum(axis=(1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(1 - (n - 1) * found / chance)
+
+
+def kappa(
+    first: npt.ArrayLike, second: npt.ArrayLike, prompts: npt.ArrayLike, unit: str, seed: int = 0
+) -> Figure:
+    """Cohen's kappa of two annotators' answers to the same tasks, codes (N,) from 0 up.
+
+    J. Cohen (1960), "A coefficient of agreement for nominal scales".
+    """
+    a, b = np.asarray(first, int), np.asarray(second, int)
+    n = len(a)
+    if n < ENOUGH:
+        return missing(n, unit)
+    v = int(max(a.max(), b.max())) + 1
+    cells = np.zeros((n, v * v))
+    cells[np.arange(n), a * v + b] = 1
+    value = float(kappa_of(cells.sum(axis=0, keepdims=True))[0])
+    if not math.isfinite(value):
+        return missing(n, unit, note="both gave one and the same answer: kappa is not defined")
+    interval = bootstrap(by_prompt(cells, prompts), kappa_of, seed)
+    low, high = interval if interval else (None, None)
+    return Figure(value, low, high, n, unit)
+
+
+def kappa_of(cells: Floats) -> Floats:
+    """Kappa of many tables of two annotators at once, (B, V * V) to (B,); nan where undefined."""
+    v = math.isqrt(cells.shape[1])
+    table = cells.reshape(-1, v, v) / cells.sum(axis=1)[:, None, None]
+    observed = table.trace(axis1=1, axis2=2)
+    chance = (table.sum(axis=1) * table.sum(axis=2)).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(chance < 1 - 1e-12, (observed - chance) / (1 - chance), np.nan)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Between what and what the best possible reward model would be right about one judgement."""
+
+    at_least: Figure
+    at_most: Figure
+    majority: Figure
+    """How often the others' majority is right about one annotator, where three or more answered."""
+
+    @property
+    def sentence(self) -> str:
+        low, high = self.at_least, self.at_most
+        if low.value is None or low.low is None or high.value is None or high.high is None:
+            return f"Human ceiling: not enough data yet ({low.n} of about {low.needs} {low.unit})."
+        return (
+            f"The best possible reward model would be right about {low.value:.0%} to"
+            f" {high.value:.0%} of the comparisons without a tie (95%: {low.low:.0%} to"
+            f" {high.high:.0%}): no further do people agree with one another."
+        )
+
+
+def ceiling(agreement: Figure, majority: Figure) -> Ceiling:
+    """The human ceiling from the agreement on comparisons without ties.
+
+    Let p be the probability that an annotator drawn at random prefers a. Two annotators agree with
+    A = E[p^2 + (1-p)^2] = (1 + E[x^2]) / 2 where x = 2p - 1, and the best prediction of one answer
+    is right with E[max(p, 1-p)] = (1 + E|x|) / 2. As |x| <= 1, that is at least A; as
+    E|x| <= sqrt(E[x^2]) (Jensen), it is at most (1 + sqrt(2A - 1)) / 2.
+    """
+    return Ceiling(mapped(agreement, _floor), mapped(agreement, _roof), majority)
+
+
+def _floor(a: float) -> float:
+    return max(a, 0.5)
+
+
+def _roof(a: float) -> float:
+    return (1 + math.sqrt(max(0.0, 2 * a - 1))) / 2

@@ -1,0 +1,320 @@
+"""Queries on what models are asked and what they answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from data.schema import (
+    Completion,
+    Demonstration,
+    Document,
+    Generation,
+    Message,
+    Prompt,
+    canonical_json,
+    now,
+)
+from data.store import tables as t
+from data.store.database import Database, insert_ignore, one_at_a_time
+from data.store.judgement_rows import standing
+from data.task_planning import Question
+
+BATCH = 500
+T = TypeVar("T")
+N = TypeVar("N", Prompt, Completion)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much is stored."""
+
+    prompts: int
+    demonstrations: int
+    documents: int
+    completions: int
+    judgements: dict[str, int]
+    """Standing judgements by kind."""
+    tasks_open: int
+    """Judgements still wanted, over all tasks."""
+
+    @property
+    def judgements_total(self) -> int:
+        return sum(self.judgements.values())
+
+
+class Content:
+    """Prompts, demonstrations, documents, completions. Adding what is there already is a no-op."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add_prompts(self, prompts: Iterable[Prompt]) -> None:
+        with self._db.write() as connection:
+            insert_prompts(connection, prompts)
+
+    def add_demonstrations(self, demonstrations: Iterable[Demonstration]) -> None:
+        with self._db.write() as connection:
+            insert_demonstrations(connection, demonstrations)
+
+    def add_documents(self, documents: Iterable[Document]) -> None:
+        with self._db.write() as connection:
+            insert_documents(connection, documents)
+
+    def add_generations(self, generations: Iterable[Generation]) -> None:
+        """Completions with the model that wrote them."""
+        with self._db.write() as connection:
+            insert_generations(connection, generations)
+
+    def prompts(self) -> list[Prompt]:
+        """All prompts, in a fixed order (by id)."""
+        with self._db.read() as connection:
+            return list(load_prompts(connection).values())
+
+    def demonstrations(self) -> list[Demonstration]:
+        with self._db.read() as connection:
+            return load_demonstrations(connection, load_prompts(connection))
+
+    def documents(self) -> list[Document]:
+        with self._db.read() as connection:
+            return load_documents(connection)
+
+    def generations(self, model: str | None = None) -> list[Generation]:
+        """Completions with their model, of one model or of all."""
+        with self._db.read() as connection:
+            return load_generations(connection, load_prompts(connection), model)
+
+    def models(self) -> dict[str, int]:
+        """How many completions each model has written."""
+        query = sa.select(t.generations.c.model, sa.func.count()).group_by(t.generations.c.model)
+        with self._db.read() as connection:
+            return {name: n for name, n in connection.execute(query)}  # noqa: C416
+
+    def texts(self) -> list[str]:
+        """What all completions say."""
+        with self._db.read() as connection:
+            return list(connection.scalars(sa.select(t.completions.c.text)))
+
+    def writers(self) -> dict[str, frozenset[str]]:
+        """Which models have written a completion, by its id."""
+        g = t.generations.c
+        found: dict[str, frozenset[str]] = {}
+        with self._db.read() as connection:
+            for completion, model in connection.execute(sa.select(g.completion_id, g.model)):
+                found[completion] = found.get(completion, frozenset()) | {model}
+        return found
+
+    def questions(self) -> set[Question]:
+        """What is asked already, by any task."""
+        columns = (t.tasks.c.kind, t.tasks.c.completion_a, t.tasks.c.completion_b)
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(*columns))
+            return {(kind, frozenset(filter(None, ids))) for kind, *ids in rows}
+
+    def counts(self) -> Counts:
+        with self._db.read() as connection:
+
+            def size(table: sa.Table) -> int:
+                return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+            by_kind = {
+                row.kind: row.n
+                for row in connection.execute(
+                    sa.select(t.judgements.c.kind, sa.func.count().label("n"))
+                    .where(standing())
+                    .group_by(t.judgements.c.kind)
+                )
+            }
+            still = connection.scalar(
+                sa.select(sa.func.coalesce(sa.func.sum(t.tasks.c.remaining), 0))
+            )
+            return Counts(
+                prompts=size(t.prompts),
+                demonstrations=size(t.demonstrations),
+                documents=size(t.documents),
+                completions=size(t.completions),
+                judgements={k: by_kind.get(k, 0) for k in ("binary", "scalar", "pairwise")},
+                tasks_open=int(still or 0),
+            )
+
+
+def completion_columns() -> Sequence[sa.ColumnElement[Any]]:
+    return (t.completions.c.prompt_id, t.completions.c.text, t.completions.c.finished)
+
+
+def load_prompts(connection: sa.Connection) -> dict[str, Prompt]:
+    rows = connection.execute(sa.select(t.prompts).order_by(t.prompts.c.id))
+    return {row.id: prompt_from(row) for row in rows}
+
+
+def prompt_from(row: Any) -> Prompt:
+    messages = tuple(Message(**m) for m in json.loads(row.messages))
+    return Prompt(messages, tuple(json.loads(row.tags)), row.external_id, row.created_at)
+
+
+def load_demonstrations(
+    connection: sa.Connection, prompts: Mapping[str, Prompt]
+) -> list[Demonstration]:
+    rows = connection.execute(sa.select(t.demonstrations).order_by(t.demonstrations.c.id))
+    return [Demonstration(prompts[r.prompt_id], r.text, r.external_id, r.created_at) for r in rows]
+
+
+def load_documents(connection: sa.Connection) -> list[Document]:
+    rows = connection.execute(sa.select(t.documents).order_by(t.documents.c.id))
+    return [Document(r.text, r.external_id, r.created_at) for r in rows]
+
+
+def load_generations(
+    connection: sa.Connection, prompts: Mapping[str, Prompt], model: str | None = None
+) -> list[Generation]:
+    columns = (t.generations.c.model, t.generations.c.sampling, t.generations.c.created_at)
+    query = (
+        sa.select(*columns, t.completions.c.external_id, *completion_columns())
+        .join(t.completions, t.completions.c.id == t.generations.c.completion_id)
+        .order_by(t.completions.c.id, t.generations.c.id)
+    )
+    if model is not None:
+        query = query.where(t.generations.c.model == model)
+    return [
+        Generation(
+            Completion(prompts[r.prompt_id], r.text, r.finished, r.external_id),
+            r.model,
+            json.loads(r.sampling),
+            r.created_at,
+        )
+        for r in connection.execute(query)
+    ]
+
+
+def load_completions(
+    connection: sa.Connection, prompts: Mapping[str, Prompt]
+) -> dict[str, Completion]:
+    rows = connection.execute(sa.select(t.completions.c.id, *completion_columns()))
+    return {r.id: Completion(prompts[r.prompt_id], r.text, r.finished) for r in rows}
+
+
+def one_writer(connection: sa.Connection) -> None:
+    """Two that write the same texts in different orders would wait for each other."""
+    one_at_a_time(connection, "coach: write content")
+
+
+def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
+    one_writer(connection)
+    for chunk in _chunks(prompts):
+        rows = [
+            {
+                "id": p.id,
+                "messages": canonical_json([m.as_dict() for m in p.messages]),
+                "tags": canonical_json(p.tags),
+                "external_id": p.external_id,
+                "created_at": p.created_at or now(),
+            }
+            for p in chunk
+        ]
+        insert_ignore(connection, t.prompts, rows)
+
+
+def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
+    """Give stored prompts the tags and external ids that they lack; what is there stays."""
+    p = t.prompts.c
+    for chunk in _chunks(prompts):
+        tags = [{"key": x.id, "new": canonical_json(x.tags)} for x in chunk if x.tags]
+        if tags:
+            update = sa.update(t.prompts).where(p.id == sa.bindparam("key"), p.tags == "[]")
+            connection.execute(update.values(tags=sa.bindparam("new")), tags)
+        fill_external_ids(connection, t.prompts, chunk)
+
+
+def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterable[Any]) -> None:
+    """Give what is stored in this table the external ids that it lacks; what is there stays."""
+    c = table.c
+    for chunk in _chunks(items):
+        rows = [{"key": x.id, "new": x.external_id} for x in chunk if x.external_id is not None]
+        if rows:
+            lacking = sa.and_(c.id == sa.bindparam("key"), c.external_id.is_(None))
+            update = sa.update(table).where(lacking).values(external_id=sa.bindparam("new"))
+            connection.execute(update, rows)
+
+
+def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
+    one_writer(connection)
+    for chunk in _chunks(items):
+        insert_prompts(connection, distinct(d.prompt for d in chunk))
+        rows = [
+            {
+                "id": d.id,
+                "prompt_id": d.prompt.id,
+                "text": d.text,
+                "external_id": d.external_id,
+                "created_at": d.created_at or now(),
+            }
+            for d in chunk
+        ]
+        insert_ignore(connection, t.demonstrations, rows)
+
+
+def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
+    one_writer(connection)
+    for chunk in _chunks(items):
+        rows = [
+            {
+                "id": d.id,
+                "text": d.text,
+                "external_id": d.external_id,
+                "created_at": d.created_at or now(),
+            }
+            for d in chunk
+        ]
+        insert_ignore(connection, t.documents, rows)
+
+
+def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
+    for chunk in _chunks(items):
+        insert_prompts(connection, distinct(c.prompt for c in chunk))
+        rows = [
+            {
+                "id": c.id,
+                "prompt_id": c.prompt.id,
+                "text": c.text,
+                "finished": c.finished,
+                "external_id": c.external_id,
+                "created_at": c.created_at or now(),
+            }
+            for c in chunk
+        ]
+        insert_ignore(connection, t.completions, rows)
+
+
+def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
+    for chunk in _chunks(items):
+        insert_completions(connection, distinct(g.completion for g in chunk))
+        rows = [
+            {
+                "completion_id": g.completion.id,
+                "model": g.model,
+                "sampling": canonical_json(dict(g.sampling)),
+                "created_at": g.created_at or now(),
+            }
+            for g in chunk
+        ]
+        insert_ignore(connection, t.generations, rows)
+
+
+def distinct(items: Iterable[N]) -> list[N]:
+    """Each noun once, in order: rows that are sent twice cost as much as new ones."""
+    return list({item.id: item for item in items}.values())
+
+
+def _chunks(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,348 @@
+"""What is asked to see how far answers can be trusted, now and then in the place of the next task.
+
+Gold: tasks whose answer is known. Repeats: tasks that a person answered before, with their sides
+swapped. The page cannot tell them apart. They fill no place of a task; their answers are kept like
+any other.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from data import task_planning
+from data.schema import (
+    Annotator,
+    Answer,
+    Gold,
+    Judgement,
+    Kind,
+    Prompt,
+    Task,
+    check_answer,
+    now,
+    other_side,
+    repeat_id,
+    timestamp,
+)
+from data.store import tables as t
+from data.store.assignments import ANSWERED, HAD, Asked, insert_tasks, read_shares
+from data.store.content import load_completions, load_prompts
+from data.store.database import Database, insert_ignore, one_at_a_time, upsert
+from data.store.judgement_rows import judged, judgement_of, standing, task_of
+from data.task_planning import OVERLAP, Shares
+
+
+def instead(
+    connection: sa.Connection,
+    annotator: Annotator,
+    rng: random.Random,
+    shares: Shares,
+    kinds: Iterable[Kind] | None,
+) -> Asked | None:
+    """A check that comes in the place of the next task, as often as the shares say."""
+    draw = rng.random()
+    allowed = list(kinds) if kinds is not None else list(_EVERY_KIND)
+    if draw < shares.gold:
+        return _gold(connection, annotator, rng, allowed)
+    if draw < shares.gold + shares.repeat:
+        return _repeat(connection, annotator, rng, shares.repeat_days, allowed)
+    return None
+
+
+def _gold(
+    connection: sa.Connection, annotator: Annotator, rng: random.Random, kinds: list[Kind]
+) -> Asked | None:
+    """One of the tasks with a known answer that this person has not had."""
+    low, high = connection.execute(_GOLD_IDS).one()
+    if low is None:
+        return None
+    middle = {"me": annotator.id, "kinds": kinds, "middle": rng.randint(low, high)}
+    chosen = connection.execute(_GOLD_AFTER, middle).one_or_none()
+    chosen = chosen or connection.execute(_GOLD_BEFORE, middle).one_or_none()
+    if chosen is None:
+        return None
+    side = task_planning.side_order(rng) if chosen.kind == "pairwise" else None
+    return Asked(chosen.id, side, "gold")
+
+
+def _repeat(
+    connection: sa.Connection,
+    annotator: Annotator,
+    rng: random.Random,
+    days: float,
+    kinds: list[Kind],
+) -> Asked | None:
+    """A task that this person answered that long ago, with its sides swapped."""
+    before = timestamp(datetime.now(UTC) - timedelta(days=days))
+    me: dict[str, Any] = {"me": annotator.id, "before": before, "kinds": kinds}
+    low, high = connection.execute(_OWN_IDS, me).one()
+    if low is None:
+        return None
+    middle = me | {"middle": rng.randint(low, high)}
+    row = connection.execute(_DUE_AFTER, middle).one_or_none()
+    row = row or connection.execute(_DUE_BEFORE, middle).one_or_none()
+    if row is None:
+        return None
+    again = repeat_id(row.task_id, annotator.name)
+    insert_ignore(connection, t.tasks, [_again(row, again)])
+    if row.kind != "pairwise":
+        return Asked(again, None, "repeat")
+    swapped = {"a": "b", "b": "a"}.get(row.shown_first) or task_planning.side_order(rng)
+    return Asked(again, swapped, "repeat")
+
+
+def _again(row: Any, task_id: str) -> dict[str, Any]:
+    """The row of a task that asks what another asked; nobody finds it in the queue."""
+    return {
+        "id": task_id,
+        "kind": row.kind,
+        "prompt_id": row.prompt_id,
+        "completion_a": row.completion_a,
+        "completion_b": row.completion_b,
+        "wanted": 0,
+        "remaining": 0,
+        "position": row.position,
+        "repeats": row.task_id,
+        "created_at": now(),
+    }
+
+
+_EVERY_KIND: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
+_KINDS = t.tasks.c.kind.in_(sa.bindparam("kinds", expanding=True))
+_middle: sa.BindParameter[int] = sa.bindparam("middle")
+_IN_USE = t.gold.c.retired_at.is_(None)
+_GOLD_IDS = sa.select(sa.func.min(t.gold.c.id), sa.func.max(t.gold.c.id)).where(_IN_USE)
+_GOLD_LEFT = (  # the first from a random place on: looking at all of them would be felt
+    sa.select(t.tasks.c.id, t.tasks.c.kind)
+    .join(t.gold, t.gold.c.task_id == t.tasks.c.id)
+    .where(_IN_USE, ~HAD, ~ANSWERED, _KINDS)
+    .limit(1)
+)
+_GOLD_AFTER = _GOLD_LEFT.where(t.gold.c.id >= _middle).order_by(t.gold.c.id)
+_GOLD_BEFORE = _GOLD_LEFT.where(t.gold.c.id < _middle).order_by(t.gold.c.id.desc())
+_OWN = (t.judgements.c.annotator_id == sa.bindparam("me"), t.judgements.c.purpose == "queue")
+_OLD = (*_OWN, t.judgements.c.created_at < sa.bindparam("before"))
+_one = t.judgements.c.id
+_OWN_IDS = sa.select(
+    sa.select(_one).where(*_OLD).order_by(_one).limit(1).scalar_subquery(),
+    sa.select(_one).where(*_OLD).order_by(_one.desc()).limit(1).scalar_subquery(),
+)
+_copy, _held = t.tasks.alias("copy"), t.assignments.alias("held")
+_ASKED_AGAIN = (  # counted, as in data.leases
+    sa.select(sa.func.count())
+    .select_from(_copy.join(_held, _held.c.task_id == _copy.c.id))
+    .where(
+        _copy.c.repeats == t.judgements.c.task_id,
+        _held.c.annotator_id == sa.bindparam("me"),
+        _held.c.state != "released",
+    )
+    .correlate(t.judgements)
+    .scalar_subquery()
+) > 0
+_DUE = (
+    sa.select(
+        t.judgements.c.task_id,
+        t.judgements.c.shown_first,
+        t.tasks.c.kind,
+        t.tasks.c.prompt_id,
+        t.tasks.c.completion_a,
+        t.tasks.c.completion_b,
+        t.tasks.c.position,
+    )
+    .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
+    .where(*_OLD, standing(), ~_ASKED_AGAIN, _KINDS)
+    .limit(1)
+)
+_DUE_AFTER = _DUE.where(t.judgements.c.id >= _middle).order_by(t.judgements.c.id)
+_DUE_BEFORE = _DUE.where(t.judgements.c.id < _middle).order_by(t.judgements.c.id.desc())
+
+
+class Checks:
+    """Known answers, repeats, and how often each is asked."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def shares(self) -> Shares:
+        """How much of what is asked is a check; the usual shares where nobody has set any."""
+        query = sa.select(t.settings.c.value).where(t.settings.c.name == "shares")
+        with self._db.read() as connection:
+            return read_shares(connection.scalar(query))
+
+    def set_shares(self, shares: Shares) -> None:
+        """From the next claim on."""
+        row = {"value": json.dumps(asdict(shares)), "created_at": now()}
+        with self._db.write() as connection:
+            insert = upsert(connection, t.settings, ["name"], set_=row)
+            connection.execute(insert, row | {"name": "shares"})
+
+    def mark(self) -> tuple[int, ...]:
+        """Changes whenever a judgement or a known answer is added, taken back or retired."""
+        j, g = t.judgements.c.id, t.gold.c
+        query = sa.select(
+            sa.select(sa.func.max(j)).scalar_subquery(),
+            sa.select(sa.func.max(g.id)).scalar_subquery(),
+            sa.select(sa.func.count(g.retired_at)).scalar_subquery(),
+        )
+        with self._db.read() as connection:
+            return tuple(int(n or 0) for n in connection.execute(query).one())
+
+    def gold(self) -> list[Gold]:
+        """The known answers in use, oldest first."""
+        with self._db.read() as connection:
+            found = load_gold(connection, load_prompts(connection))
+        return [known for known in found if known.retired_at is None]
+
+    def add_gold(self, known: Mapping[str, str]) -> int:
+        """Known answers by task; returns how many are new. One in use stays as it is.
+
+        Raises ValueError for a task that is not there, or an answer that does not fit its kind.
+        """
+        with self._db.write() as connection:
+            tasks = _tasks(connection, known)
+            for task_id, value in known.items():
+                if task_id not in tasks:
+                    raise ValueError(f"task {task_id!r} unknown: its answer cannot be gold")
+                check_answer(tasks[task_id].kind, Answer(value))
+            return insert_gold(connection, [Gold(tasks[i], value) for i, value in known.items()])
+
+    def retire_gold(self, task_ids: Iterable[str]) -> int:
+        """These answers are known no more: nobody is asked, and nobody's answers are held to them.
+
+        Returns how many were in use.
+        """
+        now_gold = (t.gold.c.task_id.in_(list(task_ids)), t.gold.c.retired_at.is_(None))
+        with self._db.write() as connection:
+            return connection.execute(
+                sa.update(t.gold).where(*now_gold).values(retired_at=now())
+            ).rowcount
+
+    def agreed(self, at_least: int = OVERLAP) -> dict[str, str]:
+        """Tasks that so many people answered, all alike, and that are not gold: what they said."""
+        value, people = t.judgements.c.value, t.judgements.c.annotator_id
+        query = (
+            sa.select(t.judgements.c.task_id, sa.func.min(value))
+            .where(
+                standing(),
+                t.judgements.c.purpose == "queue",
+                t.judgements.c.task_id.not_in(sa.select(t.gold.c.task_id)),
+            )
+            .group_by(t.judgements.c.task_id)
+            .having(
+                sa.func.count(people.distinct()) >= at_least, sa.func.count(value.distinct()) == 1
+            )
+            .order_by(t.judgements.c.task_id)
+        )
+        with self._db.read() as connection:
+            return {task_id: said for task_id, said in connection.execute(query)}  # noqa: C416
+
+    def answers(self) -> list[tuple[Judgement, str]]:
+        """Standing answers to gold tasks, each with the answer that is known."""
+        query = (
+            judged(t.gold.c.value.label("known"))
+            .join(t.gold, t.gold.c.task_id == t.judgements.c.task_id)
+            .where(standing(), t.judgements.c.purpose == "gold", t.gold.c.retired_at.is_(None))
+            .order_by(t.judgements.c.id)
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+            texts = load_completions(connection, load_prompts(connection)) if rows else {}
+            return [(judgement_of(row, texts), row.known) for row in rows]
+
+    def repeats(self) -> list[tuple[Judgement, Judgement]]:
+        """Standing answers to tasks that were asked twice: the first, and the one given later."""
+        again = (
+            judged(t.tasks.c.repeats)
+            .where(standing(), t.judgements.c.purpose == "repeat")
+            .order_by(t.judgements.c.id)
+        )
+        asked = sa.select(t.tasks.c.repeats).where(t.tasks.c.repeats.is_not(None))
+        firsts = judged().where(standing(), t.judgements.c.task_id.in_(asked))
+        with self._db.read() as connection:
+            later = connection.execute(again).all()
+            if not later:
+                return []
+            texts = load_completions(connection, load_prompts(connection))
+            first = {
+                (row.task_id, row.annotator_id): judgement_of(row, texts)
+                for row in connection.execute(firsts)
+            }
+            pairs = ((first.get((row.repeats, row.annotator_id)), row) for row in later)
+            return [(one, judgement_of(row, texts)) for one, row in pairs if one is not None]
+
+
+def load_gold(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Gold]:
+    """Every known answer, retired ones too, oldest first."""
+    g = t.gold.c
+    query = (
+        sa.select(t.tasks, g.value, g.created_at.label("since"), g.retired_at)
+        .join(t.gold, g.task_id == t.tasks.c.id)
+        .order_by(g.id)
+    )
+    rows = connection.execute(query).all()
+    texts = load_completions(connection, prompts) if rows else {}
+    return [
+        Gold(replace(task_of(r, texts), wanted=0, position=0.0), r.value, r.since, r.retired_at)
+        for r in rows
+    ]
+
+
+def insert_gold(connection: sa.Connection, items: Iterable[Gold]) -> int:
+    """Add known answers; returns how many are new. One that is in use stays as it is.
+
+    Raises ValueError where another answer to the same task is in use.
+    """
+    one_at_a_time(connection, "coach: write gold")
+    listed = list(items)
+    ways = insert_tasks(connection, [known.task for known in listed])
+    golds = [_turned(known, ways[known.task.id]) for known in listed]
+    there = list(connection.execute(sa.select(t.gold)))
+    used = {row.task_id: row.value for row in there if row.retired_at is None}
+    retired = {(row.task_id, row.value, row.created_at) for row in there if row.retired_at}
+    rows = []
+    for known in golds:
+        if known.retired_at and (known.task.id, known.value, known.created_at) in retired:
+            continue
+        if known.retired_at is None and known.task.id in used:
+            if used[known.task.id] != known.value:
+                raise ValueError(
+                    f"gold {known.value!r}: {used[known.task.id]!r} is known already as the answer"
+                    f" to {known.task.a.prompt.text[:60]!r}: retire that one first"
+                )
+            continue
+        if known.retired_at is None:
+            used[known.task.id] = known.value
+        rows.append(_gold_row(known))
+    if rows:
+        connection.execute(sa.insert(t.gold), rows)
+    return len(rows)
+
+
+def _turned(known: Gold, task: Task) -> Gold:
+    """The same of the task as it is stored: perhaps with its sides exchanged."""
+    if task.id == known.task.id:
+        return known
+    return replace(known, task=task, value=other_side(known.value) or "")
+
+
+def _gold_row(known: Gold) -> dict[str, Any]:
+    return {
+        "task_id": known.task.id,
+        "value": known.value,
+        "created_at": known.created_at or now(),
+        "retired_at": known.retired_at,
+    }
+
+
+def _tasks(connection: sa.Connection, task_ids: Iterable[str]) -> dict[str, Task]:
+    """Stored tasks by id."""
+    rows = connection.execute(sa.select(t.tasks).where(t.tasks.c.id.in_(list(task_ids)))).all()
+    texts = load_completions(connection, load_prompts(connection)) if rows else {}
+    return {row.id: task_of(row, texts) for row in rows}

@@ -1,0 +1,68 @@
+"""Judgements as rows, and back: what every query on them shares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from data.schema import Answer, Completion, Judgement, Task
+from data.store import tables as t
+
+_later = t.judgements.alias("later")
+_STANDING = sa.and_(
+    t.judgements.c.value.is_not(None),
+    ~sa.exists().where(_later.c.supersedes == t.judgements.c.id),
+)
+
+
+def standing() -> sa.ColumnElement[bool]:
+    """True of a judgement that nothing supersedes and that was not taken back."""
+    return _STANDING
+
+
+def judged(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Judgements with their annotator's name and their task's columns."""
+    return (
+        sa.select(
+            t.judgements,
+            t.annotators.c.name,
+            t.tasks.c.completion_a,
+            t.tasks.c.completion_b,
+            t.tasks.c.wanted,
+            t.tasks.c.position,
+            *more,
+        )
+        .join(t.annotators, t.annotators.c.id == t.judgements.c.annotator_id)
+        .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
+    )
+
+
+def task_of(row: Any, texts: Mapping[str, Completion]) -> Task:
+    """The task of a row with a task's columns."""
+    second = texts[row.completion_b] if row.completion_b else None
+    return Task(row.kind, texts[row.completion_a], second, row.wanted, row.position)
+
+
+def answer_of(row: Any) -> Answer:
+    """What a judgement's row says."""
+    flags = unpack_flags(row.flags)
+    return Answer(row.value, row.strength, row.both_bad, row.comment, row.seconds, flags)
+
+
+def judgement_of(row: Any, texts: Mapping[str, Completion]) -> Judgement:
+    """A standing judgement, from a row of `judged`."""
+    task = task_of(row, texts)
+    return Judgement(row.id, task, row.name, answer_of(row), row.shown_first, row.created_at)
+
+
+def pack_flags(flags: Iterable[str]) -> str | None:
+    """Flags as they are stored; None for none."""
+    listed = list(flags)
+    return json.dumps(listed) if listed else None
+
+
+def unpack_flags(stored: str | None) -> tuple[str, ...]:
+    return tuple(json.loads(stored)) if stored else ()

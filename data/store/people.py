@@ -1,0 +1,314 @@
+"""Queries on people: annotators, sessions, invitations, and the guidelines they read.
+
+Tokens are stored as SHA-256 hashes only, so a copy of the store signs nobody in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from data.schema import ROLES, Annotator, Role, content_hash, now, timestamp
+from data.store import tables as t
+from data.store.database import Database
+
+SESSION_DAYS = 30
+INVITATION_DAYS = 7
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Guidelines:
+    """What annotators are asked to go by; each version is kept."""
+
+    version: int
+    text: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A link that lets one person choose a password. `name` is None where they choose it too."""
+
+    name: str | None
+    role: Role
+
+
+class People:
+    """Who may do what."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, name: str, role: Role, password_hash: str | None = None) -> Annotator:
+        """A new person. Raises ValueError if the name is taken, empty, or the role unknown."""
+        name = _checked(name)
+        if role not in ROLES:
+            raise ValueError(f"role {role!r} unknown: use {' or '.join(ROLES)}")
+        with self._db.write() as connection:
+            if _find(connection, name):
+                raise ValueError(f"name {name!r} is taken: choose another")
+            try:
+                connection.execute(
+                    sa.insert(t.annotators).values(
+                        name=name,
+                        role=role,
+                        password_hash=password_hash,
+                        active=True,
+                        created_at=now(),
+                    )
+                )
+            except IntegrityError:  # added by somebody else a moment ago
+                raise ValueError(f"name {name!r} is taken: choose another") from None
+            found = _find(connection, name)
+        assert found is not None
+        return found
+
+    def find(self, name: str) -> Annotator | None:
+        with self._db.read() as connection:
+            return _find(connection, name.strip()) if name.isprintable() else None
+
+    def all(self) -> list[Annotator]:
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(t.annotators).order_by(t.annotators.c.id))
+            return [_annotator(row) for row in rows]
+
+    def badge(self, annotator: Annotator) -> str:
+        """What tells this person from everybody else, in any store."""
+        query = sa.select(t.annotators.c.created_at).where(t.annotators.c.id == annotator.id)
+        with self._db.read() as connection:
+            return content_hash("person", annotator.id, connection.scalar(query))
+
+    def has_lead(self) -> bool:
+        """Whether a lead who can sign in exists yet."""
+        query = sa.select(sa.func.count()).where(
+            t.annotators.c.role == "lead",
+            t.annotators.c.password_hash.is_not(None),
+            t.annotators.c.active,
+        )
+        with self._db.read() as connection:
+            return bool(connection.scalar(query))
+
+    def password_hash(self, name: str) -> str | None:
+        query = sa.select(t.annotators.c.password_hash).where(
+            t.annotators.c.name == name.strip(), t.annotators.c.active
+        )
+        with self._db.read() as connection:
+            return connection.scalar(query) if name.isprintable() else None
+
+    def invite(self, role: Role, name: str | None = None) -> str:
+        """A fresh one-time token, good for a week."""
+        token = secrets.token_urlsafe(24)
+        with self._db.write() as connection:
+            connection.execute(
+                sa.insert(t.invitations).values(
+                    token_hash=_hash(token),
+                    name=name,
+                    role=role,
+                    expires_at=_in_days(INVITATION_DAYS),
+                    created_at=now(),
+                )
+            )
+        return token
+
+    def invitation(self, token: str) -> Invitation | None:
+        """What an unused, unexpired token invites to."""
+        with self._db.read() as connection:
+            return _invitation(connection, token)
+
+    def accept(self, token: str, name: str, password_hash: str) -> Annotator:
+        """Use a token up: the person exists from now on, with this password.
+
+        Raises ValueError if the token is used, expired or unknown, or the name is taken.
+        """
+        with self._db.write() as connection:
+            if connection.dialect.name == "postgresql":  # one link, two people at once
+                connection.execute(sa.text("LOCK TABLE invitations IN SHARE ROW EXCLUSIVE MODE"))
+            invitation = _invitation(connection, token)
+            if invitation is None:
+                raise ValueError("this link was used or has expired: ask for a new one")
+            name = _checked(invitation.name or name)
+            existing = _find(connection, name)
+            if existing and invitation.name is None:
+                raise ValueError(f"name {name!r} is taken: choose another")
+            values = {"role": invitation.role, "password_hash": password_hash, "active": True}
+            values["queue_from"] = None  # a lead is asked what others are not
+            if existing:
+                connection.execute(
+                    sa.update(t.annotators).where(t.annotators.c.id == existing.id).values(**values)
+                )
+                connection.execute(  # whoever knew the old password is signed out
+                    sa.update(t.sessions)
+                    .where(t.sessions.c.annotator_id == existing.id)
+                    .values(expires_at=now())
+                )
+            else:
+                connection.execute(
+                    sa.insert(t.annotators).values(name=name, created_at=now(), **values)
+                )
+            connection.execute(
+                sa.update(t.invitations)
+                .where(t.invitations.c.token_hash == _hash(token))
+                .values(used_at=now())
+            )
+            if invitation.role == "lead":
+                _close_open_lead_links(connection)
+            found = _find(connection, name)
+        assert found is not None
+        return found
+
+    def start_session(self, annotator: Annotator) -> str:
+        """A fresh session token, good for a month."""
+        token = secrets.token_urlsafe(24)
+        with self._db.write() as connection:
+            connection.execute(
+                sa.insert(t.sessions).values(
+                    token_hash=_hash(token),
+                    annotator_id=annotator.id,
+                    expires_at=_in_days(SESSION_DAYS),
+                    created_at=now(),
+                )
+            )
+        return token
+
+    def session(self, token: str) -> Annotator | None:
+        """Who a session token belongs to, while it lasts."""
+        with self._db.read() as connection:
+            row = connection.execute(
+                _OF_SESSION, {"token_hash": _hash(token), "now": now()}
+            ).one_or_none()
+            return _annotator(row) if row else None
+
+    def end_session(self, token: str) -> None:
+        with self._db.write() as connection:
+            connection.execute(
+                sa.update(t.sessions)
+                .where(t.sessions.c.token_hash == _hash(token))
+                .values(expires_at=now())
+            )
+
+    def try_password(self, allowed: Mapping[str, int], within: timedelta) -> bool:
+        """Note a try under each key (a name, an address); False, noting none, where one is full.
+
+        `allowed`: how many tries each key has within the time.
+        """
+        w = t.wrong_passwords.c
+        hashes = {_hash(key): most for key, most in allowed.items()}
+        recent = (
+            sa.select(w.key_hash, sa.func.count())
+            .where(w.key_hash.in_(hashes), w.created_at > _ago(within))
+            .group_by(w.key_hash)
+        )
+        with self._db.write() as connection:
+            if connection.dialect.name == "postgresql":  # two at once: one after the other
+                connection.execute(
+                    sa.text("LOCK TABLE wrong_passwords IN SHARE ROW EXCLUSIVE MODE")
+                )
+            if any(n >= hashes[key] for key, n in connection.execute(recent)):
+                return False
+            connection.execute(sa.delete(t.wrong_passwords).where(w.created_at < _ago(DAY)))
+            rows = [{"key_hash": key, "created_at": now()} for key in hashes]
+            connection.execute(sa.insert(t.wrong_passwords), rows)
+            return True
+
+    def right_password(self, name: str, address: str) -> None:
+        """The try was right: the name's count starts anew, the address's is less by this one."""
+        w = t.wrong_passwords.c
+        with self._db.write() as connection:
+            connection.execute(sa.delete(t.wrong_passwords).where(w.key_hash == _hash(name)))
+            last = sa.select(sa.func.max(w.id)).where(w.key_hash == _hash(address))
+            connection.execute(sa.delete(t.wrong_passwords).where(w.id == last.scalar_subquery()))
+
+    def guidelines(self) -> Guidelines | None:
+        """The newest version."""
+        with self._db.read() as connection:
+            return _newest(connection)
+
+    def set_guidelines(self, text: str) -> Guidelines:
+        """Add a version; the same text as the newest adds none."""
+        if not text.strip():
+            raise ValueError("the guidelines have no text: write what annotators should go by")
+        with self._db.write() as connection:
+            if connection.dialect.name == "postgresql":  # two leads at once: one after the other
+                connection.execute(sa.text("LOCK TABLE guidelines IN SHARE ROW EXCLUSIVE MODE"))
+            current = _newest(connection)
+            if current and current.text == text:
+                return current
+            version = (current.version if current else 0) + 1
+            added = Guidelines(version, text, now())
+            connection.execute(sa.insert(t.guidelines).values(asdict(added)))
+            return added
+
+
+_OF_SESSION = (
+    sa.select(t.annotators)
+    .join(t.sessions, t.sessions.c.annotator_id == t.annotators.c.id)
+    .where(
+        t.sessions.c.token_hash == sa.bindparam("token_hash"),
+        t.sessions.c.expires_at > sa.bindparam("now"),
+        t.annotators.c.active,
+    )
+)
+
+
+def _newest(connection: sa.Connection) -> Guidelines | None:
+    query = sa.select(t.guidelines).order_by(t.guidelines.c.version.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return Guidelines(row.version, row.text, row.created_at) if row else None
+
+
+def _close_open_lead_links(connection: sa.Connection) -> None:
+    """Links for a first lead that are still unused: once there is a lead, none is wanted."""
+    i = t.invitations.c
+    connection.execute(
+        sa.update(t.invitations)
+        .where(i.role == "lead", i.name.is_(None), i.used_at.is_(None))
+        .values(used_at=now())
+    )
+
+
+def _find(connection: sa.Connection, name: str) -> Annotator | None:
+    row = connection.execute(
+        sa.select(t.annotators).where(t.annotators.c.name == name)
+    ).one_or_none()
+    return _annotator(row) if row else None
+
+
+def _checked(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= 80 or not name.isprintable():
+        raise ValueError(f"name {name!r} not allowed: use 1 to 80 characters that can be seen")
+    return name
+
+
+def _annotator(row: sa.Row[tuple[object, ...]]) -> Annotator:
+    return Annotator(row.id, row.name, row.role, row.active)
+
+
+def _invitation(connection: sa.Connection, token: str) -> Invitation | None:
+    row = connection.execute(
+        sa.select(t.invitations).where(
+            t.invitations.c.token_hash == _hash(token),
+            t.invitations.c.used_at.is_(None),
+            t.invitations.c.expires_at > now(),
+        )
+    ).one_or_none()
+    return Invitation(row.name, row.role) if row else None
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _ago(span: timedelta) -> str:
+    return timestamp(datetime.now(UTC) - span)
+
+
+def _in_days(days: int) -> str:
+    return timestamp(datetime.now(UTC) + timedelta(days=days))

@@ -1,0 +1,177 @@
+"""What one annotator has done: figures of the day, and their last answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import takewhile
+from statistics import median
+
+import sqlalchemy as sa
+
+from data.schema import Annotator, Answer, now
+from data.store import assignments
+from data.store import tables as t
+from data.store.judgement_rows import answer_of, standing
+from data.task_planning import SKIPS_TO_LEAD
+
+PACE_OVER = 25
+"""Answers that the pace is taken over."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one annotator has come. Days are days in UTC."""
+
+    done: int
+    done_today: int
+    pace: float | None
+    """Median seconds of the last answers today; None before the first."""
+    streak: int
+    """Days in a row with an answer, up to today or yesterday."""
+    last: int | None = None
+    """The assignment that an undo would take back."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """An answer that stands, with what it answers."""
+
+    assignment: assignments.Assignment
+    answer: Answer
+
+
+_ME: sa.BindParameter[int] = sa.bindparam("me")
+_day = sa.func.substr(t.judgements.c.created_at, 1, 10)
+_BY_DAY = (
+    sa.select(_day, sa.func.count(t.judgements.c.value))
+    .where(t.judgements.c.annotator_id == _ME)
+    .group_by(_day)
+)
+_later = t.judgements.alias("later")
+_GONE_BY_DAY = (  # superseded later: counted from the few that supersede, not from all that stand
+    sa.select(_day, sa.func.count())
+    .join(_later, _later.c.supersedes == t.judgements.c.id)
+    .where(_later.c.annotator_id == _ME, _later.c.supersedes.is_not(None))
+    .group_by(_day)
+)
+_PACE = (
+    sa.select(t.judgements.c.seconds)
+    .where(
+        t.judgements.c.annotator_id == _ME,
+        t.judgements.c.created_at >= sa.bindparam("today"),
+        t.judgements.c.seconds.is_not(None),
+        standing(),
+    )
+    .order_by(t.judgements.c.id.desc())
+    .limit(PACE_OVER)
+)
+_LAST = (
+    sa.select(t.judgements.c.assignment_id)
+    .where(
+        t.judgements.c.annotator_id == _ME, t.judgements.c.assignment_id.is_not(None), standing()
+    )
+    .order_by(t.judgements.c.id.desc())
+    .limit(1)
+)
+
+
+def of(connection: sa.Connection, annotator: Annotator) -> Progress:
+    """The figures of the day."""
+    today = now()[:10]
+    me = {"me": annotator.id, "today": today}
+    by_day = {day: int(n) for day, n in connection.execute(_BY_DAY, me)}
+    for day, n in connection.execute(_GONE_BY_DAY, me):
+        by_day[day] -= int(n)
+    times = connection.scalars(_PACE, me).all()
+    return Progress(
+        done=sum(by_day.values()),
+        done_today=by_day.get(today, 0),
+        pace=round(median(times), 1) if times else None,
+        streak=streak((day for day, n in by_day.items() if n > 0), date.fromisoformat(today)),
+        last=last_answered(connection, annotator.id),
+    )
+
+
+def streak(days: Iterable[str], today: date) -> int:
+    """Days in a row with an answer; a day that has only begun does not break it."""
+    worked = set(days)
+    first = today if today.isoformat() in worked else today - timedelta(days=1)
+    run = (first - timedelta(days=n) for n in range(len(worked) + 1))
+    return sum(1 for _ in takewhile(lambda d: d.isoformat() in worked, run))
+
+
+def left(connection: sa.Connection, annotator: Annotator) -> int:
+    """Tasks that still want answers, less those this annotator answered or skipped."""
+    wanted = assignments.wanted_of(annotator.role)
+    open_now = connection.scalar(sa.select(sa.func.count()).select_from(t.tasks).where(wanted))
+    over = sa.select(t.assignments.c.task_id).where(
+        t.assignments.c.annotator_id == annotator.id,
+        t.assignments.c.state.in_(["done", "skipped"]),
+    )
+    imported = sa.select(t.judgements.c.task_id).where(
+        t.judgements.c.annotator_id == annotator.id,
+        t.judgements.c.assignment_id.is_(None),
+        standing(),
+    )
+    had = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(t.tasks)
+        .where(wanted, t.tasks.c.id.in_(over.union(imported)))
+    )
+    return int(open_now or 0) - int(had or 0)
+
+
+def for_leads(connection: sa.Connection) -> int:
+    """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
+    a = t.assignments.c
+    leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
+    seen_by_a_lead = (
+        sa.exists()
+        .where(
+            a.task_id == t.tasks.c.id, a.state.in_(["done", "skipped"]), a.annotator_id.in_(leads)
+        )
+        .correlate(t.tasks)
+    )
+    waiting = sa.and_(t.tasks.c.remaining > 0, t.tasks.c.skips >= SKIPS_TO_LEAD, ~seen_by_a_lead)
+    query = sa.select(sa.func.count()).select_from(t.tasks).where(waiting)
+    return int(connection.scalar(query) or 0)
+
+
+def by_annotator(connection: sa.Connection) -> dict[str, int]:
+    """Standing judgements of each annotator."""
+    query = (
+        sa.select(t.annotators.c.name, sa.func.count(t.judgements.c.id))
+        .join(t.judgements, t.judgements.c.annotator_id == t.annotators.c.id)
+        .where(standing())
+        .group_by(t.annotators.c.name)
+        .order_by(t.annotators.c.name)
+    )
+    return {name: n for name, n in connection.execute(query)}  # noqa: C416
+
+
+def last_answered(
+    connection: sa.Connection, annotator_id: int, assignment_id: int | None = None
+) -> int | None:
+    """The assignment of the newest standing answer, or the one asked for if its answer stands."""
+    query = _LAST
+    if assignment_id is not None:
+        query = query.where(t.judgements.c.assignment_id == assignment_id)
+    return connection.scalar(query, {"me": annotator_id})
+
+
+def past(connection: sa.Connection, annotator: Annotator, limit: int) -> list[Past]:
+    """The last standing answers, newest first."""
+    rows = connection.execute(
+        sa.select(t.judgements)
+        .where(
+            t.judgements.c.annotator_id == annotator.id,
+            t.judgements.c.assignment_id.is_not(None),
+            standing(),
+        )
+        .order_by(t.judgements.c.id.desc())
+        .limit(limit)
+    ).all()
+    found = assignments.assignments(connection, [row.assignment_id for row in rows])
+    return [Past(a, answer_of(row)) for a, row in zip(found, rows, strict=True)]

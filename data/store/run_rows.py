@@ -1,0 +1,136 @@
+"""Queries on runs: one row for each training or sampling process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from data.schema import canonical_json, now
+from data.store import tables as t
+from data.store.database import Database, one_at_a_time
+
+Status = Literal["starting", "running", "finished", "stopped", "failed", "died"]
+LIVE: tuple[Status, ...] = ("starting", "running")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the store knows it."""
+
+    id: str
+    kind: str
+    config: Mapping[str, Any]
+    status: Status
+    pid: int | None
+    pid_started: float | None
+    """The process's start, in clock ticks since boot where known: a pid alone can be reused."""
+    host: str | None
+    """Name of the machine that the process is on."""
+    heartbeat: str | None
+    stop_requested: bool
+    done: int
+    total: int
+    message: str
+    created_at: str
+    ended_at: str | None
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE
+
+
+class RunRows:
+    """The rows behind `data.runs`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, run_id: str, kind: str, config: Mapping[str, Any], alone: bool = False) -> None:
+        """A run that starts. Raises ValueError if it is to be the only one of its kind and is not.
+
+        Two that are added at once, by two servers too, cannot both be alone.
+        """
+        with self._db.write() as connection:
+            if alone:
+                one_at_a_time(connection, "coach: add a run")
+                same = sa.select(t.runs.c.id).where(
+                    t.runs.c.kind == kind, t.runs.c.status.in_(LIVE)
+                )
+                other = connection.scalar(same.limit(1))
+                if other:
+                    raise ValueError(
+                        f"a {kind} run is going on already ({other}): wait for it or stop it first"
+                    )
+            connection.execute(
+                sa.insert(t.runs).values(
+                    id=run_id,
+                    kind=kind,
+                    config=canonical_json(dict(config)),
+                    status="starting",
+                    stop_requested=False,
+                    done=0,
+                    total=0,
+                    message="",
+                    created_at=now(),
+                )
+            )
+
+    def get(self, run_id: str) -> Run | None:
+        with self._db.read() as connection:
+            row = connection.execute(sa.select(t.runs).where(t.runs.c.id == run_id)).one_or_none()
+            return _run(row) if row else None
+
+    def list(self, kind: str | None = None, limit: int = 200) -> list[Run]:
+        """Newest first."""
+        query = sa.select(t.runs).order_by(t.runs.c.created_at.desc(), t.runs.c.id.desc())
+        if kind:
+            query = query.where(t.runs.c.kind == kind)
+        with self._db.read() as connection:
+            return [_run(row) for row in connection.execute(query.limit(limit))]
+
+    def update(self, run_id: str, **values: Any) -> None:
+        """Set columns of one run (status, pid, heartbeat, done, total, message, ...)."""
+        with self._db.write() as connection:
+            connection.execute(sa.update(t.runs).where(t.runs.c.id == run_id).values(**values))
+
+    def beat(self, run_id: str) -> bool:
+        """Mark a run alive; returns whether a stop was asked for."""
+        with self._db.write() as connection:
+            connection.execute(
+                sa.update(t.runs).where(t.runs.c.id == run_id).values(heartbeat=now())
+            )
+            return bool(
+                connection.scalar(sa.select(t.runs.c.stop_requested).where(t.runs.c.id == run_id))
+            )
+
+    def end(self, run_id: str, status: Status, message: str) -> None:
+        """Close a live run; one that has ended stays as it ended."""
+        with self._db.write() as connection:
+            connection.execute(
+                sa.update(t.runs)
+                .where(t.runs.c.id == run_id, t.runs.c.status.in_(LIVE))
+                .values(status=status, message=message, ended_at=now())
+            )
+
+
+def _run(row: Any) -> Run:
+    return Run(
+        id=row.id,
+        kind=row.kind,
+        config=json.loads(row.config),
+        status=row.status,
+        pid=row.pid,
+        pid_started=row.pid_started,
+        host=row.host,
+        heartbeat=row.heartbeat,
+        stop_requested=row.stop_requested,
+        done=row.done,
+        total=row.total,
+        message=row.message,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+    )
