@@ -13,9 +13,10 @@ from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from grpo.config import SampleSettings, SamplingSettings
 from grpo.policy import find_policy
-from reward_model.backbone import choose_precision, load_model, load_tokenizer
-from reward_model.generate import completion_from, end_tokens, generate_shared
-from reward_model.render import render_prompt
+from reward_model.language_model.device import choose_precision
+from reward_model.language_model.generation import completion_from, end_tokens, generate_shared
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.render import render_prompt
 
 
 @torch.inference_mode()

@@ -23,10 +23,12 @@ from data.store import Store
 from grpo.config import ComparisonSettings
 from grpo.draw import draw_many
 from grpo.policy import find_policy
-from reward_model.backbone import ORIGIN, choose_precision, load_model, load_tokenizer
-from reward_model.figures import Figure, clustered_mean
-from reward_model.render import render
-from reward_model.score import Scorer
+from reward_model.evaluation.intervals import Figure, clustered_mean
+from reward_model.language_model.device import choose_precision
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.origin import ORIGIN
+from reward_model.language_model.render import render
+from reward_model.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
 KL_BATCH = 8

@@ -8,7 +8,7 @@ import torch
 
 from grpo.config import ExportSettings
 from grpo.policy import find_policy
-from reward_model.backbone import load_model, load_tokenizer
+from reward_model.language_model.loading import load_model, load_tokenizer
 
 
 def export(settings: ExportSettings) -> Path:

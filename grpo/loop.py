@@ -25,8 +25,8 @@ from grpo.config import ComparisonSettings, LoopSettings
 from grpo.report import lines, table
 from grpo.report_html import write_html
 from reward_model import train as reward_train
-from reward_model.backbone import choose_precision
-from reward_model.receipt_lines import lines as reward_lines
+from reward_model.language_model.device import choose_precision
+from reward_model.receipt.text import lines as reward_lines
 
 WIN_BAR, WIN_LOW_BAR, KL_BAR = 0.70, 0.55, 8.0
 """What the loop is held to: win rate, the lower end of its interval, nats of KL per answer."""

@@ -22,18 +22,17 @@ from transformers.utils.logging import disable_progress_bar
 
 from data.runs.files import runs_folder
 from data.store import Store
-from reward_model.backbone import (
+from reward_model.config import LoraSettings
+from reward_model.language_model.loading import load_base, merged
+from reward_model.language_model.lora import lora_config, trainable_share, what_trains
+from reward_model.language_model.origin import (
     ADAPTER,
     MODEL,
     ORIGIN,
     Origin,
     find_origin,
-    load_base,
-    merged,
     save_origin,
 )
-from reward_model.config import LoraSettings
-from reward_model.lora import lora_config, trainable_share, what_trains
 
 
 def find_policy(name: str, workspace: Path) -> Origin:

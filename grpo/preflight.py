@@ -25,10 +25,10 @@ from grpo.batch import Sample, figures
 from grpo.config import PolicySettings
 from grpo.policy import moved, reference_hashes, side_car
 from grpo.trainer import PolicyTrainer
-from reward_model.backbone import Origin
-from reward_model.held import reproduce
-from reward_model.lora import trainable_share
-from reward_model.score import Scorer
+from reward_model.language_model.lora import trainable_share
+from reward_model.language_model.origin import Origin
+from reward_model.scoring.held_out import reproduce
+from reward_model.scoring.scorer import Scorer
 
 Level = Literal["pass", "warn", "fail"]
 PREFLIGHT = "preflight.json"

@@ -22,7 +22,7 @@ from data.store import Store
 from grpo.config import PretrainSettings
 from grpo.policy import find_policy, save_merged, save_policy, save_whole
 from grpo.supervised import Rows, in_words, learn, report
-from reward_model.backbone import load_tokenizer
+from reward_model.language_model.loading import load_tokenizer
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>")
 """What ends a text where the tokenizer's own end is that of a turn."""

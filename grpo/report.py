@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reward_model.figures import Figure
+from reward_model.evaluation.intervals import Figure
 
 
 def lines(report: dict[str, Any]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reward_model.render import fingerprint
-from reward_model.score import Scorer
+from reward_model.language_model.render import fingerprint
+from reward_model.scoring.scorer import Scorer
 
 
 def check_same_tokenizer(scorer: Scorer, policy_tokenizer: Any, name: str) -> None:

@@ -12,8 +12,8 @@ from data.store import Store
 from grpo.config import SftSettings
 from grpo.policy import find_policy, save_policy, save_whole
 from grpo.supervised import Rows, in_words, learn, report
-from reward_model.backbone import load_tokenizer
-from reward_model.render import render
+from reward_model.language_model.loading import load_tokenizer
+from reward_model.language_model.render import render
 
 FEWEST = 8
 

@@ -21,8 +21,9 @@ from grpo.config import TuneSettings
 from grpo.monitor import RunCallback
 from grpo.policy import in_float32
 from grpo.tuning import to_train
-from reward_model.backbone import Origin, choose_device, choose_precision
-from reward_model.lora import layer_names, matched, trainable_share
+from reward_model.language_model.device import choose_device, choose_precision
+from reward_model.language_model.lora import layer_names, matched, trainable_share
+from reward_model.language_model.origin import Origin
 
 NAMES = {
     "loss": "loss",

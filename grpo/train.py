@@ -39,16 +39,12 @@ from grpo.preflight import PREFLIGHT, preflight
 from grpo.reward import check_same_tokenizer
 from grpo.trainer import MEASURE_ONLY, WINDOW, PolicyTrainer
 from grpo.watch import SAMPLES, GrpoCallback, verdicts
-from reward_model.backbone import (
-    Origin,
-    choose_device,
-    choose_precision,
-    load_tokenizer,
-    weights_hash,
-)
-from reward_model.generate import end_tokens
-from reward_model.learned import LearnedReward
-from reward_model.score import Scorer
+from reward_model.language_model.device import choose_device, choose_precision
+from reward_model.language_model.generation import end_tokens
+from reward_model.language_model.loading import load_tokenizer
+from reward_model.language_model.origin import Origin, weights_hash
+from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.scorer import Scorer
 
 CISPO_CEILING = 5.0
 """Importance weights are cut here; below 1 there would be none. Khatri et al. 2025,

@@ -34,8 +34,8 @@ from trl.trainer.utils import RepeatSampler, _ChunkedLogProbFunction, use_adapte
 from grpo.advantages import advantages
 from grpo.batch import Sample, figures
 from grpo.config import WINDOW, AdvantageScale
-from reward_model.generate import generate_shared
-from reward_model.learned import LearnedReward
+from reward_model.language_model.generation import generate_shared
+from reward_model.scoring.grpo_reward import LearnedReward
 
 MEASURE_ONLY = 1e-12
 """TRL measures KL only where its weight is not 0: this much holds nothing."""

@@ -11,8 +11,9 @@ from transformers import BitsAndBytesConfig
 
 from grpo.config import TuneSettings
 from grpo.policy import trainable
-from reward_model.backbone import Origin, load_base, load_model
-from reward_model.lora import what_trains
+from reward_model.language_model.loading import load_base, load_model
+from reward_model.language_model.lora import what_trains
+from reward_model.language_model.origin import Origin
 
 
 def to_train(settings: TuneSettings, origin: Origin, dtype: torch.dtype) -> Any:

@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reward_model.score import Scorer
+    from reward_model.scoring.scorer import Scorer
 
 __all__ = ["Scorer"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Scorer":
-        from reward_model.score import Scorer
+        from reward_model.scoring.scorer import Scorer
 
         return Scorer
     raise AttributeError(name)

@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _train(settings: RewardSettings) -> int:
-    from reward_model.receipt_lines import RECEIPT_HTML, lines
+    from reward_model.receipt.text import RECEIPT_HTML, lines
     from reward_model.train import train
 
     with settings.open() as store:
@@ -66,7 +66,7 @@ def _train(settings: RewardSettings) -> int:
 
 def _evaluate(settings: EvaluateSettings) -> None:
     from reward_model.evaluate import evaluate
-    from reward_model.receipt_lines import RECEIPT_HTML, lines, write_receipt
+    from reward_model.receipt.text import RECEIPT_HTML, lines, write_receipt
 
     said: set[str] = set()
 
@@ -86,8 +86,8 @@ def _evaluate(settings: EvaluateSettings) -> None:
 
 
 def _export(settings: ExportRewardSettings) -> None:
-    from reward_model.certificate import verdict
-    from reward_model.export import export
+    from reward_model.export.folder import export
+    from reward_model.export.parity import verdict
 
     out = Path(settings.out)
     certificate = export(_folder(settings.workspace, settings.run), out)
@@ -95,8 +95,8 @@ def _export(settings: ExportRewardSettings) -> None:
 
 
 def _serve(settings: ScoreSettings) -> None:
-    from reward_model.score import Scorer, read_facts
-    from reward_model.serve import serve
+    from reward_model.scoring.scorer import Scorer, read_facts
+    from reward_model.serving.http import serve
 
     folder = _folder(settings.workspace, settings.run)
     name = read_facts(folder).get("name", folder.resolve().name)
@@ -104,7 +104,7 @@ def _serve(settings: ScoreSettings) -> None:
 
 
 def _score(settings: ScoreSettings) -> None:
-    from reward_model.score import Scorer
+    from reward_model.scoring.scorer import Scorer
 
     rows = [_row(settings.file, i, s) for i, s in enumerate(_lines(settings.file), 1) if s.strip()]
     scorer = Scorer.load(_folder(settings.workspace, settings.run))

@@ -12,11 +12,11 @@ from transformers import set_seed
 from data.settings import from_config
 from data.store import Store
 from reward_model.config import EvaluateSettings, RewardSettings
-from reward_model.fit import fit_head
-from reward_model.receipt import receipt
-from reward_model.score import Scorer, read_facts, read_members, under
-from reward_model.study import Backbone, Study, Tick
+from reward_model.likelihood.fit import fit_head
+from reward_model.receipt.build import receipt
+from reward_model.scoring.scorer import Scorer, read_facts, read_members, under
 from reward_model.train import facts as training_facts
+from reward_model.training.inputs import Backbone, Study, Tick
 
 
 def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick) -> dict[str, Any]:

@@ -17,19 +17,19 @@ from transformers import set_seed
 from data.runs.files import runs_folder
 from data.runs.recorder import Recorder, Stopped
 from data.store import Store
-from reward_model.backbone import ADAPTER, ORIGIN, find_origin, save_origin
 from reward_model.config import BUILT_IN_MODEL, RewardSettings
-from reward_model.duels import duels
-from reward_model.fit import fit_head
-from reward_model.held import HELD, keep_held
-from reward_model.members import Trained, TrainedMember, posterior_at, resampled
-from reward_model.probes import PROBES, keep_probes
-from reward_model.receipt import receipt
-from reward_model.receipt_lines import write_receipt
-from reward_model.render import fingerprint
-from reward_model.score import POLICY_ADAPTER, WEIGHTS, Head, member_name
-from reward_model.study import Backbone, Study
-from reward_model.tuning import tune
+from reward_model.dataset.preference_pairs import duels
+from reward_model.language_model.origin import ADAPTER, ORIGIN, find_origin, save_origin
+from reward_model.language_model.render import fingerprint
+from reward_model.likelihood.fit import fit_head
+from reward_model.receipt.build import receipt
+from reward_model.receipt.text import write_receipt
+from reward_model.scoring.held_out import HELD, keep_held
+from reward_model.scoring.probes import PROBES, keep_probes
+from reward_model.scoring.scorer import POLICY_ADAPTER, WEIGHTS, Head, member_name
+from reward_model.training.ensemble import Trained, TrainedMember, posterior_at, resampled
+from reward_model.training.finetune import tune
+from reward_model.training.inputs import Backbone, Study
 
 
 def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, Any]:

@@ -9,15 +9,16 @@ import torch
 from peft import get_peft_model
 
 from data.schema import Completion, make_prompt
-from reward_model.backbone import ADAPTER, find_origin, load_model, load_tokenizer, save_origin
 from reward_model.config import LoraSettings
-from reward_model.features import read_features
-from reward_model.fit import Basis
-from reward_model.lora import lora_config
-from reward_model.network import with_head
-from reward_model.probes import keep_probes
-from reward_model.render import fingerprint, render
-from reward_model.score import POLICY_ADAPTER, WEIGHTS, Head
+from reward_model.language_model.classifier import with_head
+from reward_model.language_model.features import read_features
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.lora import lora_config
+from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
+from reward_model.language_model.render import fingerprint, render
+from reward_model.likelihood.fit import Basis
+from reward_model.scoring.probes import keep_probes
+from reward_model.scoring.scorer import POLICY_ADAPTER, WEIGHTS, Head
 
 JUDGED = [
     Completion(make_prompt(f"What is a good answer to {i}?"), text, finished)

@@ -12,10 +12,10 @@ from scipy.special import expit
 
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
 from reward_model.config import Objective, Tuning
-from reward_model.examples import Examples, collect
-from reward_model.fit import fit_head
-from reward_model.forecast import Model, cross_validate
-from reward_model.receipt import Evidence
+from reward_model.dataset.examples import Examples, collect
+from reward_model.evaluation.cross_validation import Model, cross_validate
+from reward_model.likelihood.fit import fit_head
+from reward_model.receipt.build import Evidence
 
 Array = NDArray[np.float64]
 WORDS = "a plain answer says what was asked and why it holds or where it does not".split()

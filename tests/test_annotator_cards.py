@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reward_model.annotator_cards import cards, points
-from reward_model.fit import fit_head
-from reward_model.forecast import Model
+from reward_model.evaluation.annotators import cards, points
+from reward_model.evaluation.cross_validation import Model
+from reward_model.likelihood.fit import fit_head
 from tests.receipts import Told
 from tests.worlds import judged, world
 

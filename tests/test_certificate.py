@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reward_model.certificate import certify, check, plans, tolerance, verdict
-from reward_model.export import export
-from reward_model.probes import hard_probes, keep_probes, kept_probes
-from reward_model.score import Scorer
+from reward_model.export.folder import export
+from reward_model.export.parity import certify, check, plans, tolerance, verdict
+from reward_model.scoring.probes import hard_probes, keep_probes, kept_probes
+from reward_model.scoring.scorer import Scorer
 from tests.handmade import JUDGED, MAX_TOKENS, make_reward
 
 ROADS = {
@@ -164,15 +164,15 @@ def test_another_template_is_refused_before_anything_is_compared(run, exported, 
 
 def test_a_network_that_disagrees_with_itself_across_batches_is_red(run, exported, monkeypatch):
     """The allowance for rounding is measured text by text: it hides no fault of batching."""
-    from reward_model import paths
+    from reward_model.export import parity_routes
 
-    right = paths.trainer
+    right = parity_routes.trainer
 
     def leaky(*given):
         road = right(*given)
         return lambda completions: road(completions) + 1e-3 * (len(completions) - 1)
 
-    monkeypatch.setattr(paths, "trainer", leaky)
+    monkeypatch.setattr(parity_routes, "trainer", leaky)
     certificate = certify(run, exported)
     passed = {leg["road"]: leg["passed"] for leg in certificate["roads"]}
     assert not passed["trainer"] and passed["scorer"]

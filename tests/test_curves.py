@@ -7,10 +7,10 @@ import pytest
 
 from data.stats.agreement import Ceiling
 from data.stats.intervals import Figure
-from reward_model.curves import Future, Learned, learning_curve, refits
-from reward_model.duels import duels
-from reward_model.figures import DRAWS, Bootstrap, Estimate
-from reward_model.forecast import Forecast, Model, folds
+from reward_model.dataset.preference_pairs import duels
+from reward_model.evaluation.cross_validation import Forecast, Model, folds
+from reward_model.evaluation.intervals import DRAWS, Bootstrap, Estimate
+from reward_model.evaluation.learning_curve import Future, Learned, learning_curve, refits
 from tests.receipts import Told, tell
 
 SHARES = (0.125, 0.25, 0.5, 1.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
-from reward_model.enough import require_enough
-from reward_model.examples import collect
+from reward_model.dataset.examples import collect
+from reward_model.dataset.sufficiency import require_enough
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(60)]
 

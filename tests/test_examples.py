@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.schema import Answer, Completion, Judgement, Kind, Prompt, Task, make_prompt
-from reward_model.examples import TIE, A, B, collect, latest, rows
+from reward_model.dataset.examples import TIE, A, B, collect, latest, rows
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(4)]
 NUMBER = itertools.count()

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from data.schema import Completion, make_prompt
-from reward_model.backbone import find_origin, load_model, load_tokenizer
-from reward_model.features import FeatureCache, read_features
-from reward_model.network import with_head
-from reward_model.render import render
+from reward_model.language_model.classifier import with_head
+from reward_model.language_model.features import FeatureCache, read_features
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.origin import find_origin
+from reward_model.language_model.render import render
 
 
 def texts_of(tokenizer, n=7):

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from data.stats.intervals import wilson
-from reward_model.figures import (
+from reward_model.evaluation.intervals import (
     DRAWS,
     Bootstrap,
     Estimate,
@@ -201,12 +201,12 @@ def loaded_with(*modules):
 def test_pages_and_cards_are_made_without_torch():
     """The web process shows a receipt, and imports nothing that trains."""
     shown = loaded_with(
-        "reward_model.receipt_html",
-        "reward_model.receipt_lines",
-        "reward_model.model_card",
-        "reward_model.receipt_words",
-        "reward_model.plots",
+        "reward_model.receipt.html",
+        "reward_model.receipt.text",
+        "reward_model.receipt.model_card",
+        "reward_model.receipt.wording",
+        "reward_model.receipt.plots",
     )
     assert not shown & {"torch", "transformers", "peft", "sklearn", "scipy", "numpy"}
-    figures = loaded_with("reward_model.figures", "reward_model.policy_figures")
+    figures = loaded_with("reward_model.evaluation.intervals", "reward_model.evaluation.best_of_n")
     assert "scipy" in figures and not figures & {"torch", "transformers", "peft", "sklearn"}

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
-from reward_model.examples import Examples, Pairs, Scalar, rows
-from reward_model.fit import COMPONENTS, Basis, HeadFit, fit_effects, fit_head
-from reward_model.joint import PROMPTS, Joint
+from reward_model.dataset.examples import Examples, Pairs, Scalar, rows
+from reward_model.likelihood.fit import COMPONENTS, Basis, HeadFit, fit_effects, fit_head
+from reward_model.likelihood.joint import PROMPTS, Joint
 from tests.test_joint import ints, truth
 from tests.worlds import World, accuracy, crowd, judged, world
 
@@ -148,7 +148,7 @@ def test_a_refit_starts_where_the_last_one_ended(monkeypatch: pytest.MonkeyPatch
     made = world(2, prompts=100)
     examples = judged(made, np.random.default_rng(0), 100, 100, 100, 100)
     done = fit_head(made.features, Joint(examples), 24.0)
-    monkeypatch.setattr("reward_model.fit.ROUNDS", 1)  # none but the first look
+    monkeypatch.setattr("reward_model.likelihood.fit.ROUNDS", 1)  # none but the first look
     again = fit_head(made.features, Joint(examples), 24.0, start=done)
     assert again.converged and np.array_equal(again.w, done.w)
 
@@ -375,7 +375,7 @@ def test_many_features_are_brought_to_their_largest_components() -> None:
 
 
 def test_a_fit_that_stops_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reward_model.fit.ROUNDS", 1)
+    monkeypatch.setattr("reward_model.likelihood.fit.ROUNDS", 1)
     with pytest.warns(UserWarning, match="standard deviations from its best point"):
         fit = fitted(world(14, prompts=30), (30, 30, 30))
     assert not fit.converged

@@ -9,10 +9,16 @@ import pytest
 import torch
 
 from reward_model.config import OBJECTIVES, Objective
-from reward_model.examples import Binary, Examples, Pairs, Scalar
-from reward_model.fit import Basis, fit_head
-from reward_model.forecast import Model, choose_precision, cross_validate, folds, forecast
-from reward_model.joint import DIFFICULTY_SD, PROMPTS
+from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
+from reward_model.evaluation.cross_validation import (
+    Model,
+    choose_precision,
+    cross_validate,
+    folds,
+    forecast,
+)
+from reward_model.likelihood.fit import Basis, fit_head
+from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS
 from tests.test_joint import ints
 from tests.worlds import World, accuracy, judged, world
 

@@ -25,10 +25,11 @@ from grpo.policy import moved, reference_of
 from grpo.preflight import preflight
 from grpo.trainer import MEASURE_ONLY, PolicyTrainer
 from grpo.watch import steered, verdicts
-from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.config import LoraSettings
-from reward_model.learned import LearnedReward
-from reward_model.score import Scorer
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.origin import find_origin
+from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.scorer import Scorer
 from tests.test_policy import _stop_after, adapter, same
 from tests.training import POLICY
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
-from reward_model.examples import Binary, Examples, Pairs, Scalar
-from reward_model.fisher import information
-from reward_model.joint import PROMPTS, RATINGS, Joint, Values
+from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
+from reward_model.likelihood.fisher import information
+from reward_model.likelihood.joint import PROMPTS, RATINGS, Joint, Values
 from tests.worlds import Crowd, World, judged, world
 
 LINKS: tuple[ScalarLink, ...] = ("ordinal", "gaussian")

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reward_model import likelihood
-from reward_model.examples import Binary, Examples, Pairs, Scalar
-from reward_model.joint import Joint
+from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
+from reward_model.likelihood import terms
+from reward_model.likelihood.joint import Joint
 
 A = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
 B = torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)
@@ -23,12 +23,12 @@ def ints(*values: int) -> np.ndarray:
 
 
 def test_bradley_terry_by_hand() -> None:
-    loss = likelihood.bradley_terry(A[:1], B[:1], torch.tensor([1.0]))
+    loss = terms.bradley_terry(A[:1], B[:1], torch.tensor([1.0]))
     assert float(loss) == pytest.approx(math.log(1 + math.exp(-0.2)), abs=1e-7)
 
 
 def test_a_tie_is_half_a_win_each_way() -> None:
-    tie = likelihood.bradley_terry(A, B, torch.full((3,), 0.5))
+    tie = terms.bradley_terry(A, B, torch.full((3,), 0.5))
     by_hand = sum(
         0.5 * math.log(1 + math.exp(-d)) + 0.5 * math.log(1 + math.exp(d)) for d in (A - B).tolist()
     )
@@ -36,14 +36,14 @@ def test_a_tie_is_half_a_win_each_way() -> None:
 
 
 def test_davidson_by_hand() -> None:
-    p = likelihood.davidson(torch.tensor([1.0]), torch.log(torch.tensor([0.5]))).exp()[0]
+    p = terms.davidson(torch.tensor([1.0]), torch.log(torch.tensor([0.5]))).exp()[0]
     z = math.exp(0.5) + math.exp(-0.5) + 0.5
     assert p.tolist() == pytest.approx([math.exp(0.5) / z, math.exp(-0.5) / z, 0.5 / z])
     assert float(p[0] / (p[0] + p[1])) == pytest.approx(1 / (1 + math.exp(-1.0)))
 
 
 def test_cumulative_by_hand() -> None:
-    p = likelihood.cumulative(torch.tensor([0.5]), torch.tensor([-1.0, 0.0, 2.0])).exp()[0]
+    p = terms.cumulative(torch.tensor([0.5]), torch.tensor([-1.0, 0.0, 2.0])).exp()[0]
     below = [1 / (1 + math.exp(-(c - 0.5))) for c in (-1.0, 0.0, 2.0)]
     hand = [below[0], below[1] - below[0], below[2] - below[1], 1 - below[2]]
     assert p.tolist() == pytest.approx(hand, rel=1e-5)
@@ -52,7 +52,7 @@ def test_cumulative_by_hand() -> None:
 @pytest.mark.parametrize("far", [-1e6, -800.0, 800.0, 1e6])
 def test_answers_far_from_what_is_expected_keep_a_gradient(far: float) -> None:
     place = torch.tensor([far], dtype=torch.float64, requires_grad=True)
-    log_p = likelihood.cumulative(place, torch.arange(9.0, dtype=torch.float64))
+    log_p = terms.cumulative(place, torch.arange(9.0, dtype=torch.float64))
     assert torch.isfinite(log_p).all()
     log_p[0, 4].backward()
     assert place.grad is not None
@@ -61,17 +61,17 @@ def test_answers_far_from_what_is_expected_keep_a_gradient(far: float) -> None:
 
 def test_gaussian_and_binary_by_hand() -> None:
     wide = torch.full((1,), math.log(2.0))
-    loss = likelihood.gaussian(torch.tensor([5.0]), torch.tensor([8]), wide)
+    loss = terms.gaussian(torch.tensor([5.0]), torch.tensor([8]), wide)
     assert float(loss) == pytest.approx(
         0.5 * 2.25 + math.log(2) + 0.5 * math.log(2 * math.pi), rel=1e-6
     )
-    loss = likelihood.binary(torch.tensor([0.7, -0.2]), torch.tensor([1, 0]))
+    loss = terms.binary(torch.tensor([0.7, -0.2]), torch.tensor([1, 0]))
     hand = math.log(1 + math.exp(-0.7)) + math.log(1 + math.exp(-0.2))
     assert float(loss) == pytest.approx(hand, rel=1e-6)
 
 
 def test_cuts_rise() -> None:
-    cuts = likelihood.rising(torch.tensor([-1.0]), torch.log(torch.tensor([0.5, 2.0])))
+    cuts = terms.rising(torch.tensor([-1.0]), torch.log(torch.tensor([0.5, 2.0])))
     assert cuts.tolist() == pytest.approx([-1.0, -0.5, 1.5])
 
 

@@ -9,7 +9,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from reward_model.config import LoraSettings
-from reward_model.lora import layer_names, lora_config, matched, resolve_targets, what_trains
+from reward_model.language_model.lora import (
+    layer_names,
+    lora_config,
+    matched,
+    resolve_targets,
+    what_trains,
+)
 
 SHAPE = {
     "vocab_size": 50,

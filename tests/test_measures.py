@@ -9,12 +9,13 @@ import pytest
 from scipy.stats import spearmanr
 
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
-from reward_model.calibration import calibration, reliability
-from reward_model.duels import duels
-from reward_model.examples import collect
-from reward_model.figures import Bootstrap
-from reward_model.forecast import Forecast
-from reward_model.measures import (
+from reward_model.dataset.examples import collect
+from reward_model.dataset.preference_pairs import duels
+from reward_model.evaluation.baselines import by_prompt, by_words, nulls, rates
+from reward_model.evaluation.calibration import calibration, reliability
+from reward_model.evaluation.cross_validation import Forecast
+from reward_model.evaluation.intervals import Bootstrap
+from reward_model.evaluation.metrics import (
     about,
     at_equal_length,
     beside,
@@ -22,7 +23,6 @@ from reward_model.measures import (
     measures,
     pair_nulls,
 )
-from reward_model.nulls import by_prompt, by_words, nulls, rates
 from tests.receipts import Told, tell
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(60)]

@@ -26,10 +26,12 @@ from grpo.export import export
 from grpo.policy import find_policy, pin_reference, reference_of, trainable
 from grpo.reward import check_same_tokenizer
 from grpo.trainer import WINDOW
-from reward_model.backbone import choose_device, find_origin, load_model, load_tokenizer
-from reward_model.generate import generate_shared
-from reward_model.learned import LearnedReward
-from reward_model.score import Scorer
+from reward_model.language_model.device import choose_device
+from reward_model.language_model.generation import generate_shared
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.origin import find_origin
+from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.scorer import Scorer
 from tests.tiny import make_tiny
 from tests.training import POLICY, SHORT, SMALL
 
@@ -310,7 +312,7 @@ def test_kl_against_a_sum_over_the_vocabulary(trained, tiny_model):
     reference = load_model(find_policy(trained.ids["sft"], trained.workspace), torch.float32)
     completion = Completion(make_prompt("Why?"), "A short one.", True)
     given = evaluate.policy_kl(policy, reference, tokenizer, [completion])[0]
-    from reward_model.render import render
+    from reward_model.language_model.render import render
 
     text = render(tokenizer, completion.prompt, completion.text, True)
     total = 0.0

@@ -7,13 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from reward_model.figures import Bootstrap
-from reward_model.policy_figures import (
-    best_of_n,
-    chance_of_best,
-    judged_best_of_n,
-    spread,
-)
+from reward_model.evaluation.best_of_n import best_of_n, chance_of_best, judged_best_of_n, spread
+from reward_model.evaluation.intervals import Bootstrap
 from tests.receipts import Told
 
 

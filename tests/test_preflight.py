@@ -15,8 +15,8 @@ from data.settings import as_config
 from grpo import train as grpo_train
 from grpo.policy import find_policy, side_car
 from grpo.preflight import PREFLIGHT, Preflight, duration, preflight
-from reward_model.held import HELD, reproduce
-from reward_model.score import Scorer
+from reward_model.scoring.held_out import HELD, reproduce
+from reward_model.scoring.scorer import Scorer
 from tests.training import POLICY
 
 CHECKS = (

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from reward_model.model_card import card
-from reward_model.receipt import headline, receipt, verdict
-from reward_model.receipt_html import receipt_html
-from reward_model.receipt_lines import CARD, RECEIPT_HTML, RECEIPT_JSON, lines, write_receipt
-from reward_model.receipt_words import MEASURES, ONE_PERSON, missing, summary, written
+from reward_model.receipt.build import headline, receipt, verdict
+from reward_model.receipt.html import receipt_html
+from reward_model.receipt.model_card import card
+from reward_model.receipt.text import CARD, RECEIPT_HTML, RECEIPT_JSON, lines, write_receipt
+from reward_model.receipt.wording import MEASURES, ONE_PERSON, missing, summary, written
 from tests.receipts import Told, evidence, tell
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>|`</td>'

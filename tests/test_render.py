@@ -7,10 +7,11 @@ import pytest
 from data.schema import Completion, make_prompt
 from grpo.config import SamplingSettings
 from grpo.draw import draw
-from reward_model.backbone import find_origin, load_model, load_tokenizer
-from reward_model.learned import LearnedReward
-from reward_model.render import fingerprint, render, render_prompt
-from reward_model.score import Scorer
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.origin import find_origin
+from reward_model.language_model.render import fingerprint, render, render_prompt
+from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.scorer import Scorer
 from tests.tiny import make_tiny
 
 PROMPT = make_prompt("What is a good answer?")

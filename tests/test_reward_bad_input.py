@@ -21,13 +21,14 @@ from data.schema import Answer, Completion, Task, make_prompt
 from data.settings import as_config
 from data.splits import split_of
 from data.store import Store
-from reward_model.backbone import ADAPTER, find_origin, load_tokenizer, save_origin, with_side_car
 from reward_model.config import LoraSettings, RewardSettings
-from reward_model.fit import Basis
-from reward_model.lora import lora_config
-from reward_model.receipt_lines import lines
-from reward_model.receipt_words import ONE_PERSON
-from reward_model.score import Scorer, read_facts
+from reward_model.language_model.loading import load_tokenizer, with_side_car
+from reward_model.language_model.lora import lora_config
+from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
+from reward_model.likelihood.fit import Basis
+from reward_model.receipt.text import lines
+from reward_model.receipt.wording import ONE_PERSON
+from reward_model.scoring.scorer import Scorer, read_facts
 from reward_model.train import train
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from reward_model.export import export
-from reward_model.render import fingerprint
-from reward_model.score import Scorer
+from reward_model.export.folder import export
+from reward_model.language_model.render import fingerprint
+from reward_model.scoring.scorer import Scorer
 from tests.handmade import JUDGED, make_reward
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

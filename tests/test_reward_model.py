@@ -14,14 +14,15 @@ from transformers import (
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
 from data.splits import split_of
 from reward_model import train as reward_train
-from reward_model.backbone import find_origin, load_model, load_tokenizer
 from reward_model.config import EvaluateSettings, RewardSettings
+from reward_model.dataset.examples import collect
 from reward_model.evaluate import evaluate
-from reward_model.examples import collect
-from reward_model.network import body_of, last_states, with_head
-from reward_model.render import render
-from reward_model.score import Scorer
-from reward_model.study import training_side
+from reward_model.language_model.classifier import body_of, last_states, with_head
+from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.origin import find_origin
+from reward_model.language_model.render import render
+from reward_model.scoring.scorer import Scorer
+from reward_model.training.inputs import training_side
 from tests.training import SMALL
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(40)]

@@ -19,12 +19,13 @@ import torch
 
 from data.ports import listen
 from data.schema import make_prompt
-from reward_model.backbone import find_origin, load_tokenizer
-from reward_model.chat_text import ChatText, in_template
-from reward_model.reader import Reader
-from reward_model.render import render
-from reward_model.score import Scorer
-from reward_model.serve import LARGEST_BODY, MOST_TEXTS, serving
+from reward_model.language_model.loading import load_tokenizer
+from reward_model.language_model.origin import find_origin
+from reward_model.language_model.render import render
+from reward_model.scoring.scorer import Scorer
+from reward_model.serving.batching import Reader
+from reward_model.serving.chat_text import ChatText, in_template
+from reward_model.serving.http import LARGEST_BODY, MOST_TEXTS, serving
 from tests import tiny
 from tests.browser import free_port
 from tests.handmade import JUDGED, make_reward

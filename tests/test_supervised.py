@@ -26,9 +26,10 @@ from grpo.policy import find_policy, reference_of, save_merged, save_policy, tra
 from grpo.pretrain import end_of_text, packed, tokenized
 from grpo.supervised import Watch, in_words, to_trl
 from grpo.tuning import check_qlora, four_bits
-from reward_model.backbone import find_origin, load_model, load_tokenizer, merged
 from reward_model.config import RewardSettings
-from reward_model.score import Scorer
+from reward_model.language_model.loading import load_model, load_tokenizer, merged
+from reward_model.language_model.origin import find_origin
+from reward_model.scoring.scorer import Scorer
 from tests.tiny import make_tiny
 from tests.training import POLICY, SHORT, SMALL, Trained
 

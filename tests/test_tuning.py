@@ -12,12 +12,12 @@ from data.schema import Answer, Completion, Judgement, Task, make_prompt
 from data.splits import split_of
 from reward_model import train as reward_train
 from reward_model.config import RewardSettings
-from reward_model.examples import collect
-from reward_model.fit import fit_head
-from reward_model.forecast import Model
-from reward_model.members import posterior_at, resampled
-from reward_model.score import Scorer
-from reward_model.tuning import batch_loss, prompt_batches
+from reward_model.dataset.examples import collect
+from reward_model.evaluation.cross_validation import Model
+from reward_model.likelihood.fit import fit_head
+from reward_model.scoring.scorer import Scorer
+from reward_model.training.ensemble import posterior_at, resampled
+from reward_model.training.finetune import batch_loss, prompt_batches
 from tests.training import SMALL
 
 

@@ -115,8 +115,8 @@ def trainer(trained: Trained) -> Iterator[Any]:
     from data.splits import split_of
     from grpo.policy import find_policy
     from grpo.train import build_trainer
-    from reward_model.backbone import load_tokenizer
-    from reward_model.score import Scorer
+    from reward_model.language_model.loading import load_tokenizer
+    from reward_model.scoring.scorer import Scorer
 
     origin = find_policy(trained.ids["sft"], trained.workspace)
     scorer = Scorer.load(trained.folder("reward"), torch.float32)

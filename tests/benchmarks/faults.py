@@ -20,7 +20,7 @@ from grpo import train as grpo_train
 from grpo.config import PolicySettings
 from grpo.preflight import preflight
 from grpo.watch import SAMPLES, VERDICTS
-from reward_model.score import Scorer
+from reward_model.scoring.scorer import Scorer
 from tests.benchmarks.garden import SAMPLING, Garden
 
 Array = NDArray[np.float64]

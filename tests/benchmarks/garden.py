@@ -27,12 +27,13 @@ from data.store import Store
 from grpo import sample, sft
 from grpo.config import SampleSettings, SamplingSettings, SftSettings
 from grpo.policy import find_policy
-from reward_model import backbone
 from reward_model import train as reward_train
-from reward_model.backbone import Origin, load_tokenizer
 from reward_model.config import LoraSettings, RewardSettings
-from reward_model.render import render
-from reward_model.score import Scorer
+from reward_model.language_model import loading
+from reward_model.language_model.loading import load_tokenizer
+from reward_model.language_model.origin import Origin
+from reward_model.language_model.render import render
+from reward_model.scoring.scorer import Scorer
 from tests.tiny import make_tiny
 
 THINGS = (
@@ -164,7 +165,7 @@ def garden(workspace: Path, size: Size = WHOLE) -> Iterator[Garden]:
 
     In float32 whatever the processor: the figures are then the same everywhere, to rounding.
     """
-    plain = patch.object(backbone, "_processor_flags", lambda: frozenset())
+    plain = patch.object(loading, "_processor_flags", lambda: frozenset())
     with plain, Store.open(workspace) as store:
         if not store.runs.list("reward"):
             _train(store, workspace, size)

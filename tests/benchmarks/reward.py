@@ -21,9 +21,9 @@ from scipy.special import expit
 from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from reward_model.examples import TIE, Examples, rows
-from reward_model.fit import Basis, HeadFit, fit_head
-from reward_model.forecast import Model, choose_precision, cross_validate
+from reward_model.dataset.examples import TIE, Examples, rows
+from reward_model.evaluation.cross_validation import Model, choose_precision, cross_validate
+from reward_model.likelihood.fit import Basis, HeadFit, fit_head
 from tests.benchmarks.figures import machine, say
 from tests.worlds import Array, World, accuracy, calibration_error, judged, unseen, world
 

@@ -22,8 +22,10 @@ from grpo.loop import processor
 from grpo.policy import trainable
 from grpo.train import to_trl
 from grpo.trainer import PolicyTrainer
-from reward_model.backbone import choose_device, choose_precision, find_origin, load_tokenizer
 from reward_model.config import BUILT_IN_MODEL
+from reward_model.language_model.device import choose_device, choose_precision
+from reward_model.language_model.loading import load_tokenizer
+from reward_model.language_model.origin import find_origin
 
 REPEATS = 3
 GROUP = 8

@@ -1,0 +1,98 @@
+"""Pairs of completions of which one was judged better, from whichever kind of judgement there is.
+
+No torch here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reward_model.config import ENOUGH
+from reward_model.dataset.examples import TIE, A, Binary, Bools, Examples, Floats, Ints, Scalar
+
+Source = Literal["comparisons", "ratings", "good or bad"]
+KIND_OF: dict[Source, str] = {
+    "comparisons": "pairwise",
+    "ratings": "scalar",
+    "good or bad": "binary",
+}
+
+
+@dataclass(frozen=True)
+class Duels:
+    """One pair a row (n,)."""
+
+    better: Ints
+    """Place of the completion that was preferred."""
+    worse: Ints
+    first: Floats
+    """1 where the better one was shown first, 0 where second, 0.5 where there was no order."""
+    prompt: Ints
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.better)
+
+    def where(self, keep: Bools) -> Duels:
+        return replace(
+            self,
+            better=self.better[keep],
+            worse=self.worse[keep],
+            first=self.first[keep],
+            prompt=self.prompt[keep],
+        )
+
+    def right(self, score: NDArray[np.float64]) -> Floats:
+        """1 where the better completion has the higher score (N,), 0.5 where they are equal."""
+        return 0.5 + 0.5 * np.sign(score[self.better] - score[self.worse])
+
+
+def duels(examples: Examples) -> Duels:
+    """Comparisons that are not ties; where they are few, pairs that one annotator rated apart.
+
+    The kinds are never pooled: many pairs made of a few ratings would pass for many comparisons.
+    """
+    found = [
+        _compared(examples),
+        _apart(examples, examples.scalar, examples.scalar.rating, "ratings"),
+        _apart(examples, examples.binary, examples.binary.good, "good or bad"),
+    ]
+    enough = [some for some in found if len(some) >= ENOUGH]
+    return enough[0] if enough else max(found, key=len)
+
+
+def _compared(examples: Examples) -> Duels:
+    pairs = examples.pairs
+    decided = pairs.outcome != TIE
+    a_won = (pairs.outcome == A)[decided]
+    a, b = pairs.a[decided], pairs.b[decided]
+    better = np.where(a_won, a, b)
+    first = 0.5 + 0.5 * np.where(a_won, 1, -1) * pairs.side[decided]
+    return Duels(better, np.where(a_won, b, a), first, examples.prompt[better], "comparisons")
+
+
+def _apart(examples: Examples, table: Binary | Scalar, answer: Ints, source: Source) -> Duels:
+    """Two completions of one prompt to which one annotator gave different answers."""
+    item, annotator = table.item, table.annotator
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, key in enumerate(zip(examples.prompt[item], annotator, strict=True)):
+        groups.setdefault((int(key[0]), int(key[1])), []).append(row)
+    found = [
+        (i, j) if answer[i] > answer[j] else (j, i)
+        for rows in groups.values()
+        for i, j in combinations(rows, 2)
+        if answer[i] != answer[j] and item[i] != item[j]
+    ]
+    better, worse = np.array(found, np.int64).reshape(-1, 2).T
+    return Duels(
+        item[better],
+        item[worse],
+        np.full(len(better), 0.5),
+        examples.prompt[item[better]],
+        source,
+    )

@@ -1,0 +1,71 @@
+"""Whether judgements can carry an objective; refusals in one line. No torch here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reward_model.config import KINDS_OF, MIN_JUDGEMENTS, OBJECTIVES, Objective
+from reward_model.dataset.examples import TIE, Examples
+
+NAMES = {"pairwise": "comparisons", "scalar": "1-10 ratings", "binary": "good-or-bad judgements"}
+
+
+def require_enough(objective: Objective, examples: Examples, where: str = "") -> None:
+    """Raise ValueError, with what to do, where the judgements cannot carry the objective.
+
+    `where` says which judgements they are, e.g. " of training prompts".
+    """
+    kinds = KINDS_OF[objective]
+    n = sum(examples.kinds[kind] for kind in kinds)
+    if not n:
+        raise ValueError(
+            f"no {_named(kinds)}{where} for objective {objective} (there are {_counts(examples)}):"
+            f" collect some{_instead(objective, examples)}"
+        )
+    telling = sum(_telling(examples, kind) for kind in kinds)
+    if not telling:
+        raise ValueError(
+            f"all {n} {_named(kinds)}{where} say the same ({_same(examples, kinds)}): there is"
+            f" nothing to learn from them; collect some that differ{_instead(objective, examples)}"
+        )
+    if telling < MIN_JUDGEMENTS:
+        raise ValueError(
+            f"{telling} {_named(kinds)}{where} that tell completions apart are too few: at least"
+            f" {MIN_JUDGEMENTS} are needed, so collect {MIN_JUDGEMENTS - telling} more"
+        )
+
+
+def _telling(examples: Examples, kind: str) -> int:
+    """How many judgements say anything: comparisons that are not ties, ratings that differ."""
+    if kind == "pairwise":
+        return int((examples.pairs.outcome != TIE).sum())
+    said = examples.scalar.rating if kind == "scalar" else examples.binary.good
+    return len(said) if len(np.unique(said)) > 1 else 0
+
+
+def _same(examples: Examples, kinds: tuple[str, ...]) -> str:
+    said = []
+    if "pairwise" in kinds and len(examples.pairs):
+        said.append("ties")
+    if "scalar" in kinds and len(examples.scalar):
+        said.append(f"{examples.scalar.rating[0]} of 10")
+    if "binary" in kinds and len(examples.binary):
+        said.append("good" if examples.binary.good[0] else "bad")
+    return ", ".join(said)
+
+
+def _counts(examples: Examples) -> str:
+    return ", ".join(f"{n:,} {NAMES[kind]}" for kind, n in examples.kinds.items())
+
+
+def _named(kinds: tuple[str, ...]) -> str:
+    return "judgements" if len(kinds) > 1 else NAMES[kinds[0]]
+
+
+def _instead(objective: Objective, examples: Examples) -> str:
+    """Another objective that these judgements can carry, if there is one."""
+    for other in OBJECTIVES:
+        able = sum(_telling(examples, kind) for kind in KINDS_OF[other]) >= MIN_JUDGEMENTS
+        if other != objective and able:
+            return f", or use --objective {other}"
+    return ""

@@ -1,0 +1,229 @@
+"""What a reward model expects of each judgement, on prompts that it has not seen.
+
+Cross-validation is grouped by prompt: no prompt is ever on two sides. Whoever judged is known, so
+an annotator's threshold, scale and pull count; a new prompt's difficulty is not, and does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reward_model.config import Objective, ScalarLink
+from reward_model.dataset.examples import Bools, Examples
+from reward_model.likelihood import terms
+from reward_model.likelihood.fit import Basis, HeadFit, fit_coordinates
+from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS, Joint, Values
+
+Array = NDArray[np.float64]
+FOLDS = 5
+VARIANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Of rewards before anything is judged: those that are tried."""
+USUAL = 1.5
+"""Standard deviation of the logarithm of that variance, before anything is judged: about 1."""
+ROUGH = 0.3
+"""How far from its mode a fit may stop that is only compared; 0.05 nats."""
+ENOUGH = 1500
+"""Judgements to forecast from which on no further fold is needed to compare precisions."""
+BETWEEN = 3**0.5
+"""Half a step between them."""
+WORSE = 1.0
+"""Nats by which the best forecast must be missed for stronger priors to be given up."""
+RATINGS = np.arange(1, 11)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected answers, row by row of some examples; NaN where an objective says nothing of it."""
+
+    reward: Array
+    """Of each completion (N,), in logits of an average annotator's comparison."""
+    sd: Array
+    """Its posterior standard deviation (N,)."""
+    pairs: Array
+    """P(a better), P(b better), P(tie) of each comparison (P, 3)."""
+    binary: Array
+    """P(good) (B,)."""
+    scalar: Array
+    """P(1) to P(10) of each rating (S, 10)."""
+    nll: float
+    """Nats over all that is forecast, a stated strength included."""
+    n: int
+    """Judgements forecast."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which likelihood: what an objective and its switches stand for."""
+
+    objective: Objective = "joint"
+    scalar: ScalarLink = "ordinal"
+    effects: bool = True
+
+    def joint(self, examples: Examples) -> Joint:
+        return Joint(examples, self.objective, self.scalar, self.effects)
+
+
+def forecast(
+    model: Model, examples: Examples, rewards: Array, sd: Array, values: Values
+) -> Forecast:
+    """Of the judgements in `examples`, from rewards and sd of all completions (N,).
+
+    A new prompt's difficulty is averaged over its prior: a logit is divided by
+    sqrt(1 + pi sd^2 / 8) (MacKay 1992, Neural Computation 4:720), a Gaussian is so much wider.
+    """
+    joint = model.joint(examples)
+    known = joint.start() | values
+    unknown = DIFFICULTY_SD**2 if PROMPTS in known else 0.0
+    if PROMPTS in known:
+        known[PROMPTS] = torch.zeros_like(known[PROMPTS])
+    r = torch.from_numpy(rewards)
+    with torch.no_grad():
+        binary, binary_nll = _binary(joint, examples, r, known, unknown)
+        scalar, scalar_nll = _scalar(joint, examples, r, known, unknown)
+        pair_nll = float(joint.pair_nll(r, known)) if joint.n_pairs else 0.0
+        pairs = _pairs(joint, examples, r, known)
+    nll = pair_nll + binary_nll + scalar_nll
+    return Forecast(rewards, sd, pairs, binary, scalar, nll, len(joint))
+
+
+def _pairs(joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values) -> Array:
+    if not joint.n_pairs:
+        return np.full((len(examples.pairs), 3), np.nan)
+    difference = joint.difference(rewards, values)
+    if joint.effects:
+        return terms.davidson(difference, joint.log_tie(values)).exp().numpy()
+    p = torch.sigmoid(difference)
+    return torch.stack([p, 1 - p, torch.zeros_like(p)], 1).numpy()
+
+
+def _binary(
+    joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values, unknown: float
+) -> tuple[Array, float]:
+    if not joint.n_binary:
+        return np.full(len(examples.binary), np.nan), 0.0
+    margin = joint.binary_margin(rewards, values) * _flatter(unknown)
+    good = torch.from_numpy(joint.binary.good)
+    return torch.sigmoid(margin).numpy(), float(terms.binary(margin, good))
+
+
+def _scalar(
+    joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values, unknown: float
+) -> tuple[Array, float]:
+    if not joint.n_scalar:
+        return np.full((len(examples.scalar), len(RATINGS)), np.nan), 0.0
+    place = joint.position(rewards, values)
+    if joint.ordinal:
+        flat = _flatter(unknown)
+        log_p = terms.cumulative(flat * place, flat * joint.cuts(values))
+    else:
+        away = (torch.from_numpy(RATINGS)[None] - place[:, None]) / joint.noise(values)
+        log_p = torch.log_softmax(-0.5 * away.square() / (1 + unknown), 1)
+    given = torch.from_numpy(joint.scalar.rating)[:, None] - 1
+    return log_p.exp().numpy(), -float(log_p.gather(1, given).sum())
+
+
+def _flatter(variance: float) -> float:
+    """What a logit is worth where a Gaussian of that variance is added to it unseen."""
+    return float((1 + np.pi * variance / 8) ** -0.5)
+
+
+def folds(examples: Examples, n: int = FOLDS, seed: int = 0) -> Iterator[tuple[Bools, Bools]]:
+    """(train, test) masks of completions (N,), by prompt; as many as there are prompts, at most n.
+
+    Raises ValueError for fewer than two prompts.
+    """
+    if examples.prompts < 2:
+        raise ValueError("cross-validation needs judgements of two prompts: there is one")
+    side = np.random.default_rng(seed).permutation(examples.prompts) % min(n, examples.prompts)
+    for fold in range(min(n, examples.prompts)):
+        test = side[examples.prompt] == fold
+        yield ~test, test
+
+
+def cross_validate(
+    model: Model,
+    features: Array,
+    examples: Examples,
+    precision: float,
+    between: Callable[[], None] = lambda: None,
+    seed: int = 0,
+) -> Forecast:
+    """Every judgement forecast by a head that was fitted without its prompt.
+
+    features: (N, d), one row a completion. `between` is called between folds and may raise.
+    """
+    basis = Basis.of(features)
+    z = basis.coordinates(features)
+    reward, sd = np.full(len(features), np.nan), np.full(len(features), np.nan)
+    parts: list[tuple[Bools, Forecast]] = []
+    for train, test in folds(examples, seed=seed):
+        between()
+        fit = fit_coordinates(z, model.joint(examples.where(train)), precision, basis)
+        here = forecast(model, examples.where(test), z @ fit.w,
+                        fit.spread(features, basis.mean), fit.values)  # fmt: skip
+        reward[test], sd[test] = here.reward[test], here.sd[test]
+        parts.append((test, here))
+    return replace(_together(examples, parts), reward=reward, sd=sd)
+
+
+def _together(examples: Examples, parts: Sequence[tuple[Bools, Forecast]]) -> Forecast:
+    """The folds' forecasts, each in its rows' places."""
+    pairs = np.full((len(examples.pairs), 3), np.nan)
+    binary = np.full(len(examples.binary), np.nan)
+    scalar = np.full((len(examples.scalar), len(RATINGS)), np.nan)
+    for test, part in parts:
+        pairs[test[examples.pairs.a]] = part.pairs
+        binary[test[examples.binary.item]] = part.binary
+        scalar[test[examples.scalar.item]] = part.scalar
+    empty = np.zeros(0)
+    nll, n = sum(p.nll for _, p in parts), sum(p.n for _, p in parts)
+    return Forecast(empty, empty, pairs, binary, scalar, nll, n)
+
+
+def choose_precision(
+    model: Model,
+    features: Array,
+    examples: Examples,
+    between: Callable[[], None] = lambda: None,
+    seed: int = 0,
+) -> float:
+    """The prior precision under which judgements of unseen prompts are likeliest.
+
+    Tried from small rewards to large ones, for as long as that helps, then half a step to each side
+    of the best. `between` is called between fits and may raise. With one prompt there is nothing to
+    choose by: then rewards are taken to spread by 1.
+    """
+    basis = Basis.of(features)
+    z = basis.coordinates(features)
+    size = float(np.median(np.square(z).sum(1))) or 1.0
+    if examples.prompts < 2:
+        return size
+    sides: list[tuple[Joint, Examples]] = []
+    for train, test in folds(examples, seed=seed):
+        if sum(len(held) for _, held in sides) < ENOUGH:
+            sides.append((model.joint(examples.where(train)), examples.where(test)))
+    fits: list[HeadFit | None] = [None] * len(sides)
+
+    def loss(variance: float) -> float:
+        total = 0.5 * (np.log(variance) / USUAL) ** 2
+        for i, (joint, held) in enumerate(sides):
+            between()
+            fit = fits[i] = fit_coordinates(z, joint, size / variance, basis, fits[i], ROUGH)
+            rewards = z @ fit.w
+            total += forecast(model, held, rewards, rewards, fit.values).nll
+        return float(total)
+
+    found: dict[float, float] = {}
+    for variance in VARIANCES:
+        found[variance] = loss(variance)
+        if found[variance] > min(found.values()) + WORSE:
+            break
+    best = min(found, key=lambda v: found[v])
+    for near in (best * BETWEEN, best / BETWEEN):
+        found[near] = loss(near)
+    return size / min(found, key=lambda v: found[v])

@@ -1,0 +1,7 @@
+"""The joint likelihood of all judgements, and the head that is fitted to it.
+
+terms   log-likelihood of one judgement of each kind
+joint   all of them together, with annotators' effects
+fisher  Fisher information: how sure the fit is
+fit     Newton's method
+"""

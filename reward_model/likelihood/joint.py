@@ -1,0 +1,297 @@
+"""The joint likelihood: how every judgement follows from one reward, who judged, and how.
+
+    pairwise   D = k_a (r_A - r_B) + (first + side_a) [A shown first: 1, B: -1];  Davidson, and
+               how much better it is by a cumulative link on D
+    binary     sigma( k_a g (r - bar - threshold_a) + u )
+    scalar     cumulative link, or a Gaussian, on  s_a g' r + offset_a + u (times its sd)
+
+k consistency, s scale, u the prompt's difficulty: it is in absolute judgements only, since pairs of
+one prompt and GRPO's group mean cancel it. It stands outside the gains g: inside, a fit could raise
+them until the difficulties explain everything. Annotators are drawn to the crowd by Gaussian
+priors, so those with few judgements hardly differ from it. The objectives are this with parts left
+out; without effects, pairs are Bradley-Terry's loss, ratings half the squared error, binary BCE.
+
+A reward's unit is one logit of the average judgement: log consistency, and log scale, average 0
+over the judgements. Were they free, a fit could shrink the weights, whose prior then costs less,
+and raise everybody's consistency.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reward_model.config import KINDS_OF, Objective, ScalarLink
+from reward_model.dataset.examples import TIE, Binary, Examples, Ints, Pairs, Scalar
+from reward_model.likelihood import terms as likelihood
+
+Values = dict[str, Tensor]
+"""The nuisance parameters by name; what each is stands in `Part`s."""
+RATINGS = 10
+ROUNDING = 1 / 12
+"""Variance of a whole number about what was meant."""
+LARGEST_LOG = 8.0
+DIFFICULTY_SD = 0.7
+PROMPTS = "difficulty"
+SPREAD = 0.5
+"""Prior standard deviation of log consistency, log scale, sides and ties between annotators."""
+PINNED = 0.01
+"""How far from 0 the average of log consistency, and of log scale, may be."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One group of nuisance parameters: how many, and the Gaussian prior of each."""
+
+    size: int
+    mean: float = 0.0
+    sd: float = 1.0
+
+
+class Joint:
+    """The likelihood of one set of examples under an objective.
+
+    `nll` is a function of the rewards of all completions (N,), on the CPU, and of `Values`, which
+    may be those of a fit to other examples: a batch may lack a kind whose gain it still needs.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        objective: Objective = "joint",
+        scalar: ScalarLink = "ordinal",
+        effects: bool = True,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        kinds = KINDS_OF[objective]
+        self.effects = effects
+        self.ordinal = scalar == "ordinal" and objective != "regression"
+        self.dtype = dtype
+        self.pairs = examples.pairs if "pairwise" in kinds else Pairs()
+        self.binary = examples.binary if "binary" in kinds else Binary()
+        self.scalar = examples.scalar if "scalar" in kinds else Scalar()
+        self.n_pairs, self.n_binary = len(self.pairs), len(self.binary)
+        self.n_scalar = len(self.scalar)
+        self.prompt = torch.from_numpy(examples.prompt)
+        self.annotators, self.prompts = len(examples.annotators), examples.prompts
+        self.parts = self._parts()
+        self.pins = self._pins()
+        self._gather()
+
+    def __len__(self) -> int:
+        return self.n_pairs + self.n_binary + self.n_scalar
+
+    def _gather(self) -> None:
+        """What every evaluation reads, as tensors."""
+        pairs, binary, scalar = self.pairs, self.binary, self.scalar
+        self._a, self._b = torch.from_numpy(pairs.a), torch.from_numpy(pairs.b)
+        self._side = torch.from_numpy(pairs.side).to(self.dtype)
+        self._outcome = torch.from_numpy(pairs.outcome)
+        self._pair_person = torch.from_numpy(pairs.annotator)
+        self._said = torch.from_numpy(np.flatnonzero(pairs.strength))
+        self._level = torch.from_numpy(pairs.strength)[self._said] - 1
+        self._towards = torch.where(self._outcome[self._said] == 0, 1.0, -1.0).to(self.dtype)
+        self._binary_item = torch.from_numpy(binary.item)
+        self._binary_person = torch.from_numpy(binary.annotator)
+        self._good = torch.from_numpy(binary.good).to(self.dtype)
+        self._scalar_item = torch.from_numpy(scalar.item)
+        self._scalar_person = torch.from_numpy(scalar.annotator)
+        self._rating = torch.from_numpy(scalar.rating)
+
+    def _parts(self) -> dict[str, Part]:
+        parts: dict[str, Part] = {}
+        if self.n_pairs and self.effects:
+            parts |= {"first": Part(1, 0, SPREAD), "log_tie": Part(1, math.log(0.5), 1)}
+            if self.pairs.strength.any():
+                parts |= {"strength_cut": Part(1, 0, 2), "strength_gap": Part(1, 0, 1)}
+                parts["strength_slope"] = Part(1, 0, SPREAD)
+        if self.n_binary:
+            parts["bar"] = Part(1, 0, 2)
+        if self.n_binary and self.n_pairs:
+            parts["binary_gain"] = Part(1, 0, SPREAD)
+        if self.n_scalar and self.ordinal:
+            parts |= {"cut": Part(1, -3, 3), "gaps": Part(RATINGS - 2, math.log(0.8), 2)}
+        elif self.n_scalar:
+            parts["level"] = Part(1, 5.5, 5)
+        if self.n_scalar and (self.n_pairs or self.n_binary):
+            parts["scalar_gain"] = Part(1, 0, SPREAD)
+        return parts | self._effects() if self.effects else parts
+
+    def _effects(self) -> dict[str, Part]:
+        people, parts = self.annotators, {}
+        if self.n_pairs or self.n_binary:
+            parts["consistency"] = Part(people, 0, SPREAD)
+        if self.n_pairs:
+            parts |= {"side": Part(people, 0, SPREAD), "tie": Part(people, 0, SPREAD)}
+        if self.n_binary:
+            parts["threshold"] = Part(people, 0, 1)
+        if self.n_scalar:
+            parts |= {"offset": Part(people, 0, 1), "scale": Part(people, 0, SPREAD)}
+        if self.n_scalar and not self.ordinal:
+            parts["log_sd"] = Part(1, math.log(1.5), SPREAD)
+        if self.n_scalar or self.n_binary:
+            parts[PROMPTS] = Part(self.prompts, 0, DIFFICULTY_SD)
+        return parts
+
+    def _pins(self) -> dict[str, Tensor]:
+        """Annotators' shares (A,) in the average that is held at 0, by parameter."""
+        judged: Ints = self.pairs.annotator if self.n_pairs else self.binary.annotator
+        by = {"consistency": judged, "scale": self.scalar.annotator}
+        return {
+            name: torch.from_numpy(np.bincount(who, minlength=self.annotators) / len(who)).to(
+                self.dtype
+            )
+            for name, who in by.items()
+            if name in self.parts
+        }
+
+    def start(self) -> Values:
+        """Where a fit begins: every parameter at its prior mean."""
+        return {
+            name: torch.full((p.size,), float(p.mean), dtype=self.dtype)
+            for name, p in self.parts.items()
+        }
+
+    def prior(self, values: Values) -> Tensor:
+        """Negative log-prior, without its constant, in nats."""
+        terms = [
+            0.5 * ((values[name] - p.mean) / p.sd).square().sum() for name, p in self.parts.items()
+        ]
+        terms += [0.5 * (share @ values[n] / PINNED).square() for n, share in self.pins.items()]
+        return torch.stack(terms).sum() if terms else torch.zeros((), dtype=self.dtype)
+
+    def nll(self, rewards: Tensor, values: Values) -> Tensor:
+        """Negative log-likelihood of all judgements, summed, in nats. rewards: (N,)."""
+        total = rewards.new_zeros(())
+        if self.n_pairs:
+            total = total + self.pair_nll(rewards, values)
+        if self.n_binary:
+            margin = self.binary_margin(rewards, values)
+            total = total + likelihood.binary(margin, self._good)
+        if self.n_scalar:
+            total = total + self._scalar_nll(rewards, values)
+        return total
+
+    def log_slopes(self, values: Values) -> Tensor:
+        """Logarithm of what a unit of reward moves each judgement's answer by (judgements,).
+
+        In logits, or in standard deviations. Comparisons first, then good or bad, then ratings.
+        """
+        zero = torch.zeros((), dtype=self.dtype)
+        scalar = self._log_scale(values) - self.noise(values).log()
+        return torch.cat([
+            (values["consistency"][self._pair_person] if self.effects and self.n_pairs
+             else zero.expand(self.n_pairs)),
+            self._log_gain(values) if self.n_binary else zero.expand(0),
+            scalar if self.n_scalar else zero.expand(0),
+        ])  # fmt: skip
+
+    # -- pairs
+
+    def difference(self, rewards: Tensor, values: Values) -> Tensor:
+        """D of each comparison (N,)."""
+        apart = rewards[self._a] - rewards[self._b]
+        if not self.effects:
+            return apart
+        pull = values["first"] + values["side"][self._pair_person]
+        return _exp(values["consistency"])[self._pair_person] * apart + pull * self._side
+
+    def log_tie(self, values: Values) -> Tensor:
+        """Logarithm of Davidson's tie propensity in each comparison (N,)."""
+        return values["log_tie"] + values["tie"][self._pair_person]
+
+    def strength_cuts(self, values: Values) -> Tensor:
+        """Cut points (2,) between slightly, clearly and much better."""
+        return likelihood.rising(values["strength_cut"], values["strength_gap"])
+
+    def pair_nll(self, rewards: Tensor, values: Values) -> Tensor:
+        """Of the comparisons alone, a stated strength included."""
+        difference = self.difference(rewards, values)
+        if not self.effects:
+            won = torch.where(self._outcome == TIE, 0.5, 1 - self._outcome).to(difference.dtype)
+            return likelihood.bradley_terry(difference, torch.zeros_like(difference), won)
+        log_p = likelihood.davidson(difference, self.log_tie(values))
+        total = -log_p.gather(1, self._outcome[:, None]).sum()
+        if "strength_cut" in self.parts:
+            log_s = likelihood.cumulative(
+                self.strength_position(difference, values), self.strength_cuts(values)
+            )
+            total = total - log_s.gather(1, self._level[:, None]).sum()
+        return total
+
+    def strength_position(self, difference: Tensor, values: Values) -> Tensor:
+        """Where the stated strengths' distributions lie on the scale of their cuts (said,)."""
+        return _exp(values["strength_slope"]) * self._towards * difference[self._said]
+
+    # -- good or bad
+
+    def _log_gain(self, values: Values) -> Tensor:
+        logs = torch.zeros(self.n_binary, dtype=self.dtype)
+        if self.effects:
+            logs = logs + values["consistency"][self._binary_person]
+        return logs + values["binary_gain"] if "binary_gain" in values else logs
+
+    def binary_slope(self, values: Values) -> Tensor:
+        """Logits per unit of reward in each good-or-bad judgement (N,)."""
+        return _exp(self._log_gain(values))
+
+    def binary_margin(self, rewards: Tensor, values: Values) -> Tensor:
+        """Log-odds of good in each judgement (N,)."""
+        margin = rewards[self._binary_item] - values["bar"]
+        if self.effects:
+            margin = margin - values["threshold"][self._binary_person]
+        margin = self.binary_slope(values) * margin
+        if self.effects:
+            margin = margin + values[PROMPTS][self.prompt[self._binary_item]]
+        return margin
+
+    # -- ratings
+
+    def _log_scale(self, values: Values) -> Tensor:
+        logs = torch.zeros(self.n_scalar, dtype=self.dtype)
+        if self.effects and self.n_scalar:
+            logs = logs + values["scale"][self._scalar_person]
+        return logs + values["scalar_gain"] if "scalar_gain" in values else logs
+
+    def scalar_slope(self, values: Values) -> Tensor:
+        """Units of the rating scale per unit of reward in each rating (N,)."""
+        return _exp(self._log_scale(values))
+
+    def position(self, rewards: Tensor, values: Values) -> Tensor:
+        """Where each rating's distribution lies on the scale of the cuts, or of points (N,)."""
+        place = self.scalar_slope(values) * rewards[self._scalar_item]
+        if self.effects:
+            place = place + values["offset"][self._scalar_person]
+            hard = values[PROMPTS][self.prompt[self._scalar_item]]
+            place = place + self.noise(values) * hard
+        return place if self.ordinal else place + values["level"]
+
+    def cuts(self, values: Values) -> Tensor:
+        """Cut points (9,) between the ratings."""
+        return likelihood.rising(values["cut"], values["gaps"])
+
+    def noise(self, values: Values) -> Tensor:
+        """How far ratings scatter: the unit of the prompts' difficulty in them ().
+
+        A Gaussian's standard deviation, at least what rounding to whole points makes.
+        """
+        if "log_sd" not in self.parts:
+            return torch.ones((), dtype=self.dtype)
+        return (_exp(2 * values["log_sd"][0]) + ROUNDING).sqrt()
+
+    def _scalar_nll(self, rewards: Tensor, values: Values) -> Tensor:
+        place = self.position(rewards, values)
+        if not self.ordinal:
+            log_sd = self.noise(values).log().to(place.dtype)
+            return likelihood.gaussian(place, self._rating, log_sd.expand_as(place))
+        log_p = likelihood.cumulative(place, self.cuts(values))
+        return -log_p.gather(1, self._rating[:, None] - 1).sum()
+
+
+def _exp(logs: Tensor) -> Tensor:
+    """e^x, held within what a step of a search cannot overflow."""
+    return torch.exp(logs.clamp(-LARGEST_LOG, LARGEST_LOG))

@@ -1,0 +1,7 @@
+"""Training a reward model.
+
+inputs             what every training and evaluation starts from
+reference_samples  the SFT policy's answers that set zero and one
+finetune           LoRA or all weights on the joint likelihood
+ensemble           several members and their average
+"""
