@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _run(settings: Any) -> int:
-    from grpo.report import lines
+    from grpo.reports.text import lines
 
     kind, work = _work(settings)
     with settings.open() as store:

@@ -21,8 +21,8 @@ from data.simulated_annotators import utility
 from data.splits import split_of
 from data.store import Store
 from grpo.config import ComparisonSettings
-from grpo.draw import draw_many
-from grpo.policy import find_policy
+from grpo.policies.checkpoint import find_policy
+from grpo.sampling.local import draw_many
 from reward_model.evaluation.intervals import Figure, clustered_mean
 from reward_model.language_model.device import choose_precision
 from reward_model.language_model.loading import load_model, load_tokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from grpo.config import ExportSettings
-from grpo.policy import find_policy
+from grpo.policies.checkpoint import find_policy
 from reward_model.language_model.loading import load_model, load_tokenizer
 
 

@@ -22,8 +22,8 @@ from data.store import Store
 from grpo import evaluate, sample, sft
 from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, LoopSettings
-from grpo.report import lines, table
-from grpo.report_html import write_html
+from grpo.reports.loop_html import write_html
+from grpo.reports.text import lines, table
 from reward_model import train as reward_train
 from reward_model.language_model.device import choose_precision
 from reward_model.receipt.text import lines as reward_lines

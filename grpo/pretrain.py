@@ -20,7 +20,7 @@ from data.schema import Document
 from data.splits import side_of
 from data.store import Store
 from grpo.config import PretrainSettings
-from grpo.policy import find_policy, save_merged, save_policy, save_whole
+from grpo.policies.checkpoint import find_policy, save_merged, save_policy, save_whole
 from grpo.supervised import Rows, in_words, learn, report
 from reward_model.language_model.loading import load_tokenizer
 

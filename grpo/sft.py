@@ -10,7 +10,7 @@ from data.schema import Demonstration
 from data.splits import split_of
 from data.store import Store
 from grpo.config import SftSettings
-from grpo.policy import find_policy, save_policy, save_whole
+from grpo.policies.checkpoint import find_policy, save_policy, save_whole
 from grpo.supervised import Rows, in_words, learn, report
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.render import render

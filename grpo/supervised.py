@@ -18,9 +18,8 @@ from trl import SFTConfig, SFTTrainer
 
 from data.runs.recorder import Recorder, Stopped
 from grpo.config import TuneSettings
-from grpo.monitor import RunCallback
-from grpo.policy import in_float32
-from grpo.tuning import to_train
+from grpo.policies.tuning import in_float32, to_train
+from grpo.run_callback import RunCallback
 from reward_model.language_model.device import choose_device, choose_precision
 from reward_model.language_model.lora import layer_names, matched, trainable_share
 from reward_model.language_model.origin import Origin

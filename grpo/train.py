@@ -26,19 +26,14 @@ from data.settings import from_config
 from data.splits import split_of
 from data.store import Store
 from grpo.config import PolicySettings
-from grpo.draw import draw
-from grpo.policy import (
-    find_policy,
-    newest,
-    pin_reference,
-    reference_of,
-    save_policy,
-    trainable,
-)
-from grpo.preflight import PREFLIGHT, preflight
+from grpo.policies.checkpoint import find_policy, newest, save_policy
+from grpo.policies.reference import pin_reference, reference_of
+from grpo.policies.tuning import trainable
 from grpo.reward import check_same_tokenizer
-from grpo.trainer import MEASURE_ONLY, WINDOW, PolicyTrainer
-from grpo.watch import SAMPLES, GrpoCallback, verdicts
+from grpo.sampling.local import draw
+from grpo.trainer.callback import SAMPLES, GrpoCallback, verdicts
+from grpo.trainer.policy_trainer import MEASURE_ONLY, WINDOW, PolicyTrainer
+from grpo.trainer.preflight import PREFLIGHT, preflight
 from reward_model.language_model.device import choose_device, choose_precision
 from reward_model.language_model.generation import end_tokens
 from reward_model.language_model.loading import load_tokenizer

@@ -18,7 +18,7 @@ from data.schema import Annotator, Answer, Task, timestamp
 from data.store import tables as t
 from data.task_planning import Shares
 from grpo.config import SampleSettings
-from grpo.sample import Intake
+from grpo.sampling.intake import Intake
 from labeler import rating
 from labeler.rate_api import spell
 from tests.labeler_helpers import add_person, add_tasks

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo.diagnose import HOLD, diagnose
-from grpo.report import lines
-from grpo.rules import RULES
-from grpo.signals import curves, number, trend
+from grpo.diagnosis.curves import curves, number, trend
+from grpo.diagnosis.diagnose import HOLD, diagnose
+from grpo.diagnosis.rules import RULES
+from grpo.reports.text import lines
 from tests.benchmarks.diagnosis import measure
 from tests.benchmarks.faults import HEALTHY
 from tests.benchmarks.garden import SMALL, garden

@@ -9,10 +9,10 @@ import re
 
 import pytest
 
-from grpo.diagnose import LOOK_BACK, diagnose
-from grpo.rules.base import WORDS
-from grpo.signals import curves as columns
-from grpo.signals import jitter
+from grpo.diagnosis.curves import curves as columns
+from grpo.diagnosis.curves import jitter
+from grpo.diagnosis.diagnose import LOOK_BACK, diagnose
+from grpo.diagnosis.rules.base import WORDS
 from tests.healthy_curves import curves
 from tests.test_diagnose import BASELINE, ILL, SETTINGS, healthy, ill, said
 

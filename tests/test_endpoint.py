@@ -22,10 +22,10 @@ from data.schema import make_prompt
 from data.settings import as_config
 from data.splits import split_of
 from data.store import Store
-from grpo import endpoint
 from grpo.config import SampleSettings, SamplingSettings
-from grpo.endpoint import KEY_VARIABLE, asked_to_wait
 from grpo.sample import sample
+from grpo.sampling import endpoint
+from grpo.sampling.endpoint import KEY_VARIABLE, asked_to_wait
 from tests.endpoint import Fake, Reply, distinct, says, serving
 from tests.test_imports import HEAVY, ROOT
 

@@ -17,14 +17,14 @@ from data import runs
 from data.schema import make_prompt
 from data.splits import split_of
 from grpo import train as grpo_train
-from grpo.advantages import TINY, advantages
-from grpo.batch import figures, rank_correlation, repetition
 from grpo.config import WINDOW, PolicySettings
-from grpo.draw import draw
-from grpo.policy import moved, reference_of
-from grpo.preflight import preflight
-from grpo.trainer import MEASURE_ONLY, PolicyTrainer
-from grpo.watch import steered, verdicts
+from grpo.policies.reference import moved, reference_of
+from grpo.sampling.local import draw
+from grpo.trainer.advantages import TINY, advantages
+from grpo.trainer.batch_metrics import figures, rank_correlation, repetition
+from grpo.trainer.callback import steered, verdicts
+from grpo.trainer.policy_trainer import MEASURE_ONLY, PolicyTrainer
+from grpo.trainer.preflight import preflight
 from reward_model.config import LoraSettings
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin

@@ -21,11 +21,13 @@ from data.splits import split_of
 from grpo import evaluate
 from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, ExportSettings
-from grpo.draw import draw
 from grpo.export import export
-from grpo.policy import find_policy, pin_reference, reference_of, trainable
+from grpo.policies.checkpoint import find_policy
+from grpo.policies.reference import pin_reference, reference_of
+from grpo.policies.tuning import trainable
 from grpo.reward import check_same_tokenizer
-from grpo.trainer import WINDOW
+from grpo.sampling.local import draw
+from grpo.trainer.policy_trainer import WINDOW
 from reward_model.language_model.device import choose_device
 from reward_model.language_model.generation import generate_shared
 from reward_model.language_model.loading import load_model, load_tokenizer

@@ -13,8 +13,9 @@ import torch
 
 from data.settings import as_config
 from grpo import train as grpo_train
-from grpo.policy import find_policy, side_car
-from grpo.preflight import PREFLIGHT, Preflight, duration, preflight
+from grpo.policies.checkpoint import find_policy
+from grpo.policies.reference import side_car
+from grpo.trainer.preflight import PREFLIGHT, Preflight, duration, preflight
 from reward_model.scoring.held_out import HELD, reproduce
 from reward_model.scoring.scorer import Scorer
 from tests.training import POLICY

@@ -6,7 +6,7 @@ import pytest
 
 from data.schema import Completion, make_prompt
 from grpo.config import SamplingSettings
-from grpo.draw import draw
+from grpo.sampling.local import draw
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import fingerprint, render, render_prompt

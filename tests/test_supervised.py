@@ -18,14 +18,15 @@ from data.splits import side_of, split_of
 from data.store import Store
 from grpo import evaluate, pretrain, sft
 from grpo import train as grpo_train
-from grpo import tuning as tuning_module
 from grpo.config import ComparisonSettings, ExportSettings, PretrainSettings, SftSettings
-from grpo.draw import draw
 from grpo.export import export
-from grpo.policy import find_policy, reference_of, save_merged, save_policy, trainable
+from grpo.policies import tuning as tuning_module
+from grpo.policies.checkpoint import find_policy, save_merged, save_policy
+from grpo.policies.reference import reference_of
+from grpo.policies.tuning import check_qlora, four_bits, trainable
 from grpo.pretrain import end_of_text, packed, tokenized
+from grpo.sampling.local import draw
 from grpo.supervised import Watch, in_words, to_trl
-from grpo.tuning import check_qlora, four_bits
 from reward_model.config import RewardSettings
 from reward_model.language_model.loading import load_model, load_tokenizer, merged
 from reward_model.language_model.origin import find_origin

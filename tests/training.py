@@ -113,7 +113,7 @@ def trainer(trained: Trained) -> Iterator[Any]:
     import torch
 
     from data.splits import split_of
-    from grpo.policy import find_policy
+    from grpo.policies.checkpoint import find_policy
     from grpo.train import build_trainer
     from reward_model.language_model.loading import load_tokenizer
     from reward_model.scoring.scorer import Scorer

@@ -34,7 +34,7 @@ from data.runs.files import samples
 from data.schema import Completion, make_prompt
 from data.simulated_annotators import utility
 from data.stats.intervals import wilson
-from grpo.diagnose import diagnose
+from grpo.diagnosis.diagnose import diagnose
 from tests.benchmarks.faults import FAULTS, HEALTHY, rows, run_one
 from tests.benchmarks.figures import machine, say
 from tests.benchmarks.garden import Garden, garden

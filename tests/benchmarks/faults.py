@@ -18,8 +18,8 @@ from data import runs
 from data.settings import as_config
 from grpo import train as grpo_train
 from grpo.config import PolicySettings
-from grpo.preflight import preflight
-from grpo.watch import SAMPLES, VERDICTS
+from grpo.trainer.callback import SAMPLES, VERDICTS
+from grpo.trainer.preflight import preflight
 from reward_model.scoring.scorer import Scorer
 from tests.benchmarks.garden import SAMPLING, Garden
 

@@ -26,7 +26,7 @@ from data.splits import split_of
 from data.store import Store
 from grpo import sample, sft
 from grpo.config import SampleSettings, SamplingSettings, SftSettings
-from grpo.policy import find_policy
+from grpo.policies.checkpoint import find_policy
 from reward_model import train as reward_train
 from reward_model.config import LoraSettings, RewardSettings
 from reward_model.language_model import loading

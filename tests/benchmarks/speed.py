@@ -19,9 +19,9 @@ from trl import GRPOTrainer
 
 from grpo.config import PolicySettings, SamplingSettings
 from grpo.loop import processor
-from grpo.policy import trainable
+from grpo.policies.tuning import trainable
 from grpo.train import to_trl
-from grpo.trainer import PolicyTrainer
+from grpo.trainer.policy_trainer import PolicyTrainer
 from reward_model.config import BUILT_IN_MODEL
 from reward_model.language_model.device import choose_device, choose_precision
 from reward_model.language_model.loading import load_tokenizer

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from grpo.rules import EXPLAINED_BY, RULES, Rule
-from grpo.rules.base import SURE, Finding, Level, Pick
-from grpo.rules.reward import FALLEN, gained
-from grpo.signals import Curves, curves, number
+from grpo.diagnosis.curves import Curves, curves, number
+from grpo.diagnosis.rules import EXPLAINED_BY, RULES, Rule
+from grpo.diagnosis.rules.base import SURE, Finding, Level, Pick
+from grpo.diagnosis.rules.reward import FALLEN, gained
 
 HOLD = 3
 """Batches that a verdict stays after its rule last held."""

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from grpo.rules.base import Finding
-from grpo.rules.drift import flat_kl, kl_jump, kl_not_rising, kl_runaway
-from grpo.rules.reward import plateau, reward_falling, reward_hacking, useless_reward
-from grpo.rules.updates import aggressive_gradients, truncation, vanishing_gradients
-from grpo.rules.variety import (
+from grpo.diagnosis.curves import Curves
+from grpo.diagnosis.rules.base import Finding
+from grpo.diagnosis.rules.drift import flat_kl, kl_jump, kl_not_rising, kl_runaway
+from grpo.diagnosis.rules.reward import plateau, reward_falling, reward_hacking, useless_reward
+from grpo.diagnosis.rules.updates import aggressive_gradients, truncation, vanishing_gradients
+from grpo.diagnosis.rules.variety import (
     entropy_collapse,
     entropy_explosion,
     gaming,
     mode_collapse,
     spread_collapse,
 )
-from grpo.rules.wiring import no_kl_term, not_finite, nothing_trains, wrong_reference
-from grpo.signals import Curves
+from grpo.diagnosis.rules.wiring import no_kl_term, not_finite, nothing_trains, wrong_reference
 
 
 @dataclass(frozen=True)

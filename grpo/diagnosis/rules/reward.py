@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from grpo.rules.base import (
+from grpo.diagnosis.curves import Curves, jitter
+from grpo.diagnosis.rules.base import (
     STILL_LEARNING,
     SURE,
     VERY_SURE,
@@ -15,8 +16,7 @@ from grpo.rules.base import (
     ratio,
     turned,
 )
-from grpo.rules.variety import alike_below
-from grpo.signals import Curves, jitter
+from grpo.diagnosis.rules.variety import alike_below
 
 FLAT_SPREAD = 0.05
 DROPPED = 0.5

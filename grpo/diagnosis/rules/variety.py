@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import SURE, VERY_SURE, Finding, Turn, livelier, pooled, put_to, ratio, turned
-from grpo.signals import Curves
+from grpo.diagnosis.curves import Curves
+from grpo.diagnosis.rules.base import (
+    SURE,
+    VERY_SURE,
+    Finding,
+    Turn,
+    livelier,
+    pooled,
+    put_to,
+    ratio,
+    turned,
+)
 
 COLLAPSED = 0.5
 FALLEN = 0.75

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from grpo.signals import Curves, number
+from grpo.diagnosis.curves import Curves, number
 
 Level = Literal["fine", "watch", "stop"]
 Pick = Literal["telling", "best", "cut", "repeated", "group"]

@@ -21,10 +21,10 @@ import torch
 
 from data.runs.files import write_whole
 from data.schema import Prompt, make_prompt
-from grpo.batch import Sample, figures
 from grpo.config import PolicySettings
-from grpo.policy import moved, reference_hashes, side_car
-from grpo.trainer import PolicyTrainer
+from grpo.policies.reference import moved, reference_hashes, side_car
+from grpo.trainer.batch_metrics import Sample, figures
+from grpo.trainer.policy_trainer import PolicyTrainer
 from reward_model.language_model.lora import trainable_share
 from reward_model.language_model.origin import Origin
 from reward_model.scoring.held_out import reproduce

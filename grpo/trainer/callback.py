@@ -11,13 +11,13 @@ from typing import Any
 from data import runs
 from data.runs.recorder import Recorder
 from data.settings import as_config
-from grpo.batch import Sample, kept_line
 from grpo.config import PolicySettings
-from grpo.diagnose import diagnose
-from grpo.monitor import RunCallback
-from grpo.policy import moved, side_car
-from grpo.preflight import PREFLIGHT
-from grpo.trainer import PolicyTrainer
+from grpo.diagnosis.diagnose import diagnose
+from grpo.policies.reference import moved, side_car
+from grpo.run_callback import RunCallback
+from grpo.trainer.batch_metrics import Sample, kept_line
+from grpo.trainer.policy_trainer import PolicyTrainer
+from grpo.trainer.preflight import PREFLIGHT
 
 SAME = (
     "reward_mean", "reward_std", "group_std", "model_reward", "disagreement", "noise", "dropped",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import Finding, turned
-from grpo.rules.drift import KL_WEIGHT
-from grpo.signals import Curves
+from grpo.diagnosis.curves import Curves
+from grpo.diagnosis.rules.base import Finding, turned
+from grpo.diagnosis.rules.drift import KL_WEIGHT
 
 FLOOR_TIMES = 20
 KL_AT_START = 1e-5

@@ -6,13 +6,13 @@ import importlib.util
 from typing import Any
 
 import torch
-from peft import prepare_model_for_kbit_training
-from transformers import BitsAndBytesConfig
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from grpo.config import TuneSettings
-from grpo.policy import trainable
+from reward_model.config import LoraSettings
 from reward_model.language_model.loading import load_base, load_model
-from reward_model.language_model.lora import what_trains
+from reward_model.language_model.lora import lora_config, trainable_share, what_trains
 from reward_model.language_model.origin import Origin
 
 
@@ -62,3 +62,33 @@ def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def trainable(
+    origin: Origin, lora: LoraSettings, dtype: torch.dtype, base: PreTrainedModel | None = None
+) -> PeftModel:
+    """The policy with a side-car that trains: its own, or a new one on a plain model.
+
+    Its own keeps its rank, alpha and targets; dropout is no part of it and comes from `lora`. It
+    is in float32 whatever the model's precision. `base` is the model under it where that is loaded
+    already. Raises ValueError if nothing trains.
+    """
+    base = load_base(origin, dtype) if base is None else base
+    if origin.adapter:
+        config = LoraConfig.from_pretrained(origin.adapter)
+        config.lora_dropout = lora.dropout
+        model = PeftModel.from_pretrained(base, origin.adapter, is_trainable=True, config=config)
+    else:
+        model = get_peft_model(base, lora_config(base, lora, "CAUSAL_LM"))
+    in_float32(model)
+    if not trainable_share(model)[0]:
+        raise ValueError("no parameter of the policy would train: check its side-car")
+    print(what_trains(model), flush=True)
+    return model
+
+
+def in_float32(model: Any) -> None:
+    """Bring what trains to float32: smaller steps than its own precision would be lost."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()

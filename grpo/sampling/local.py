@@ -12,7 +12,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from grpo.config import SampleSettings, SamplingSettings
-from grpo.policy import find_policy
+from grpo.policies.checkpoint import find_policy
 from reward_model.language_model.device import choose_precision
 from reward_model.language_model.generation import completion_from, end_tokens, generate_shared
 from reward_model.language_model.loading import load_model, load_tokenizer

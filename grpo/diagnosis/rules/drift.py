@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import STILL_LEARNING, SURE, Finding, Level, turned
-from grpo.signals import Curves
+from grpo.diagnosis.curves import Curves
+from grpo.diagnosis.rules.base import STILL_LEARNING, SURE, Finding, Level, turned
 
 FLAT_KL = 1e-4
 """Per token."""

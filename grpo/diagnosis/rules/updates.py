@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grpo.rules.base import Finding, turned
-from grpo.signals import Curves
+from grpo.diagnosis.curves import Curves
+from grpo.diagnosis.rules.base import Finding, turned
 
 CLIPPED_AT = 1.0
 """Norm to which gradients are clipped."""

@@ -1,16 +1,13 @@
-"""Policies on disk: finding one, loading it to train, and saving what was trained."""
+"""The reference policy of GRPO's KL term, pinned by the hash of its weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.save_and_load import (
     get_peft_model_state_dict,
     load_peft_weights,
@@ -18,26 +15,13 @@ from peft.utils.save_and_load import (
 )
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
 
 from data.runs.files import runs_folder
-from data.store import Store
-from reward_model.config import LoraSettings
-from reward_model.language_model.loading import load_base, merged
-from reward_model.language_model.lora import lora_config, trainable_share, what_trains
+from grpo.policies.checkpoint import find_policy
 from reward_model.language_model.origin import (
-    ADAPTER,
-    MODEL,
     ORIGIN,
     Origin,
-    find_origin,
-    save_origin,
 )
-
-
-def find_policy(name: str, workspace: Path) -> Origin:
-    """Where a policy's weights are. Raises ValueError for a run that has none."""
-    return find_origin(name, runs_folder(workspace))
 
 
 def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
@@ -60,44 +44,6 @@ def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
             " from an SFT run"
         )
     return str(facts["reference"]), reference
-
-
-def newest(store: Store, kind: str, what: str, remedy: str) -> str:
-    """Id of the newest finished run of a kind. Raises ValueError with the remedy if none is."""
-    for run in store.runs.list(kind):
-        if run.status == "finished":
-            return run.id
-    raise ValueError(f"there is no finished {what} yet: {remedy}")
-
-
-def trainable(
-    origin: Origin, lora: LoraSettings, dtype: torch.dtype, base: PreTrainedModel | None = None
-) -> PeftModel:
-    """The policy with a side-car that trains: its own, or a new one on a plain model.
-
-    Its own keeps its rank, alpha and targets; dropout is no part of it and comes from `lora`. It
-    is in float32 whatever the model's precision. `base` is the model under it where that is loaded
-    already. Raises ValueError if nothing trains.
-    """
-    base = load_base(origin, dtype) if base is None else base
-    if origin.adapter:
-        config = LoraConfig.from_pretrained(origin.adapter)
-        config.lora_dropout = lora.dropout
-        model = PeftModel.from_pretrained(base, origin.adapter, is_trainable=True, config=config)
-    else:
-        model = get_peft_model(base, lora_config(base, lora, "CAUSAL_LM"))
-    in_float32(model)
-    if not trainable_share(model)[0]:
-        raise ValueError("no parameter of the policy would train: check its side-car")
-    print(what_trains(model), flush=True)
-    return model
-
-
-def in_float32(model: Any) -> None:
-    """Bring what trains to float32: smaller steps than its own precision would be lost."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
 
 
 def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
@@ -159,31 +105,3 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
 
 def _on_disk(origin: Origin) -> dict[str, Tensor]:
     return dict(load_peft_weights(origin.adapter, device="cpu"))
-
-
-def save_policy(model: Any, folder: Path, origin: Origin, **facts: Any) -> None:
-    """Write the trained side-car (only that) and what it sits on."""
-    model.save_pretrained(folder / ADAPTER, selected_adapters=["default"])
-    save_origin(folder, origin, **facts)
-
-
-def save_whole(model: Any, tokenizer: Any, folder: Path, origin: Origin, **facts: Any) -> None:
-    """Write all weights as an ordinary model folder inside the run's, and what they came from."""
-    disable_progress_bar()
-    partial = folder / f"{MODEL}.part"
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    partial.replace(folder / MODEL)
-    save_origin(folder, origin, **facts)
-
-
-def save_merged(tokenizer: Any, folder: Path, origin: Origin, **facts: Any) -> None:
-    """Make the side-car in a run's folder a whole model: `save_whole`, in its place.
-
-    Merged and written in float32, so that what loads is to the bit what side-car and model gave,
-    and a small change is not lost in a coarser rounding.
-    """
-    adapter = folder / ADAPTER
-    whole = merged(Origin(origin.model, str(adapter)), torch.float32)
-    save_whole(whole, tokenizer, folder, origin, **facts)
-    shutil.rmtree(adapter)
