@@ -36,7 +36,7 @@ def add_user(settings: UserAdd) -> int:
 
     Whoever is here already gets a link to set a new password.
     """
-    from labeler.auth import hash_password, welcome_link
+    from labeler.access.auth import hash_password, welcome_link
 
     with settings.open() as store:
         if settings.password_stdin:

@@ -101,7 +101,7 @@ def prepare(site: Site) -> None:
 
 def announce(site: Site, settings: Serve) -> None:
     """Say where the app is, how the first lead gets in, and how sampling goes."""
-    from labeler.auth import welcome_link
+    from labeler.access.auth import welcome_link
 
     base = address(settings.host, settings.port)
     print(f"\nCoach is at {base}", flush=True)

@@ -222,7 +222,7 @@ class Line:
     """One annotator's connection to the app: kept open, and made anew where it broke."""
 
     def __init__(self, url: str, session: str, tally: Tally) -> None:
-        from labeler.auth import COOKIE
+        from labeler.access.auth import COOKIE
 
         self._url, self._tally = url, tally
         self._prefix, self._connection = _connection(url)

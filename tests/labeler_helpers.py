@@ -9,7 +9,7 @@ from typing import Any
 
 from data import Store
 from data.schema import Annotator, Answer, Completion, Generation, Kind, Prompt, Task, make_prompt
-from labeler.auth import COOKIE, hash_password
+from labeler.access.auth import COOKIE, hash_password
 
 PASSWORD = "correct horse"
 
@@ -45,13 +45,13 @@ def add_tasks(store: Store, kind: Kind, n: int, wanted: int = 1) -> list[Task]:
 
 def add_comparisons(store: Store, annotator: Annotator, n: int) -> None:
     """n comparisons, judged."""
-    from labeler import rating
+    from labeler.rating import actions
 
     add_tasks(store, "pairwise", n)
     for _ in range(n):
-        view = rating.look(store, annotator)
+        view = actions.look(store, annotator)
         assert view.task is not None
-        rating.submit(store, annotator, view.task.assignment_id, Answer("a"), view.task.token)
+        actions.submit(store, annotator, view.task.assignment_id, Answer("a"), view.task.token)
 
 
 def request_of(store: Store, person: Annotator | None) -> Any:

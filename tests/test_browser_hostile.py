@@ -22,9 +22,9 @@ from PIL import Image
 import labeler
 from data import Store
 from data.schema import Completion, Task, make_prompt
-from labeler.hidden_text import raw
-from labeler.render_html import ATTRIBUTES, TAGS, prose
-from labeler.security import HEADERS
+from labeler.access.middleware import HEADERS
+from labeler.safe_html.hidden_text import raw
+from labeler.safe_html.markdown import ATTRIBUTES, TAGS, prose
 from tests.browser import (
     CHROMIUM,
     PATIENCE_MS,

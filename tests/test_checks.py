@@ -19,8 +19,8 @@ from data.store import tables as t
 from data.task_planning import Shares
 from grpo.config import SampleSettings
 from grpo.sampling.intake import Intake
-from labeler import rating
-from labeler.rate_api import spell
+from labeler.rating import actions
+from labeler.rating.api import spell
 from tests.labeler_helpers import add_person, add_tasks
 
 ALWAYS_GOLD = Shares(gold=0.5, repeat=0)
@@ -195,11 +195,11 @@ def test_nothing_that_is_sent_tells_a_check_from_a_task(store: Store, ann: Annot
     add_tasks(store, "pairwise", 40)  # the page's coin has no seed
     store.checks.set_shares(Shares(gold=0.3, repeat=0.2, repeat_days=0))
     shapes = set()
-    while (view := rating.look(store, ann)).task:
+    while (view := actions.look(store, ann)).task:
         sent = spell(view)
         assert not any(word in json.dumps(sent) for word in ("gold", "repeat", "purpose", "known"))
         shapes.add(tuple(sorted(sent["tasks"][0])))
-        rating.submit(store, ann, view.task.assignment_id, Answer("a"), view.task.token)
+        actions.submit(store, ann, view.task.assignment_id, Answer("a"), view.task.token)
     assert len(shapes) == 1
     assert set(purposes(store)) == {"queue", "gold", "repeat"}
 

@@ -14,7 +14,7 @@ from data import Store, runs
 from data.ports import address, listen
 from data.settings import USER_ERROR
 from labeler.__main__ import main
-from labeler.auth import check_password
+from labeler.access.auth import check_password
 from labeler.jobs import Site
 from labeler.serve import prepare
 

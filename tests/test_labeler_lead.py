@@ -14,14 +14,17 @@ from data import Store, runs
 from data.exports import FORMATS
 from data.schema import Answer, Demonstration, Document, make_prompt
 from grpo.config import PolicySettings, SftSettings
-from labeler import charts, forms, jobs, lead_data, lead_views, rating, snapshot
-from labeler.figures import duration, number, percent
-from labeler.help_text import field_help
+from labeler import jobs
 from labeler.jobs import Site
-from labeler.lead_pages import launch
-from labeler.live import Live
-from labeler.next_step import next_step
-from labeler.run_buttons import stop_button
+from labeler.lead import data_tab, forms, snapshot
+from labeler.lead.field_help import field_help
+from labeler.lead.live import Live
+from labeler.lead.next_step import next_step
+from labeler.lead.pages import launch
+from labeler.lead.run_buttons import stop_button
+from labeler.lead.views import charts, home
+from labeler.lead.views.numbers import duration, number, percent
+from labeler.rating import actions
 from reward_model.config import RewardSettings
 from tests.labeler_helpers import add_comparisons, add_person, add_tasks, open_store
 
@@ -165,7 +168,7 @@ def test_bad_input_is_one_line_and_starts_nothing(
         launch(site, kind, choices, values(kind, choices, **changes))
     assert len(str(error.value).splitlines()) == 1
     assert started == []
-    shown = lead_views.refusal(error.value)
+    shown = home.refusal(error.value)
     assert 'role="alert"' in shown
 
 
@@ -217,9 +220,9 @@ def test_all_kinds_count_on_the_home_page(site: Site) -> None:
     add_comparisons(site.store, ann, 3)
     add_tasks(site.store, "binary", 5)
     for _ in range(5):
-        task = rating.look(site.store, ann).task
+        task = actions.look(site.store, ann).task
         assert task is not None
-        rating.submit(site.store, ann, task.assignment_id, Answer("good"), task.token)
+        actions.submit(site.store, ann, task.assignment_id, Answer("good"), task.token)
     step = next_step(snapshot.facts_of(snapshot.take(site)))
     assert step.title == "12 more judgements needed for a reward model."
 
@@ -274,10 +277,7 @@ def test_a_new_project_says_what_comes_first(site: Site) -> None:
     now = snapshot.take(site)
     assert next_step(snapshot.facts_of(now)).goal == "data"
     pages = (
-        lead_views.flow_html(now)
-        + lead_views.running_html(now)
-        + lead_views.people_html(now)
-        + lead_views.runs_html(now)
+        home.flow_html(now) + home.running_html(now) + home.people_html(now) + home.runs_html(now)
     )
     for words in ("none trained yet", "Nothing has been run yet", "Nobody yet"):
         assert words in pages
@@ -298,7 +298,7 @@ REWARD_REPORT = {
 def test_accuracy_stands_beside_its_yardstick(site: Site) -> None:
     ended_run(site, "reward", REWARD_REPORT)
     now = snapshot.take(site)
-    flow = lead_views.flow_html(now)
+    flow = home.flow_html(now)
     assert "71%" in flow and "[66, 75], n 184" in flow and "always the longer: 58%" in flow
     assert not snapshot.facts_of(now).loses
     ended_run(site, "reward", {**REWARD_REPORT, "verdict": "loses"})
@@ -310,14 +310,14 @@ def test_a_receipt_is_framed_once_its_run_has_finished(site: Site) -> None:
     for name in ("receipt.html", "README.md"):
         (site.folder(run_id) / name).write_text("<p>71% right")
     now = snapshot.take(site)
-    assert lead_views.receipt_html(now, now.runs[0]) == ""
+    assert home.receipt_html(now, now.runs[0]) == ""
     site.store.runs.end(run_id, "finished", "")
     now = snapshot.take(site)
-    shown = lead_views.receipt_html(now, now.newest("reward"))
+    shown = home.receipt_html(now, now.newest("reward"))
     assert f'src="/receipts/{run_id}/receipt.html"' in shown
     assert f'href="/receipts/{run_id}/README.md"' in shown and "receipt.json" not in shown
     assert f"export --workspace {site.workspace} --run {run_id} --out" in shown
-    assert lead_views.receipt_html(now, None) == ""
+    assert home.receipt_html(now, None) == ""
 
 
 @pytest.mark.parametrize("n", [0, 3, 19])
@@ -329,16 +329,16 @@ def test_a_small_n_is_no_figure(site: Site, n: int) -> None:
 
 def test_reports_may_lack_anything(site: Site) -> None:
     for report in ({}, {"summary": "x"}, {"held_out": None}, {"held_out": {"accuracy": None}}):
-        lead_views.compare_html(report)
+        home.compare_html(report)
         run_id = ended_run(site, "reward", report)
-        assert run_id in lead_views.runs_html(snapshot.take(site))
-        lead_views.flow_html(snapshot.take(site))
+        assert run_id in home.runs_html(snapshot.take(site))
+        home.flow_html(snapshot.take(site))
 
 
 def test_a_broken_report_breaks_no_page(site: Site) -> None:
     run_id = ended_run(site, "compare", {})
     (site.folder(run_id) / "report.json").write_text("{ not json")
-    assert "Policy" in lead_views.flow_html(snapshot.take(site))
+    assert "Policy" in home.flow_html(snapshot.take(site))
 
 
 def test_the_winner_and_its_interval(site: Site) -> None:
@@ -352,8 +352,8 @@ def test_the_winner_and_its_interval(site: Site) -> None:
     }  # fmt: skip
     ended_run(site, "compare", report, policy=grpo)
     now = snapshot.take(site)
-    assert "64%" in lead_views.flow_html(now) and "[57, 71], n 96" in lead_views.flow_html(now)
-    assert "[1.00, 1.40]" in lead_views.compare_html(report)
+    assert "64%" in home.flow_html(now) and "[57, 71], n 96" in home.flow_html(now)
+    assert "[1.00, 1.40]" in home.compare_html(report)
     assert snapshot.facts_of(now).compared
 
 
@@ -362,7 +362,7 @@ def test_a_failed_run_shows_its_last_words(site: Site) -> None:
     (site.folder(run_id) / "log.txt").write_text("out of <memory>\n")
     site.store.runs.end(run_id, "failed", "no memory")
     now = snapshot.take(site)
-    card = lead_views.run_card(now, now.runs[0], "")
+    card = home.run_card(now, now.runs[0], "")
     assert "failed" in card and "no memory" in card and "out of &lt;memory&gt;" in card
 
 
@@ -371,7 +371,7 @@ def test_progress_tells_how_far_and_how_long(site: Site) -> None:
     site.store.runs.update("grpo-1", status="running", done=14, total=40, message="step 14")
     run = site.store.runs.get("grpo-1")
     assert run is not None
-    html = lead_views.progress_html(run)
+    html = home.progress_html(run)
     assert "14 of 40" in html and "left" in html and 'aria-valuenow="35"' in html
 
 
@@ -382,12 +382,12 @@ def test_a_stage_without_a_count_shows_no_share(site: Site) -> None:
     )
     run = site.store.runs.get("reward-1")
     assert run is not None
-    html = lead_views.progress_html(run)
+    html = home.progress_html(run)
     assert "busy" in html and "cross-validating" in html and "0 of 1" not in html
     site.store.runs.update("reward-1", done=3, total=400, message="reading 400 completions")
     run = site.store.runs.get("reward-1")
     assert run is not None
-    html = lead_views.progress_html(run)
+    html = home.progress_html(run)
     assert "3 of 400" in html and "left" not in html  # the stages before it took the time
 
 
@@ -408,60 +408,60 @@ def test_the_models_of_an_ensemble_are_apart_in_the_chart() -> None:
 
 
 def test_people_are_added_with_a_link(site: Site) -> None:
-    shown, said = lead_data.add_person(site, "http://here", "bob", "annotator")
+    shown, said = data_tab.add_person(site, "http://here", "bob", "annotator")
     assert shown["value"].startswith("http://here/welcome?token=")
     assert "bob was added" in said
-    again, said = lead_data.add_person(site, "http://here", "bob", "annotator")
+    again, said = data_tab.add_person(site, "http://here", "bob", "annotator")
     assert again["value"] != shown["value"] and "set a new password" in said
-    assert "role" in lead_data.add_person(site, "", "eve", "admin")[1]
-    assert "not allowed" in lead_data.add_person(site, "", None, "lead")[1]
+    assert "role" in data_tab.add_person(site, "", "eve", "admin")[1]
+    assert "not allowed" in data_tab.add_person(site, "", None, "lead")[1]
 
 
 def test_import_names_the_bad_line(site: Site, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"type": "prompt", "prompt": "ok?"}\n{"type": "prompt", "prompt": ""}\n')
-    assert "bad.jsonl:2" in lead_data.import_note(site, str(bad))
+    assert "bad.jsonl:2" in data_tab.import_note(site, str(bad))
     assert site.store.content.counts().prompts == 0
     good = tmp_path / "good.jsonl"
     good.write_text('{"type": "prompt", "prompt": "ok?"}\n')
-    assert "1 new" in lead_data.import_note(site, str(good))
-    assert "No file" in lead_data.import_note(site, None)
+    assert "1 new" in data_tab.import_note(site, str(good))
+    assert "No file" in data_tab.import_note(site, None)
     named = tmp_path / "named.jsonl"
     named.write_text('{"type": "completion", "prompt": "ok?", "completion": "I am ChatGPT."}\n')
-    assert "1 completion names its maker" in lead_data.import_note(site, str(named))
+    assert "1 completion names its maker" in data_tab.import_note(site, str(named))
 
 
 def test_exports_are_offered_in_every_format(site: Site) -> None:
-    nothing, said = lead_data.export(site, "trl-preference")
+    nothing, said = data_tab.export(site, "trl-preference")
     assert not nothing["visible"] and "No pairwise judgements" in said
     add_comparisons(site.store, add_person(site.store, "ann"), 3)
-    shown, said = lead_data.export(site, "trl-preference")
+    shown, said = data_tab.export(site, "trl-preference")
     assert "Ready to download: " in said
     with zipfile.ZipFile(shown["value"]) as packed:
         names = packed.namelist()
     assert {"coach-trl-preference/README.md", "coach-trl-preference/manifest.json"} < set(names)
-    shown, said = lead_data.export(site, "exchange")
+    shown, said = data_tab.export(site, "exchange")
     assert shown["value"].endswith("exports/coach.jsonl") and "3 judgement" in said
     for wrong in ("../../etc", ["exchange"], None):
-        hidden, said = lead_data.export(site, wrong)
+        hidden, said = data_tab.export(site, wrong)
         assert not hidden["visible"] and "unknown: use exchange" in said
-    assert sorted(lead_data.EXPORTS.values()) == sorted(FORMATS)
+    assert sorted(data_tab.EXPORTS.values()) == sorted(FORMATS)
 
 
 def test_import_takes_other_files_and_a_name(site: Site, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("prompt,completion,label\nq,x,true\n")
     path = str(tmp_path / "in.csv")
-    assert "in.csv:2: nobody is named who judged: say who judged" in lead_data.import_note(
+    assert "in.csv:2: nobody is named who judged: say who judged" in data_tab.import_note(
         site, path
     )
-    assert "as TRL unpaired preference, CSV" in lead_data.import_note(site, path, " ann ")
+    assert "as TRL unpaired preference, CSV" in data_tab.import_note(site, path, " ann ")
     assert site.store.ledger.by_annotator()["ann"] == 1
 
 
 def test_guidelines_get_versions(site: Site) -> None:
-    assert "Version 1" in lead_data.save_guidelines(site, "Be kind.")
-    assert "Version 2" in lead_data.save_guidelines(site, "Be kinder.")
-    assert "no text" in lead_data.save_guidelines(site, " ")
+    assert "Version 1" in data_tab.save_guidelines(site, "Be kind.")
+    assert "Version 2" in data_tab.save_guidelines(site, "Be kinder.")
+    assert "no text" in data_tab.save_guidelines(site, " ")
 
 
 def test_help_is_the_settings_own() -> None:
@@ -485,4 +485,4 @@ def test_figures_in_words() -> None:
 
 def test_open_tasks_are_counted(site: Site) -> None:
     add_tasks(site.store, "scalar", 3)
-    assert "Judgements still wanted</td><td>3" in lead_views.data_html(snapshot.take(site))
+    assert "Judgements still wanted</td><td>3" in home.data_html(snapshot.take(site))

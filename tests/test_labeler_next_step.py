@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from labeler.next_step import Facts, next_step
+from labeler.lead.next_step import Facts, next_step
 
 READY = Facts(prompts=10, demonstrations=5, completions=40, judgements=60)
 TRAINED = replace(READY, sft=True, reward=True, grpo=True)

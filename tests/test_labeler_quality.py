@@ -14,10 +14,10 @@ from data.quality.store_report import quality_report
 from data.simulated_annotators import crew
 from data.store import Store
 from data.task_planning import Shares
-from labeler import quality_view
 from labeler.jobs import Site
-from labeler.quality_tab import promote_gold, retire_gold, save_shares, shown_share
-from labeler.quality_watch import Found, QualityWatch, calculate
+from labeler.lead.quality_tab import promote_gold, retire_gold, save_shares, shown_share
+from labeler.lead.quality_worker import Found, QualityWatch, calculate
+from labeler.lead.views import quality
 from tests.labeler_helpers import add_person, add_tasks, open_store
 
 
@@ -41,7 +41,7 @@ def judged(store: Store, tasks: int, wanted: int = 3) -> None:
 
 def shown(site: Site) -> str:
     figures = quality_report(site.store).as_dict()
-    return quality_view.quality_html(Found(figures, True))
+    return quality.quality_html(Found(figures, True))
 
 
 def test_few_judgements_give_no_number(site: Site) -> None:
@@ -83,7 +83,7 @@ def rng() -> random.Random:
 
 def test_the_figures_follow_the_store(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Worked out by a process of its own; what was there stays while the next is on its way."""
-    monkeypatch.setattr("labeler.quality_watch.REST_SECONDS", 0.0)
+    monkeypatch.setattr("labeler.lead.quality_worker.REST_SECONDS", 0.0)
     watch = QualityWatch(site)
     assert watch.found().figures is None
     assert figures(watch)["quality"]["team"]["judgements"] == 0
@@ -107,12 +107,12 @@ def figures(watch: QualityWatch) -> Any:
 
 def test_what_goes_wrong_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COACH_STORE", "")
-    monkeypatch.setattr("labeler.quality_watch._environment", lambda _: {"PATH": ""})
+    monkeypatch.setattr("labeler.lead.quality_worker._environment", lambda _: {"PATH": ""})
     elsewhere = Site(site.store, site.workspace / "nowhere", "m")
     with pytest.raises(ValueError, match="no store at"):
         calculate(elsewhere)
-    assert 'role="alert"' in quality_view.quality_html(Found(None, False, "It did not work."))
-    assert "a few seconds" in quality_view.quality_html(Found(None, False))
+    assert 'role="alert"' in quality.quality_html(Found(None, False, "It did not work."))
+    assert "a few seconds" in quality.quality_html(Found(None, False))
 
 
 def test_shares_are_saved_in_percent(site: Site) -> None:
@@ -142,8 +142,8 @@ def test_gold_is_taken_and_retired(site: Site) -> None:
     known = site.store.checks.agreed()
     assert known and f"{len(known)} more tasks" in promote_gold(site)
     found = Found(quality_report(site.store).as_dict(), True)
-    assert f"{len(known)} in use; 0 more" in quality_view.gold_html(found)
-    choices = quality_view.gold_choices(found)
+    assert f"{len(known)} in use; 0 more" in quality.gold_html(found)
+    choices = quality.gold_choices(found)
     assert {task_id for _, task_id in choices} == set(known)
     assert "Retired" in retire_gold(site, choices[0][1])
     assert "not in use any more" in retire_gold(site, choices[0][1])

@@ -12,10 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labeler import code_colours, formulas, page_frame
-from labeler.formulas import mathml
-from labeler.hidden_text import count_hidden, raw
-from labeler.render_html import ATTRIBUTES, CLASSES, LONGEST, TAGS, escape, markdown, prose, turns
+from labeler.safe_html import highlighting, html_preview, latex
+from labeler.safe_html.hidden_text import count_hidden, raw
+from labeler.safe_html.latex import mathml
+from labeler.safe_html.markdown import (
+    ATTRIBUTES,
+    CLASSES,
+    LONGEST,
+    TAGS,
+    escape,
+    markdown,
+    prose,
+    turns,
+)
 from tests.hostile import BOMBS, LATEX, PAGES, TEXTS
 
 MOST_SECONDS = 10.0  # of processor time: a bomb would take minutes
@@ -79,15 +88,15 @@ def assert_locked(attributes: dict[str, str | None]) -> None:
     assert set(attributes) == FRAME
     assert attributes["sandbox"] == ""
     document = attributes["srcdoc"] or ""
-    head, policy, body = document.partition(f'content="{page_frame.POLICY}">')
+    head, policy, body = document.partition(f'content="{html_preview.POLICY}">')
     assert policy and head == (
         '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
     )
     _, body_tag, page = body.partition("<body>")
     assert body_tag
     for tag, seen in Reader(page.removesuffix("</body>")).seen:
-        assert tag in {name.lower() for name in page_frame.TAGS}, tag
-        names = {name.lower() for name in page_frame.ATTRIBUTES["*"]} | {"type"}
+        assert tag in {name.lower() for name in html_preview.TAGS}, tag
+        names = {name.lower() for name in html_preview.ATTRIBUTES["*"]} | {"type"}
         assert set(seen) <= names, (tag, seen)
         assert seen.get("type") != "password"
 
@@ -159,8 +168,8 @@ def test_code_is_coloured_where_the_language_is_known() -> None:
 
 def test_every_language_that_is_named_is_known() -> None:
     until = thread_time() + 60
-    for name in code_colours.LANGUAGES:
-        assert "x" in code_colours.coloured("x = 1\n", name, until)
+    for name in highlighting.LANGUAGES:
+        assert "x" in highlighting.coloured("x = 1\n", name, until)
 
 
 def test_formulas_become_mathml() -> None:
@@ -223,7 +232,7 @@ def test_formulas_keep_out_of_code_and_of_markdown() -> None:
 @pytest.mark.parametrize("name", LATEX)
 def test_no_formula_is_larger_than_its_card(name: str) -> None:
     for width in re.findall(r'(?:width|height|size)="([^"]*)"', prose(LATEX[name])):
-        assert re.fullmatch(formulas._LENGTH, width) or re.fullmatch(r"[0-3](\.\d+)?em", width)
+        assert re.fullmatch(latex._LENGTH, width) or re.fullmatch(r"[0-3](\.\d+)?em", width)
 
 
 def test_an_image_becomes_a_note_that_says_from_where() -> None:
@@ -264,7 +273,7 @@ def test_html_is_offered_as_a_locked_page() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_are_few_and_hold_no_address(name: str) -> None:
     documents = re.findall(r'srcdoc="([^"]*)"', prose(PAGES[name]))
-    assert len(documents) <= page_frame.MOST
+    assert len(documents) <= html_preview.MOST
     for document in map(html.unescape, documents):
         body = re.sub(r"(?s)<style>.*?</style>|style=\"[^\"]*\"", "", document)
         tags = "".join(re.findall(r"<[^>]*>", body))

@@ -13,11 +13,12 @@ from data.runs import step_samples
 from data.runs.step_samples import samples_of
 from data.store.run_rows import Run
 from grpo.config import PolicySettings
-from labeler import forms, grpo_page, lead_views, run_charts, run_view, snapshot
-from labeler.figures import short
 from labeler.jobs import Site
-from labeler.live import Live
-from labeler.run_charts import Told
+from labeler.lead import forms, grpo_tab, snapshot
+from labeler.lead.live import Live
+from labeler.lead.views import grpo_charts, grpo_run, home
+from labeler.lead.views.grpo_charts import Told
+from labeler.lead.views.numbers import short
 from tests.grpo_run import BASELINE, HOSTILE, check, preflight, sample, step, verdict, write
 from tests.labeler_helpers import open_store
 
@@ -35,7 +36,7 @@ def run(site: Site) -> Run:
 
 def test_the_worst_comes_first_with_its_number_and_what_to_type(run: Run) -> None:
     change = {"kl_weight": 0.08, "sampling.max_new_tokens": 160, "missing": False}
-    html = run_view.diagnosis_html(
+    html = grpo_run.diagnosis_html(
         run,
         [
             verdict("all-well", "fine"),
@@ -49,7 +50,7 @@ def test_the_worst_comes_first_with_its_number_and_what_to_type(run: Run) -> Non
     assert "KL, nats per answer <b>9.4</b>, threshold 6 · since step 3 · Ziegler 2019" in html
     for typed in ("--kl-weight 0.08", "--sampling.max-new-tokens 160", "--no-missing"):
         assert f"<code>{typed}</code>" in html
-    or_earlier = run_view.diagnosis_html(run, [verdict("kl", "stop", or_earlier=True)], 7)
+    or_earlier = grpo_run.diagnosis_html(run, [verdict("kl", "stop", or_earlier=True)], 7)
     assert "at least since step 3" in or_earlier and "at least" not in html
     assert "at step 7" in html and "Show 1 answer that it rests on" in html and "Ha ha." in html
     assert html.count("Do this.") == 2  # nothing is to be done about what is fine
@@ -60,28 +61,28 @@ def test_verdicts_of_older_runs_still_show(site: Site, run: Run) -> None:
     write(site.folder(run.id), report={"verdicts": old}, metrics=[step(1)])
     found = snapshot.take(site).verdicts(run)
     assert len(found) == 2
-    html = run_view.diagnosis_html(run, found, 1)
+    html = grpo_run.diagnosis_html(run, found, 1)
     assert "KL is flat." in html and "What?" in html and "threshold" not in html
     write(site.folder(run.id), verdicts=[verdict("new", "fine")])
     assert [v["name"] for v in snapshot.take(site).verdicts(run)] == ["new"]
 
 
 def test_nothing_is_said_too_early(run: Run) -> None:
-    assert run_view.diagnosis_html(run, [], 0) == ""
-    assert run_view.diagnosis_html(None, [], 4) == ""
-    assert "Too few steps" in run_view.diagnosis_html(run, [], 4)
+    assert grpo_run.diagnosis_html(run, [], 0) == ""
+    assert grpo_run.diagnosis_html(None, [], 4) == ""
+    assert "Too few steps" in grpo_run.diagnosis_html(run, [], 4)
 
 
 def test_checks_are_one_line_unless_one_wants_a_look(run: Run) -> None:
-    passed = run_view.preflight_html(run, preflight(check("Trains"), check("Same reference")))
+    passed = grpo_run.preflight_html(run, preflight(check("Trains"), check("Same reference")))
     assert "2 checks passed" in passed and "<details" in passed and " open" not in passed
     assert "about 12.6 s a step · 8 min in all · 2.13 GiB of memory" in passed
     bad = preflight(check("Trains"), check("Spread", "warn"), check("KL", "fail"))
-    shown = run_view.preflight_html(run, bad)
+    shown = grpo_run.preflight_html(run, bad)
     assert "1 failed, 1 to look at, 1 passed" in shown and " open>" in shown
     assert shown.index("KL") < shown.index("Spread") < shown.index("Trains")
     assert shown.count("Collect more.") == 2
-    assert run_view.preflight_html(run, {}) == run_view.preflight_html(None, bad) == ""
+    assert grpo_run.preflight_html(run, {}) == grpo_run.preflight_html(None, bad) == ""
 
 
 def test_a_run_that_failed_its_checks_says_so(site: Site, run: Run) -> None:
@@ -89,8 +90,8 @@ def test_a_run_that_failed_its_checks_says_so(site: Site, run: Run) -> None:
     site.store.runs.end(run.id, "failed", "preflight: KL at the start is 0.3")
     now = snapshot.take(site)
     ended = now.runs[0]
-    assert "preflight: KL at the start is 0.3" in lead_views.run_card(now, ended, "")
-    assert "1 check failed" in run_view.preflight_html(ended, now.preflight(ended))
+    assert "preflight: KL at the start is 0.3" in home.run_card(now, ended, "")
+    assert "1 check failed" in grpo_run.preflight_html(ended, now.preflight(ended))
     assert not now.has_checkpoint(ended)
 
 
@@ -101,18 +102,18 @@ def test_completions_stand_by_prompt_the_best_first(run: Run) -> None:
         sample(5, "Who?\nSay more.", completion="flat", advantage=0.0, dropped=True),
         sample(5, "Who?\nSay more.", completion="long", advantage=0.0, finished=False),
     ]
-    html = run_view.step_html(run, rows)
+    html = grpo_run.step_html(run, rows)
     assert "Answers of step 5" in html and html.index("good") < html.index("bad")
     assert html.count('class="group"') == 2 and "2 answers · mean reward 0.50" in html
     assert "dropped</span>" in html and "cut off" in html and "2.00</b> ± 0.20" in html
     assert 'advantage down"><i style="left:0.0%;width:50.0%"' in html
-    assert run_view.step_html(run, []) == run_view.step_html(None, rows) == ""
+    assert grpo_run.step_html(run, []) == grpo_run.step_html(None, rows) == ""
 
 
 def test_a_step_of_thousands_shows_some_and_counts_the_rest(run: Run) -> None:
     rows = [sample(1, f"Question {n // 40}?") for n in range(40 * 30)]
-    html = run_view.step_html(run, rows)
-    assert html.count('class="drawn"') == run_view.MOST_GROUPS * run_view.MOST_ANSWERS
+    html = grpo_run.step_html(run, rows)
+    assert html.count('class="drawn"') == grpo_run.MOST_GROUPS * grpo_run.MOST_ANSWERS
     assert "(6 more prompts)" in html and "(8 more answers)" in html
 
 
@@ -121,11 +122,11 @@ def test_hostile_words_are_only_read(run: Run) -> None:
     everything |= {"action": HOSTILE, "change": {HOSTILE: HOSTILE}, "value": HOSTILE}
     bad = sample(1, HOSTILE, completion=HOSTILE, reward=HOSTILE, advantage=HOSTILE, sd=HOSTILE)
     everything |= {"samples": [bad, "no"], "step": HOSTILE, "threshold": HOSTILE}
-    html = run_view.diagnosis_html(run, [everything], 1)
+    html = grpo_run.diagnosis_html(run, [everything], 1)
     checks = [check(HOSTILE, HOSTILE, value=HOSTILE, need=HOSTILE, remedy=HOSTILE)]
-    html += run_view.preflight_html(run, {"checks": checks, "memory_gib": HOSTILE})
-    html += run_view.step_html(run, [bad, bad | {"prompt": [{"role": HOSTILE}]}])
-    html += run_view.samples_html([{"prompt": HOSTILE, "before": HOSTILE}], "Before", "After")
+    html += grpo_run.preflight_html(run, {"checks": checks, "memory_gib": HOSTILE})
+    html += grpo_run.step_html(run, [bad, bad | {"prompt": [{"role": HOSTILE}]}])
+    html += grpo_run.samples_html([{"prompt": HOSTILE, "before": HOSTILE}], "Before", "After")
     assert "<img" not in html and "<script" not in html and "alert(1)" in html
 
 
@@ -134,7 +135,7 @@ def test_half_written_files_break_no_page(site: Site, run: Run, text: str) -> No
     for name in ("preflight.json", "verdicts.json", "report.json", "samples.jsonl"):
         (site.folder(run.id) / name).write_text(text)
     now = snapshot.take(site)
-    assert run_view.preflight_html(run, now.preflight(run)) == ""
+    assert grpo_run.preflight_html(run, now.preflight(run)) == ""
     assert now.verdicts(run) == [] and now.samples(run) == []
 
 
@@ -177,50 +178,50 @@ def told(*rows: dict[str, Any], **config: Any) -> Told:
 
 def test_charts_tell_the_spreads_and_the_units_apart() -> None:
     rows = (step(1), step(2, model_reward=0.9))
-    reward = run_charts.reward_chart(told(*rows))
+    reward = grpo_charts.reward_chart(told(*rows))
     names = ["of all answers", "within a group", "mean", "reward model"]
     assert [line.name for line in reward.data] == names
-    assert len(run_charts.reward_chart(told(step(1))).data) == 3
-    kl = run_charts.kl_chart(told(*rows, kl_target=6.0))
+    assert len(grpo_charts.reward_chart(told(step(1))).data) == 3
+    kl = grpo_charts.kl_chart(told(*rows, kl_target=6.0))
     assert "1 nats an answer, 0.02 a token" in kl.layout.title.text
     assert list(kl.data[0].customdata) == [0.01, 0.02] and kl.layout.shapes[0].y0 == 6.0
 
 
 def test_the_entropy_target_is_a_share_of_the_start() -> None:
-    chart = run_charts.entropy_chart(told(step(1), entropy_target=0.5))
+    chart = grpo_charts.entropy_chart(told(step(1), entropy_target=0.5))
     assert [shape.y0 for shape in chart.layout.shapes] == [1.3, 0.65]
-    assert not run_charts.entropy_chart(Told([step(1)], {}, {})).layout.shapes
+    assert not grpo_charts.entropy_chart(Told([step(1)], {}, {})).layout.shapes
 
 
 def test_a_verdict_is_marked_in_the_chart_of_its_metric() -> None:
     verdicts = [verdict("a", "stop", metric="grad_norm", step=4), verdict("b", "fine"), {}]
     reading = Told([step(1)], {}, {}, verdicts)
-    marked = [len(run_charts.drawn(chart, reading).layout.shapes) for chart in run_charts.MAIN]
+    marked = [len(grpo_charts.drawn(chart, reading).layout.shapes) for chart in grpo_charts.MAIN]
     assert marked == [0, 0, 0, 1]
 
 
 def test_charts_take_whatever_lines_there_are() -> None:
     rows: list[dict[str, Any]] = [{}, {"step": 1}, step(2, kl=None, reward_mean=float("nan"))]
-    for chart in (*run_charts.MAIN, *run_charts.MORE):
-        run_charts.drawn(chart, Told(rows, {"kl_target": "x"}, {"entropy": "y"}, [{}]))
-    clipped = run_charts.MORE[-1]
-    assert not run_charts.wanted(clipped, rows)
-    assert run_charts.wanted(clipped, [step(1, clip_ratio=0.1)])
+    for chart in (*grpo_charts.MAIN, *grpo_charts.MORE):
+        grpo_charts.drawn(chart, Told(rows, {"kl_target": "x"}, {"entropy": "y"}, [{}]))
+    clipped = grpo_charts.MORE[-1]
+    assert not grpo_charts.wanted(clipped, rows)
+    assert grpo_charts.wanted(clipped, [step(1, clip_ratio=0.1)])
 
 
 def test_the_step_shown_can_be_chosen_and_walked(site: Site, run: Run) -> None:
     write(site.folder(run.id), metrics=[step(1), step(2), step(4)])
     live = Live(site)
-    live._names = ["grpo", grpo_page.STEP]
+    live._names = ["grpo", grpo_tab.STEP]
 
     def walk(shown: str, way: int) -> str:
-        return grpo_page.beside(live, [run.id, shown], way)
+        return grpo_tab.beside(live, [run.id, shown], way)
 
     assert [walk("", -1), walk("2", -1), walk("1", -1)] == ["2", "1", "1"]
     assert [walk("1", 1), walk("3", 1), walk("4", 1), walk("x", 1)] == ["2", "4", "", ""]
-    assert grpo_page.chosen_step({grpo_page.STEP: "1,200"}) == 1200
+    assert grpo_tab.chosen_step({grpo_tab.STEP: "1,200"}) == 1200
     for typed in ("", "newest", "-1", "1.5", "9" * 30):
-        assert grpo_page.chosen_step({grpo_page.STEP: typed}) is None
+        assert grpo_tab.chosen_step({grpo_tab.STEP: typed}) is None
 
 
 def test_rare_choices_stand_in_a_fold_and_count(site: Site) -> None:

@@ -17,10 +17,10 @@ from fastapi.testclient import TestClient
 
 from data import Store, runs
 from data.store import tables as t
+from labeler.access.auth import COOKIE, RateLimit, hash_password
+from labeler.access.middleware import place_of
 from labeler.app import build_app
-from labeler.auth import COOKIE, RateLimit, hash_password
 from labeler.jobs import Site
-from labeler.security import place_of
 from tests.labeler_helpers import PASSWORD, add_person, add_tasks, open_store, request_of
 
 
@@ -471,8 +471,8 @@ def test_every_handler_checks_by_itself(store: Store, tmp_path: Path, mount: str
     """Past the mount's own check: each function asks who it is before anything else."""
     import gradio as gr
 
-    from labeler.label_page import build_label_page
-    from labeler.lead_pages import build_lead_page
+    from labeler.lead.pages import build_lead_page
+    from labeler.rating.page import build_label_page
 
     page = (
         build_label_page(store)
@@ -492,7 +492,7 @@ def test_a_busy_store_is_said_in_one_line(store: Store) -> None:
     import gradio as gr
     from sqlalchemy.exc import OperationalError
 
-    from labeler.guard import guarded
+    from labeler.access.guard import guarded
 
     def busy(_person: Any) -> None:
         raise OperationalError("BEGIN IMMEDIATE", None, Exception("database is locked"))

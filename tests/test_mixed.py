@@ -17,8 +17,8 @@ from data.splits import split_of
 from data.store import Store
 from grpo.config import SampleSettings
 from grpo.sample import sample
-from labeler import rating
-from labeler.rate_api import spell
+from labeler.rating import actions
+from labeler.rating.api import spell
 from tests.endpoint import Fake, Reply, serving
 
 OLD, NEW = "the-old-model", "the-new-model"
@@ -127,12 +127,12 @@ def test_no_model_is_named_to_whoever_judges(store: Store, fake: Fake, tmp_path:
     draw(store, tmp_path, fake, across=1.0, tasks=15)
     person = store.people.add("ann", "annotator")
     models, seen = models_of(store), 0
-    view = rating.look(store, person)
+    view = actions.look(store, person)
     while view.task is not None:
         sent = json.dumps(spell(view))
         for secret in (OLD, NEW, "model", "seed", "temperature", fake.url.split("/")[2], *models):
             assert secret not in sent
         seen += view.task.kind == "pairwise"
-        answer = rating.Answer({"pairwise": "a", "scalar": "5", "binary": "good"}[view.task.kind])
-        view = rating.submit(store, person, view.task.assignment_id, answer, view.task.token)
+        answer = actions.Answer({"pairwise": "a", "scalar": "5", "binary": "good"}[view.task.kind])
+        view = actions.submit(store, person, view.task.assignment_id, answer, view.task.token)
     assert seen == 9

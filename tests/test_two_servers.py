@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from data import Store
 from data.store import tables as t
-from labeler.auth import COOKIE
+from labeler.access.auth import COOKIE
 from tests.browser import free_port
 from tests.labeler_helpers import add_person, add_tasks
 

@@ -31,8 +31,8 @@ from data.imports import import_file
 from data.schema import Annotator, Answer
 from data.simulated_annotators import PERSONAS, crew
 from data.store import Store
-from labeler.auth import COOKIE
-from labeler.rating import AHEAD
+from labeler.access.auth import COOKIE
+from labeler.rating.actions import AHEAD
 from labeler.simulate import Tally, percentile, rate
 from tests.benchmarks.figures import Figure, count, machine, markdown, milliseconds, say, write
 from tests.benchmarks.ground import CUT_SECONDS, ENGINES, Absent, Engine, Ground, PowerCuts, fill

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from labeler.auth import SHORTEST_PASSWORD
-from labeler.render_html import escape
+from labeler.access.auth import SHORTEST_PASSWORD
+from labeler.safe_html.markdown import escape
 
 WORDMARK = '<span class="brand">Co<i>a</i>ch</span>'
 

@@ -8,13 +8,13 @@ from typing import Any
 import gradio as gr
 
 from data.task_planning import Shares
-from labeler import quality_view
-from labeler.help_text import field_help
 from labeler.jobs import Site
-from labeler.lead_views import note, refusal
-from labeler.live import Live, Render
-from labeler.look import plain_html
-from labeler.quality_watch import QualityWatch
+from labeler.lead.field_help import field_help
+from labeler.lead.live import Live, Render
+from labeler.lead.quality_worker import QualityWatch
+from labeler.lead.views import quality
+from labeler.lead.views.home import note, refusal
+from labeler.theme import plain_html
 
 LABELS = {
     "overlap": "Judged by three people (%)",
@@ -32,7 +32,7 @@ def quality_tab(live: Live) -> None:
     watch = QualityWatch(live.site)
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=5, min_width=320):
-            live.html("quality", lambda _now, _: quality_view.quality_html(watch.found()))
+            live.html("quality", lambda _now, _: quality.quality_html(watch.found()))
         with gr.Column(scale=2, min_width=280):
             _gold(live, watch)
             _shares(live)
@@ -59,13 +59,13 @@ def _shares(live: Live) -> None:
 def _gold(live: Live, watch: QualityWatch) -> None:
     with gr.Column(elem_classes="card sheet"):
         plain_html(GOLD)
-        live.html("gold", lambda _now, _: quality_view.gold_html(watch.found()))
+        live.html("gold", lambda _now, _: quality.gold_html(watch.found()))
         promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
         promoted = plain_html(name="promote-notice")
         pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
         retire = gr.Button("Retire this one", elem_id="retire-gold")
         retired = plain_html(name="retire-notice")
-    live.add(pick, lambda _now, _: gr.update(choices=quality_view.gold_choices(watch.found())))
+    live.add(pick, lambda _now, _: gr.update(choices=quality.gold_choices(watch.found())))
     live.act(promote.click, lambda _: promote_gold(live.site), [], promoted)
     live.act(retire.click, lambda _, task_id: retire_gold(live.site, task_id), [pick], retired)
 

@@ -10,11 +10,11 @@ from typing import Any
 import gradio as gr
 
 from data.schema import Annotator
-from labeler import snapshot
-from labeler.guard import PRIVATE, guarded
+from labeler.access.guard import PRIVATE, guarded
 from labeler.jobs import TITLES, Site
-from labeler.look import plain_html
-from labeler.snapshot import Snapshot
+from labeler.lead import snapshot
+from labeler.lead.snapshot import Snapshot
+from labeler.theme import plain_html
 
 Picked = dict[str, str]
 Render = Callable[[Snapshot, Picked], Any]

@@ -16,12 +16,12 @@ from data.schema import FLAGS, Annotator, Message
 from data.store import Store
 from data.store.people import Guidelines
 from data.task_planning import LEASE_MINUTES
-from labeler.guard import PRIVATE, guarded
-from labeler.hidden_text import raw
-from labeler.look import plain_html
-from labeler.pages import WORDMARK
-from labeler.rating import Painted
-from labeler.render_html import escape, markdown, prose, turns
+from labeler.access.guard import PRIVATE, guarded
+from labeler.access.sign_in_pages import WORDMARK
+from labeler.rating.actions import Painted
+from labeler.safe_html.hidden_text import raw
+from labeler.safe_html.markdown import escape, markdown, prose, turns
+from labeler.theme import plain_html
 
 QUESTIONS = {
     "pairwise": "Which answer is better for the person who asked?",

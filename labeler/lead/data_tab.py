@@ -11,13 +11,13 @@ from sqlalchemy.exc import OperationalError
 from data.imports.readers import SUFFIXES
 from data.schema import ROLES, Annotator
 from data.settings import disk_message
-from labeler import lead_views
-from labeler.auth import welcome_link
+from labeler.access.auth import welcome_link
 from labeler.jobs import Site
-from labeler.lead_views import note, refusal
-from labeler.live import Live
-from labeler.look import plain_html
-from labeler.render_html import escape
+from labeler.lead.live import Live
+from labeler.lead.views import home
+from labeler.lead.views.home import note, refusal
+from labeler.safe_html.markdown import escape
+from labeler.theme import plain_html
 
 IMPORT = """<h3>Import</h3><p class="mute small">Prompts, demonstrations, completions, judgements:
 JSON lines in the exchange format; TRL, Argilla or Label Studio data; as JSON, CSV, TSV or Parquet.
@@ -35,7 +35,7 @@ def data_tab(live: Live) -> None:
     """Counts, import, export, guidelines."""
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=2, min_width=320):
-            live.html("data-counts", lambda now, _: lead_views.data_html(now))
+            live.html("data-counts", lambda now, _: home.data_html(now))
             with gr.Column(elem_classes="card sheet"):
                 plain_html(IMPORT)
                 file = gr.File(
@@ -95,7 +95,7 @@ def people_tab(live: Live) -> None:
     """Who judges, and a link for who is to come."""
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=3, min_width=320):
-            live.html("people-list", lambda now, _: lead_views.people_html(now))
+            live.html("people-list", lambda now, _: home.people_html(now))
         with gr.Column(scale=2, min_width=320, elem_classes="card sheet"):
             plain_html("<h3>Add a person</h3>")
             name = gr.Textbox(label="Name", elem_id="person-name", max_lines=1)

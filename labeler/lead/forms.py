@@ -16,9 +16,9 @@ from grpo.config import (
     SampleSettings,
     SftSettings,
 )
-from labeler.help_text import field_help
 from labeler.jobs import Site, usable
-from labeler.look import plain_html
+from labeler.lead.field_help import field_help
+from labeler.theme import plain_html
 from reward_model.config import RewardSettings
 
 

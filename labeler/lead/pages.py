@@ -14,18 +14,20 @@ import gradio as gr
 
 from data.schema import Annotator
 from data.store.run_rows import Run
-from labeler import charts, forms, jobs, lead_views, snapshot
-from labeler.grpo_page import grpo_run
-from labeler.guard import PRIVATE, guarded
+from labeler import jobs
+from labeler.access.guard import PRIVATE, guarded
 from labeler.jobs import Site
-from labeler.lead_data import data_tab, people_tab
-from labeler.live import Drawing, Live, Picked, Render
-from labeler.look import plain_html
-from labeler.next_step import next_step
-from labeler.quality_tab import quality_tab
-from labeler.run_buttons import started, stop_button
-from labeler.run_view import samples_html
-from labeler.snapshot import Snapshot
+from labeler.lead import forms, snapshot
+from labeler.lead.data_tab import data_tab, people_tab
+from labeler.lead.grpo_tab import grpo_run
+from labeler.lead.live import Drawing, Live, Picked, Render
+from labeler.lead.next_step import next_step
+from labeler.lead.quality_tab import quality_tab
+from labeler.lead.run_buttons import started, stop_button
+from labeler.lead.snapshot import Snapshot
+from labeler.lead.views import charts, home
+from labeler.lead.views.grpo_run import samples_html
+from labeler.theme import plain_html
 
 POLL_SECONDS = 2.0
 TABS = {"queue": None, "sft": "policy", "sample": "policy", "grpo": "policy"}
@@ -78,7 +80,7 @@ def build_lead_page(site: Site) -> Any:
 
 
 def _head(person: Annotator) -> str:
-    return lead_views.header_html(person)
+    return home.header_html(person)
 
 
 def _goal(site: Site) -> list[Any]:
@@ -89,16 +91,16 @@ def _goal(site: Site) -> list[Any]:
 
 
 def _home(live: Live) -> Any:
-    live.html("flow", lambda now, _: lead_views.flow_html(now))
+    live.html("flow", lambda now, _: home.flow_html(now))
     with gr.Row(elem_id="next", elem_classes="card"):
-        live.html("next-step", lambda now, _: lead_views.next_html(_step(now)))
+        live.html("next-step", lambda now, _: home.next_html(_step(now)))
         go = gr.Button("…", variant="primary", elem_id="next-go", scale=0)
     live.add(go, lambda now, _: _go_button(now))
     with gr.Row(elem_classes="halves"):
         with gr.Column(scale=2, min_width=320):
-            live.html("now-running", lambda now, _: lead_views.running_html(now))
+            live.html("now-running", lambda now, _: home.running_html(now))
         with gr.Column(scale=1, min_width=240):
-            live.html("people-short", lambda now, _: lead_views.people_html(now, short=True))
+            live.html("people-short", lambda now, _: home.people_html(now, short=True))
     return go
 
 
@@ -131,13 +133,11 @@ def _reward_run(live: Live) -> None:
 
     live.html(
         "reward-run",
-        lambda now, p: lead_views.run_card(
-            now, run(now, p), "No reward model has been trained yet."
-        ),
+        lambda now, p: home.run_card(now, run(now, p), "No reward model has been trained yet."),
     )
     stop_button(live, "reward-stop", run)
     live.plot(lambda now, p: _loss(run(now, p), now))
-    live.html("reward-receipt", lambda now, p: lead_views.receipt_html(now, model(now, p)))
+    live.html("reward-receipt", lambda now, p: home.receipt_html(now, model(now, p)))
     live.refresh_on(pick.change)
 
 
@@ -147,7 +147,7 @@ def _latest(live: Live, kind: str, nothing: str) -> None:
     def newest(now: Snapshot) -> Run | None:
         return next(iter(now.of(kind)), None)
 
-    live.html(f"{kind}-run", lambda now, _: lead_views.run_card(now, newest(now), nothing))
+    live.html(f"{kind}-run", lambda now, _: home.run_card(now, newest(now), nothing))
     stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
     if kind != "sample":
         live.plot(lambda now, _: _loss(newest(now), now))
@@ -196,7 +196,7 @@ def _compare(live: Live) -> None:
         with gr.Column(scale=5, min_width=320):
             live.html(
                 "compare-run",
-                lambda now, _: lead_views.run_card(
+                lambda now, _: home.run_card(
                     now, next(iter(now.of("compare")), None), "Nothing has been compared yet."
                 ),
             )
@@ -206,18 +206,18 @@ def _compare(live: Live) -> None:
 def _compare_figures(now: Snapshot) -> str:
     report = now.report(now.newest("compare"))
     samples = samples_html(report.get("samples") or [], "SFT", "GRPO")
-    return f'<div class="stack">{lead_views.compare_html(report)}{samples}</div>'
+    return f'<div class="stack">{home.compare_html(report)}{samples}</div>'
 
 
 def _runs(live: Live) -> None:
-    live.html("all-runs", lambda now, _: lead_views.runs_html(now))
+    live.html("all-runs", lambda now, _: home.runs_html(now))
     pick = live.picker("", "Log of")
 
     def run(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("")) or next(iter(now.runs), None)
 
     stop_button(live, "runs-stop", run)
-    live.html("run-log", lambda now, p: lead_views.log_html(now, run(now, p)))
+    live.html("run-log", lambda now, p: home.log_html(now, run(now, p)))
     live.refresh_on(pick.change)
 
 

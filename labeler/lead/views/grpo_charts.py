@@ -13,7 +13,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from labeler.charts import (
+from labeler.lead.views.charts import (
     ACCENT,
     AMBER,
     BLUE,
@@ -29,7 +29,7 @@ from labeler.charts import (
     line,
     with_legend,
 )
-from labeler.figures import short
+from labeler.lead.views.numbers import short
 
 Values = Mapping[str, Any]
 Named = tuple[str, str]

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from data.schema import Role
 from data.settings import disk_message
 from data.store import Store
-from labeler.auth import Refused, admit
+from labeler.access.auth import Refused, admit
 
 PRIVATE: dict[str, Any] = {
     "queue": False,

@@ -9,7 +9,12 @@ from typing import Any
 from data.schema import Annotator
 from data.settings import disk_message
 from data.store.run_rows import Run
-from labeler.figures import (
+from labeler.access.sign_in_pages import WORDMARK
+from labeler.jobs import TITLES
+from labeler.lead.next_step import Step
+from labeler.lead.receipt_routes import RECEIPT, address
+from labeler.lead.snapshot import Snapshot
+from labeler.lead.views.numbers import (
     STATES,
     age,
     bounds,
@@ -20,12 +25,7 @@ from labeler.figures import (
     remaining,
     too_few,
 )
-from labeler.jobs import TITLES
-from labeler.next_step import Step
-from labeler.pages import WORDMARK
-from labeler.receipts import RECEIPT, address
-from labeler.render_html import escape
-from labeler.snapshot import Snapshot
+from labeler.safe_html.markdown import escape
 
 ARROW = '<span class="arrow" aria-hidden="true">→</span>'
 

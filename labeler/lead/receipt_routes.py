@@ -8,9 +8,9 @@ from sqlalchemy.exc import OperationalError, TimeoutError
 
 from data.settings import disk_message
 from data.store.run_rows import Run
-from labeler.auth import Refused, admit
+from labeler.access.auth import Refused, admit
+from labeler.access.middleware import RECEIPTS
 from labeler.jobs import Site
-from labeler.security import RECEIPTS
 
 RECEIPT = "receipt.html"
 FILES = {RECEIPT: "text/html", "receipt.json": "application/json", "README.md": "text/plain"}

@@ -10,11 +10,13 @@ from typing import Any
 import gradio as gr
 
 from data.store.run_rows import Run
-from labeler import lead_views, run_charts, run_view, snapshot
-from labeler.live import Drawing, Live, Picked
-from labeler.run_buttons import resume_button, stop_button
-from labeler.run_charts import Chart, Told
-from labeler.snapshot import Snapshot
+from labeler.lead import snapshot
+from labeler.lead.live import Drawing, Live, Picked
+from labeler.lead.run_buttons import resume_button, stop_button
+from labeler.lead.snapshot import Snapshot
+from labeler.lead.views import grpo_charts, home
+from labeler.lead.views import grpo_run as run_view
+from labeler.lead.views.grpo_charts import Chart, Told
 
 STEP = "grpo-step"
 """Name of the list from which a step is chosen."""
@@ -25,7 +27,7 @@ def grpo_run(live: Live) -> None:
     pick = live.picker("grpo", "Run shown")
     live.html(
         "grpo-run",
-        lambda now, p: lead_views.run_card(now, _run(now, p), "GRPO has not been launched yet."),
+        lambda now, p: home.run_card(now, _run(now, p), "GRPO has not been launched yet."),
     )
     with gr.Row(elem_id="grpo-buttons"):
         stop_button(live, "grpo-stop", _run)
@@ -33,11 +35,11 @@ def grpo_run(live: Live) -> None:
     live.html("grpo-verdicts", _diagnosis)
     live.html("grpo-preflight", _preflight)
     with gr.Column(elem_classes="chart-grid"):
-        for chart in run_charts.MAIN:
+        for chart in grpo_charts.MAIN:
             live.plot(lambda now, p, chart=chart: _chart(now, _run(now, p), chart))
     with gr.Accordion("More curves", open=False, elem_id="more-curves") as more:
         with gr.Column(elem_classes="chart-grid"):
-            for chart in run_charts.MORE:
+            for chart in grpo_charts.MORE:
                 live.plot(lambda now, p, chart=chart: _chart(now, _run(now, p), chart))
     live.add(more, lambda now, p: gr.update(visible=bool(now.metrics(_run(now, p)))))
     _samples(live)
@@ -61,13 +63,13 @@ def _preflight(now: Snapshot, picked: Picked) -> str:
 
 def _chart(now: Snapshot, run: Run | None, chart: Chart) -> Drawing | None:
     rows = now.metrics(run)
-    if run is None or not rows or not run_charts.wanted(chart, rows):
+    if run is None or not rows or not grpo_charts.wanted(chart, rows):
         return None
     start = now.preflight(run).get("baseline")
     baseline = start if isinstance(start, dict) else {}
     told = Told(rows, run.config, baseline, now.verdicts(run))
     basis = (run.id, len(rows), rows[-1], baseline, [_place(v) for v in told.verdicts])
-    return basis, lambda: run_charts.drawn(chart, told)
+    return basis, lambda: grpo_charts.drawn(chart, told)
 
 
 def _place(verdict: Any) -> tuple[Any, ...]:

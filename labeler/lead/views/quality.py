@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from labeler.lead_views import note, refusal, table_html
-from labeler.quality_watch import Found
-from labeler.render_html import escape
+from labeler.lead.quality_worker import Found
+from labeler.lead.views.home import note, refusal, table_html
+from labeler.safe_html.markdown import escape
 
 Values = Mapping[str, Any]
 

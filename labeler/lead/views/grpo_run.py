@@ -13,10 +13,10 @@ from statistics import fmean
 from typing import Any
 
 from data.store.run_rows import Run
-from labeler.figures import duration, number, short
-from labeler.hidden_text import count_hidden
-from labeler.lead_views import table_html
-from labeler.render_html import escape, prose, raw
+from labeler.lead.views.home import table_html
+from labeler.lead.views.numbers import duration, number, short
+from labeler.safe_html.hidden_text import count_hidden
+from labeler.safe_html.markdown import escape, prose, raw
 
 Values = Mapping[str, Any]
 LEVELS = {"stop": "bad", "watch": "warn", "fine": ""}

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import nh3
 from markdown_it import MarkdownIt
 
-from labeler import code_colours, formulas, page_frame
-from labeler.hidden_text import box, count_hidden, raw, rest_note, whole
+from labeler.safe_html import highlighting, html_preview, latex
+from labeler.safe_html.hidden_text import box, count_hidden, raw, rest_note, whole
 
 __all__ = ["escape", "markdown", "prose", "raw", "turns"]
 
@@ -36,13 +36,13 @@ MOST_TAGS = 12_000
 LONGEST_KEPT = 8_000
 """Characters of a text whose HTML is kept for the next person who gets it."""
 
-TAGS = formulas.TAGS | {
+TAGS = latex.TAGS | {
     *("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre"),
     *("blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "a", "span"),
 }
-ATTRIBUTES = formulas.ATTRIBUTES | {"*": set(), "a": {"href"}, "ol": {"start"}}
+ATTRIBUTES = latex.ATTRIBUTES | {"*": set(), "a": {"href"}, "ol": {"start"}}
 SIDES = {"left", "right", "center"}
-CLASSES = {"span": code_colours.CLASSES | {"image-note"}}
+CLASSES = {"span": highlighting.CLASSES | {"image-note"}}
 SCHEMES = {"http", "https", "mailto"}
 LINK = re.compile(r"(?:https?://|mailto:)\S+", re.IGNORECASE)
 NAMES = {"user": "Person", "assistant": "Model, earlier", "system": "Instruction"}
@@ -70,7 +70,7 @@ def _box(text: str) -> str:
     rest = rest_note(len(text) - LONGEST)
     return (
         f'<div class="text" dir="auto">{inner}{rest}</div>'
-        f"{_hidden_note(text)}{page_frame.frames(pages)}"
+        f"{_hidden_note(text)}{html_preview.frames(pages)}"
     )
 
 
@@ -91,7 +91,7 @@ def _rendered(text: str) -> tuple[str, list[str]]:
     """Safe HTML, and the HTML pages that the text holds; plain text if rendering fails."""
     env: dict[str, Any] = {"until": thread_time() + SECONDS, "pages": []}
     try:
-        if page_frame.is_document(text):
+        if html_preview.is_document(text):
             made = _code(text, "html", env)
         else:
             made = _parser().render(text, env)
@@ -135,7 +135,7 @@ def _hidden_note(text: str) -> str:
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True})
     parser.enable(["table", "strikethrough"])
-    formulas.add_formulas(parser)
+    latex.add_formulas(parser)
     everywhere = ["paragraph", "reference", "blockquote", "list"]
     parser.block.ruler.before("table", "budget", _within_budget, {"alt": everywhere})
     parser.inline.ruler.before("text", "budget", _within_budget)
@@ -178,7 +178,7 @@ def _fence(_renderer: Any, tokens: Sequence[Any], index: int, _options: Any, env
 def _code(code: str, language: str, env: Any) -> str:
     if language.lower() in ("html", "xhtml", "svg"):
         env["pages"].append(code)
-    return f"<pre><code>{code_colours.coloured(code, language, env['until'])}</code></pre>\n"
+    return f"<pre><code>{highlighting.coloured(code, language, env['until'])}</code></pre>\n"
 
 
 def _cell(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:

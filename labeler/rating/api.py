@@ -20,10 +20,10 @@ from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
 from data.settings import disk_message
 from data.store import Store
 from data.store.people import Guidelines
-from labeler import rating
-from labeler.auth import Refused, admit
-from labeler.label_page import first_line, guidelines_html, task_html
-from labeler.rating import Painted, Said, View
+from labeler.access.auth import Refused, admit
+from labeler.rating import actions
+from labeler.rating.actions import Painted, Said, View
+from labeler.rating.page import first_line, guidelines_html, task_html
 
 BADGE = "coach-person"
 """Header: whose page it is. Another person's answers are never taken for this one's."""
@@ -86,7 +86,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     @app.post("/rate/tasks")
     def tasks(request: Request) -> Response:
-        return served(request, lambda person: spell(rating.look(store, person)))
+        return served(request, lambda person: spell(actions.look(store, person)))
 
     @app.post("/rate/answer")
     def answer(request: Request, body: AnswerBody) -> Response:
@@ -98,7 +98,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
             body.seconds,
             tuple(dict.fromkeys(body.flags)),
         )
-        record = rating.edit if body.edit else rating.submit
+        record = actions.edit if body.edit else actions.submit
         return served(
             request,
             lambda person: spell(
@@ -112,14 +112,14 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
         return served(
             request,
             lambda person: spell(
-                rating.skip(store, person, body.assignment, flags, body.comment or None)
+                actions.skip(store, person, body.assignment, flags, body.comment or None)
             ),
         )
 
     @app.post("/rate/undo")
     def undo(request: Request, body: UndoBody) -> Response:
         return served(
-            request, lambda person: spell(rating.undo(store, person, body.assignment, body.token))
+            request, lambda person: spell(actions.undo(store, person, body.assignment, body.token))
         )
 
     @app.get("/rate/guidelines")
@@ -128,7 +128,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     @app.get("/rate/past")
     def past(request: Request) -> Response:
-        return served(request, lambda person: [spell_past(s) for s in rating.past(store, person)])
+        return served(request, lambda person: [spell_past(s) for s in actions.past(store, person)])
 
     app.add_exception_handler(RequestValidationError, _malformed)
 

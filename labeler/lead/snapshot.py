@@ -16,9 +16,10 @@ from data.store.people import Guidelines
 from data.store.run_rows import Run
 from data.task_planning import Shares
 from grpo.config import WINDOW
-from labeler import jobs, receipts
+from labeler import jobs
 from labeler.jobs import Site
-from labeler.next_step import Facts
+from labeler.lead import receipt_routes
+from labeler.lead.next_step import Facts
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ class Snapshot:
 
     def receipt(self, run: Run | None) -> list[str]:
         """The files of the receipt that a run has written."""
-        return receipts.written(self.site, run) if run else []
+        return receipt_routes.written(self.site, run) if run else []
 
     def log(self, run: Run, lines: int = 30) -> str:
         return runs.log_tail(self.folder(run), lines)

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from labeler.figures import short
+from labeler.lead.views.numbers import short
 
 ACCENT, BLUE, PURPLE, GREY, AMBER = "#14a394", "#4f86f7", "#a463f2", "#8292a5", "#d98a29"
 RED = "#dc4437"

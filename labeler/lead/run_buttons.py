@@ -9,11 +9,12 @@ import gradio as gr
 
 from data.schema import Annotator
 from data.store.run_rows import Run
-from labeler import jobs, snapshot
-from labeler.lead_views import note, refusal
-from labeler.live import Live, Picked
-from labeler.look import plain_html
-from labeler.snapshot import Snapshot
+from labeler import jobs
+from labeler.lead import snapshot
+from labeler.lead.live import Live, Picked
+from labeler.lead.snapshot import Snapshot
+from labeler.lead.views.home import note, refusal
+from labeler.theme import plain_html
 
 Which = Callable[[Snapshot, Picked], Run | None]
 STOPS = {

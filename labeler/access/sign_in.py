@@ -1,0 +1,134 @@
+"""Sign-in, invitations, sign-out, and who may see which page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import FastAPI, Form, Request
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
+
+from data.schema import Annotator
+from data.store import Store
+from data.store.people import SESSION_DAYS
+from labeler.access import sign_in_pages
+from labeler.access.auth import (
+    COOKIE,
+    LEADS_ONLY,
+    SIGNED_OUT,
+    RateLimit,
+    check_password,
+    hash_password,
+    home_of,
+    person_of,
+)
+from labeler.access.middleware import PAGES, place_of
+
+WRONG = "Name and password do not match."
+TOO_MANY = "Too many wrong passwords. Wait five minutes, then try again."
+
+
+def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
+    """The routes in front of the two mounts."""
+    page = HTMLResponse
+
+    @app.get("/sign-in")
+    def sign_in_form() -> Response:
+        return page(sign_in_pages.sign_in_page())
+
+    @app.post("/sign-in")
+    def sign_in(
+        request: Request,
+        name: Annotated[str, Form()] = "",
+        password: Annotated[str, Form()] = "",
+    ) -> Response:
+        keys = (f"name:{name.strip()}", f"from:{_address(request)}")
+        if not limit.may_try(*keys):
+            return page(sign_in_pages.sign_in_page(TOO_MANY, name), 429)
+        person = check_password(store, name, password)
+        if person is None:
+            return page(sign_in_pages.sign_in_page(WRONG, name), 401)
+        limit.right(*keys)
+        return _signed_in(store, person, request)
+
+    @app.get("/welcome")
+    def welcome_form(token: str = "") -> Response:
+        found = store.people.invitation(token)
+        if found is None:
+            return page(sign_in_pages.dead_link_page(), 410)
+        return page(sign_in_pages.welcome_page(token, found.role, found.name, ""))
+
+    @app.post("/welcome")
+    def welcome(
+        request: Request,
+        token: Annotated[str, Form()] = "",
+        name: Annotated[str, Form()] = "",
+        password: Annotated[str, Form()] = "",
+    ) -> Response:
+        found = store.people.invitation(token)
+        if found is None:
+            return page(sign_in_pages.dead_link_page(), 410)
+        try:
+            person = store.people.accept(token, name, hash_password(password))
+        except ValueError as error:
+            reason = _sentence(error)
+            return page(
+                sign_in_pages.welcome_page(token, found.role, found.name, name, reason), 400
+            )
+        return _signed_in(store, person, request)
+
+    @app.post("/sign-out")
+    def sign_out(request: Request) -> Response:
+        person = person_of(store, request)
+        if person:
+            store.people.end_session(request.cookies[COOKIE])  # first: no more is claimed
+            store.ledger.release(person)
+        response = RedirectResponse("/sign-in", 303)
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax")
+        return response
+
+
+def _door(store: Store, request: Request) -> Response | None:
+    """The answer for those who are not to see a page of Gradio's, or to call its handlers."""
+    path, place = request.url.path, place_of(request.url.path)
+    if place == "file" or (place == "elsewhere" and path not in ("/", *PAGES)):
+        ask = path.startswith("/rate/") and person_of(store, request) is None
+        return JSONResponse({"notice": SIGNED_OUT}, 401) if ask else None
+    person = person_of(store, request)
+    barred = path.startswith("/lead") and person is not None and person.role != "lead"
+    if path.rstrip("/") in ("", *PAGES) and request.method in ("GET", "HEAD"):
+        if person is None:
+            return RedirectResponse("/sign-in", 303)
+        if path == "/" or barred:
+            return RedirectResponse(home_of(person), 303)
+        return None if path.endswith("/") else RedirectResponse(path + "/", 303)
+    if person is None or barred:
+        return PlainTextResponse(LEADS_ONLY if barred else SIGNED_OUT, 401)
+    return None
+
+
+def _signed_in(store: Store, person: Annotator, request: Request) -> Response:
+    response = RedirectResponse(home_of(person), 303)
+    response.set_cookie(
+        COOKIE,
+        store.people.start_session(person),
+        max_age=SESSION_DAYS * 86400,
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def _sentence(error: ValueError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
