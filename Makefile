@@ -42,7 +42,7 @@ demo: $(VENV)/.app ## the whole loop with no person in it: a table and an HTML r
 
 install: $(VENV)/.dev ## everything, for development
 
-test: $(VENV)/.dev ## run the tests, two files at a time (TESTS=tests/test_store.py for some)
+test: $(VENV)/.dev ## run the tests, two files at a time (TESTS=tests/data for some)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.dev ## ruff and mypy

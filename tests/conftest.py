@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from data.store import Store
 
-pytest_plugins = ["tests.training", "tests.browser"]
+pytest_plugins = ["tests.support.training", "tests.support.browser"]
 
 POSTGRES = os.environ.get("COACH_TEST_POSTGRES", "")
 CANDIDATES = (

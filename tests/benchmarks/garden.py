@@ -34,7 +34,7 @@ from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import Origin
 from reward_model.language_model.render import render
 from reward_model.scoring.scorer import Scorer
-from tests.tiny import make_tiny
+from tests.support.tiny import make_tiny
 
 THINGS = (
     "tulips", "roses", "bread", "soup", "bees", "apples", "beans", "lettuce", "ferns", "onions",

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from data.schema import KINDS, Completion, Prompt, Task, make_prompt
 from data.store import Store
-from tests.browser import Server
 from tests.conftest import CANDIDATES
+from tests.support.browser import Server
 
 Engine = Literal["sqlite", "postgresql"]
 BATCH = 5_000

@@ -36,7 +36,7 @@ from labeler.rating.actions import AHEAD
 from labeler.simulate import Tally, percentile, rate
 from tests.benchmarks.figures import Figure, count, machine, markdown, milliseconds, say, write
 from tests.benchmarks.ground import CUT_SECONDS, ENGINES, Absent, Engine, Ground, PowerCuts, fill
-from tests.browser import CHROMIUM, QUIET_BROWSER, Server
+from tests.support.browser import CHROMIUM, QUIET_BROWSER, Server
 
 Part = Literal["load", "crash", "claim", "import", "paint"]
 

@@ -25,7 +25,7 @@ from reward_model.dataset.examples import TIE, Examples, rows
 from reward_model.evaluation.cross_validation import Model, choose_precision, cross_validate
 from reward_model.likelihood.fit import Basis, HeadFit, fit_head
 from tests.benchmarks.figures import machine, say
-from tests.worlds import Array, World, accuracy, calibration_error, judged, unseen, world
+from tests.support.worlds import Array, World, accuracy, calibration_error, judged, unseen, world
 
 SEEN = 400
 SIZES = (180, 360, 720, 1440)

@@ -1,0 +1,126 @@
+"""Fixtures: a tiny model, and one whole loop trained on it, shared by the tests that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data import runs
+from data.schema import Demonstration, make_prompt
+from data.settings import as_config
+from data.simulated_annotators import simulate
+from data.store import Store
+from grpo.config import (
+    ComparisonSettings,
+    PolicySettings,
+    SampleSettings,
+    SamplingSettings,
+    SftSettings,
+)
+from reward_model.config import LoraSettings, RewardSettings
+
+SHORT = SamplingSettings(max_new_tokens=8)
+SMALL = LoraSettings(rank=4, alpha=8)
+
+
+@dataclass
+class Trained:
+    """A workspace in which every stage has run on the tiny model."""
+
+    workspace: Path
+    store: Store
+    ids: dict[str, str] = field(default_factory=dict)
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def folder(self, kind: str) -> Path:
+        return runs.runs_folder(self.workspace) / self.ids[kind]
+
+    def metrics(self, kind: str) -> list[dict[str, Any]]:
+        return runs.metrics(self.folder(kind))
+
+    def run(self, kind: str, work: Any, settings: Any, name: str | None = None) -> str:
+        settings = replace(settings, workspace=self.workspace)
+        with runs.recording(self.store, self.workspace, kind, as_config(settings)) as run:
+            report = work(settings, self.store, run)
+            if not run.stop_requested:
+                run.report(report)
+        self.ids[name or kind], self.reports[name or kind] = run.id, report
+        return run.id
+
+
+def fill(store: Store, prompts: int = 60) -> None:
+    """Prompts with a demonstration each."""
+    store.content.add_demonstrations(
+        Demonstration(make_prompt(f"What is a good answer to {i}?"), "A short and friendly one.")
+        for i in range(prompts)
+    )
+
+
+POLICY = PolicySettings(
+    steps=4,
+    prompts_per_step=2,
+    group_size=4,
+    learning_rate=1e-3,
+    sampling=SHORT,
+    save_every=2,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.support.tiny import make_tiny
+
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    from grpo import evaluate, sample, sft
+    from grpo import train as grpo_train
+    from reward_model import train as reward_train
+
+    workspace = tmp_path_factory.mktemp("trained")
+    with Store.open(workspace) as store:
+        fill(store)
+        made = Trained(workspace, store)
+        sft_run = made.run("sft", sft.train, SftSettings(model=str(tiny_model), lora=SMALL))
+        made.run(
+            "sample",
+            sample.sample,
+            SampleSettings(policy=sft_run, sampling=SHORT, tasks=160, per_prompt=4),
+        )
+        simulate(store, 160, annotators=3)
+        reward = RewardSettings(policy=sft_run, lora=SMALL, epochs=2)
+        made.run("reward", reward_train.train, reward)
+        made.run("grpo", grpo_train.train, POLICY)
+        comparison = ComparisonSettings(policy=made.ids["grpo"], sampling=SHORT, true_taste=True)
+        made.run("compare", evaluate.compare, comparison)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def reward_folder(trained: Trained) -> Path:
+    return trained.folder("reward")
+
+
+@pytest.fixture
+def trainer(trained: Trained) -> Iterator[Any]:
+    """A GRPO trainer on the trained SFT policy, before its first step."""
+    import torch
+
+    from data.splits import split_of
+    from grpo.policies.checkpoint import find_policy
+    from grpo.train import build_trainer
+    from reward_model.language_model.loading import load_tokenizer
+    from reward_model.scoring.scorer import Scorer
+
+    origin = find_policy(trained.ids["sft"], trained.workspace)
+    scorer = Scorer.load(trained.folder("reward"), torch.float32)
+    prompts = [p for p in trained.store.content.prompts() if split_of(p) == "train"]
+    tokenizer = load_tokenizer(origin)
+    with runs.recording(trained.store, trained.workspace, "grpo", {}) as run:
+        yield build_trainer(POLICY, origin, origin, tokenizer, scorer, prompts, run, torch.float32)
