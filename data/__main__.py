@@ -12,10 +12,9 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -25,7 +24,7 @@ from data.imports.detection import Shape
 from data.imports.readers import open_table
 from data.imports.recipe import load_recipe
 from data.self_identification import names_maker
-from data.settings import Place, run_command
+from data.settings import Place, parse, run_command
 from data.splits import SPLITS, split_of
 from data.store import FILE_NAME, STORE_VARIABLE, Store
 
@@ -163,17 +162,12 @@ def _table(head: tuple[str, ...], rows: list[tuple[str | int, ...]]) -> None:
         print("  ".join([name.ljust(widths[0]), *aligned]))
 
 
+VERBS: dict[str, type] = {"init": Init, "import": Import, "export": Export, "stats": Stats}
+
+
 def main() -> int:
-    verbs: dict[str, Callable[..., Any]] = {
-        "init": Init,
-        "import": Import,
-        "export": Export,
-        "stats": Stats,
-    }
-    settings = tyro.extras.subcommand_cli_from_dict(
-        verbs, prog="python -m data", description=(__doc__ or "").partition("\n")[0]
-    )
-    return run_command(settings.run)
+    description = (__doc__ or "").partition("\n")[0]
+    return run_command(lambda: parse(VERBS, "python -m data", description).run())
 
 
 if __name__ == "__main__":

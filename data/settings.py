@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,17 +90,25 @@ def as_arguments(settings: Any, prefix: str = "") -> list[str]:
     return arguments
 
 
-def parse(command: Any, **named: Any) -> Any:
-    """Settings from the command line, by tyro. A setting out of range is a ValueError of one line.
+def parse(
+    verbs: Mapping[str, type], prog: str, description: str, arguments: Sequence[str] | None = None
+) -> Any:
+    """Settings of the verb on the command line (or in `arguments`), of one of these classes.
 
-    tyro draws a box around whatever a settings class refuses; everything else it says is left.
+    Where `coach` runs a verb (labeler/command_line.py), the program's name in sys.argv is
+    "coach VERB", and usage lines say so. A setting out of range is a ValueError of one line: tyro
+    draws a box around whatever a settings class refuses; everything else it says is left.
     """
     import tyro
 
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(command, **named)
+            if arguments is None and sys.argv[0].startswith("coach "):
+                return tyro.cli(verbs[sys.argv[1]], prog=sys.argv[0], args=sys.argv[2:])
+            return tyro.extras.subcommand_cli_from_dict(
+                dict(verbs), prog=prog, description=description, args=arguments
+            )
     except SystemExit:
         plain = " ".join(said.getvalue().translate({ord(c): " " for c in "│╭╮╰╯─"}).split())
         refused = re.search(r"Error parsing \S+: (.+?) For full helptext", plain)

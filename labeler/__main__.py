@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
 from data.schema import Role
-from data.settings import Place, run_command
+from data.settings import Place, parse, run_command
 from labeler.serve import Serve, serve
 from labeler.simulate import Simulate, simulate
 
@@ -51,23 +51,19 @@ def add_user(settings: UserAdd) -> int:
     return 0
 
 
-Command = (
-    Annotated[Serve, tyro.conf.subcommand("serve")]
-    | Annotated[UserAdd, tyro.conf.subcommand("user")]
-    | Annotated[Simulate, tyro.conf.subcommand("simulate")]
-)
+VERBS: dict[str, type] = {"serve": Serve, "user": UserAdd, "simulate": Simulate}
 ACTIONS: dict[type, Callable[[Any], int]] = {Serve: serve, UserAdd: add_user, Simulate: simulate}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    command: Any = tyro.cli(
-        Command,
-        prog="python -m labeler",
-        description="The web app: rate, train, watch.",
-        args=arguments,
-    )
-    return run_command(lambda: ACTIONS[type(command)](command))
+
+    def act() -> int:
+        description = "The web app: rate, train, watch."
+        settings = parse(VERBS, "python -m labeler", description, arguments)
+        return ACTIONS[type(settings)](settings)
+
+    return run_command(act)
 
 
 if __name__ == "__main__":

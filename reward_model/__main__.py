@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from data.runs.files import report as saved_report
 from data.runs.files import runs_folder
@@ -20,17 +18,17 @@ from reward_model.config import (
     ScoreSettings,
 )
 
-Command = (
-    Annotated[RewardSettings, tyro.conf.subcommand("train")]
-    | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
-    | Annotated[ScoreSettings, tyro.conf.subcommand("score")]
-    | Annotated[ExportRewardSettings, tyro.conf.subcommand("export")]
-)
+VERBS: dict[str, type] = {
+    "train": RewardSettings,
+    "evaluate": EvaluateSettings,
+    "score": ScoreSettings,
+    "export": ExportRewardSettings,
+}
 
 
 def main() -> int:
     def act() -> int | None:
-        settings = parse(Command, prog="python -m reward_model", description=__doc__)
+        settings = parse(VERBS, prog="python -m reward_model", description=__doc__ or "")
         if isinstance(settings, RewardSettings):
             return _train(settings)
         if isinstance(settings, EvaluateSettings):
