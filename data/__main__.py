@@ -162,12 +162,17 @@ def _table(head: tuple[str, ...], rows: list[tuple[str | int, ...]]) -> None:
         print("  ".join([name.ljust(widths[0]), *aligned]))
 
 
-VERBS: dict[str, type] = {"init": Init, "import": Import, "export": Export, "stats": Stats}
+Command = (
+    Annotated[Init, tyro.conf.subcommand("init")]
+    | Annotated[Import, tyro.conf.subcommand("import")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Stats, tyro.conf.subcommand("stats")]
+)
 
 
 def main() -> int:
     description = (__doc__ or "").partition("\n")[0]
-    return run_command(lambda: parse(VERBS, "python -m data", description).run())
+    return run_command(lambda: parse(Command, "python -m data", description).run())
 
 
 if __name__ == "__main__":

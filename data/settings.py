@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import sqlalchemy as sa
 
@@ -90,10 +90,16 @@ def as_arguments(settings: Any, prefix: str = "") -> list[str]:
     return arguments
 
 
+def verbs_of(command: Any) -> dict[str, type]:
+    """Each verb's settings class, of `Annotated[Settings, tyro.conf.subcommand(verb)] | ...`."""
+    members = [get_args(member) for member in get_args(command)]
+    return {subcommand.name: settings for settings, subcommand in members}
+
+
 def parse(
-    verbs: Mapping[str, type], prog: str, description: str, arguments: Sequence[str] | None = None
+    command: Any, prog: str, description: str | None, arguments: Sequence[str] | None = None
 ) -> Any:
-    """Settings of the verb on the command line (or in `arguments`), of one of these classes.
+    """Settings of the verb on the command line (or in `arguments`), by tyro.
 
     Where `coach` runs a verb (labeler/command_line.py), the program's name in sys.argv is
     "coach VERB", and usage lines say so. A setting out of range is a ValueError of one line: tyro
@@ -105,10 +111,9 @@ def parse(
     try:
         with redirect_stderr(said):
             if arguments is None and sys.argv[0].startswith("coach "):
-                return tyro.cli(verbs[sys.argv[1]], prog=sys.argv[0], args=sys.argv[2:])
-            return tyro.extras.subcommand_cli_from_dict(
-                dict(verbs), prog=prog, description=description, args=arguments
-            )
+                verb = verbs_of(command)[sys.argv[1]]
+                return tyro.cli(verb, prog=sys.argv[0], args=sys.argv[2:])
+            return tyro.cli(command, prog=prog, description=description, args=arguments)
     except SystemExit:
         plain = " ".join(said.getvalue().translate({ord(c): " " for c in "│╭╮╰╯─"}).split())
         refused = re.search(r"Error parsing \S+: (.+?) For full helptext", plain)

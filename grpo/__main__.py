@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from data.runs.processes import request_stop
 from data.runs.recorder import recording
@@ -21,21 +23,21 @@ from grpo.config import (
     StopSettings,
 )
 
-VERBS: dict[str, type] = {
-    "pretrain": PretrainSettings,
-    "sft": SftSettings,
-    "sample": SampleSettings,
-    "train": PolicySettings,
-    "stop": StopSettings,
-    "evaluate": ComparisonSettings,
-    "export": ExportSettings,
-    "loop": LoopSettings,
-}
+Command = (
+    Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
+    | Annotated[SftSettings, tyro.conf.subcommand("sft")]
+    | Annotated[SampleSettings, tyro.conf.subcommand("sample")]
+    | Annotated[PolicySettings, tyro.conf.subcommand("train")]
+    | Annotated[StopSettings, tyro.conf.subcommand("stop")]
+    | Annotated[ComparisonSettings, tyro.conf.subcommand("evaluate")]
+    | Annotated[ExportSettings, tyro.conf.subcommand("export")]
+    | Annotated[LoopSettings, tyro.conf.subcommand("loop")]
+)
 
 
 def main() -> int:
     def act() -> int | None:
-        settings = parse(VERBS, prog="python -m grpo", description=__doc__ or "")
+        settings = parse(Command, prog="python -m grpo", description=__doc__)
         if isinstance(settings, LoopSettings):
             from grpo.loop import loop
 

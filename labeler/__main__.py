@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -51,7 +51,11 @@ def add_user(settings: UserAdd) -> int:
     return 0
 
 
-VERBS: dict[str, type] = {"serve": Serve, "user": UserAdd, "simulate": Simulate}
+Command = (
+    Annotated[Serve, tyro.conf.subcommand("serve")]
+    | Annotated[UserAdd, tyro.conf.subcommand("user")]
+    | Annotated[Simulate, tyro.conf.subcommand("simulate")]
+)
 ACTIONS: dict[type, Callable[[Any], int]] = {Serve: serve, UserAdd: add_user, Simulate: simulate}
 
 
@@ -60,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def act() -> int:
         description = "The web app: rate, train, watch."
-        settings = parse(VERBS, "python -m labeler", description, arguments)
+        settings = parse(Command, "python -m labeler", description, arguments)
         return ACTIONS[type(settings)](settings)
 
     return run_command(act)

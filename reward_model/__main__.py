@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from data.runs.files import report as saved_report
 from data.runs.files import runs_folder
@@ -18,17 +20,17 @@ from reward_model.config import (
     ScoreSettings,
 )
 
-VERBS: dict[str, type] = {
-    "train": RewardSettings,
-    "evaluate": EvaluateSettings,
-    "score": ScoreSettings,
-    "export": ExportRewardSettings,
-}
+Command = (
+    Annotated[RewardSettings, tyro.conf.subcommand("train")]
+    | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
+    | Annotated[ScoreSettings, tyro.conf.subcommand("score")]
+    | Annotated[ExportRewardSettings, tyro.conf.subcommand("export")]
+)
 
 
 def main() -> int:
     def act() -> int | None:
-        settings = parse(VERBS, prog="python -m reward_model", description=__doc__ or "")
+        settings = parse(Command, prog="python -m reward_model", description=__doc__)
         if isinstance(settings, RewardSettings):
             return _train(settings)
         if isinstance(settings, EvaluateSettings):

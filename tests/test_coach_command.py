@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data.settings import verbs_of
 from labeler.command_line import STEPS, VERBS, closest, main
 
 ROOT = Path(__file__).parents[1]
@@ -17,7 +18,11 @@ PACKAGES = ("data", "reward_model", "grpo", "labeler")
 
 
 def test_its_verbs_are_those_of_the_packages() -> None:
-    there = {(name, verb) for name in PACKAGES for verb in import_module(f"{name}.__main__").VERBS}
+    there = {
+        (package, verb)
+        for package in PACKAGES
+        for verb in verbs_of(import_module(f"{package}.__main__").Command)
+    }
     assert {(verb.package, verb.verb) for verb in VERBS.values()} == there
     assert len(VERBS) == sum(map(len, STEPS.values())) == len(there)
 

@@ -25,6 +25,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"\$\((?:if \$\()?([A-Z]+)\)", MAKEFILE))
 FLAG = re.compile(r"--[a-z][\w.-]*")
+FILE = re.compile(r"(data|labeler|reward_model|grpo|tests|docs)/[\w/.-]*")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Page:
     commands: list[str]
     flags: set[str]
     """Settings in inline code that name no command."""
+    files: set[str]
 
 
 @cache
@@ -58,6 +60,7 @@ def read(path: Path) -> Page:
         set(anchors(tokens)),
         [span.strip() for span in spans if is_command(span.strip())],
         {flag for span in spans if span.startswith("--") for flag in FLAG.findall(span)},
+        {span for span in spans if FILE.fullmatch(span)},
     )
 
 
@@ -114,7 +117,7 @@ def show(page: Path) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=show)
-def test_every_relative_link_and_anchor_resolves(path: Path) -> None:
+def test_every_link_anchor_and_file_is_there(path: Path) -> None:
     broken = []
     for link in read(path).links:
         target, _, anchor = link.partition("#")
@@ -124,6 +127,7 @@ def test_every_relative_link_and_anchor_resolves(path: Path) -> None:
         if not there.exists() or (anchor and anchor not in read(there.resolve()).anchors):
             broken.append(link)
     assert broken == []
+    assert [name for name in read(path).files if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=show)
