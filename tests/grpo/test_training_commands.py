@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -92,12 +93,15 @@ def test_the_loop_end_to_end(tiny_model, tmp_path):
 @pytest.mark.parametrize(
     "verb", ["pretrain", "sft", "sample", "train", "evaluate", "export", "loop"]
 )
-def test_every_policy_verb_has_help(verb, monkeypatch, capsys):
+def test_every_policy_verb_has_help_and_is_documented(verb, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["grpo", verb, "--help"])
     with pytest.raises(SystemExit) as left:
         main()
     assert not left.value.code and "--workspace" in capsys.readouterr().out
     assert verb in (grpo.__main__.__doc__ or "")
+    assert (
+        f"python -m grpo {verb}" in (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    )
 
 
 # --- wrong input
