@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 from data.store import Store
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when a library is imported, in children too
+
 pytest_plugins = ["tests.support.training", "tests.support.browser"]
 
 POSTGRES = os.environ.get("COACH_TEST_POSTGRES", "")

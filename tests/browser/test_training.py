@@ -145,7 +145,7 @@ def test_3_train_the_reward_model(page: Any, server: Server) -> None:
     _read_receipt(page, head.id)  # the model before it, while this one trains
     page.click("#reward-stop")
     assert wait_until(server, "reward", "stopped").id != head.id
-    fill(page, "reward-lora-rank", "4")
+    page.click("#reward-tuning label:has-text('head')")
     started(page, "reward")
     _read_receipt(page, wait_until(server, "reward").id)
     page.click("#pick-reward input")
