@@ -1,6 +1,15 @@
 """From judgements to a report: how far the team and each annotator can be trusted.
 
 `quality` works out every figure, `warnings` says who stands out. Pure: no store and no page.
+
+judgement_table    judgements as columns
+annotator_figures  the figures of one annotator, or of the team
+leave_one_out      what the others' answers predict of an answer
+outliers           tests of each annotator against the rest
+outlier_warnings   which tests are worth a warning
+model_comparison   what judgements say of the models that wrote
+store_report       the report on a store
+text               the report in lines of text
 """
 
 from __future__ import annotations
@@ -23,14 +32,8 @@ from data.quality.judgement_table import (
 )
 from data.quality.leave_one_out import own_scale, predict_from_others
 from data.quality.model_comparison import ModelPair, Rate, acceptance_rates, model_pairs
-from data.quality.outliers import (
-    CheckedAnswers,
-    Evidence,
-    OutlierTest,
-    Warning,
-    find_outliers,
-    run_tests,
-)
+from data.quality.outlier_warnings import Warning, find_outliers
+from data.quality.outliers import CheckedAnswers, Evidence, OutlierTest, run_tests
 from data.schema import KINDS, Judgement, Kind
 from data.stats.agreement import Ceiling, ceiling, kappa
 from data.stats.estimate import MIN_ANSWERS, Estimate
@@ -120,7 +123,9 @@ def quality(
     checks = {again.id for _, again in repeats} | {j.id for j, _ in gold}
     counted = np.isin(said.id, [j.id for j in judgements if j.id not in checks])
     again = [(later, first.answer.value) for first, later in repeats]
-    evidence = _evidence(said, counted, builder, _check(gold, names), _check(again, names))
+    evidence = _gather_evidence(
+        said, counted, builder, _check_answers(gold, names), _check_answers(again, names)
+    )
     sheet = FigureSource(evidence, seed)
     binary, pair = sheet.views["binary"].table, sheet.views["with_ties"].table
     team, decided = sheet.figures(None), pair.decided
@@ -129,7 +134,7 @@ def quality(
         team=team,
         people=tuple(Person(name, sheet.figures(i), done) for i, (name, done) in enumerate(tested)),
         first_two=sheet.first_two(),
-        kappas=_kappas(pair, names, seed) + _kappas(binary, names, seed),
+        kappas=_kappas_of_every_two(pair, names, seed) + _kappas_of_every_two(binary, names, seed),
         majorities=tuple(m for m in (_count_majorities(pair), _count_majorities(binary)) if m),
         ceiling=ceiling(team.agreement.without_ties, _majority_right(decided)),
         longer_wins=share(decided.longer, decided.prompt, "pairs without a tie"),
@@ -146,7 +151,7 @@ def warnings(quality: Quality) -> list[Warning]:
     )
 
 
-def _evidence(
+def _gather_evidence(
     said: JudgementTable,
     counted: Bools,
     builder: JudgementTableBuilder,
@@ -160,7 +165,9 @@ def _evidence(
     return Evidence(said, asked, z, predict_from_others(asked, z, builder.sides), gold, repeats)
 
 
-def _check(checked: Sequence[tuple[Judgement, str]], names: Sequence[str]) -> CheckedAnswers:
+def _check_answers(
+    checked: Sequence[tuple[Judgement, str]], names: Sequence[str]
+) -> CheckedAnswers:
     """Right or wrong for each answer and what it should be; prompts numbered among themselves."""
     prompts: dict[str, int] = {}
     number = {name: i for i, name in enumerate(names)}
@@ -177,7 +184,9 @@ def same_answer(kind: Kind, given: str, known: str) -> bool:
     return abs(int(given) - int(known)) <= 1 if kind == "scalar" else given == known
 
 
-def _kappas(table: JudgementTable, names: Sequence[str], seed: int) -> tuple[Kappa, ...]:
+def _kappas_of_every_two(
+    table: JudgementTable, names: Sequence[str], seed: int
+) -> tuple[Kappa, ...]:
     early, late = pairs(table)
     one, other = table.person[early], table.person[late]
     swap = one > other

@@ -149,8 +149,10 @@ class FigureSource:
         timed = mine.where(~np.isnan(mine.seconds))
         return Figures(
             judgements=len(mine),
-            alphas=Alphas(**{name: self._alpha(name, person) for name in self._scales}),
-            agreement=Agreement(**{name: self._agreement(name, person) for name in self.views}),
+            alphas=Alphas(**{name: self._alpha_with_others(name, person) for name in self._scales}),
+            agreement=Agreement(
+                **{name: self._agreement_with_others(name, person) for name in self.views}
+            ),
             gold=_share_right(self.evidence.gold, person, "known answers"),
             repeats=_share_right(self.evidence.repeats, person, "repeats"),
             shown_first=share(shown.first, shown.prompt, "pairs without a tie"),
@@ -158,15 +160,15 @@ class FigureSource:
             ties=share(np.isnan(pair.longer), pair.prompt, "pairs"),
             seconds=median(timed.seconds, "timed answers"),
             quick=share(timed.quick, timed.prompt, "timed answers"),
-            fit=self._fit(person),
-            drift=self._drift(mine, person),
+            fit=self._fit_to_others(person),
+            drift=self._drift_of(mine, person),
         )
 
     def first_two(self) -> Agreement:
         """Agreement of the first two annotators of each question."""
         return Agreement(**{name: agreement_of_two(view) for name, view in self.views.items()})
 
-    def _agreement(self, name: str, person: int | None) -> Estimate:
+    def _agreement_with_others(self, name: str, person: int | None) -> Estimate:
         table, alike = self.views[name].table, self._alike[name]
         several = ~np.isnan(alike)
         if person is not None:
@@ -176,7 +178,7 @@ class FigureSource:
             return by_question(table, alike)
         return share(alike, table.prompt, "shared tasks")
 
-    def _alpha(self, name: str, person: int | None) -> Estimate:
+    def _alpha_with_others(self, name: str, person: int | None) -> Estimate:
         table, values, _ = self._scales[name]
         if person is None:
             given, at = counts(table, values)
@@ -192,14 +194,14 @@ class FigureSource:
         unit = "answers beside another's"
         return alpha(given, table.prompt[early], _LEVELS[name], unit, self.seed)
 
-    def _fit(self, person: int | None) -> Estimate:
+    def _fit_to_others(self, person: int | None) -> Estimate:
         fit = self.evidence.fit
         own = ~np.isnan(fit)
         if person is not None:
             own &= self.evidence.asked.person == person
         return mean(fit[own], "answers")
 
-    def _drift(self, mine: JudgementTable, person: int | None) -> Drift:
+    def _drift_of(self, mine: JudgementTable, person: int | None) -> Drift:
 
         def by_half(x: Floats, late: Bools, unit: str) -> Estimate:
             return change(x[~late], x[late], unit)

@@ -63,11 +63,13 @@ def model_pairs(
         shared = list(prompts.get(first, set()) & prompts.get(second, set()))
         one, other = (written.get(name, nothing) for name in (first, second))
         one, other = (table.where(np.isin(table.prompt, shared)) for table in (one, other))
-        found.append(_compare(first, second, one, other, compared.get((first, second), nothing)))
+        found.append(
+            _compare_models(first, second, one, other, compared.get((first, second), nothing))
+        )
     return tuple(found)
 
 
-def _compare(
+def _compare_models(
     first: str, second: str, one: JudgementTable, other: JudgementTable, pair: JudgementTable
 ) -> ModelPair:
     """`pair` faces so that its first side is the first model's."""

@@ -1,4 +1,4 @@
-"""Whether an annotator stands out from the rest of the team by more than chance: tests, warnings.
+"""Whether an annotator stands out from the rest of the team by more than chance: the tests.
 
 Each annotator is tested against the others for five habits. All tests of a team are corrected
 together (Holm): in 19 of 20 teams in which everybody judges alike, nobody at all is named. What is
@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from data.quality.judgement_table import BINARY, SCALAR, TIE, Bools, JudgementTable
-from data.stats.estimate import MIN_ANSWERS, Estimate, Style, format_estimate, format_value
+from data.stats.estimate import MIN_ANSWERS, Estimate
 from data.stats.intervals import Floats, Ints, change, mean, share, welch
 
 Habit = Literal["side", "length", "careless", "quick", "drift"]
@@ -56,18 +56,6 @@ class OutlierTest:
     notable: bool
     needs: int
     """About how many of what the figure counts it takes to find a clear habit."""
-
-
-@dataclass(frozen=True)
-class Warning:
-    """Something for a lead to look at."""
-
-    annotator: str
-    kind: Habit
-    sentence: str
-    figure: Estimate
-    baseline: Estimate | None
-    needs: int
 
 
 @dataclass(frozen=True)
@@ -378,42 +366,3 @@ def _linear_trend(place: Floats, x: Floats) -> tuple[float, float]:
     slope = float((away * x).sum()) / spread
     left = x - x.mean() - slope * away
     return slope, float((left**2).sum()) / (len(x) - 2) / spread
-
-
-def find_outliers(tested: Sequence[tuple[str, OutlierTest]]) -> list[Warning]:
-    """Who stands out, of (annotator, test): Holm's correction over all tests, then what is large.
-
-    S. Holm (1979), "A simple sequentially rejective multiple test procedure".
-    """
-    open_ones = [(name, test) for name, test in tested if test.p is not None]
-    ordered = sorted(open_ones, key=lambda one: one[1].p or 0.0)
-    warnings = []
-    for i, (name, test) in enumerate(ordered):
-        if (test.p or 0.0) > FAMILY_ERROR / (len(ordered) - i):
-            break
-        if test.notable and test.figure.n >= MIN_ANSWERS:
-            sentence = _describe(name, test)
-            figures = (test.figure, test.baseline, test.needs)
-            warnings.append(Warning(name, test.habit, sentence, *figures))
-    return sorted(warnings, key=lambda w: (w.annotator, w.kind))
-
-
-def _describe(name: str, test: OutlierTest) -> str:
-    """One sentence: the figure with its interval, then the rest of the team's."""
-    f = test.figure
-    style: Style = "share"
-    if test.habit == "drift":
-        unit = "of a correlation" if test.measure == FIT_MOVED else "standard deviations"
-        number = format_estimate(f, "change", count=False)
-        said = f"{name}'s {test.measure} {number} {unit} from the first half to the second"
-        style, others = "change", "; the rest's by"
-    elif test.measure == FITS:
-        number = format_estimate(f, "number", count=False)
-        said = f"{name} {test.measure} with a correlation of {number} on {f.n:,} {f.unit}"
-        style, others = "number", "; the rest"
-    else:
-        number = format_estimate(f, count=False)
-        said = f"{name} {test.measure} in {number} of {f.n:,} {f.unit}"
-        others = "; the rest in"
-    rest = test.baseline.value if test.baseline else None
-    return said + ("." if rest is None else f"{others} {format_value(rest, style)}.")

@@ -13,13 +13,25 @@ from data.store import Store
 
 
 @dataclass(frozen=True)
+class GoldCount:
+    """A task whose answer is known, how many answered it, and how many gave that answer."""
+
+    task: str
+    about: str
+    """The beginning of its prompt."""
+    value: str
+    n: int
+    right: int
+
+
+@dataclass(frozen=True)
 class QualityReport:
     """How far the judgements of a store can be trusted."""
 
     quality: Quality
     warnings: Sequence[Warning]
     """Who stands out from the rest of the team: for a lead to look at."""
-    gold: Sequence[dict[str, Any]]
+    gold: Sequence[GoldCount]
     """Known answers in use, and how many gave them."""
     agreed: int
     """Tasks that could become gold: three or more people answered alike."""
@@ -29,7 +41,7 @@ class QualityReport:
         return {
             "quality": self.quality.as_dict(),
             "warnings": [asdict(warning) for warning in self.warnings],
-            "gold": list(self.gold),
+            "gold": [asdict(gold) for gold in self.gold],
             "agreed": self.agreed,
         }
 
@@ -50,7 +62,7 @@ def quality_report(store: Store) -> QualityReport:
 
 def _count_gold_answers(
     known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]
-) -> list[dict[str, Any]]:
+) -> list[GoldCount]:
     asked = Counter(judgement.task.id for judgement, _ in answers)
     right = Counter(
         judgement.task.id
@@ -58,12 +70,12 @@ def _count_gold_answers(
         if same_answer(judgement.kind, judgement.answer.value, value)
     )
     return [
-        {
-            "task": gold.task.id,
-            "about": " ".join(gold.task.a.prompt.text.split())[:80],
-            "value": gold.value,
-            "n": asked[gold.task.id],
-            "right": right[gold.task.id],
-        }
+        GoldCount(
+            task=gold.task.id,
+            about=" ".join(gold.task.a.prompt.text.split())[:80],
+            value=gold.value,
+            n=asked[gold.task.id],
+            right=right[gold.task.id],
+        )
         for gold in known
     ]

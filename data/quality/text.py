@@ -14,7 +14,7 @@ WIDTH = 100
 Row = tuple[str, Style, Estimate]
 
 
-def _format(figure: Estimate, style: Style = "share") -> str:
+def _format_cell(figure: Estimate, style: Style = "share") -> str:
     """72% [65, 78]; n and what it takes have columns of their own."""
     if figure.value is None:
         return "not defined" if figure.note else "not enough data yet"
@@ -27,7 +27,7 @@ def lines(quality: Quality) -> list[str]:
         return []
     found = ["how far the judgements can be trusted (95% intervals)"]
     found += _write_text_table(("", "figure", "n", "of"), list(_team_rows(quality)))
-    found += ["", *_wrap(quality.ceiling.sentence)]
+    found += ["", *_wrap_text(quality.ceiling.sentence)]
     found += ["", *_write_text_table(("annotator", *_COLUMNS), list(_people_rows(quality)))]
     found += _kappas_and_majorities(quality)
     found += _model_lines(quality)
@@ -40,7 +40,7 @@ def _warning_lines(quality: Quality) -> list[str]:
         return ["Nobody stands out from the rest of the team by more than chance."]
     found = ["To look at:"]
     for warning in named:
-        found += _wrap(f"{warning.kind}: {warning.sentence}")
+        found += _wrap_text(f"{warning.kind}: {warning.sentence}")
     return found
 
 
@@ -58,7 +58,7 @@ def _team_rows(quality: Quality) -> Iterator[tuple[str, ...]]:
         ("the others' majority is right", "share", quality.ceiling.majority),
     ]
     for name, style, figure in rows:
-        yield name, _format(figure, style), _count(figure), figure.unit
+        yield name, _format_cell(figure, style), _format_n(figure), figure.unit
 
 
 def _agreement_rows(agreement: Agreement) -> list[Row]:
@@ -85,7 +85,7 @@ def _other_rows(team: Figures) -> list[Row]:
     ]
 
 
-def _count(figure: Estimate) -> str:
+def _format_n(figure: Estimate) -> str:
     return str(figure.n) if figure.needs is None else f"{figure.n} of about {figure.needs}"
 
 
@@ -119,7 +119,12 @@ def _kappas_and_majorities(quality: Quality) -> list[str]:
     found = []
     if quality.kappas:
         two = [
-            (f"{k.first} and {k.second}", k.kind, _format(k.figure, "number"), _count(k.figure))
+            (
+                f"{k.first} and {k.second}",
+                k.kind,
+                _format_cell(k.figure, "number"),
+                _format_n(k.figure),
+            )
             for k in quality.kappas
         ]
         found += [
@@ -141,7 +146,7 @@ def _model_lines(quality: Quality) -> list[str]:
     found = []
     if quality.models:
         rows = [
-            (rate.model, _format(rate.acceptance), _count(rate.acceptance))
+            (rate.model, _format_cell(rate.acceptance), _format_n(rate.acceptance))
             for rate in quality.models
         ]
         found += ["", *_write_text_table(("model", "good", "n"), rows)]
@@ -149,8 +154,8 @@ def _model_lines(quality: Quality) -> list[str]:
         pairs = [
             (
                 f"{pair.first} v {pair.second}",
-                _format(pair.first_preferred),
-                _count(pair.first_preferred),
+                _format_cell(pair.first_preferred),
+                _format_n(pair.first_preferred),
             )
             for pair in quality.model_pairs
         ]
@@ -175,7 +180,7 @@ def _model_pair_lines(pairs: Sequence[ModelPair]) -> list[str]:
     return _write_text_table(head, rows)
 
 
-def _wrap(text: str) -> list[str]:
+def _wrap_text(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
 
 

@@ -88,51 +88,51 @@ def missing_json(n: int = 0, prompts: int = 0) -> EstimateJson:
 def format_value(value: float, style: Style = "share", signed: bool = False) -> str:
     """A number in its style: 71%, 0.43, 1.2 s."""
     form, suffix = _FORMS[style]
-    return _scaled(value, style, "+" + form.lstrip("+") if signed else form) + suffix
+    return _format_scaled(value, style, "+" + form.lstrip("+") if signed else form) + suffix
 
 
 def format_interval(
     estimate: Estimate | Mapping[str, Any], style: Style = "share", signed: bool = False
 ) -> str:
     """The 95% interval in the same style without its suffix, e.g. [66, 75]; "" where unknown."""
-    low, high = (_part(estimate, name) for name in ("low", "high"))
+    low, high = (_read_part(estimate, name) for name in ("low", "high"))
     if low is None or high is None:
         return ""
     form = "+" + _FORMS[style][0].lstrip("+") if signed else _FORMS[style][0]
-    return f"[{_scaled(low, style, form)}, {_scaled(high, style, form)}]"
+    return f"[{_format_scaled(low, style, form)}, {_format_scaled(high, style, form)}]"
 
 
 def format_estimate(
     estimate: Estimate | Mapping[str, Any] | None, style: Style = "share", count: bool = True
 ) -> str:
     """An estimate, or its stored JSON, in full: "71% [66, 75], n 184", or why it is not shown."""
-    value = None if estimate is None else _part(estimate, "value")
+    value = None if estimate is None else _read_part(estimate, "value")
     if estimate is None or value is None:
         return format_missing(estimate)
     text = f"{format_value(value, style)} {format_interval(estimate, style)}".rstrip()
-    return f"{text}, n {_part(estimate, 'n'):,}" if count else text
+    return f"{text}, n {_read_part(estimate, 'n'):,}" if count else text
 
 
 def format_missing(estimate: Estimate | Mapping[str, Any] | None) -> str:
     """Why an estimate, or its stored JSON, has no number, and about how much data it takes."""
-    if estimate is None or not (needs := _part(estimate, "needs")):
-        note = "" if estimate is None else _part(estimate, "note")
+    if estimate is None or not (needs := _read_part(estimate, "needs")):
+        note = "" if estimate is None else _read_part(estimate, "note")
         return f"not defined: {note}" if note else "not enough data yet"
-    n, prompts = _part(estimate, "n"), _part(estimate, "prompts")
+    n, prompts = _read_part(estimate, "n"), _read_part(estimate, "prompts")
     if n < needs:
-        unit = _part(estimate, "unit")
+        unit = _read_part(estimate, "unit")
         return f"not enough data yet (n {n:,}{unit and f' {unit}'}, about {needs} needed)"
-    needs_prompts = _part(estimate, "needs_prompts") or 0
+    needs_prompts = _read_part(estimate, "needs_prompts") or 0
     if prompts is not None and prompts < needs_prompts:
         return f"not enough data yet ({prompts} prompts, about {needs_prompts} needed)"
     return "not defined: all the same"
 
 
-def _scaled(value: float, style: Style, form: str) -> str:
+def _format_scaled(value: float, style: Style, form: str) -> str:
     return format(100 * value if style == "share" else value, form)
 
 
-def _part(estimate: Estimate | Mapping[str, Any], name: str) -> Any:
+def _read_part(estimate: Estimate | Mapping[str, Any], name: str) -> Any:
     if isinstance(estimate, Estimate):
         return getattr(estimate, name, None)
     return estimate.get(name)

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from scipy.special import gammaln
 
 from data.stats.bootstrap import Bootstrap
-from data.stats.estimate import MIN_CASES, MIN_PROMPTS, missing_json
+from data.stats.estimate import MIN_CASES, MIN_PROMPTS, EstimateJson, missing_json
 from reward_model.dataset.examples import TIE, A, Examples, Floats, Ints, group_rows
 from reward_model.dataset.preference_pairs import preference_pairs
 
 FLAT = 0.1
 """Within a prompt, in the unit of all its samples: below this there is nothing to climb."""
-MOST = 64
 
 
-def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> dict[str, Any]:
+class Verdict(TypedDict):
+    verdict: str
+    sentence: str
+
+
+class Spread(Verdict):
+    """Of the policy's rewards: standard deviation within prompts, its error, share of variance."""
+
+    within: EstimateJson
+    error: NotRequired[EstimateJson]
+    share: NotRequired[EstimateJson]
+
+
+class BestOf(EstimateJson):
+    best_of: int
+
+
+def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> Spread:
     """Standard deviation of the reward within prompts, beside its error and that between prompts.
 
     rewards, sd, prompt: (S,), in reward units, of samples of the policy. "share" is the part of
@@ -60,7 +76,7 @@ def _part_within(s: Floats) -> Floats:
     return np.minimum(1, np.where(total > 1e-12, s[:, 0] / s[:, 1] / total, 0))
 
 
-def _spread_verdict(within: float, error: float) -> dict[str, str]:
+def _spread_verdict(within: float, error: float) -> Verdict:
     if within < FLAT:
         words = (
             f"The reward is nearly flat: the policy's answers to one prompt differ by {within:.2f}"
@@ -85,7 +101,7 @@ def _spread_verdict(within: float, error: float) -> dict[str, str]:
 # -- best of n
 
 
-def best_of_n(rewards: Floats, prompt: Ints, boot: Bootstrap) -> list[dict[str, Any]]:
+def best_of_n(rewards: Floats, prompt: Ints, boot: Bootstrap) -> list[BestOf]:
     """Reward gained by taking the best of n samples over taking one, n = 2, 4, 8...
 
     Exactly the mean over all choices of n from a prompt's samples, on the prompts that have the
@@ -96,18 +112,14 @@ def best_of_n(rewards: Floats, prompt: Ints, boot: Bootstrap) -> list[dict[str, 
         return []
     most = sizes[MIN_PROMPTS - 1]
     kept = [np.sort(rewards[g]) for g in group_rows(prompt) if len(g) >= most]
-    found = []
-    for n in _powers(most):
+    found: list[BestOf] = []
+    for n in (2**i for i in range(1, 7) if 2**i <= most):
         gain = [float(chance_of_best(len(r), n) @ r - r.mean()) for r in kept]
         estimate = boot.mean(np.array(gain), np.arange(len(kept)))
         low, high = estimate.interval
         found.append({"best_of": n, "value": estimate.value, "low": low, "high": high,
                       "n": sum(map(len, kept)), "prompts": len(kept)})  # fmt: skip
     return found
-
-
-def _powers(most: int) -> list[int]:
-    return [2**i for i in range(1, 7) if 2**i <= min(most, MOST)]
 
 
 def chance_of_best(k: int, n: int) -> Floats:
@@ -124,7 +136,7 @@ def chance_of_best(k: int, n: int) -> Floats:
     return chances
 
 
-def judged_best_of_n(reward: Floats, examples: Examples, boot: Bootstrap) -> list[dict[str, Any]]:
+def judged_best_of_n(reward: Floats, examples: Examples, boot: Bootstrap) -> list[BestOf]:
     """How often people prefer the best of n judged completions, by unseen rewards (N,), to another.
 
     Each judged pair counts as often as one of its two would be the best of n of the prompt's
@@ -132,14 +144,22 @@ def judged_best_of_n(reward: Floats, examples: Examples, boot: Bootstrap) -> lis
     """
     one, other, score = _pair_outcomes(examples)
     judged = np.unique(np.concatenate([one, other]))
-    chance, size = _chances_of_best(reward, examples.prompt, judged)
+    judged = judged[np.argsort(reward[judged], kind="stable")]
+    groups = [judged[rows] for rows in group_rows(examples.prompt[judged])]
+    size = np.bincount(examples.prompt[judged], minlength=examples.prompts)
     prompt = examples.prompt[one]
-    found = []
+    found: list[BestOf] = []
     for n in (2, 3, 4, 6, 8, 12, 16):
         fit = size[prompt] >= n
         if not fit.any():
             break
-        a, b = chance(n)[one[fit]], chance(n)[other[fit]]
+        chance = np.zeros(len(reward))
+        for group in (group for group in groups if len(group) >= n):
+            # equal rewards share their chances
+            _, equal = np.unique(reward[group], return_inverse=True)
+            total = np.bincount(equal, chance_of_best(len(group), n))
+            chance[group] = (total / np.bincount(equal))[equal]
+        a, b = chance[one[fit]], chance[other[fit]]
         rows = np.stack([a * score[fit] + b * (1 - score[fit]), a + b], 1)
         estimate = boot.of_sums(rows, prompt[fit], lambda s: s[:, 0] / s[:, 1], share=True)
         if not estimate.enough:
@@ -156,26 +176,3 @@ def _pair_outcomes(examples: Examples) -> tuple[Ints, Ints, Floats]:
     outcome = examples.pairs.outcome
     score = np.where(outcome == TIE, 0.5, (outcome == A).astype(float))
     return examples.pairs.a, examples.pairs.b, score
-
-
-def _chances_of_best(reward: Floats, prompt: Ints, judged: Ints) -> Any:
-    """(n -> each completion's chance (N,) to be the best of n on its prompt; judged, by prompt)."""
-    size = np.bincount(prompt[judged], minlength=int(prompt.max(initial=-1)) + 1)
-    order = judged[np.lexsort((reward[judged], prompt[judged]))]
-    parts = np.split(order, np.cumsum(size)[:-1]) if len(size) else []
-
-    def chance(n: int) -> Floats:
-        found = np.zeros(len(prompt))
-        for part in parts:
-            if len(part) >= n:
-                found[part] = _share_among_equal(chance_of_best(len(part), n), reward[part])
-        return found
-
-    return chance, size
-
-
-def _share_among_equal(chance: Floats, reward: Floats) -> Floats:
-    """Equal rewards share their chances."""
-    _, group = np.unique(reward, return_inverse=True)
-    mean: Floats = np.bincount(group, chance) / np.bincount(group)
-    return mean[group]

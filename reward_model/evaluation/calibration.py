@@ -103,7 +103,7 @@ def reliability(
     """
     bins = _assign_bins(p)
     k = int(bins.max(initial=0)) + 1
-    ece = _ece(boot, p, happened, prompt, bins)
+    ece = _expected_calibration_error(boot, p, happened, prompt, bins)
     mean, high = _ece_by_chance(p, bins, k, seed)
     brier = boot.mean(np.square(p - happened), prompt)
     base = boot.mean(np.square(constant - happened), prompt)
@@ -124,7 +124,7 @@ def _assign_bins(p: Floats) -> Ints:
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
-def _ece(
+def _expected_calibration_error(
     boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, bins: Ints
 ) -> BootstrapDistribution:
     k = int(bins.max(initial=0)) + 1

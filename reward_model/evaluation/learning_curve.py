@@ -62,11 +62,14 @@ class AccuracyAt(EstimateJson):
     """Pairwise accuracy from so many judgements."""
 
     judgements: int
-    log_loss: NotRequired[float]
+
+
+class FittedPoint(AccuracyAt):
+    log_loss: float
 
 
 class LearningCurve(CurveVerdict):
-    points: list[AccuracyAt]
+    points: list[FittedPoint]
     ahead: list[AccuracyAt]
     """Extrapolated."""
 
@@ -138,7 +141,7 @@ def learning_curve(
     whole = CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n))
     curve = [*learned, whole]
     accuracy = [boot.mean(pairs.correct(c.reward), pairs.prompt, share=True) for c in curve]
-    points: list[AccuracyAt] = [
+    points: list[FittedPoint] = [
         {"judgements": round(c.share * total), "log_loss": c.nll, **a.as_json()}
         for c, a in zip(curve, accuracy, strict=True)
     ]
@@ -146,7 +149,7 @@ def learning_curve(
     ahead: list[AccuracyAt] = [
         {"judgements": round(times * total), **future.at(times).as_json()} for times in (2.0, 4.0)
     ]
-    return {"points": points, "ahead": ahead, **_verdict(future, total, ceiling)}
+    return {"points": points, "ahead": ahead, **_curve_verdict(future, total, ceiling)}
 
 
 class Extrapolation:
@@ -187,25 +190,25 @@ class Extrapolation:
         return np.where(times > FURTHEST, np.inf, times)
 
 
-def _verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -> CurveVerdict:
+def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -> CurveVerdict:
     gain = future.gain(4.0)
     most, middle, least = (float(np.quantile(gain, q)) for q in (0.975, 0.5, 0.025))
     people = _ceiling_range(future.today, ceiling)
     if people and middle < LITTLE:
         return _verdict_at_limit(future.today, most, people)
     if future.today.interval[0] <= 0.5 or future.falling:
-        return _unsure(
+        return _unsure_verdict(
             "it does not rise, and a few more prompts may change that. Judge more, and look again."
         )
     if most < LITTLE:
         return _verdict_at_limit(future.today, most, people)
     if least < 0.002 or middle < LITTLE / 2:
         between = f"{100 * least:.1f} and {100 * most:.1f} percentage points"
-        return _unsure(f"four times as many would bring between {between}.")
+        return _unsure_verdict(f"four times as many would bring between {between}.")
     return _verdict_more(future, total)
 
 
-def _unsure(why: str) -> CurveVerdict:
+def _unsure_verdict(why: str) -> CurveVerdict:
     text = f"The curve does not yet say whether more judgements would help: {why}"
     return {"verdict": "unsure", "sentence": text}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NotRequired
+from typing import NotRequired, cast
 
 import numpy as np
 from scipy.stats import rankdata
@@ -153,7 +153,7 @@ def pair_baselines(data: EvaluationData) -> dict[str, BootstrapDistribution]:
 
 def pair_metrics(data: EvaluationData) -> Metrics:
     """Accuracy on pairs, without and with ties, and log-losses in nats a judgement."""
-    accuracy: Metric = {**missing_json()}
+    accuracy = cast(Metric, missing_json())
     if len(data.pairs):
         accuracy = beside(pairwise_accuracy(data), pair_baselines(data))
     p = data.predictions.pairs
