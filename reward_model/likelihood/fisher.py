@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -87,118 +87,87 @@ class Information:
         return out
 
 
-class _Layout:
-    """Where parameters are, in the flat vector and within the core."""
-
-    def __init__(self, joint: Joint, m: int) -> None:
-        sizes = [p.size for p in joint.parts.values()]
-        ends = m + np.cumsum([0, *sizes])
-        self.flat = {
-            name: slice(int(a), int(b))
-            for name, a, b in zip(joint.parts, ends[:-1], ends[1:], strict=True)
-        }
-        self.prompts = self.flat.get(PROMPTS, slice(int(ends[-1]), int(ends[-1])))
-        keep = np.ones(int(ends[-1]), bool)
-        keep[self.prompts] = False
-        self.at = np.flatnonzero(keep)
-        place = np.cumsum(keep) - 1 - m
-        self.core = {n: int(place[s.start]) for n, s in self.flat.items() if n != PROMPTS}
-        self.m, self.width = m, len(self.at) - m
-
-
 def information(
     joint: Joint, z: Tensor, rewards: Tensor, values: Values, precision: float
 ) -> Information:
-    """At rewards (N,) of completions with coordinates z (N, m), and these values."""
+    """At rewards (N,) of completions with coordinates z (N, m), and these values.
+
+    precision: of the weights' prior.
+    """
     kinds = (
         (joint.n_pairs, _pair_rows),
         (joint.n_binary, _binary_rows),
         (joint.n_scalar, _scalar_rows),
     )
     rows = [read(joint, z, rewards, values) for n, read in kinds if n]
-    layout = _Layout(joint, z.shape[1])
-    core = _prior_precision(joint, layout, precision)
-    for r in rows:
-        _add_core_information(core, r, layout)
-    root, shared = _eliminate_prompts(joint, rows, layout)
+    m, size = z.shape[1], z.shape[1]
+    flat: dict[str, slice] = {}
+    for name, part in joint.parts.items():
+        flat[name] = slice(size, size := size + part.size)
+    prompts = flat.get(PROMPTS, slice(size, size))
+    at = np.delete(np.arange(size), prompts)
+    weights, cross, own = _blocks(joint, rows, flat, m, size)
+    core = own[at][:, at].toarray()
+    core[:m, :m] = weights + precision * np.eye(m)
+    core[m:, :m] = cross[at[m:]]
+    core[:m, m:] = core[m:, :m].T
+    # the Schur complement: what the core's precision is, the difficulties being unknown
+    root = np.sqrt(own.diagonal()[prompts])
+    shared = np.hstack([cross[prompts], own[prompts][:, at[m:]].toarray()]) / root[:, None]
     lower = cholesky(core - shared.T @ shared, lower=True, check_finite=False)
-    m = layout.m
     inverse = solve_triangular(lower, np.eye(len(lower)), lower=True, check_finite=False)
     covariance = inverse[:, :m].T @ inverse[:, :m]
     factor = cholesky(covariance, lower=True) if m else covariance
-    sd = np.sqrt(np.square(inverse).sum(0))[m:]
+    sd = np.zeros(size)
+    sd[at] = np.sqrt(np.square(inverse).sum(0))
+    leverage = [np.square(r.scores).sum(1) * np.square(r.by_weights @ factor).sum(1) for r in rows]
     return Information(
-        layout.at,
-        layout.prompts,
+        at,
+        prompts,
         root,
         shared,
         lower,
-        np.concatenate([np.zeros(0), *(_leverage_of(r, factor) for r in rows)]),
+        np.clip(np.concatenate([np.zeros(0), *leverage]), 1e-12, 1 - 1e-6),
         factor,
-        {n: sd[at : at + joint.parts[n].size] for n, at in layout.core.items()},
+        {name: sd[here] for name, here in flat.items() if name != PROMPTS},
     )
 
 
-def _leverage_of(rows: Rows, factor: Array) -> Array:
-    spread = np.square(rows.by_weights @ factor).sum(1)
-    leverage: Array = np.clip(np.square(rows.scores).sum(1) * spread, 1e-12, 1 - 1e-6)
-    return leverage
+def _blocks(
+    joint: Joint, rows: list[Rows], flat: dict[str, slice], m: int, size: int
+) -> tuple[Array, Array, csr_matrix]:
+    """Precision of the weights (m, m), of all with the weights (size, m), and of all the others.
 
-
-def _prior_precision(joint: Joint, layout: _Layout, precision: float) -> Array:
-    """Precision of the core before anything is judged (k, k)."""
-    core = np.zeros((layout.m + layout.width,) * 2)
-    np.fill_diagonal(core[: layout.m, : layout.m], precision)
-    for name, at in layout.core.items():
-        part = joint.parts[name]
-        here = slice(layout.m + at, layout.m + at + part.size)
-        core[here, here] = np.eye(part.size) / part.sd**2
-        if name in joint.pins:
-            share = joint.pins[name].double().numpy()
-            core[here, here] += np.outer(share, share) / PINNED**2
-    return core
-
-
-def _add_core_information(core: Array, rows: Rows, layout: _Layout) -> None:
-    """Add what one kind's judgements tell about the core."""
-    m, n = layout.m, len(rows.scores)
-    weight = np.square(rows.scores).sum(1)
-    core[:m, :m] += rows.by_weights.T @ (weight[:, None] * rows.by_weights)
-    named = [(layout.core[name] + at, s) for name, at, s in rows.named if name != PROMPTS]
-    if not named:
-        return
-    columns, scores = np.stack([c for c, _ in named], 1), np.stack([s for _, s in named], 2)
-    row = np.arange(n + 1) * len(named)
-    alone = csr_matrix((np.einsum("nk,nkj->nj", rows.scores, scores).ravel(), columns.ravel(), row),
-                       shape=(n, layout.width))  # fmt: skip
-    cross = alone.T @ rows.by_weights
-    core[m:, :m] += cross
-    core[:m, m:] += cross.T
-    both = np.einsum("nki,nkj->nij", scores, scores)
-    i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
-    flat = np.bincount((i * layout.width + j).ravel(), both.ravel(), layout.width**2)
-    core[m:, m:] += flat.reshape(layout.width, layout.width)
-
-
-def _eliminate_prompts(joint: Joint, rows: list[Rows], layout: _Layout) -> tuple[Array, Array]:
-    """About the difficulties: `Information.root` and `.shared`."""
-    if PROMPTS not in joint.parts:
-        return np.zeros(0), np.zeros((0, len(layout.at)))
-    size = (joint.prompts, len(layout.at))
-    own, shared = np.full(joint.prompts, joint.parts[PROMPTS].sd ** -2), np.zeros(size)
+    The last is (size, size), sparse and with the priors: a judgement touches few parameters.
+    """
+    weights, cross = np.zeros((m, m)), np.zeros((size, m))
+    prior = np.zeros(size)
+    for name, here in flat.items():
+        prior[here] = joint.parts[name].sd ** -2
+    own = diags(prior).tocsr()
+    for name, share in joint.pins.items():
+        pin = csr_matrix(
+            (share.double().numpy() / PINNED, np.arange(size)[flat[name]], [0, len(share)]),
+            (1, size),
+        )
+        own += pin.T @ pin
     for r in rows:
-        for place, hard in ((at, s) for name, at, s in r.named if name == PROMPTS):
-            own += np.bincount(place, np.square(hard).sum(1), joint.prompts)
-            each = (np.arange(len(place)), place)
-            picks = csr_matrix(((hard * r.scores).sum(1), each), (len(place), joint.prompts))
-            shared[:, : layout.m] += picks.T @ r.by_weights
-            others = [(layout.m + layout.core[name] + at, (hard * s).sum(1))
-                      for name, at, s in r.named if name != PROMPTS]  # fmt: skip
-            cell = np.concatenate([place * size[1] + column for column, _ in others])
-            told = np.concatenate([each for _, each in others])
-            shared += np.bincount(cell, told, size[0] * size[1]).reshape(size)
-    root = np.sqrt(own)
-    return root, shared / root[:, None]
+        weight = np.square(r.scores).sum(1)
+        weights += r.by_weights.T @ (weight[:, None] * r.by_weights)
+        if not r.named:
+            continue
+        columns = np.stack([flat[name].start + place for name, place, _ in r.named], 1)
+        scores = np.stack([by_name for _, _, by_name in r.named], 2)
+        starts = np.arange(len(columns) + 1) * columns.shape[1]
+        with_reward = np.einsum("nk,nkj->nj", r.scores, scores)
+        cross += (
+            csr_matrix((with_reward.ravel(), columns.ravel(), starts), (len(columns), size)).T
+            @ r.by_weights
+        )
+        both = np.einsum("nki,nkj->nij", scores, scores)
+        i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
+        own += csr_matrix((both.ravel(), (i.ravel(), j.ravel())), (size, size))
+    return weights, cross, own
 
 
 def _pair_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows:
