@@ -121,7 +121,8 @@ def format_missing(estimate: Estimate | Mapping[str, Any] | None) -> str:
     n, prompts = _read_part(estimate, "n"), _read_part(estimate, "prompts")
     if n < needs:
         unit = _read_part(estimate, "unit")
-        return f"not enough data yet (n {n:,}{unit and f' {unit}'}, about {needs} needed)"
+        of = f" {unit}" if unit else ""
+        return f"not enough data yet (n {n:,}{of}, about {needs} needed)"
     needs_prompts = _read_part(estimate, "needs_prompts") or 0
     if prompts is not None and prompts < needs_prompts:
         return f"not enough data yet ({prompts} prompts, about {needs_prompts} needed)"
