@@ -28,7 +28,7 @@ def few(seed: int = 0, n: int = 60, prompts: int = 60) -> tuple[World, Examples]
     return made, judged(made, np.random.default_rng(seed), n, n, n, prompts)
 
 
-# -- forecasts
+# -- predictions
 
 
 @pytest.mark.parametrize("effects", [True, False])
@@ -75,7 +75,7 @@ def test_a_new_prompts_difficulty_is_averaged_over() -> None:
 
 
 def test_a_kind_that_was_not_learned_from_beside_it_keeps_its_gain() -> None:
-    """Ratings alone, forecast by a fit to every kind: at the gain that the fit found."""
+    """Ratings alone, predicted by a fit to every kind: at the gain that the fit found."""
     made, examples = few()
     model = Model()
     fit = fit_head(made.features, model.joint(examples), 8.0)
@@ -85,8 +85,8 @@ def test_a_kind_that_was_not_learned_from_beside_it_keeps_its_gain() -> None:
     assert np.allclose(predict(model, alone, r, r, fit.values).scalar, both.scalar)
 
 
-def test_forecasts_are_calibrated() -> None:
-    """Of many judgements, as many are good, and as many ratings are high, as was forecast."""
+def test_predictions_are_calibrated() -> None:
+    """Of many judgements, as many are good, and as many ratings are high, as was predicted."""
     made = world(1, prompts=300, dims=8)
     examples = judged(made, np.random.default_rng(1), 1000, 1000, 1000, 300)
     found = cross_validate(Model(), made.features, examples, 8.0)
@@ -113,8 +113,8 @@ def test_a_prompt_is_never_on_two_sides() -> None:
     assert (tested == 1).all()
 
 
-def test_a_forecast_is_made_without_its_prompt() -> None:
-    """Judgements of one prompt turned round: what is forecast of that prompt stays."""
+def test_a_prediction_is_made_without_its_prompt() -> None:
+    """Judgements of one prompt turned round: what is predicted of that prompt stays."""
     made, examples = few()
     there = examples.prompt == 7
     b = examples.binary

@@ -38,15 +38,15 @@ def absolute(prompt, text, value, annotator="ann", kind="scalar"):
 
 
 def asked(judgements, reward, pairs=None, binary=None, scalar=None):
-    """What `measures` reads. reward: of a completion's text; the rest: forecasts, or none."""
+    """What `measures` reads. reward: of a completion's text; the rest: predictions, or none."""
     examples = collect(judgements)
     some = preference_pairs(examples)
     values = np.array([reward(c) for c in examples.completions], float)
 
-    def given(forecast, shape):
-        return np.full(shape, np.nan) if forecast is None else np.asarray(forecast, float)
+    def given(prediction, shape):
+        return np.full(shape, np.nan) if prediction is None else np.asarray(prediction, float)
 
-    forecast = Predictions(
+    prediction = Predictions(
         values,
         np.zeros(len(values)),
         given(pairs, (len(examples.pairs), 3)),
@@ -56,7 +56,7 @@ def asked(judgements, reward, pairs=None, binary=None, scalar=None):
         len(examples),
     )
     boot = Bootstrap(max(1, examples.prompts))
-    return evaluation_data(examples, some, forecast, baselines(examples, some), boot)
+    return evaluation_data(examples, some, prediction, baselines(examples, some), boot)
 
 
 # --- pairs of which one is better
@@ -182,7 +182,7 @@ def test_the_baseline_is_the_best_of_them():
     assert found["lead"]["value"] == pytest.approx(-0.1)
 
 
-def test_undecided_forecasts_are_partly_right():
+def test_undecided_predictions_are_partly_right():
     judgements = thirty("a", slice(0, 30))
     found = measures(asked(judgements, lambda c: 0, pairs=[[1 / 3] * 3] * 30))
     assert found["three_way"]["value"] == pytest.approx(1 / 3)
@@ -266,8 +266,8 @@ def test_all_ratings_the_same_have_no_order():
 
 def test_how_far_a_rating_is_missed_by_hand():
     judgements = [absolute(p, "x", "7" if i % 2 else "5") for i, p in enumerate(PROMPTS)]
-    forecast = np.tile(np.eye(10)[6] * 0.9 + 0.01, (60, 1))
-    found = measures(asked(judgements, lambda c: 0, scalar=forecast))
+    prediction = np.tile(np.eye(10)[6] * 0.9 + 0.01, (60, 1))
+    found = measures(asked(judgements, lambda c: 0, scalar=prediction))
     assert found["rating_error"]["value"] == 1.0
     assert found["rating_log_loss"]["value"] == pytest.approx(-(np.log(0.91) + np.log(0.01)) / 2)
 
@@ -278,8 +278,8 @@ def test_auc_within_and_over_prompts_by_hand():
         for k, value in enumerate(["good", "bad"]):
             reward[f"{i} {k}"] = 100 * i + (k if i < 5 else -k)
             judgements.append(absolute(p, f"{i} {k}", value, kind="binary"))
-    forecast = [0.8, 0.4] * 20
-    found = measures(asked(judgements, lambda c: reward[c.text], binary=forecast))
+    prediction = [0.8, 0.4] * 20
+    found = measures(asked(judgements, lambda c: reward[c.text], binary=prediction))
     assert found["auc_within"]["value"] == pytest.approx(15 / 20)
     assert found["auc"]["value"] == pytest.approx((190 + 15) / 400)
     assert found["good_log_loss"]["value"] == pytest.approx(-(np.log(0.8) + np.log(0.6)) / 2)
@@ -307,13 +307,13 @@ def test_bins_hold_equally_many_and_are_told_apart():
     found = reliability(Bootstrap(100), p, happened, np.arange(400) % 100, np.full(400, 0.5))
     assert [b["n"] for b in found["bins"]] == [40] * 10
     assert found["ece"]["value"] < found["ece"]["by_chance_high"]
-    forecasts = [b["forecast"] for b in found["bins"]]
-    assert forecasts == sorted(forecasts)
+    predictions = [b["forecast"] for b in found["bins"]]
+    assert predictions == sorted(predictions)
     wrong = reliability(Bootstrap(100), p**3, happened, np.arange(400) % 100, np.full(400, 0.5))
     assert wrong["ece"]["value"] > wrong["ece"]["by_chance_high"] and wrong["ece"]["low"] > 0
 
 
-def test_what_chance_makes_of_a_true_forecast():
+def test_what_chance_makes_of_a_true_prediction():
     """Of n answers at p, E|share - p| is sqrt(2 p (1 - p) / (pi n))."""
     half, prompt = np.full(100, 0.5), np.arange(100) % 50
     found = reliability(Bootstrap(50), half, np.tile([0.0, 1], 50), prompt, half)
