@@ -38,7 +38,10 @@ IMPOSSIBLE = -1e4
 
 @dataclass(frozen=True)
 class Rows:
-    """One kind's judgements (n) with K possible answers; scores times the root of P(answer)."""
+    """One kind's judgements (n) with K possible answers; scores times the root of P(answer).
+
+    So the sum of products of two of them over the answers is their expected product.
+    """
 
     by_weights: Array
     """Derivative of the reward, or of two rewards' difference, by the weights (n, m)."""

@@ -241,11 +241,14 @@ class _Problem:
         return float(self.joint.nll(self.z @ w, values))
 
     def loss(self, theta: Array, precision: float, odds: Array) -> tuple[float, Array]:
-        """Nats, and their gradient by theta."""
+        """Nats, and their gradient by theta; odds: log(h / (1-h)) at a slope of 1 (judgements,)."""
         flat = torch.tensor(theta, requires_grad=True)
         w, values = self.unpack(flat)
         total = self.joint.nll(self.z @ w, values) + self.joint.prior(values)
         total = total + 0.5 * precision * w.square().sum()
+        # half the log-determinant of the weights' precision, judgement by judgement: without it the
+        # mode buys smaller weights with larger slopes. softplus(odds + 2 log slope) is
+        # log(1 + h/(1-h) slope^2), and does not overflow
         pull = torch.from_numpy(odds) + 2 * self.joint.log_slopes(values)
         total = total + 0.5 * torch.nn.functional.softplus(pull).sum()
         total.backward()  # type: ignore[no-untyped-call]
@@ -255,6 +258,8 @@ class _Problem:
 
     def solve(self, theta: Array, precision: float) -> tuple[Array, Information, float]:
         """The mode from `theta` on, the information there, and how far it still is."""
+        # each round is a Newton step with the expected information in place of the Hessian, but for
+        # L-BFGS inside it, which mends what that gets wrong away from the mode
         held: Array | None = None
         for rounds in range(ROUNDS):
             w, values = self.unpack(theta)
@@ -279,7 +284,7 @@ class _Problem:
     def _descend_one_round(
         self, theta: Array, precision: float, odds: Array, info: Information
     ) -> Array:
-        """Down in the coordinates of `info`, its leverages held."""
+        """Down in the coordinates of `info`, in which the posterior is nearly round."""
 
         def loss(x: Array) -> tuple[float, Array]:
             value, slope = self.loss(theta + info.step(x), precision, odds)
