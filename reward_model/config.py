@@ -10,8 +10,6 @@ from data.settings import Place, RunPlace
 
 BUILT_IN_MODEL = "smollm2-135m"
 MIN_JUDGEMENTS = 20
-ENOUGH = 30
-"""Cases from which a share is worth printing as one; fewer say little."""
 
 Objective = Literal["joint", "bradley_terry", "regression", "binary"]
 OBJECTIVES: tuple[Objective, ...] = ("joint", "bradley_terry", "regression", "binary")

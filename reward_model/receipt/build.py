@@ -15,23 +15,28 @@ from numpy.typing import NDArray
 from data.quality import quality
 from data.schema import Judgement
 from data.stats.agreement import Ceiling
+from data.stats.bootstrap import Bootstrap
 from reward_model.config import Tuning
 from reward_model.dataset.examples import Examples, Ints
-from reward_model.dataset.preference_pairs import duels
+from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.annotators import cards
-from reward_model.evaluation.baselines import nulls
+from reward_model.evaluation.baselines import baselines
 from reward_model.evaluation.best_of_n import best_of_n, judged_best_of_n, spread
 from reward_model.evaluation.calibration import calibration
-from reward_model.evaluation.cross_validation import Forecast, Model
-from reward_model.evaluation.intervals import Bootstrap
-from reward_model.evaluation.learning_curve import Progress, enough, learning_curve, refits
+from reward_model.evaluation.cross_validation import Model, Predictions
+from reward_model.evaluation.learning_curve import (
+    Progress,
+    enough_pairs,
+    fit_curve_points,
+    learning_curve,
+)
 from reward_model.evaluation.metrics import (
-    Asked,
-    about,
+    EvaluationData,
     at_equal_length,
+    evaluation_data,
     measures,
-    pair_nulls,
-    right,
+    pair_baselines,
+    pairwise_accuracy,
 )
 from reward_model.likelihood.fit import HeadFit
 from reward_model.receipt.wording import summary
@@ -54,9 +59,9 @@ class Evidence:
     judgements: Sequence[Judgement]
     """All standing ones, for the human ceiling."""
     examples: Examples
-    crossed: Forecast | None
+    crossed: Predictions | None
     """By heads that had not seen the prompt, of all prompts; None where there is one prompt."""
-    held: Forecast | None
+    held: Predictions | None
     """By the very model that is released, of prompts that it was not trained on; its reward is nan
     at other completions. None where there is no such prompt."""
     fit: HeadFit
@@ -88,12 +93,15 @@ def receipt(evidence: Evidence, progress: Progress = _silent, seed: int = 0) -> 
     progress(0, 1, "people's agreement with one another")
     ceiling = quality(evidence.judgements, seed=seed).ceiling if evidence.judgements else None
     progress(0, 1, "the baselines")
-    some = duels(examples)
-    null = nulls(examples, some, seed)
+    some = preference_pairs(examples)
+    null = baselines(examples, some, seed)
     progress(0, 1, "the figures")
-    forecasts: dict[Source, Forecast | None] = {"held": evidence.held, "crossed": evidence.crossed}
+    forecasts: dict[Source, Predictions | None] = {
+        "held": evidence.held,
+        "crossed": evidence.crossed,
+    }
     asked = {
-        name: about(examples, some, forecast, null, boot)
+        name: evaluation_data(examples, some, forecast, null, boot)
         for name, forecast in forecasts.items()
         if forecast is not None
     }
@@ -121,7 +129,7 @@ def receipt(evidence: Evidence, progress: Progress = _silent, seed: int = 0) -> 
     return found | _learning(evidence, asked, ceiling, boot, progress, seed) | _policy(evidence)
 
 
-def headline(asked: Mapping[Source, Asked], tuning: Tuning) -> Source:
+def headline(asked: Mapping[Source, EvaluationData], tuning: Tuning) -> Source:
     """Which forecast speaks for the model that is released.
 
     The cross-validation of a head is of the same procedure on more prompts. A tuned model is
@@ -130,7 +138,7 @@ def headline(asked: Mapping[Source, Asked], tuning: Tuning) -> Source:
     held = asked.get("held")
     if "crossed" not in asked:
         return "held"
-    some = held is not None and len(held.duels) and right(held).enough
+    some = held is not None and len(held.pairs) and pairwise_accuracy(held).enough
     return "held" if tuning != "head" and some else "crossed"
 
 
@@ -139,7 +147,7 @@ def stands_in(main: Source, tuning: Tuning) -> bool:
     return main == "crossed" and tuning != "head"
 
 
-def _compact(asked: Asked | None, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _compact(asked: EvaluationData | None, scores: Mapping[str, Any]) -> dict[str, Any]:
     """Accuracy, its lead, rank correlation and baselines: what a small page shows."""
     if asked is None:
         return {"accuracy": None, "lead": None, "spearman": None, "baselines": {}, "prompts": 0,
@@ -155,9 +163,9 @@ def _compact(asked: Asked | None, scores: Mapping[str, Any]) -> dict[str, Any]:
         "spearman": {k: rank[k] for k in ("value", "low", "high", "n", "prompts")}
         if rank
         else None,
-        "baselines": {n: e.as_json() for n, e in pair_nulls(asked).items()},
+        "baselines": {n: e.as_json() for n, e in pair_baselines(asked).items()},
         "prompts": len(np.unique(asked.examples.prompt[known])),
-        "of": asked.duels.source,
+        "of": asked.pairs.source,
     }
 
 
@@ -177,7 +185,7 @@ def _ceiling(ceiling: Ceiling | None) -> dict[str, Any] | None:
 
 def _learning(
     evidence: Evidence,
-    asked: Mapping[Source, Asked],
+    asked: Mapping[Source, EvaluationData],
     ceiling: Ceiling | None,
     boot: Bootstrap,
     progress: Progress,
@@ -189,10 +197,10 @@ def _learning(
         return found
     one, e = asked["crossed"], evidence
     learned = []
-    if enough(one.duels):
-        learned = refits(e.model, e.features, e.examples, e.precision, progress, seed)
+    if enough_pairs(one.pairs):
+        learned = fit_curve_points(e.model, e.features, e.examples, e.precision, progress, seed)
     found["learning"] = learning_curve(
-        learned, evidence.crossed, one.examples, one.duels, ceiling, boot
+        learned, evidence.crossed, one.examples, one.pairs, ceiling, boot
     )
     found["judged_best_of_n"] = judged_best_of_n(one.reward, one.examples, boot)
     return found
