@@ -22,8 +22,8 @@ import tyro
 from data.exports import Format, export
 from data.imports import import_file
 from data.imports.detection import Shape
+from data.imports.published import find_recipe
 from data.imports.readers import open_table
-from data.imports.recipe import load_recipe
 from data.self_identification import names_maker
 from data.settings import Place, run_command
 from data.splits import SPLITS, split_of
@@ -49,15 +49,18 @@ class Import(Place):
     shape: Annotated[Shape | None, tyro.conf.arg(name="as")] = None
     """Read the rows as this, whatever their columns look like."""
     recipe: str | None = None
-    """A file of JSON that says what the columns mean (data/imports/recipe.py), or one that
-    is shipped: pandalm, tulu_human_eval."""
+    """Read a published data set: pandalm or tulu_human_eval."""
+    columns: tuple[str, ...] = ()
+    """Rename columns first, e.g. question=prompt best=chosen; NAME= leaves a column out."""
     annotator: str | None = None
     """Who judged, where the data does not say."""
     skip_bad: Path | None = None
     """Leave bad rows out and write them to this file, each with its number and the reason."""
 
     def run(self) -> None:
-        recipe = load_recipe(self.recipe) if self.recipe else None
+        columns = _read_renaming(self.columns)
+        if self.recipe is not None:
+            find_recipe(self.recipe)
         open_table(self.file)  # what cannot be read makes no store
         with self.open() as store:
             report = import_file(
@@ -65,7 +68,8 @@ class Import(Place):
                 self.file,
                 self.skip_bad,
                 shape=self.shape,
-                recipe=recipe,
+                recipe=self.recipe,
+                columns=columns,
                 annotator=self.annotator,
             )
         print(f"read {self.file} as {report.read_as}")
@@ -136,6 +140,14 @@ class Stats(Place):
         _table(("annotator", "judgements"), sorted(annotators.items()))
         _table(("model", "completions"), sorted(models.items()))
         print("\n".join(["", *lines(report.quality)]))
+
+
+def _read_renaming(columns: tuple[str, ...]) -> dict[str, str]:
+    """New names of columns by their old ones, of NAME=NEW."""
+    for renamed in columns:
+        if "=" not in renamed:
+            raise ValueError(f"--columns {renamed!r} not allowed: write NAME=NEW, or NAME=")
+    return {old: new for old, _, new in (renamed.rpartition("=") for renamed in columns)}
 
 
 def _existing(place: Place) -> Store:

@@ -139,10 +139,10 @@ def test_a_store_that_cannot_be_written_is_one_line(
         ),
     ):
         away = sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError(said))
-        monkeypatch.setattr("data.imports._insert", Mock(side_effect=away))
+        monkeypatch.setattr("data.imports.insert_lines", Mock(side_effect=away))
         assert refused(run, "import", "in.jsonl") == told
     bug = sa.exc.OperationalError("SELECT", {}, sqlite3.OperationalError("no such column: x"))
-    monkeypatch.setattr("data.imports._insert", Mock(side_effect=bug))
+    monkeypatch.setattr("data.imports.insert_lines", Mock(side_effect=bug))
     with pytest.raises(sa.exc.OperationalError):
         run("import", "in.jsonl")
 
