@@ -53,15 +53,15 @@ def _check_stated(text: str, info: ValidationInfo) -> str:
     return _storable(text, str(info.field_name))
 
 
-def _check_bytes(text: str, column: str, most: int) -> None:
+def _check_length(text: str, column: str, most: int) -> str:
     size = len(text.encode())
     if size > most:
         raise ValueError(f"{column} of {size:,} bytes is too long: use at most {most:,}")
+    return text
 
 
 def _check_model(name: str, info: ValidationInfo) -> str:
-    _check_bytes(name, str(info.field_name), LONGEST_MODEL)
-    return name
+    return _check_length(name, str(info.field_name), LONGEST_MODEL)
 
 
 def _check_sampling(settings: JsonObject) -> JsonObject:
@@ -70,7 +70,7 @@ def _check_sampling(settings: JsonObject) -> JsonObject:
         text = json.dumps(settings, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError):
         raise PydanticCustomError("json", "not JSON") from None
-    _check_bytes(_storable(text, "sampling"), "sampling", LARGEST_SAMPLING)
+    _check_length(_storable(text, "sampling"), "sampling", LARGEST_SAMPLING)
     return settings
 
 
@@ -179,11 +179,15 @@ class OneCompletion(BaseLine):
 
 
 class Binary(OneCompletion):
+    """Whether a completion is good."""
+
     kind: Literal["binary"]
     value: Annotated[bool, Field(description="true or false, for good or bad")]
 
 
 class Scalar(OneCompletion):
+    """How good a completion is."""
+
     kind: Literal["scalar"]
     value: Annotated[int, Field(ge=1, le=10, description="a whole number from 1 to 10")]
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow
 
+    Batches = Iterator[pyarrow.Table | pyarrow.RecordBatch]
+
 SECONDS = 10.0
 """How long the hub may take to answer before it counts as out of reach."""
 _FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".arrow")
@@ -22,7 +24,7 @@ def is_id(path: Path) -> bool:
     return bool(meant) and not path.parent.exists() and path.suffix.lower() not in _FILES
 
 
-def download(name: str) -> Iterator[tuple[str, Iterator[pyarrow.Table]]]:
+def download(name: str) -> Iterator[tuple[str, Batches]]:
     """Each split's name with its Arrow tables, fetched when the first is asked for.
 
     Raises ValueError in one line where it fails.
@@ -49,7 +51,7 @@ def download(name: str) -> Iterator[tuple[str, Iterator[pyarrow.Table]]]:
         yield f"{name} ({split})" if split else name, _tables(splits[split])
 
 
-def read_saved(folder: Path) -> Iterator[tuple[str, Iterator[pyarrow.Table]]]:
+def read_saved(folder: Path) -> Iterator[tuple[str, Batches]]:
     """The same of a folder that `save_to_disk` wrote."""
     if not any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
         raise ValueError(
@@ -67,5 +69,5 @@ def read_saved(folder: Path) -> Iterator[tuple[str, Iterator[pyarrow.Table]]]:
     return ((str(folder / split), _tables(splits[split])) for split in splits)
 
 
-def _tables(rows: datasets.Dataset) -> Iterator[pyarrow.Table]:
+def _tables(rows: datasets.Dataset) -> Batches:
     return iter(rows.with_format("arrow").iter(1024))

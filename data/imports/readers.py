@@ -13,13 +13,9 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data.exchange.validation import JsonObject, parse, read_json, show
 from data.imports import huggingface
-
-if TYPE_CHECKING:
-    import pyarrow
 
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -33,6 +29,7 @@ _PACKED = (
 )
 """How a file begins that is to be unpacked first, what it is, and the remedy."""
 _LONGEST_CELL = 2**31 - 1
+_DATASET = "a Hugging Face dataset"
 
 
 @dataclass(frozen=True)
@@ -79,10 +76,10 @@ class Table:
 def open_table(path: Path) -> Table:
     """The rows of a file, a folder of `save_to_disk`, or a dataset's id OWNER/NAME."""
     if path.is_dir():
-        return _open_dataset(huggingface.read_saved(path))
+        return Table(_DATASET, _arrow_rows(huggingface.read_saved(path)), typed=False)
     if not path.exists():
         if huggingface.is_id(path):
-            return _open_dataset(huggingface.download(str(path)))
+            return Table(_DATASET, _arrow_rows(huggingface.download(str(path))), typed=False)
         if path.parts[:1] in (("http:",), ("https:",)):
             raise ValueError(
                 f"{path} is an address: download the file, or give a dataset's id as OWNER/NAME"
@@ -101,12 +98,6 @@ def open_table(path: Path) -> Table:
     if suffix not in (".jsonl", ".ndjson") and start.startswith(b"["):
         return Table("a JSON array", _json_array(path), typed=True)
     return Table("JSON lines", _json_lines(path), typed=True)
-
-
-def _open_dataset(
-    splits: Iterator[tuple[str, Iterator[pyarrow.Table | pyarrow.RecordBatch]]],
-) -> Table:
-    return Table("a Hugging Face dataset", _arrow_rows(splits), typed=False)
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
@@ -132,7 +123,7 @@ def _json_array(path: Path) -> Iterator[Row]:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if not rows:
-        raise _empty(path)
+        raise _no_rows(path)
     for number, row in enumerate(rows, 1):
         odd = ValueError(f"{show(row)} is not an object: write {{...}}")
         yield Row(f"{path} row {number}", number, row if isinstance(row, dict) else odd)
@@ -148,7 +139,7 @@ def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
     try:
         columns = [name.strip() for name in next(reader, [])]
         if not any(columns):
-            raise _empty(path)
+            raise _no_rows(path)
         twice = {name for name in columns if columns.count(name) > 1}
         if twice:
             raise ValueError(f"{path}:1: column {show(min(twice))} stands there twice: rename one")
@@ -163,7 +154,7 @@ def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
             f"{path}:{line}: not {delimiter!r}-separated text ({error}): check the quotation marks"
         ) from None
     if not found:
-        raise _empty(path)
+        raise _no_rows(path)
 
 
 def _find_separator(text: str) -> str:
@@ -183,16 +174,14 @@ def _name_cells(columns: list[str], cells: list[str]) -> JsonObject | ValueError
     return {name: cell or None for name, cell in zip(columns, cells, strict=True)}
 
 
-def _parquet_batches(path: Path) -> Iterator[pyarrow.Table | pyarrow.RecordBatch]:
+def _parquet_batches(path: Path) -> huggingface.Batches:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
         yield from file.iter_batches(1024)
 
 
-def _arrow_rows(
-    parts: Iterable[tuple[str, Iterator[pyarrow.Table | pyarrow.RecordBatch]]],
-) -> Iterator[Row]:
+def _arrow_rows(parts: Iterable[tuple[str, huggingface.Batches]]) -> Iterator[Row]:
     """The rows of Arrow batches, numbered from 1 in each part."""
     import pyarrow
 
@@ -214,7 +203,7 @@ def _arrow_rows(
             ) from None
         total += number
     if not total:
-        raise _empty(name)
+        raise _no_rows(name)
 
 
 def _as_json(value: object) -> object:
@@ -255,5 +244,5 @@ def _read_bytes(path: Path) -> bytes:
     return raw.removeprefix(BOM)
 
 
-def _empty(name: object) -> ValueError:
+def _no_rows(name: object) -> ValueError:
     return ValueError(f"{name} holds no rows: there is nothing to import")

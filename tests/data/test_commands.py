@@ -211,6 +211,14 @@ def test_import_says_what_it_took_the_file_for(run: Callable[..., Done], tmp_pat
     forced = refused(run, "import", "in.csv", "--as", "trl-unpaired")
     assert 'column "chosen" unknown in TRL unpaired preference' in forced
     assert refused(run, "import", "in.csv", "--recipe", "x").startswith('error: recipe "x" unknown')
+    assert "'chosen' not allowed" in refused(run, "import", "in.csv", "--columns", "chosen")
+
+
+def test_import_renames_columns(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("ask,best,rejected,source\nq,x,y,web\n")
+    renamed = ("--columns", "ask=prompt", "best=chosen", "source=")
+    done = run("import", "in.csv", "--annotator", "ann", *renamed)
+    assert done.stdout.splitlines()[0] == "read in.csv as TRL preference, CSV"
 
 
 def test_a_dataset_of_the_hub_with_no_network(
