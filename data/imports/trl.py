@@ -20,12 +20,14 @@ from data.exchange.validation import JsonObject, either, refuse, show
 Convert = Callable[[JsonObject, Counter[str]], Iterable[JsonObject]]
 """A row, and where to count what is left out, to lines of the exchange format."""
 COMMON_COLUMNS = ("annotator", "comment", "created_at", "external_id")
+PREFERENCE_COLUMNS = ("prompt", "chosen", "rejected", "margin", *COMMON_COLUMNS)
+UNPAIRED_COLUMNS = ("prompt", "completion", "label", *COMMON_COLUMNS)
 PROMPT_COLUMNS = ("prompt", "tags", "created_at", "external_id")
 
 
 def preference(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     """A comparison; the prompt may be what both sides begin with."""
-    _check_columns(row, "TRL preference", "prompt", "chosen", "rejected", "margin")
+    _check_columns(row, "TRL preference", PREFERENCE_COLUMNS)
     prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
     if prompt is None:
         prompt, chosen, rejected = _split_off_prompt(chosen, rejected)
@@ -43,7 +45,7 @@ def preference(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
 
 def unpaired(row: JsonObject, _: Counter[str]) -> list[JsonObject]:
     """One completion that was found good or bad."""
-    _check_columns(row, "TRL unpaired preference", "prompt", "completion", "label")
+    _check_columns(row, "TRL unpaired preference", UNPAIRED_COLUMNS)
     label, prompt = row.get("label"), row.get("prompt")
     if label is None or not (isinstance(label, bool) or label in (0, 1)):
         refuse("label", label, "true or false")
@@ -56,15 +58,11 @@ def unpaired(row: JsonObject, _: Counter[str]) -> list[JsonObject]:
 
 def prompt_only(row: JsonObject, _: Counter[str]) -> list[JsonObject]:
     """A prompt to sample answers to."""
-    _check_allowed(row, "TRL prompts", PROMPT_COLUMNS)
+    _check_columns(row, "TRL prompts", PROMPT_COLUMNS)
     return [{"type": "prompt"} | row]
 
 
-def _check_columns(row: JsonObject, what: str, *allowed: str) -> None:
-    _check_allowed(row, what, (*allowed, *COMMON_COLUMNS))
-
-
-def _check_allowed(row: JsonObject, what: str, allowed: tuple[str, ...]) -> None:
+def _check_columns(row: JsonObject, what: str, allowed: tuple[str, ...]) -> None:
     for column in row:
         if column not in allowed:
             raise ValueError(
