@@ -12,7 +12,7 @@ from data import Store
 from data.schema import Annotator, Answer, make_prompt
 from data.store import tables as t
 from labeler.rating import actions
-from labeler.rating.actions import Painted, View
+from labeler.rating.actions import RatingState, ShownTask
 from labeler.rating.api import spell, spell_past
 from labeler.rating.page import FACTS, header_html, task_html
 from tests.support.labeler_helpers import add_person, add_tasks, open_store
@@ -30,7 +30,7 @@ def ann(store: Store) -> Annotator:
     return add_person(store, "ann")
 
 
-def painted(view: View) -> Painted:
+def painted(view: RatingState) -> ShownTask:
     assert view.task is not None, view
     return view.task
 
@@ -165,7 +165,7 @@ def test_past_answers_come_in_the_pages_terms_and_can_be_changed(
     assert past[0].task.assignment_id == actions.look(store, ann).progress.last
     for said in past:
         again = said.task
-        view = actions.edit(store, ann, again.assignment_id, Answer("b"), again.token)
+        view = actions.submit(store, ann, again.assignment_id, Answer("b"), again.token, edit=True)
         assert view.kept
     assert {s.answer.value for s in actions.past(store, ann)} == {"b"}
     assert len(store.ledger.judgements()) == 8
