@@ -331,18 +331,26 @@ def lease(
 
     Returns the assignment's id; None where its annotator answered it a moment ago.
     """
-    held = {"state": "leased", "turn": turn, "lease_until": lease_end()}
-    held["purpose"] = candidate.purpose
-    fresh = {
+    row = {
         "task_id": candidate.task_id,
         "annotator_id": annotator_id,
         "shown_first": candidate.shown_first,
+        "purpose": candidate.purpose,
+        "state": "leased",
+        "turn": turn,
+        "lease_until": lease_end(),
         "created_at": now(),
     }
-    released = t.assignments.c.state == "released"
-    insert = upsert(connection, t.assignments, ["task_id", "annotator_id"], held, released)
-    taken: int | None = connection.scalar(insert.returning(t.assignments.c.id), fresh | held)
+    taken: int | None = connection.scalar(_lease_statement(connection.dialect.name), row)
     return taken
+
+
+@cache
+def _lease_statement(dialect: str) -> sa.Executable:
+    key, renewed = ["task_id", "annotator_id"], ["purpose", "state", "turn", "lease_until"]
+    released = t.assignments.c.state == "released"
+    insert = upsert(dialect, t.assignments, key, renewed, released)
+    return insert.returning(t.assignments.c.id)
 
 
 def held(connection: sa.Connection, annotator: Annotator) -> Sequence[ResultRow]:

@@ -166,7 +166,7 @@ class Checks:
         """From the next claim on."""
         row = {"value": json.dumps(asdict(shares)), "created_at": now()}
         with self._db.write() as connection:
-            insert = upsert(connection, t.settings, ["name"], row)
+            insert = upsert(connection.dialect.name, t.settings, ["name"], list(row))
             connection.execute(insert, row | {"name": "shares"})
 
     def mark(self) -> tuple[int, ...]:

@@ -202,24 +202,24 @@ def ignoring_insert(
     connection: sa.Connection, table: sa.Table
 ) -> sqlite.Insert | postgresql.Insert:
     """The statement of `insert_ignore`."""
-    return _insert(connection, table).on_conflict_do_nothing()
+    return _insert(connection.dialect.name, table).on_conflict_do_nothing()
 
 
 def upsert(
-    connection: sa.Connection,
+    dialect: str,
     table: sa.Table,
     key: Sequence[str],
-    set_: Row,
+    update: Sequence[str],
     where: sa.ColumnElement[bool] | None = None,
 ) -> sqlite.Insert | postgresql.Insert:
-    """An insert that sets these columns of the row with this key instead, if there is one."""
-    insert = _insert(connection, table)
+    """An insert that, where a row with this key is there, sets these columns of it instead."""
+    insert = _insert(dialect, table)
+    set_ = {name: insert.excluded[name] for name in update}
     return insert.on_conflict_do_update(index_elements=key, set_=set_, where=where)
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    is_sqlite = connection.dialect.name == "sqlite"
-    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+def _insert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def create_engine(url: str) -> sa.Engine:

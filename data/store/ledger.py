@@ -11,7 +11,7 @@ of several steps (`Database.write`) can go on after it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -76,6 +76,8 @@ _OF_TOKEN = sa.select(
     t.judgements.c.id, t.judgements.c.annotator_id, t.judgements.c.assignment_id
 ).where(t.judgements.c.client_token == sa.bindparam("token"))
 _INSERT = sa.insert(t.judgements).returning(t.judgements.c.id)
+_OF_ASSIGNMENT = t.assignments.c.id == sa.bindparam("assignment")
+_SET_DONE = sa.update(t.assignments).where(_OF_ASSIGNMENT).values(state="done")
 
 
 class _Own(NamedTuple):
@@ -143,6 +145,19 @@ class Ledger:
         The first is leased for LEASE_MINUTES from now, the others for AHEAD_MINUTES.
         """
         with self._step() as connection:
+            ids = self.lease_ahead(annotator, rng, count, kinds)
+            return assignments.load_assignments(connection, ids)
+
+    def lease_ahead(
+        self,
+        annotator: Annotator,
+        rng: random.Random,
+        count: int,
+        kinds: Iterable[Kind] | None = None,
+    ) -> list[int]:
+        """As `claim_ahead`, but the assignments' ids alone: their texts can be read without the
+        lock, see `overview`."""
+        with self._step() as connection:
             held = assignments.held(connection, annotator)
             ids = [row.id for row in held]
             turn = held[-1].turn if held else 0
@@ -160,7 +175,7 @@ class Ledger:
                 if taken is not None:
                     ids.append(taken)
             assignments.renew(connection, ids[:count])
-            return assignments.load_assignments(connection, ids[:count])
+            return ids[:count]
 
     def submit(
         self,
@@ -191,7 +206,7 @@ class Ledger:
                 raise ValueError("this task has all its answers already: reload the page")
             given = _check_given(connection, own, answer, guidelines_version, as_shown)
             judgement_id = _insert(connection, own, client_token, given, guidelines_version)
-            _set_state(connection, assignment_id, "done")
+            connection.execute(_SET_DONE, {"assignment": assignment_id})
             assignments.recount(connection, [own.task_id])
             return judgement_id
 
@@ -278,10 +293,12 @@ class Ledger:
             _set_state(connection, own.id, "leased", turn=turn, lease_until=assignments.lease_end())
             return True
 
-    def overview(self, annotator: Annotator, count_left: bool = False) -> Overview:
-        """What a page shows beside the tasks; see Overview."""
+    def overview(
+        self, annotator: Annotator, leased: Sequence[int] = (), count_left: bool = False
+    ) -> Overview:
+        """What a page shows of these assignments and beside them; see Overview."""
         with self._db.read() as connection:
-            return progress.load_overview(connection, annotator, count_left)
+            return progress.load_overview(connection, annotator, leased, count_left)
 
     def past(self, annotator: Annotator, limit: int) -> list[PastAnswer]:
         """This annotator's last standing answers, newest first."""
@@ -370,8 +387,5 @@ def _insert(
 
 
 def _set_state(connection: sa.Connection, assignment_id: int, state: str, **more: object) -> None:
-    connection.execute(
-        sa.update(t.assignments)
-        .where(t.assignments.c.id == assignment_id)
-        .values(state=state, **more)
-    )
+    update = sa.update(t.assignments).where(_OF_ASSIGNMENT).values(state=state, **more)
+    connection.execute(update, {"assignment": assignment_id})

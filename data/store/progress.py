@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import takewhile
@@ -38,8 +38,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Overview:
-    """All that a rating page shows beside the tasks."""
+    """All that a rating page shows."""
 
+    tasks: tuple[assignments.Assignment, ...]
     progress: Progress
     left: int | None
     """Tasks that this annotator could still be given, those held by others included; None where
@@ -101,10 +102,13 @@ _SAMPLING = (
 )
 
 
-def load_overview(connection: sa.Connection, annotator: Annotator, count_left: bool) -> Overview:
+def load_overview(
+    connection: sa.Connection, annotator: Annotator, leased: Sequence[int], count_left: bool
+) -> Overview:
     """See Overview."""
     sampling = connection.execute(_SAMPLING).one_or_none()
     return Overview(
+        tuple(assignments.load_assignments(connection, leased)),
         load_progress(connection, annotator),
         _count_left(connection, annotator) if count_left else None,
         newest_version(connection),

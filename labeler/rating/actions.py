@@ -78,7 +78,7 @@ class RatingState:
 
 def look(store: Store, annotator: Annotator) -> RatingState:
     """The tasks this annotator holds or gets now; the same ones after a reload."""
-    return _state(store, annotator, _claim(store, annotator), count_left=True)
+    return _state(store, annotator, _lease(store, annotator), count_left=True)
 
 
 def submit(
@@ -151,25 +151,25 @@ def _press(
             notice = step() or ""
         except ValueError as error:
             notice = f"That was not kept: {str(error).removesuffix(': reload the page')}."
-        held = _claim(store, annotator)
-    state = _state(store, annotator, held, count_left)
+        leased = _lease(store, annotator)
+    state = _state(store, annotator, leased, count_left)
     return replace(state, kept=not notice, notice=notice)
 
 
-def _claim(store: Store, annotator: Annotator) -> list[Assignment]:
-    return store.ledger.claim_ahead(annotator, random.SystemRandom(), AHEAD)
+def _lease(store: Store, annotator: Annotator) -> list[int]:
+    return store.ledger.lease_ahead(annotator, random.SystemRandom(), AHEAD)
 
 
 def _state(
-    store: Store, annotator: Annotator, held: Sequence[Assignment], count_left: bool = False
+    store: Store, annotator: Annotator, leased: Sequence[int], count_left: bool = False
 ) -> RatingState:
-    """What the page shows. Read when the claim is over: nobody waits for these figures' queries."""
-    beside = store.ledger.overview(annotator, count_left)
-    name: StateName = "task" if held else "sampling" if beside.sampling else "done"
+    """What the page shows. Read when the claim is over: nobody else waits for these queries."""
+    beside = store.ledger.overview(annotator, leased, count_left)
+    name: StateName = "task" if leased else "sampling" if beside.sampling else "done"
     return RatingState(
         name,
         beside.progress,
-        tuple(map(_shown, held)),
+        tuple(map(_shown, beside.tasks)),
         left=beside.left,
         sampled=(name == "sampling" and beside.sampling) or (0, 0),
         guidelines=beside.guidelines,
