@@ -20,7 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data.atomic_files import write_whole
+from data.atomic_files import write_lines
 from data.exchange.lines import Line, Noun, Reader
 from data.imports.detection import IN_WORDS, Shape, converter, detect, retype
 from data.imports.external_ids import Marks
@@ -109,7 +109,7 @@ def import_file(
     reading = _Reading(convert, shape == "exchange", annotator, Marks(store.database))
     lines = reading.all(rows, stop=skip_bad is None)
     if skip_bad is not None:
-        write_whole(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
+        write_lines(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
     with store.database.write() as connection:
         read, new = _insert(connection, lines)
     left_out = {reason: n for reason, n in reading.left_out.items() if n}
