@@ -36,7 +36,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from data.atomic_files import write_whole
+from data.atomic_files import write_lines
 from data.exchange.lines import Line, Noun, Reader
 from data.exchange.validation import JsonObject
 from data.imports.detection import SHAPES, Shape, check_shape, detect, retype
@@ -137,7 +137,7 @@ def import_file(
     reading = _Reading(convert, names, shape == "exchange", annotator, ExternalIds(store.database))
     lines = reading.read_all(rows, stop=skip_bad is None)
     if skip_bad is not None:
-        write_whole(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
+        write_lines(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
     with store.database.write() as connection:
         read, new = insert_lines(connection, lines)
     left_out = {reason: n for reason, n in reading.left_out.items() if n}

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import torch
 
-from data.runs.files import write_whole
+from data.atomic_files import write_json
 from data.schema import Prompt, make_prompt
 from grpo.config import PolicySettings
 from grpo.policies.reference import moved, reference_hashes, side_car
@@ -85,7 +85,7 @@ class Preflight:
         return "; ".join([passed, cost, *warned])
 
     def write(self, folder: Path) -> None:
-        write_whole(folder / PREFLIGHT, asdict(self))
+        write_json(folder / PREFLIGHT, asdict(self))
 
     def require(self, folder: Path) -> None:
         """Write what was found. Raises ValueError with reason and remedy where a check fails."""

@@ -18,7 +18,7 @@ from data.store.people import Guidelines
 from data.task_planning import LEASE_MINUTES
 from labeler.access.guard import PRIVATE, guarded
 from labeler.access.sign_in_pages import WORDMARK
-from labeler.rating.actions import Painted
+from labeler.rating.actions import ShownTask
 from labeler.safe_html.hidden_text import raw
 from labeler.safe_html.markdown import escape, markdown, prose, turns
 from labeler.theme import plain_html
@@ -89,7 +89,7 @@ def build_label_page(store: Store) -> Any:
         def furnish(person: Annotator) -> list[str]:
             found = store.people.guidelines()
             facts = {
-                "person": store.people.badge(person),
+                "person": person.badge,
                 "guidelines": found.version if found else None,
             }
             return [header_html(person, FACTS | facts), dialogs_html(found)]
@@ -142,7 +142,7 @@ def header_html(person: Annotator, facts: Mapping[str, Any]) -> str:
  {escape(person.name)}">Sign out</button></form></header>"""
 
 
-def task_html(task: Painted) -> str:
+def task_html(task: ShownTask) -> str:
     """Prompt and answers, rendered and as they are. The assignment is all that identifies it."""
     pair = len(task.answers) == 2
     names = (("a", "Answer A"), ("b", "Answer B")) if pair else (("", "Answer"),)

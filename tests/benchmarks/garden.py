@@ -34,6 +34,7 @@ from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import Origin
 from reward_model.language_model.render import render
 from reward_model.scoring.scorer import Scorer
+from tests.support.content import add_content
 from tests.support.tiny import make_tiny
 
 THINGS = (
@@ -185,11 +186,8 @@ def garden(workspace: Path, size: Size = WHOLE) -> Iterator[Garden]:
 
 def _train(store: Store, workspace: Path, size: Size) -> None:
     rng = random.Random(1)
-    store.content.add_demonstrations(
-        Demonstration(make_prompt(q), answer(thing, rng))
-        for q, thing in questions()
-        for _ in range(4)
-    )
+    asked = [(make_prompt(q), thing) for q, thing in questions() for _ in range(4)]
+    add_content(store, [Demonstration(prompt, answer(thing, rng)) for prompt, thing in asked])
     base = pretrain(workspace / "model", size.steps)
     tuned = SftSettings(model=str(base), lora=LORA, learning_rate=2e-3, epochs=size.epochs)
     policy = run_stage(store, workspace, "sft", sft.train, tuned)

@@ -26,6 +26,7 @@ from labeler.lead.views import charts, home
 from labeler.lead.views.numbers import duration, number, percent
 from labeler.rating import actions
 from reward_model.config import RewardSettings
+from tests.support.content import add_content
 from tests.support.labeler_helpers import add_comparisons, add_person, add_tasks, open_store
 
 HERE = "http://127.0.0.1:8000/v1"
@@ -69,7 +70,7 @@ def values(kind: str, choices: Any, **changes: Any) -> list[Any]:
 
 
 def demonstrate(site: Site) -> None:
-    site.store.content.add_demonstrations([Demonstration(make_prompt("Hello?"), "Hi.")])
+    add_content(site.store, [Demonstration(make_prompt("Hello?"), "Hi.")])
 
 
 def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
@@ -111,7 +112,7 @@ def test_side_car_fields_are_there_for_side_cars_only() -> None:
 )
 def test_every_form_starts_its_command(site, started, kind, choices, command) -> None:
     demonstrate(site)
-    site.store.content.add_documents([Document("Bread rises.")])
+    add_content(site.store, [Document("Bread rises.")])
     add_comparisons(site.store, add_person(site.store, "ann"), 20)
     for needed in ("sft", "reward", "grpo"):
         ended_run(site, needed)
@@ -159,7 +160,7 @@ def test_bad_input_is_one_line_and_starts_nothing(
     site: Site, started: Any, kind: str, choices: Any, changes: Any, reason: str | None
 ) -> None:
     if reason is None:
-        site.store.content.add_prompts([make_prompt("Hello?")])
+        add_content(site.store, [make_prompt("Hello?")])
         launch(site, kind, choices, values(kind, choices, **changes))
         assert len(started) == 1
         return

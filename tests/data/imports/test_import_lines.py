@@ -161,7 +161,11 @@ def test_imported_answers_fill_places_of_the_queue(store: Store, tmp_path: Path)
     import_file(store, write(tmp_path / "in", *said))
     assert store.ledger.claim(ann, random.Random(0)) is None
     assert store.ledger.claim(bob, random.Random(0)) is None  # answered while they held it
-    assert [store.ledger.left(person) for person in (ann, bob, eve)] == [0, 0, 1]
+    assert [store.ledger.overview(person, count_left=True).left for person in (ann, bob, eve)] == [
+        0,
+        0,
+        1,
+    ]
     store.ledger.submit(bob, held.id, Answer("bad"), "t1")
     last = store.ledger.claim(eve, random.Random(0))
     assert last is not None
