@@ -1,6 +1,6 @@
-"""The receipt: everything that says how good a reward model is, worked out once, ready for JSON.
+"""Compute a receipt: everything that says how good a reward model is, as receipt.json keeps it.
 
-`receipt` makes the dict; receipt_html, receipt_lines and model_card show it, and need no torch.
+`receipt` makes the JSON; `contents` reads it, and html, text and model_card show it without torch.
 """
 
 from __future__ import annotations
@@ -34,21 +34,18 @@ from reward_model.evaluation.metrics import (
     right,
 )
 from reward_model.likelihood.fit import HeadFit
-from reward_model.receipt.wording import summary
+from reward_model.receipt.contents import read_held_out
+from reward_model.receipt.wording import summary, verdict
 
 Array = NDArray[np.float64]
 Source = Literal["held", "crossed"]
+Json = dict[str, Any]
 FORMAT = 1
-BEFORE = "The head that the tuned model started from"
-
-
-def _empty() -> Array:
-    return np.zeros(0)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a receipt is worked out from. Rows are those of `examples`."""
+    """What a receipt is computed from. Rows are those of `examples`: N completions."""
 
     model: Model
     judgements: Sequence[Judgement]
@@ -64,22 +61,22 @@ class Evidence:
     features: Array
     """(N, d)"""
     precision: float
+    """Of the Gaussian prior on the head's weights."""
     tuning: Tuning = "head"
-    policy_rewards: Array = field(default_factory=_empty)
-    """Of samples of the policy (S,), in reward units."""
-    policy_sd: Array = field(default_factory=_empty)
+    policy_rewards: Array = field(default_factory=lambda: np.zeros(0))
+    """Of S samples of the policy (S,), in reward units; their standard deviations, and the number
+    of each sample's prompt."""
+    policy_sd: Array = field(default_factory=lambda: np.zeros(0))
     policy_prompts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     dropped: Mapping[str, int] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
     """What else a reader wants to know, as it is to be shown: models, hashes, precision, date."""
 
 
-def _silent(done: int, total: int, message: str) -> None:
-    pass
-
-
-def receipt(evidence: Evidence, progress: Progress = _silent, seed: int = 0) -> dict[str, Any]:
-    """All figures; a figure without a number says how much it needs.
+def receipt(
+    evidence: Evidence, progress: Progress = lambda done, total, message: None, seed: int = 0
+) -> Json:
+    """The receipt's JSON; an estimate without a value says how much data it needs.
 
     `progress(done, total, message)` is called on the way and may raise to stop.
     """
@@ -99,11 +96,15 @@ def receipt(evidence: Evidence, progress: Progress = _silent, seed: int = 0) -> 
     }
     main = headline(asked, evidence.tuning)
     scores = {name: measures(one) for name, one in asked.items()}
-    compact = _compact(asked.get(main), scores.get(main, {}))
+    compact = _held_out(asked.get(main), scores.get(main, {}))
+    held_out = read_held_out(compact)
+    # With too little held out, a tuned model's figures are those of the head it started from.
+    of_head = main == "crossed" and evidence.tuning != "head"
+    subject = "The head that the tuned model started from" if of_head else "It"
     found = {
         "format": FORMAT,
-        "summary": summary(compact, BEFORE if stands_in(main, evidence.tuning) else "It"),
-        "verdict": verdict(compact),
+        "summary": summary(held_out, subject),
+        "verdict": verdict(held_out),
         "held_out": compact,
         "headline": main,
         "judgements": examples.kinds,
@@ -111,21 +112,24 @@ def receipt(evidence: Evidence, progress: Progress = _silent, seed: int = 0) -> 
         "objective": evidence.model.objective,
         "tuning": evidence.tuning,
         "scores": scores,
-        "ceiling": _ceiling(ceiling),
+        "ceiling": {**asdict(ceiling), "sentence": ceiling.sentence} if ceiling else None,
         "dropped": dict(evidence.dropped),
         "facts": dict(evidence.facts),
     }
     if main in asked:
         found["equal_length"] = at_equal_length(asked[main])
         found["calibration"] = calibration(asked[main], seed)
-    return found | _learning(evidence, asked, ceiling, boot, progress, seed) | _policy(evidence)
+    found["annotators"] = cards(examples, evidence.fit)
+    if evidence.crossed is not None:
+        found |= _head_learning(evidence, asked["crossed"], ceiling, progress, seed)
+    return found | _policy_spread(evidence)
 
 
 def headline(asked: Mapping[Source, Asked], tuning: Tuning) -> Source:
-    """Which forecast speaks for the model that is released.
+    """Which predictions speak for the model that is released.
 
-    The cross-validation of a head is of the same procedure on more prompts. A tuned model is
-    another one: it speaks for itself where enough was held out.
+    Cross-validation of a head tests the same procedure on more prompts. A tuned model is another
+    one: it speaks for itself where enough was held out.
     """
     held = asked.get("held")
     if "crossed" not in asked:
@@ -134,71 +138,40 @@ def headline(asked: Mapping[Source, Asked], tuning: Tuning) -> Source:
     return "held" if tuning != "head" and some else "crossed"
 
 
-def stands_in(main: Source, tuning: Tuning) -> bool:
-    """The figures are about the head that a tuned model started from: too little was held out."""
-    return main == "crossed" and tuning != "head"
-
-
-def _compact(asked: Asked | None, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _held_out(asked: Asked | None, scores: Mapping[str, Json]) -> Json:
     """Accuracy, its lead, rank correlation and baselines: what a small page shows."""
     if asked is None:
         return {"accuracy": None, "lead": None, "spearman": None, "baselines": {}, "prompts": 0,
                 "of": "comparisons"}  # fmt: skip
-    accuracy = dict(scores["accuracy"])
-    lead = accuracy.pop("lead", None)
-    accuracy.pop("baseline", None)
-    rank = scores.get("spearman")
+    shown = ("value", "low", "high", "n", "prompts")
+    accuracy, rank = scores["accuracy"], scores.get("spearman")
     known = np.isfinite(asked.reward)
     return {
-        "accuracy": accuracy,
-        "lead": lead,
-        "spearman": {k: rank[k] for k in ("value", "low", "high", "n", "prompts")}
-        if rank
-        else None,
-        "baselines": {n: e.as_json() for n, e in pair_nulls(asked).items()},
+        "accuracy": {k: v for k, v in accuracy.items() if k not in ("baseline", "lead")},
+        "lead": accuracy.get("lead"),
+        "spearman": {k: rank[k] for k in shown} if rank else None,
+        "baselines": {name: e.as_json() for name, e in pair_nulls(asked).items()},
         "prompts": len(np.unique(asked.examples.prompt[known])),
         "of": asked.duels.source,
     }
 
 
-def verdict(compact: Mapping[str, Any]) -> str:
-    """beats, unsure (ahead, but it may be chance), loses, or unknown where too little is judged."""
-    lead = compact["lead"]
-    if not lead or lead["value"] is None:
-        return "unknown"
-    if lead["low"] > 0:
-        return "beats"
-    return "unsure" if lead["value"] > 0 else "loses"
-
-
-def _ceiling(ceiling: Ceiling | None) -> dict[str, Any] | None:
-    return {**asdict(ceiling), "sentence": ceiling.sentence} if ceiling else None
-
-
-def _learning(
-    evidence: Evidence,
-    asked: Mapping[Source, Asked],
-    ceiling: Ceiling | None,
-    boot: Bootstrap,
-    progress: Progress,
-    seed: int,
-) -> dict[str, Any]:
-    """What is about the head by cross-validation, whatever the released model is."""
-    found: dict[str, Any] = {"annotators": cards(evidence.examples, evidence.fit)}
-    if evidence.crossed is None:
-        return found
-    one, e = asked["crossed"], evidence
-    learned = []
-    if enough(one.duels):
+def _head_learning(
+    evidence: Evidence, asked: Asked, ceiling: Ceiling | None, progress: Progress, seed: int
+) -> Json:
+    """What cross-validation says of the head, whatever the released model is."""
+    e, learned = evidence, []
+    if enough(asked.duels):
         learned = refits(e.model, e.features, e.examples, e.precision, progress, seed)
-    found["learning"] = learning_curve(
-        learned, evidence.crossed, one.examples, one.duels, ceiling, boot
-    )
-    found["judged_best_of_n"] = judged_best_of_n(one.reward, one.examples, boot)
-    return found
+    return {
+        "learning": learning_curve(
+            learned, asked.forecast, asked.examples, asked.duels, ceiling, asked.boot
+        ),
+        "judged_best_of_n": judged_best_of_n(asked.reward, asked.examples, asked.boot),
+    }
 
 
-def _policy(evidence: Evidence) -> dict[str, Any]:
+def _policy_spread(evidence: Evidence) -> Json:
     _, prompt = np.unique(evidence.policy_prompts, return_inverse=True)
     boot = Bootstrap(int(prompt.max(initial=0)) + 1)
     rewards = evidence.policy_rewards
