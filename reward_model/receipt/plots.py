@@ -1,17 +1,17 @@
-"""Small plots: data brought to the pixels of an SVG that templates/plot.svg draws."""
+"""Small plots: their axes and data; templates/plot.svg draws them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from reward_model.receipt.contents import BestOfN, CalibrationBin, CurvePoint, ReceiptEstimate
 
-WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 20, 12, HEIGHT - 42
-Ticks = Sequence[tuple[float, str]]
+LEFT, RIGHT, TOP, BOTTOM = 46, 400, 12, 208
+"""Edges of the plot area in a picture of 420 x 250 pixels."""
+Points = Sequence[tuple[float, ReceiptEstimate]]
+"""x, and an estimate over it."""
 
 
 @dataclass(frozen=True)
@@ -22,112 +22,88 @@ class Axis:
     high: float
     start: float
     end: float
-    ticks: Ticks
+    ticks: Sequence[tuple[float, str]]
     log: bool = False
 
     def at(self, value: float) -> float:
+        low, high = self.low, self.high
         if self.log:
-            part = math.log(value / self.low) / math.log(self.high / self.low)
-        else:
-            part = (value - self.low) / (self.high - self.low)
-        return round(self.start + min(1.0, max(0.0, part)) * (self.end - self.start), 1)
-
-
-class Point(NamedTuple):
-    """A value over x with its 95% interval, in pixels."""
-
-    x: float
-    y: float
-    low: float
-    high: float
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        part = min(1.0, max(0.0, (value - low) / (high - low)))
+        return round(self.start + part * (self.end - self.start), 1)
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One picture; its points are in pixels."""
+    """One picture."""
 
     title: str
     """What it shows, for those who do not see it."""
     x: Axis
     y: Axis
     x_name: str
-    points: Sequence[Point]
+    points: Points
     """With whiskers."""
     curve: bool = False
     """A line joins the points."""
-    ahead: Sequence[Point] = ()
-    """A dashed line with a band, from the last point on."""
+    ahead: Points = ()
+    """A dashed line with a band goes on through these."""
     even: tuple[float, float] | None = None
-    """Ends of a dashed line of equal x and y, in data."""
+    """Ends of a dashed line of equal x and y."""
     people: tuple[float, float] | None = None
-    """The human ceiling, in data."""
+    """The human ceiling."""
 
 
 def reliability(bins: Sequence[CalibrationBin], low: float, high: float, title: str) -> Plot:
-    """How often it happened against how likely it was said to be, on low to high."""
-    x, y = Axis(low, high, LEFT, RIGHT, share_ticks(low, high)), _vertical(0.0, high)
-    points = _place([(b.forecast, b) for b in bins], x, y)
+    """How often it happened against the predicted probability, on low to high."""
+    x = Axis(low, high, LEFT, RIGHT, _round_ticks(low, high))
+    y = Axis(0.0, high, BOTTOM, TOP, _round_ticks(0.0, high))
+    points = [(b.forecast, b) for b in bins if b.value is not None]
     return Plot(title, x, y, "predicted probability", points, even=(low, high))
 
 
 def ties(bins: Sequence[CalibrationBin], title: str) -> Plot:
     """The same on a scale that fits rare events."""
-    ends = [max(b.high or 0.0, b.forecast) for b in bins if b.value is not None]
-    return reliability(bins, 0.0, min(1.0, math.ceil(max(ends, default=0.5) * 10) / 10), title)
+    most = max((max(b.high or 0.0, b.forecast) for b in bins if b.value is not None), default=0.5)
+    return reliability(bins, 0.0, min(1.0, math.ceil(most * 10) / 10), title)
 
 
 def learning(
-    known: Sequence[CurvePoint],
+    points: Sequence[CurvePoint],
     ahead: Sequence[CurvePoint],
     people: tuple[float, float] | None,
 ) -> Plot:
     """Pairwise accuracy against judgements, extrapolated, beside the human ceiling."""
-    every = [*known, *ahead]
-    ends = [end for p in every for end in (p.low or 0.0, p.high or 0.0)] + [0.5, *(people or ())]
-    few, many = every[0].judgements / 1.15, every[-1].judgements * 1.15
+    every = [*points, *ahead]
     ticks = [(p.judgements, f"{p.judgements:,}") for p in every[-1::-2]]
-    x = Axis(few, many, LEFT, RIGHT, ticks, log=True)
-    y = _vertical(
-        max(0.0, math.floor(min(ends) * 20) / 20), min(1.0, math.ceil(max(ends) * 20) / 20)
-    )
-    points, beyond = (_place([(p.judgements, p) for p in part], x, y) for part in (known, ahead))
+    x = Axis(every[0].judgements / 1.15, every[-1].judgements * 1.15, LEFT, RIGHT, ticks, log=True)
+    y = _fit_vertical(every, [0.5, *(people or ())], step=0.05)
+    known, further = ([(p.judgements, p) for p in part] for part in (points, ahead))
     title = "Pairwise accuracy against judgements collected"
-    return Plot(title, x, y, "judgements collected", points, True, beyond, people=people)
+    return Plot(title, x, y, "judgements collected", known, True, further, people=people)
 
 
 def best_of(found: Sequence[BestOfN], start: float, share: bool, title: str) -> Plot:
     """What the best of n is worth, from n = 1 on, where it is `start`."""
-    first = BestOfN(best_of=1, value=start, low=start, high=start)
-    every = [first, *found]
-    x_ticks = [(p.best_of, str(p.best_of)) for p in every]
-    x = Axis(0.9, every[-1].best_of * 1.1, LEFT, RIGHT, x_ticks, log=True)
-    lowest, highest = min(p.low or 0.0 for p in every), max(p.high or 0.0 for p in every)
-    if share:
-        y = _vertical(math.floor(lowest * 10) / 10, min(1.0, math.ceil(highest * 10) / 10))
-    else:
-        top = math.ceil(highest * 2) / 2 or 0.5
-        step = 0.5 if top <= 3 else 1.0
-        ticks = [(k * step, f"{k * step:.1f}") for k in range(int(top / step) + 1)]
-        y = Axis(0, top, BOTTOM, TOP, ticks)
-    points = _place([(p.best_of, p) for p in every], x, y)
-    return Plot(title, x, y, "n", points, curve=True)
+    every = [BestOfN(best_of=1, value=start, low=start, high=start), *found]
+    ticks = [(p.best_of, str(p.best_of)) for p in every]
+    x = Axis(0.9, every[-1].best_of * 1.1, LEFT, RIGHT, ticks, log=True)
+    y = _fit_vertical(every, [], step=0.1 if share else 0.5, share=share)
+    return Plot(title, x, y, "n", [(p.best_of, p) for p in every], curve=True)
 
 
-def share_ticks(low: float, high: float) -> Ticks:
-    """Round percentages, about five of them."""
-    step = next(s for s in (0.05, 0.1, 0.2) if (high - low) / s <= 6)
-    first = math.ceil(low / step - 1e-9)
-    return [(k * step, f"{100 * k * step:.0f}%") for k in range(first, int(high / step + 1e-9) + 1)]
+def _fit_vertical(
+    estimates: Iterable[ReceiptEstimate], more: list[float], step: float, share: bool = True
+) -> Axis:
+    """An axis from and to a multiple of `step` that holds all intervals, and `more`."""
+    ends = [end or 0.0 for e in estimates for end in (e.low, e.high)] + more
+    low = math.floor(min(ends) / step + 1e-9) * step
+    high = max(low + step, math.ceil(max(ends) / step - 1e-9) * step)
+    return Axis(low, high, BOTTOM, TOP, _round_ticks(low, high, share))
 
 
-def _vertical(low: float, high: float) -> Axis:
-    return Axis(low, high, BOTTOM, TOP, share_ticks(low, high))
-
-
-def _place(estimates: Sequence[tuple[float, ReceiptEstimate]], x: Axis, y: Axis) -> Sequence[Point]:
-    """In pixels, those that have a value."""
-    return [
-        Point(x.at(at), y.at(e.value), y.at(e.low or 0.0), y.at(e.high or 0.0))
-        for at, e in estimates
-        if e.value is not None
-    ]
+def _round_ticks(low: float, high: float, share: bool = True) -> list[tuple[float, str]]:
+    """Round numbers, about five of them."""
+    step = next((s for s in (0.05, 0.1, 0.2, 0.5, 1.0) if (high - low) / s <= 6.001), 2.0)
+    values = [k * step for k in range(math.ceil(low / step - 1e-9), int(high / step + 1e-9) + 1)]
+    return [(v, f"{100 * v:.0f}%" if share else f"{v:.1f}") for v in values]

@@ -83,7 +83,7 @@ TRAITS = {
     "threshold": TraitWords("Threshold", "how often good is said where the crowd says it every"
         " other time", "share"),
     "scale": TraitWords("Scale", "stretch of the ratings, times the crowd's", "number", "×"),
-    "offset": TraitWords("Offset", "points above or below the crowd's rating", "points", "", True),
+    "offset": TraitWords("Offset", "points above or below the crowd's rating", "number", "", True),
 }  # fmt: skip
 
 
