@@ -109,16 +109,13 @@ class Stats(Place):
 
     json: bool = False
     """Print the statistics of the judgements alone, as one JSON object."""
-    by_source: bool = False
-    """Count every item of a source (by external id) as a question of its own, as published figures
-    do, also where its texts are another item's too."""
 
     def run(self) -> None:
-        from data.quality.store_report import quality_report, source_report
+        from data.quality.store_report import quality_report
         from data.quality.text import lines  # scipy: the other commands start without it
 
         with _existing(self) as store:
-            report = source_report(store) if self.by_source else quality_report(store)
+            report = quality_report(store)
             if self.json:
                 print(json.dumps(report.as_dict()))
                 return

@@ -10,8 +10,6 @@ from data.settings import Place, RunPlace
 
 BUILT_IN_MODEL = "smollm2-135m"
 MIN_JUDGEMENTS = 20
-ENOUGH = 30
-"""Judgements from which on an estimate is shown."""
 
 Objective = Literal["joint", "bradley_terry", "regression", "binary"]
 OBJECTIVES: tuple[Objective, ...] = ("joint", "bradley_terry", "regression", "binary")

@@ -18,7 +18,7 @@ from data.runs.files import runs_folder
 from data.runs.recorder import Recorder, Stopped
 from data.store import Store
 from reward_model.config import BUILT_IN_MODEL, RewardSettings
-from reward_model.dataset.preference_pairs import duels
+from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.language_model.origin import ADAPTER, ORIGIN, find_origin, save_origin
 from reward_model.language_model.render import fingerprint
 from reward_model.likelihood.fit import fit_head
@@ -113,7 +113,7 @@ def save(folder: Path, study: Study, trained: Trained, unit: tuple[float, float]
         shutil.copytree(origin.adapter, folder / POLICY_ADAPTER)
     judged = study.completions[study.judged]
     keep_probes(folder, judged, trained.raw[study.judged], study.backbone.dtype)
-    held = duels(study.examples.where(~study.training))
+    held = preference_pairs(study.examples.where(~study.training))
     keep_held(folder, judged, held, trained.raw[study.judged])
     save_origin(
         folder,

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data.quality import Quality, Warning, quality, warnings
-from data.quality.by_source import by_source
+from data.quality import Quality, Warning, quality, same_answer, warnings
 from data.schema import Gold, Judgement
 from data.store import Store
 
@@ -35,15 +34,8 @@ class QualityReport:
         }
 
 
-def source_report(store: Store) -> QualityReport:
-    """The same, with what the judgements' sources keep apart kept apart: see `data.sources`."""
-    judgements, items = by_source(store)
-    figures = quality(judgements, models=store.content.writers(), items=items)
-    return QualityReport(figures, warnings(figures), gold=(), agreed=0)
-
-
 def quality_report(store: Store) -> QualityReport:
-    """Work out everything that `data.quality` says of this store."""
+    """Everything that `data.quality` says of this store's standing judgements."""
     answers = store.checks.answers()
     figures = quality(
         store.ledger.judgements(), store.checks.repeats(), answers, store.content.writers()
@@ -51,14 +43,20 @@ def quality_report(store: Store) -> QualityReport:
     return QualityReport(
         quality=figures,
         warnings=warnings(figures),
-        gold=_gold(store.checks.gold(), answers),
+        gold=_count_gold_answers(store.checks.gold(), answers),
         agreed=len(store.checks.agreed()),
     )
 
 
-def _gold(known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]) -> list[dict[str, Any]]:
+def _count_gold_answers(
+    known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]
+) -> list[dict[str, Any]]:
     asked = Counter(judgement.task.id for judgement, _ in answers)
-    right = Counter(judgement.task.id for judgement, said in answers if _gives(judgement, said))
+    right = Counter(
+        judgement.task.id
+        for judgement, value in answers
+        if same_answer(judgement.kind, judgement.answer.value, value)
+    )
     return [
         {
             "task": gold.task.id,
@@ -69,11 +67,3 @@ def _gold(known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]) -> li
         }
         for gold in known
     ]
-
-
-def _gives(judgement: Judgement, known: str) -> bool:
-    """Whether an answer is the known one; a rating counts within one."""
-    value = judgement.answer.value
-    if judgement.kind == "scalar":
-        return abs(int(value) - int(known)) <= 1
-    return value == known

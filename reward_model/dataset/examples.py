@@ -119,10 +119,11 @@ class Examples:
             scalar=rows(self.scalar, keep[self.scalar.item]),
         )
 
-    def by_prompt(self) -> list[Ints]:
-        """Places of the completions, by prompt."""
-        order = np.argsort(self.prompt, kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(self.prompt[order])) + 1)
+
+def group_rows(prompt: Ints) -> list[Ints]:
+    """Places of the rows of each prompt, by its number; prompt (N,)."""
+    order = np.argsort(prompt, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1) if len(order) else []
 
 
 def rows(table: R, chosen: NDArray[Any]) -> R:

@@ -15,23 +15,29 @@ from numpy.typing import NDArray
 from data.quality import quality
 from data.schema import Judgement
 from data.stats.agreement import Ceiling
+from data.stats.bootstrap import Bootstrap
 from reward_model.config import Tuning
 from reward_model.dataset.examples import Examples, Ints
-from reward_model.dataset.preference_pairs import duels
+from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.annotators import cards
-from reward_model.evaluation.baselines import nulls
+from reward_model.evaluation.baselines import baselines
 from reward_model.evaluation.best_of_n import best_of_n, judged_best_of_n, spread
 from reward_model.evaluation.calibration import calibration
-from reward_model.evaluation.cross_validation import Forecast, Model
-from reward_model.evaluation.intervals import Bootstrap
-from reward_model.evaluation.learning_curve import Progress, enough, learning_curve, refits
+from reward_model.evaluation.cross_validation import Model, Predictions
+from reward_model.evaluation.learning_curve import (
+    Progress,
+    enough_pairs,
+    fit_curve_points,
+    learning_curve,
+)
 from reward_model.evaluation.metrics import (
-    Asked,
-    about,
+    EvaluationData,
+    Metrics,
     at_equal_length,
+    evaluation_data,
     measures,
-    pair_nulls,
-    right,
+    pair_baselines,
+    pairwise_accuracy,
 )
 from reward_model.likelihood.fit import HeadFit
 from reward_model.receipt.contents import read_held_out
@@ -51,9 +57,9 @@ class Evidence:
     judgements: Sequence[Judgement]
     """All standing ones, for the human ceiling."""
     examples: Examples
-    crossed: Forecast | None
+    crossed: Predictions | None
     """By heads that had not seen the prompt, of all prompts; None where there is one prompt."""
-    held: Forecast | None
+    held: Predictions | None
     """By the very model that is released, of prompts that it was not trained on; its reward is nan
     at other completions. None where there is no such prompt."""
     fit: HeadFit
@@ -85,18 +91,21 @@ def receipt(
     progress(0, 1, "people's agreement with one another")
     ceiling = quality(evidence.judgements, seed=seed).ceiling if evidence.judgements else None
     progress(0, 1, "the baselines")
-    some = duels(examples)
-    null = nulls(examples, some, seed)
+    pairs = preference_pairs(examples)
+    trivial = baselines(examples, pairs, seed)
     progress(0, 1, "the figures")
-    forecasts: dict[Source, Forecast | None] = {"held": evidence.held, "crossed": evidence.crossed}
-    asked = {
-        name: about(examples, some, forecast, null, boot)
-        for name, forecast in forecasts.items()
-        if forecast is not None
+    sources: list[tuple[Source, Predictions | None]] = [
+        ("held", evidence.held),
+        ("crossed", evidence.crossed),
+    ]
+    data = {
+        source: evaluation_data(examples, pairs, predictions, trivial, boot)
+        for source, predictions in sources
+        if predictions is not None
     }
-    main = headline(asked, evidence.tuning)
-    scores = {name: measures(one) for name, one in asked.items()}
-    compact = _held_out(asked.get(main), scores.get(main, {}))
+    main = headline(data, evidence.tuning)
+    scores = {source: measures(one) for source, one in data.items()}
+    compact = _held_out(data.get(main), scores.get(main, {}))
     held_out = read_held_out(compact)
     # With too little held out, a tuned model's figures are those of the head it started from.
     of_head = main == "crossed" and evidence.tuning != "head"
@@ -116,58 +125,59 @@ def receipt(
         "dropped": dict(evidence.dropped),
         "facts": dict(evidence.facts),
     }
-    if main in asked:
-        found["equal_length"] = at_equal_length(asked[main])
-        found["calibration"] = calibration(asked[main], seed)
+    if main in data:
+        found["equal_length"] = at_equal_length(data[main])
+        found["calibration"] = calibration(data[main], seed)
     found["annotators"] = cards(examples, evidence.fit)
     if evidence.crossed is not None:
-        found |= _head_learning(evidence, asked["crossed"], ceiling, progress, seed)
+        found |= _head_learning(evidence, data["crossed"], ceiling, progress, seed)
     return found | _policy_spread(evidence)
 
 
-def headline(asked: Mapping[Source, Asked], tuning: Tuning) -> Source:
+def headline(data: Mapping[Source, EvaluationData], tuning: Tuning) -> Source:
     """Which predictions speak for the model that is released.
 
     Cross-validation of a head tests the same procedure on more prompts. A tuned model is another
     one: it speaks for itself where enough was held out.
     """
-    held = asked.get("held")
-    if "crossed" not in asked:
+    held = data.get("held")
+    if "crossed" not in data:
         return "held"
-    some = held is not None and len(held.duels) and right(held).enough
-    return "held" if tuning != "head" and some else "crossed"
+    enough = held is not None and len(held.pairs) and pairwise_accuracy(held).enough
+    return "held" if tuning != "head" and enough else "crossed"
 
 
-def _held_out(asked: Asked | None, scores: Mapping[str, Json]) -> Json:
+def _held_out(data: EvaluationData | None, scores: Metrics) -> Json:
     """Accuracy, its lead, rank correlation and baselines: what a small page shows."""
-    if asked is None:
+    if data is None:
         return {"accuracy": None, "lead": None, "spearman": None, "baselines": {}, "prompts": 0,
                 "of": "comparisons"}  # fmt: skip
-    shown = ("value", "low", "high", "n", "prompts")
     accuracy, rank = scores["accuracy"], scores.get("spearman")
-    known = np.isfinite(asked.reward)
+    known = np.isfinite(data.reward)
     return {
         "accuracy": {k: v for k, v in accuracy.items() if k not in ("baseline", "lead")},
         "lead": accuracy.get("lead"),
-        "spearman": {k: rank[k] for k in shown} if rank else None,
-        "baselines": {name: e.as_json() for name, e in pair_nulls(asked).items()},
-        "prompts": len(np.unique(asked.examples.prompt[known])),
-        "of": asked.duels.source,
+        "spearman": {k: rank.get(k) for k in ("value", "low", "high", "n", "prompts")}
+        if rank
+        else None,
+        "baselines": {name: e.as_json() for name, e in pair_baselines(data).items()},
+        "prompts": len(np.unique(data.examples.prompt[known])),
+        "of": data.pairs.source,
     }
 
 
 def _head_learning(
-    evidence: Evidence, asked: Asked, ceiling: Ceiling | None, progress: Progress, seed: int
+    evidence: Evidence, data: EvaluationData, ceiling: Ceiling | None, progress: Progress, seed: int
 ) -> Json:
     """What cross-validation says of the head, whatever the released model is."""
     e, learned = evidence, []
-    if enough(asked.duels):
-        learned = refits(e.model, e.features, e.examples, e.precision, progress, seed)
+    if enough_pairs(data.pairs):
+        learned = fit_curve_points(e.model, e.features, e.examples, e.precision, progress, seed)
     return {
         "learning": learning_curve(
-            learned, asked.forecast, asked.examples, asked.duels, ceiling, asked.boot
+            learned, data.predictions, data.examples, data.pairs, ceiling, data.bootstrap
         ),
-        "judged_best_of_n": judged_best_of_n(asked.reward, asked.examples, asked.boot),
+        "judged_best_of_n": judged_best_of_n(data.reward, data.examples, data.bootstrap),
     }
 
 

@@ -9,59 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
 
 from pydantic import TypeAdapter
 
-Unit = Literal["share", "number", "nats", "points"]
+from data.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReceiptEstimate:
-    """A number with its 95% interval; `value` is None where there is too little to tell."""
+class ReceiptEstimate(Estimate):
+    """An estimate by the bootstrap over prompts; all but its value may be missing."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     n: int = 0
-    """Judgements that it rests on."""
     prompts: int = 0
-    needs: int = 0
-    """Judgements needed, and prompts below, where there is no value yet."""
     needs_prompts: int = 0
-
-    @property
-    def missing(self) -> str:
-        """What an estimate without a value still needs."""
-        if self.n < self.needs:
-            return f"not enough data yet (n {self.n:,}, about {self.needs} needed)"
-        if self.prompts < self.needs_prompts:
-            return (
-                f"not enough data yet ({self.prompts} prompts, about {self.needs_prompts} needed)"
-            )
-        return "not defined: all the same" if self.needs else "not enough data yet"
-
-    def amount(self, unit: Unit, signed: bool = False) -> str:
-        """The value in its unit: 71%, 0.43, 1.20 points; a dash where there is none."""
-        points = " points" if unit == "points" else ""
-        return "–" if self.value is None else _number(self.value, unit, signed) + points
-
-    def interval(self, unit: Unit, signed: bool = False) -> str:
-        """The 95% interval: [66, 75]."""
-        ends = (_number(end or 0.0, unit, signed).rstrip("%") for end in (self.low, self.high))
-        return f"[{', '.join(ends)}]"
-
-    def text(self, unit: Unit, n: bool = True) -> str:
-        """In full, "71% [66, 75], n 184", or what is missing."""
-        if self.value is None:
-            return self.missing
-        count = f", n {self.n:,}" if n else ""
-        return f"{self.amount(unit)} {self.interval(unit)}{count}"
-
-
-def _number(value: float, unit: Unit, signed: bool) -> str:
-    sign = "+" if signed else ""
-    return f"{100 * value:{sign}.0f}%" if unit == "share" else f"{value:{sign}.2f}"
+    """Prompts that it takes, where there is no value yet."""
 
 
 @dataclass(frozen=True, kw_only=True)

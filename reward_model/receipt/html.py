@@ -6,6 +6,7 @@ Made from a Receipt alone, by the templates beside this module; no torch here.
 from __future__ import annotations
 
 from data.html_templates import environment
+from data.stats import estimate
 from reward_model.receipt import plots, wording
 from reward_model.receipt.contents import Receipt, ReceiptEstimate
 
@@ -20,6 +21,10 @@ def receipt_html(receipt: Receipt) -> str:
     return template.render(
         receipt=receipt,
         words=wording,
+        text=estimate.format_estimate,
+        value=estimate.format_value,
+        interval=estimate.format_interval,
+        missing=estimate.format_missing,
         accuracies=_accuracies(receipt),
         ceiling=_ceiling(receipt),
         plots=_plots(receipt),

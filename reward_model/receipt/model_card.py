@@ -7,6 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from data.stats.estimate import format_estimate, format_value
 from reward_model.receipt.contents import Receipt
 from reward_model.receipt.wording import BASELINES, MEASURES, SOURCES, further_measures, limits
 
@@ -36,6 +37,8 @@ def model_card(receipt: Receipt) -> str:
         unit=_escape_cell(receipt.facts.get("reward unit", "")),
         scores={source: measures for source, measures in scores.items() if measures},
         baselines=BASELINES,
+        text=format_estimate,
+        value=format_value,
         further=further_measures(receipt),
         limits=limits(receipt),
         made={_escape_cell(key): _escape_cell(value) for key, value in made.items()},

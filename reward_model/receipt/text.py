@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from data.stats.estimate import format_estimate
 from reward_model.receipt.contents import Receipt
 from reward_model.receipt.html import receipt_html
 from reward_model.receipt.model_card import model_card
@@ -28,9 +29,9 @@ def lines(report: Mapping[str, object]) -> list[str]:
     receipt = Receipt.read(report)
     held_out, rows = receipt.held_out, []
     if held_out.accuracy.value is not None:
-        rows = [(f"pairwise accuracy, {held_out.of}", held_out.accuracy.text("share"))]
+        rows = [(f"pairwise accuracy, {held_out.of}", format_estimate(held_out.accuracy))]
         rows += [
-            (f"  {BASELINES[name]}", estimate.text("share"))
+            (f"  {BASELINES[name]}", format_estimate(estimate))
             for name, estimate in held_out.baselines.items()
             if estimate.value is not None
         ]
@@ -39,7 +40,9 @@ def lines(report: Mapping[str, object]) -> list[str]:
     for source, scores in receipt.scores.items():
         known = {k: m for k, m in scores.items() if m.value is not None and k != "accuracy"}
         text += [f"{SHORT_SOURCES[source]}:"] * bool(known)
-        text += [f"  {MEASURES[k].name:<32} {m.text(MEASURES[k].unit)}" for k, m in known.items()]
+        for key, measure in known.items():
+            words = MEASURES[key]
+            text.append(f"  {words.name:<32} {format_estimate(measure, words.style)}")
     text += limits(receipt)
     return text + [f"left out or cut: {n} {what}" for what, n in receipt.dropped.items() if n]
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from reward_model.receipt.contents import HeldOut, Receipt, Unit
+from data.stats.estimate import (
+    Style,
+    format_estimate,
+    format_interval,
+    format_missing,
+    format_value,
+)
+from reward_model.receipt.contents import HeldOut, Receipt
 
 BASELINES = {
     "longer": "always the longer",
@@ -37,7 +44,7 @@ class Words(NamedTuple):
 
     name: str
     about: str
-    unit: Unit
+    style: Style
 
 
 MEASURES = {
@@ -70,7 +77,7 @@ class TraitWords(NamedTuple):
 
     name: str
     about: str
-    unit: Unit
+    style: Style
     suffix: str = ""
     signed: bool = False
 
@@ -100,14 +107,14 @@ def summary(held_out: HeldOut, subject: str = "It") -> str:
                 "Nothing to check it by yet: no two completions of a prompt were judged apart."
                 " Judge more prompts."
             )
-        return (
-            f"It is not known yet whether it beats its baselines: {accuracy.missing}, of {pairs}."
-        )
-    best = f"{held_out.baselines[lead.over].amount('share')} for {BASELINES[lead.over]}"
+        missing = format_missing(accuracy)
+        return f"It is not known yet whether it beats its baselines: {missing}, of {pairs}."
+    best = held_out.baselines[lead.over].value or 0.0
     against = (
-        f"pairwise accuracy {accuracy.text('share')} {pairs} of held-out prompts, against {best}"
+        f"pairwise accuracy {format_estimate(accuracy)} {pairs} of held-out prompts, against"
+        f" {format_value(best)} for {BASELINES[lead.over]}"
     )
-    ahead = f"ahead by {100 * lead.value:.0f} points {lead.interval('share')}"
+    ahead = f"ahead by {100 * lead.value:.0f} points {format_interval(lead)}"
     if lead.low > 0:
         return f"{subject} beats every baseline: {against} ({ahead})."
     if lead.value > 0:
@@ -133,16 +140,18 @@ def further_measures(receipt: Receipt) -> list[tuple[str, str]]:
     found = []
     if receipt.equal_length:
         found += [
-            ("accuracy with length held fixed", receipt.equal_length.balanced.text("share")),
-            ("accuracy where both are as long", receipt.equal_length.near.text("share")),
+            ("accuracy with length held fixed", format_estimate(receipt.equal_length.balanced)),
+            ("accuracy where both are as long", format_estimate(receipt.equal_length.near)),
         ]
     for kind, one in receipt.calibration.items():
         ece, brier = one.ece, one.brier
         chance = f"; {ece.by_chance:.2f} by chance" if ece.value is not None else ""
         base = brier.baseline
-        against = f"; {base.amount('number')} {BASELINES[base.name]}" if base.name else ""
-        found.append((f"ECE, {CALIBRATED[kind]}", ece.text("number") + chance))
-        found.append((f"Brier score, {CALIBRATED[kind]}", brier.text("number") + against))
+        against = f"; {base.value:.2f} {BASELINES[base.name]}" if base.value is not None else ""
+        found += [
+            (f"ECE, {CALIBRATED[kind]}", format_estimate(ece, "number") + chance),
+            (f"Brier score, {CALIBRATED[kind]}", format_estimate(brier, "number") + against),
+        ]
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.schema import Completion, make_prompt
-from reward_model.dataset.preference_pairs import Duels
+from reward_model.dataset.preference_pairs import PreferencePairs
 from reward_model.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
@@ -40,12 +40,14 @@ class Reproduced:
         return abs(self.found - self.recorded) * self.n <= max(1, ALLOWED * self.n)
 
 
-def keep_held(folder: Path, completions: Sequence[Completion], pairs: Duels, raw: Array) -> None:
+def keep_held(
+    folder: Path, completions: Sequence[Completion], pairs: PreferencePairs, raw: Array
+) -> None:
     """Note up to 64 pairs (places of completions) and how often the raw rewards (N,) are right."""
     chosen = np.linspace(0, len(pairs) - 1, min(KEPT, len(pairs))).round().astype(int)
     if not len(pairs):
         return
-    right = pairs.right(raw)[chosen]
+    right = pairs.correct(raw)[chosen]
     rows = [
         {
             "prompt": completions[pairs.better[i]].prompt.plain(),

@@ -14,7 +14,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from data.runs.recorder import Recorder
 from reward_model.config import RewardSettings
-from reward_model.dataset.examples import TIE, A, Examples
+from reward_model.dataset.examples import TIE, A, Examples, group_rows
 from reward_model.evaluation.cross_validation import Model
 from reward_model.language_model.classifier import body_of, last_states
 from reward_model.language_model.lora import lora_config, what_trains
@@ -133,7 +133,7 @@ def prompt_batches(
     judged = np.zeros(len(examples.completions), bool)
     for places in (examples.pairs.a, examples.pairs.b, examples.binary.item, examples.scalar.item):
         judged[places] = True
-    groups = [kept for g in examples.by_prompt() if len(kept := g[judged[g]].tolist())]
+    groups = [kept for g in group_rows(examples.prompt) if len(kept := g[judged[g]].tolist())]
     for _ in range(settings.epochs):
         rng.shuffle(groups)
         batch: list[int] = []

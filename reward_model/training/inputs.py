@@ -19,9 +19,14 @@ from data.store import Store
 from reward_model.config import KINDS_OF, RewardSettings
 from reward_model.dataset.examples import Bools, Examples, Ints, collect
 from reward_model.dataset.sufficiency import require_enough
-from reward_model.evaluation.cross_validation import Forecast, Model, cross_validate, forecast
-from reward_model.evaluation.cross_validation import _together as together
-from reward_model.evaluation.cross_validation import choose_precision as choose_prior
+from reward_model.evaluation.cross_validation import (
+    Model,
+    Predictions,
+    choose_prior_precision,
+    cross_validate,
+    merge_folds,
+    predict,
+)
 from reward_model.language_model.classifier import with_head
 from reward_model.language_model.device import choose_precision
 from reward_model.language_model.features import FeatureCache, Floats32, read_features
@@ -95,7 +100,7 @@ class Study:
         self.texts = self._render()
         self.features = self._read_features()
         """Of all completions, judged ones first (C, d)."""
-        self.precision = choose_prior(
+        self.precision = choose_prior_precision(
             self.model,
             self.features[self.judged],
             self.train_examples,
@@ -156,7 +161,7 @@ class Study:
         held = ~self.training
         examples = self.examples.where(held)
         rewards, spread = (x[self.judged] for x in (raw + level, sd))
-        there = forecast(self.model, examples, rewards, spread, fit.values)
+        there = predict(self.model, examples, rewards, spread, fit.values)
         crossed = None
         if self.examples.prompts > 1:
             crossed = cross_validate(
@@ -185,9 +190,9 @@ class Study:
             facts=self.facts() | _shortfall(fit),
         )
 
-    def _placed(self, there: Forecast, held: Bools) -> Forecast:
-        """A forecast of held-out judgements in the rows of all; nothing is known of the rest."""
-        every = together(self.examples, [(held, there)])
+    def _placed(self, there: Predictions, held: Bools) -> Predictions:
+        """Predictions of held-out judgements in the rows of all; nothing is known of the rest."""
+        every = merge_folds(self.examples, [(held, there)])
         known = np.where(held, there.reward, np.nan)
         return replace(every, reward=known, sd=np.where(held, there.sd, np.nan))
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from reward_model.receipt.build import headline, receipt
-from reward_model.receipt.contents import Receipt, ReceiptEstimate, read_held_out
+from reward_model.receipt.contents import Receipt, read_held_out
 from reward_model.receipt.html import receipt_html
 from reward_model.receipt.model_card import model_card
 from reward_model.receipt.text import CARD, RECEIPT_HTML, RECEIPT_JSON, lines, write_receipt
@@ -337,21 +337,3 @@ def test_the_first_line_and_the_verdict_say_the_same(lead, start, judged):
         }
     )
     assert summary(held_out).startswith(start) and verdict(held_out) == judged
-
-
-def test_numbers_are_written_in_full_or_say_what_is_missing():
-    def made(*numbers):
-        return ReceiptEstimate(**estimate(*numbers))
-
-    assert made(0.712, 0.66, 0.75, 1184).text("share") == "71% [66, 75], n 1,184"
-    assert made(0.4321, 0.4, 0.5).text("number", n=False) == "0.43 [0.40, 0.50]"
-    assert made(1.2, 1, 1.4).text("points") == "1.20 points [1.00, 1.40], n 100"
-    assert made(0.26, -0.1, 0.3).interval("share", signed=True) == "[-10, +30]"
-    for n, prompts, words in (
-        (4, 2, "not enough data yet (n 4, about 30 needed)"),
-        (40, 2, "not enough data yet (2 prompts, about 10 needed)"),
-        (40, 20, "not defined: all the same"),
-    ):
-        needing = ReceiptEstimate(n=n, prompts=prompts, needs=30, needs_prompts=10)
-        assert needing.text("share") == needing.missing == words
-    assert ReceiptEstimate().text("share") == "not enough data yet"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from data.stats.estimate import MIN_CASES
 from data.store.run_rows import Run
-from reward_model.config import ENOUGH
 
 STATES = {
     "starting": "starting",
@@ -40,8 +40,8 @@ def too_few(figure: Mapping[str, Any] | None) -> str:
     if not figure or figure.get("value") is None:
         return "not enough data yet"
     n = figure.get("n")
-    if isinstance(n, int) and n < ENOUGH:
-        return f"not enough data yet (n {n}, about {ENOUGH} needed)"
+    if isinstance(n, int) and n < MIN_CASES:
+        return f"not enough data yet (n {n}, about {MIN_CASES} needed)"
     return ""
 
 

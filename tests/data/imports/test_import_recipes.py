@@ -13,8 +13,8 @@ import pytest
 from data.imports import import_file
 from data.imports.recipe import SHIPPED, Recipe, load_recipe
 from data.quality import Quality
-from data.quality.store_report import source_report
 from data.store import Store
+from tests.benchmarks.published_figures import figures_by_source
 from tests.data.imports.test_import_lines import standing, write
 
 SHARED = os.environ.get("COACH_SHARED_DATA", "")
@@ -213,7 +213,7 @@ def test_recipes_by_name(sqlite_store: Store, tmp_path: Path) -> None:
 
 
 def figures(store: Store) -> Quality:
-    return source_report(store).quality
+    return figures_by_source(store)
 
 
 @shared
