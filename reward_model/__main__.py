@@ -30,7 +30,7 @@ Command = (
 )
 
 
-def _train(settings: RewardSettings) -> int:
+def _train_model(settings: RewardSettings) -> int:
     from reward_model.receipt.text import RECEIPT_HTML, lines
     from reward_model.train import train
 
@@ -48,7 +48,7 @@ def _train(settings: RewardSettings) -> int:
     return STOPPED
 
 
-def _evaluate(settings: EvaluateSettings) -> None:
+def _evaluate_model(settings: EvaluateSettings) -> None:
     from reward_model.evaluate import evaluate
     from reward_model.receipt.text import RECEIPT_HTML, lines, write_receipt
 
@@ -69,7 +69,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         print(f"receipt: {folder / RECEIPT_HTML}")
 
 
-def _export(settings: ExportRewardSettings) -> None:
+def _export_model(settings: ExportRewardSettings) -> None:
     from reward_model.export.folder import export
     from reward_model.export.parity import verdict
 
@@ -78,7 +78,7 @@ def _export(settings: ExportRewardSettings) -> None:
     print(f"wrote {out}: {verdict(certificate)}")
 
 
-def _score(settings: ScoreSettings) -> None:
+def _score_or_serve(settings: ScoreSettings) -> None:
     from reward_model.scoring.scorer import Scorer, read_facts
 
     folder = _run_folder(settings.workspace, settings.run)
@@ -134,10 +134,10 @@ def _run_folder(workspace: Path, run: str) -> Path:
 
 
 COMMANDS: dict[type, Callable[[Any], int | None]] = {
-    RewardSettings: _train,
-    EvaluateSettings: _evaluate,
-    ScoreSettings: _score,
-    ExportRewardSettings: _export,
+    RewardSettings: _train_model,
+    EvaluateSettings: _evaluate_model,
+    ScoreSettings: _score_or_serve,
+    ExportRewardSettings: _export_model,
 }
 
 

@@ -25,9 +25,9 @@ def receipt_html(receipt: Receipt) -> str:
         value=estimate.format_value,
         interval=estimate.format_interval,
         missing=estimate.format_missing,
-        accuracies=_accuracies(receipt),
-        ceiling=_ceiling(receipt),
-        plots=_plots(receipt),
+        accuracies=_rank_accuracies(receipt),
+        ceiling=_known_ceiling(receipt),
+        plots=_make_plots(receipt),
         annotators=receipt.annotators[:MOST_ANNOTATORS],
         trait_names=[n for n in wording.TRAITS if any(n in a.traits for a in receipt.annotators)],
         apart=sum(t.apart for t in traits),
@@ -44,7 +44,7 @@ def _round_more(receipt: Receipt) -> str:
     return f"{float(f'{value or 0:.2g}'):,.0f}"
 
 
-def _ceiling(receipt: Receipt) -> tuple[float, float] | None:
+def _known_ceiling(receipt: Receipt) -> tuple[float, float] | None:
     """The human ceiling's range, where it is known."""
     found = receipt.ceiling
     if found is None or found.at_least.value is None or found.at_most.value is None:
@@ -52,7 +52,7 @@ def _ceiling(receipt: Receipt) -> tuple[float, float] | None:
     return found.at_least.value, found.at_most.value
 
 
-def _accuracies(receipt: Receipt) -> list[tuple[str, ReceiptEstimate, bool]]:
+def _rank_accuracies(receipt: Receipt) -> list[tuple[str, ReceiptEstimate, bool]]:
     """Name, pairwise accuracy and whether it is the model's own; the strongest baseline first."""
     held_out, other = receipt.held_out, "crossed" if receipt.headline == "held" else "held"
     rows = [("This reward model", held_out.accuracy, True)]
@@ -64,7 +64,7 @@ def _accuracies(receipt: Receipt) -> list[tuple[str, ReceiptEstimate, bool]]:
     return rows + [(names[n][:1].upper() + names[n][1:], e, False) for n, e in ranked]
 
 
-def _plots(receipt: Receipt) -> dict[str, plots.Plot]:
+def _make_plots(receipt: Receipt) -> dict[str, plots.Plot]:
     """Those that there are numbers for."""
     found = {}
     if pairs := receipt.calibration.get("pairs"):
@@ -79,7 +79,7 @@ def _plots(receipt: Receipt) -> dict[str, plots.Plot]:
     if curve := receipt.learning:
         known = [p for p in curve.points if p.value is not None]
         if len(known) > 1:
-            found["learning"] = plots.learning(known, curve.ahead, _ceiling(receipt))
+            found["learning"] = plots.learning(known, curve.ahead, _known_ceiling(receipt))
     for name, points, start in (
         ("best_of_n", receipt.best_of_n, 0.0),
         ("judged_best_of_n", receipt.judged_best_of_n, 0.5),
