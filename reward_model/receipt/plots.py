@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reward_model.receipt.contents import BestOfN, CalibrationBin, CurvePoint, ReceiptEstimate
 
-LEFT, RIGHT, TOP, BOTTOM = 46, 400, 12, 208
+LEFT, RIGHT, TOP, BOTTOM = 50, 398, 12, 208
 """Edges of the plot area in a picture of 420 x 250 pixels."""
 Points = Sequence[tuple[float, ReceiptEstimate]]
 """x, and an estimate over it."""
