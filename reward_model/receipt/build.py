@@ -87,6 +87,7 @@ def receipt(
     `progress(done, total, message)` is called on the way and may raise to stop.
     """
     examples = evidence.examples
+    # One set of draws for all estimates of a receipt, so that differences between them are paired.
     boot = Bootstrap(max(1, examples.prompts), seed)
     progress(0, 1, "people's agreement with one another")
     ceiling = quality(evidence.judgements, seed=seed).ceiling if evidence.judgements else None
@@ -135,7 +136,7 @@ def receipt(
 
 
 def headline(data: Mapping[Source, EvaluationData], tuning: Tuning) -> Source:
-    """Which predictions speak for the model that is released.
+    """Which predictions speak for the model that is released: "held" or "crossed".
 
     Cross-validation of a head tests the same procedure on more prompts. A tuned model is another
     one: it speaks for itself where enough was held out.

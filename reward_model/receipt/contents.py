@@ -17,7 +17,10 @@ from data.stats.estimate import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiptEstimate(Estimate):
-    """An estimate by the bootstrap over prompts; all but its value may be missing."""
+    """An estimate by the bootstrap over prompts, as a receipt keeps it.
+
+    `value` is None where there is too little data: n and prompts then say how much there is.
+    """
 
     value: float | None = None
     low: float | None = None
@@ -178,7 +181,10 @@ class Receipt:
 
     @classmethod
     def read(cls, found: Mapping[str, object]) -> Receipt:
-        """From a receipt or a run's report. Raises ValueError where it is neither."""
+        """From a receipt's JSON, or a report of a reward model's run, which holds one.
+
+        Raises ValueError, which names the field, where it is neither.
+        """
         return _adapter().validate_python(_without_null(found))
 
 
@@ -193,7 +199,11 @@ def read_held_out(found: Mapping[str, object]) -> HeldOut:
 
 
 def _without_null(value: object) -> object:
-    """Without the keys whose value is null: their fields then take the defaults."""
+    """Without the keys whose value is null: their fields then take the defaults.
+
+    Null and an absent key mean the same to whoever shows a receipt, and versions differ in which
+    of the two they wrote.
+    """
     if isinstance(value, Mapping):
         return {k: _without_null(v) for k, v in value.items() if v is not None}
     return [_without_null(v) for v in value] if isinstance(value, list) else value

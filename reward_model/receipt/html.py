@@ -15,7 +15,11 @@ MOST_ANNOTATORS = 200
 
 
 def receipt_html(receipt: Receipt) -> str:
-    """The page."""
+    """The page: the verdict, its tiles, then a card for each question that a lead asks of a model.
+
+    Texts from outside (annotators' names, facts) are escaped by the templates. The page runs no
+    script and loads nothing, since it is shown in a sandboxed frame and sent around as one file.
+    """
     traits = [t for a in receipt.annotators for t in a.traits.values()]
     template = environment("reward_model.receipt").get_template("receipt.html")
     return template.render(

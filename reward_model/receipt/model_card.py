@@ -15,7 +15,10 @@ TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
 
 def model_card(receipt: Receipt) -> str:
-    """What the model is, how to use it, what it is worth, its limits, and how it was made."""
+    """README.md of a reward model: its summary, how to use it, its measures, limits and origin.
+
+    Texts from outside stand in table cells only, without HTML and on one line.
+    """
     judged = ", ".join(f"{n:,} {kind}" for kind, n in receipt.judgements.items())
     made = {
         "judgements": f"{judged}, by {receipt.annotators_count} annotators",

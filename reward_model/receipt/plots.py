@@ -55,7 +55,11 @@ class Plot:
 
 
 def reliability(bins: Sequence[CalibrationBin], low: float, high: float, title: str) -> Plot:
-    """How often it happened against the predicted probability, on low to high."""
+    """A reliability diagram: how often it happened against its predicted probability, both shares.
+
+    low, high: the range of predicted probabilities that is drawn, e.g. from 0.5 for the side that
+    is preferred.
+    """
     x = Axis(low, high, LEFT, RIGHT, _round_ticks(low, high))
     y = Axis(0.0, high, BOTTOM, TOP, _round_ticks(0.0, high))
     points = [(b.forecast, b) for b in bins if b.value is not None]
@@ -73,7 +77,10 @@ def learning(
     ahead: Sequence[CurvePoint],
     people: tuple[float, float] | None,
 ) -> Plot:
-    """Pairwise accuracy against judgements, extrapolated, beside the human ceiling."""
+    """Pairwise accuracy against judgements on a log scale, extrapolated, beside the human ceiling.
+
+    points: at least one, with values; people: the ceiling's range, as shares.
+    """
     every = [*points, *ahead]
     ticks = [(p.judgements, f"{p.judgements:,}") for p in every[-1::-2]]
     x = Axis(every[0].judgements / 1.15, every[-1].judgements * 1.15, LEFT, RIGHT, ticks, log=True)
@@ -84,7 +91,10 @@ def learning(
 
 
 def best_of(found: Sequence[BestOfN], start: float, share: bool, title: str) -> Plot:
-    """What the best of n is worth, from n = 1 on, where it is `start`."""
+    """What the best of n answers is worth, on a log scale from n = 1 on, where it is `start`.
+
+    share: values are shares, else reward units.
+    """
     every = [BestOfN(best_of=1, value=start, low=start, high=start), *found]
     ticks = [(p.best_of, str(p.best_of)) for p in every]
     x = Axis(0.9, every[-1].best_of * 1.1, LEFT, RIGHT, ticks, log=True)

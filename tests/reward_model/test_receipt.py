@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
+from data.stats.estimate import format_estimate
 from reward_model.receipt.build import headline, receipt
-from reward_model.receipt.contents import Receipt, read_held_out
+from reward_model.receipt.contents import Receipt, ReceiptEstimate, read_held_out
 from reward_model.receipt.html import receipt_html
 from reward_model.receipt.model_card import model_card
 from reward_model.receipt.text import CARD, RECEIPT_HTML, RECEIPT_JSON, lines, write_receipt
@@ -347,3 +348,20 @@ def test_the_first_line_and_the_verdict_say_the_same(lead, start, judged):
         }
     )
     assert summary(held_out).startswith(start) and verdict(held_out) == judged
+
+
+def test_numbers_are_written_in_full_or_say_what_is_missing():
+    def made(*numbers):
+        return ReceiptEstimate(**estimate(*numbers))
+
+    assert format_estimate(made(0.712, 0.66, 0.75, 1184)) == "71% [66, 75], n 1,184"
+    assert format_estimate(made(0.4321, 0.4, 0.5), "number", count=False) == "0.43 [0.40, 0.50]"
+    assert format_estimate(made(1.2, 1, 1.4), "points") == "1.20 points [1.00, 1.40], n 100"
+    for n, prompts, words in (
+        (4, 2, "not enough data yet (n 4, about 30 needed)"),
+        (40, 2, "not enough data yet (2 prompts, about 10 needed)"),
+        (40, 20, "not defined: all the same"),
+    ):
+        needing = ReceiptEstimate(n=n, prompts=prompts, needs=30, needs_prompts=10)
+        assert format_estimate(needing) == words
+    assert format_estimate(ReceiptEstimate()) == "not enough data yet"
