@@ -85,7 +85,7 @@ class BootstrapDistribution:
             return (0.0, 1.0) if self.share else (-math.inf, math.inf)
         if self.share and self.constant:
             return wilson(min(1.0, max(0.0, self.value)), self.prompts)
-        t = float(stats.t.isf((1 - CONFIDENCE) / 2, self.prompts - 1))
+        t = float(stats.t.isf(round((1 - CONFIDENCE) / 2, 9), self.prompts - 1))  # 0.025 exactly
         tail = float(stats.norm.cdf(-t * math.sqrt(self.prompts / (self.prompts - 1))))
         low, high = np.quantile(known, [tail, 1 - tail])
         return float(low), float(high)

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from data import runs
 from data.imports import import_file
+from data.runs import recorder
 from data.schema import Answer, Completion, Task, make_prompt
 from data.settings import as_config
 from data.splits import split_of
@@ -283,7 +284,7 @@ def test_a_stop_leaves_nothing_half_written(tmp_path, tiny_model, monkeypatch, a
             if message.startswith(at):
                 self.request_stop()
 
-    monkeypatch.setattr("data.runs.recorder.Recorder", Asked)
+    monkeypatch.setattr(recorder, "Recorder", Asked)
     with Store.open(place.folder) as store:
         with runs.recording(store, place.folder, "reward", as_config(asked)) as run:
             run.report(train(asked, store, run))
