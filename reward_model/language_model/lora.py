@@ -1,7 +1,4 @@
-"""LoRA target presets, resolved by looking at the model's own linear layers.
-
-Lives beside the backbone because both reward models and policies sit on it.
-"""
+"""LoRA target presets, resolved by looking at the model's own linear layers."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _MLP = re.compile(
 _NEVER = ("lm_head", "embed_out", "score", "classifier", "gate", "router", "shared_expert_gate")
 """Heads, and what sends tokens to experts."""
 _STATE_SPACE = ("mixer.out_proj", "mamba.out_proj")
-"""PEFT refuses these: the fused kernel of a state-space layer reads past a side-car."""
+"""PEFT refuses these: the fused kernel of a state-space layer reads past an adapter."""
 
 
 def resolve_targets(model: nn.Module, preset: str) -> list[str]:
@@ -86,7 +83,7 @@ def lora_config(model: nn.Module, settings: LoraSettings, task: str) -> LoraConf
 
 
 def matched(model: nn.Module) -> list[str]:
-    """The full names of the modules that a side-car sits on."""
+    """The full names of the modules that an adapter sits on."""
     return [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
 
 
