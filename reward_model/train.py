@@ -87,7 +87,8 @@ def member(inputs: TrainingInputs, place: int, run: Recorder, tick: Tick) -> Tra
     network = inputs.backbone.hand_over()
     pad = inputs.backbone.tokenizer.pad_token_id
     tuned = tune(network, examples, inputs.texts, fit, settings, pad, run, seed)
-    features = inputs.states(network, tick)
+    states = inputs.backbone.states(network, inputs.texts, settings.batch_size, "measuring", tick)
+    features = states.astype(np.float64)
     weights = head_weights(network)[0].detach().double().cpu().numpy()
     posterior = posterior_at(features[inputs.judged], weights, joint, fit)
     return TrainedMember(tuned, weights, fit.intercept, posterior, features)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -57,27 +57,8 @@ class Check(TypedDict):
     passed: bool
 
 
-Certificate = TypedDict(
-    "Certificate",
-    {
-        "green": bool,
-        "rule": str,
-        "within_1e-5": bool,
-        "tolerance": float,
-        "own_rounding": float,
-        "reward_mean": float,
-        "reward_sd": float,
-        "roads": list[Check],
-        "probes": dict[str, int | str],
-        "tokenizer": str,
-        "template": str,
-        "weights": dict[str, str],
-        "dtype": str,
-        "device": str,
-        "versions": dict[str, str],
-        "date": str,
-    },
-)
+Certificate = dict[str, Any]
+"""JSON values: `roads` are the checks, `green` whether all of them passed."""
 
 
 def plans(n: int, seed: int = 0) -> list[list[list[int]]]:

@@ -126,80 +126,48 @@ def ask_fresh_process(
     return outs
 
 
-class HttpRoutes:
-    """What a server of a scorer answers to clients of each kind."""
-
-    def __init__(self, scorer: Scorer, client: httpx.Client) -> None:
-        self.scorer = scorer
-        self.client = client
-
-    @property
-    def by_name(self) -> Mapping[str, Route]:
-        """As a certificate names them."""
-        return {
-            "/score": self.score,
-            "/classify, token ids": self.classify_ids,
-            "/classify, messages": self.classify_chats,
-            "/get_reward": self.get_reward,
-        }
-
-    def score(self, completions: Sequence[Completion]) -> Array:
-        """By prompts and completions."""
-        return self._rewards(
-            "/score",
-            {
-                "prompts": [_messages(c) for c in completions],
-                "completions": [c.text for c in completions],
-                "finished": [c.finished for c in completions],
-            },
-        )
-
-    def classify_ids(self, completions: Sequence[Completion]) -> Array:
-        """By the token ids of the whole text."""
-        scorer = self.scorer
-        ids = [scorer.render(c.prompt, c.text, c.finished).ids for c in completions]
-        return self._labels({"input": ids})
-
-    def classify_chats(self, completions: Sequence[Completion]) -> Array:
-        """By messages, one conversation a request."""
-        outputs = [
-            self._labels(
-                {
-                    "messages": [*_messages(c), {"role": "assistant", "content": c.text}],
-                    "continue_final_message": not c.finished,
-                }
-            )
-            for c in completions
-        ]
-        return np.concatenate(outputs)
-
-    def get_reward(self, completions: Sequence[Completion]) -> Array:
-        """By the prompt in the template, and the whole text."""
-        end = str(self.scorer.tokenizer.eos_token)
-        prompts = [in_template(self.scorer.tokenizer, _messages(c)) for c in completions]
-        pairs = zip(prompts, completions, strict=True)
-        asked = [prompt + c.text + end * c.finished for prompt, c in pairs]
-        return self._rewards("/get_reward", {"query": asked, "prompts": prompts})
-
-    def _rewards(self, route: str, body: Mapping[str, object]) -> Array:
-        return np.array(self._post(route, body)["rewards"]) * self.scorer.sd + self.scorer.mean
-
-    def _labels(self, body: Mapping[str, object]) -> Array:
-        return np.array([row["probs"][0] for row in self._post("/classify", body)["data"]])
-
-    def _post(self, route: str, body: Mapping[str, object]) -> dict[str, Any]:
-        answer = self.client.post(route, json=body)
-        if answer.status_code != 200:
-            raise ValueError(f"{route} refused a probe: {answer.text[:160]}")
-        found: dict[str, Any] = answer.json()
-        return found
-
-
 @contextmanager
 def over_http(scorer: Scorer) -> Iterator[Mapping[str, Route]]:
-    """The routes of a server of this scorer, by their names."""
+    """The routes of a server of this scorer, as a certificate names them."""
     with serving(scorer, "certified") as url, httpx.Client(base_url=url, timeout=600) as client:
-        yield HttpRoutes(scorer, client).by_name
+
+        def post(route: str, **body: object) -> dict[str, Any]:
+            answer = client.post(route, json=body)
+            if answer.status_code != 200:
+                raise ValueError(f"{route} refused a probe: {answer.text[:160]}")
+            found: dict[str, Any] = answer.json()
+            return found
+
+        def labels(**body: object) -> Array:
+            return np.array([row["probs"][0] for row in post("/classify", **body)["data"]])
+
+        def rewards(route: str, **body: object) -> Array:
+            return np.array(post(route, **body)["rewards"]) * scorer.sd + scorer.mean
+
+        def score(some: Sequence[Completion]) -> Array:
+            texts, finished = [c.text for c in some], [c.finished for c in some]
+            prompts = [_messages(c) for c in some]
+            return rewards("/score", prompts=prompts, completions=texts, finished=finished)
+
+        def classify_ids(some: Sequence[Completion]) -> Array:
+            return labels(input=[scorer.render(c.prompt, c.text, c.finished).ids for c in some])
+
+        def classify_chat(c: Completion) -> Array:
+            turns = [*_messages(c), {"role": "assistant", "content": c.text}]
+            return labels(messages=turns, continue_final_message=not c.finished)
+
+        def get_reward(some: Sequence[Completion]) -> Array:
+            end = str(scorer.tokenizer.eos_token)
+            prompts = [in_template(scorer.tokenizer, _messages(c)) for c in some]
+            query = [p + c.text + end * c.finished for p, c in zip(prompts, some, strict=True)]
+            return rewards("/get_reward", query=query, prompts=prompts)
+
+        yield {
+            "/score": score,
+            "/classify, token ids": classify_ids,
+            "/classify, messages": lambda some: np.concatenate(list(map(classify_chat, some))),
+            "/get_reward": get_reward,
+        }
 
 
 def through(route: Route, completions: Sequence[Completion], plan: Plan) -> Array:

@@ -71,15 +71,14 @@ def last_states(body: nn.Module, texts: Sequence[Rendered], pad_token_id: int) -
     Texts with the same prompt ids share one pass over the prompt.
     """
     device = next(body.parameters()).device
-    prompts = distinct_prompts([t.prompt for t in texts], pad_token_id, device)
-    owner = prompts.owner
-    out, cache = run_prompts(body, prompts.ids, prompts.mask, owner)
+    prompts, prompt_mask, owner = distinct_prompts([t.prompt for t in texts], pad_token_id, device)
+    out, cache = run_prompts(body, prompts, prompt_mask, owner)
     prompt_end: Tensor = out.last_hidden_state[:, -1][owner]
     lengths = torch.tensor([len(t.completion) for t in texts], device=device)
     if int(lengths.max()) == 0:
         return prompt_end.float()
     ids, mask = pad_rows([t.completion for t in texts], pad_token_id, device, "right")
-    hidden = run_completions(body, cache, prompts.mask[owner], ids, mask)
+    hidden = run_completions(body, cache, prompt_mask[owner], ids, mask)
     ends = hidden[torch.arange(len(texts), device=device), (lengths - 1).clamp(min=0)]
     # an empty completion has no last token: the text ends where its prompt does
     return torch.where((lengths > 0)[:, None], ends, prompt_end).float()

@@ -24,8 +24,7 @@ def generate_shared(
     Draws from the same distribution as `model.generate` on the padded prompts. Raises ValueError
     where the model's scores are not finite.
     """
-    distinct = distinct_prompts(prompts, int(config.pad_token_id), model.device)
-    ids, mask, owner = distinct.ids, distinct.mask, distinct.owner
+    ids, mask, owner = distinct_prompts(prompts, int(config.pad_token_id), model.device)
     width = ids.size(1)
     cache = DynamicCache()
     if width > 1:

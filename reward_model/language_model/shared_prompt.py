@@ -8,7 +8,6 @@ ends in the last column and its completion follows at once; completions on the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,25 +17,13 @@ from transformers import DynamicCache
 from transformers.utils import ModelOutput
 
 
-@dataclass(frozen=True)
-class DistinctPrompts:
-    """The P different prompts of N texts."""
-
-    ids: Tensor
-    """(P, T), padded on the left."""
-    mask: Tensor
-    """(P, T), 0 where padded."""
-    owner: Tensor
-    """(N,), the row of each text's prompt."""
-
-
 def distinct_prompts(
     prompts: Sequence[Sequence[int]], pad_token_id: int, device: torch.device
-) -> DistinctPrompts:
-    """Each different prompt once, in order of appearance."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(ids (P, T), mask (P, T), owner (N,)): each different prompt of N once, and its row."""
     rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     owner = torch.tensor([rows[tuple(p)] for p in prompts], device=device)
-    return DistinctPrompts(*pad_rows(list(rows), pad_token_id, device, "left"), owner)
+    return *pad_rows(list(rows), pad_token_id, device, "left"), owner
 
 
 def pad_rows(

@@ -82,11 +82,7 @@ def keep_probes(
 ) -> None:
     """Note what the live network gave completions (N,), before anything was saved and loaded."""
     rows = [
-        {
-            "prompt": completions[i].prompt.plain(),
-            **_answer(completions[i]),
-            "raw": float(raw[i]),
-        }
+        {"prompt": completions[i].prompt.plain(), **_answer(completions[i]), "raw": float(raw[i])}
         for i in _spread_out(len(completions), MOST_PROBES)
     ]
     _write(run / PROBES, {"dtype": str(dtype).removeprefix("torch."), "probes": rows})

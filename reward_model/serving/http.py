@@ -251,10 +251,7 @@ def _refuse_clearly(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> JSONResponse:
         known = ", ".join([*SHAPES, "/health"])
-        said = {
-            404: f"no {request.url.path} here: use {known}",
-            405: "use POST for what is scored",
-        }
+        said = {404: f"no {request.url.path} here: use {known}", 405: "use POST for what is scored"}
         return refusal(error.status_code, said.get(error.status_code, error.detail))
 
 
@@ -288,10 +285,9 @@ class BodyLimit:
 
 def serve(load: Callable[[], Scorer], name: str, host: str, port: int) -> None:
     """Answer until Ctrl-C. Raises ValueError if the port is taken, before it loads the model."""
-    with listen(host, port) as listener, Reader(load()) as reader:
-        config = uvicorn.Config(
-            build_app(reader, name), log_level="warning", timeout_graceful_shutdown=2
-        )
+    with listen(host, port) as listener:
+        app = build_app(Reader(load()), name)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         where = address(host, listener.getsockname()[1])
         print(f"{name} answers at {where}; Ctrl-C ends it", flush=True)
         if not local(host):
@@ -304,8 +300,9 @@ def serve(load: Callable[[], Scorer], name: str, host: str, port: int) -> None:
 @contextmanager
 def serving(scorer: Scorer, name: str) -> Iterator[str]:
     """The same in the background on a free port of this machine; gives its address."""
-    with listen("127.0.0.1", 0) as listener, Reader(scorer) as reader:
-        server = uvicorn.Server(uvicorn.Config(build_app(reader, name), log_level="warning"))
+    with listen("127.0.0.1", 0) as listener:
+        app = build_app(Reader(scorer), name)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:

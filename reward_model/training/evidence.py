@@ -40,12 +40,9 @@ def evidence_of(
     crossed = None
     if examples.prompts > 1:
         crossed = cross_validate(
-            inputs.model,
-            features,
-            examples,
-            inputs.precision,
+            inputs.model, features, examples, inputs.precision,
             lambda: tick(0, 1, "cross-validating"),
-        )
+        )  # fmt: skip
     return Evidence(
         model=inputs.model,
         judgements=inputs.judgements,
@@ -103,10 +100,11 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
         "seed": asked.seed,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    if not fit.converged:
-        short = f"stopped {fit.left:.2g} standard deviations from its best point"
-        facts["the head's fit"] = short
-    return facts
+    if fit.converged:
+        return facts
+    return facts | {
+        "the head's fit": f"stopped {fit.left:.2g} standard deviations from its best point"
+    }
 
 
 def _count_dropped(inputs: TrainingInputs) -> dict[str, int]:

@@ -68,10 +68,18 @@ class Backbone:
         network, self._network = self.network(), None
         return network
 
-    def render(self, completion: Completion, max_tokens: int) -> Rendered:
-        """The token ids of a completion and its prompt."""
-        c = completion
-        return render(self.tokenizer, c.prompt, c.text, c.finished, max_tokens)
+    def states(
+        self,
+        network: PreTrainedModel,
+        texts: Sequence[Rendered],
+        batch: int,
+        doing: str,
+        tick: Tick,
+    ) -> Floats32:
+        """A network's states at the ends of texts (N, d)."""
+        words = f"{doing} {len(texts):,} completions"
+        pad = self.tokenizer.pad_token_id
+        return read_features(network, texts, pad, batch, lambda i, n: tick(i, n, words))
 
 
 @dataclass(frozen=True)
@@ -118,12 +126,6 @@ class TrainingInputs:
         """Where the policy's samples are among all."""
         return slice(len(self.training), len(self.completions))
 
-    def states(self, network: PreTrainedModel, tick: Tick) -> Array:
-        """A tuned network's states at the ends of all texts (C, d)."""
-        return _read_states(
-            self.backbone, network, self.texts, self.settings, tick, "measuring"
-        ).astype(np.float64)
-
 
 def training_inputs(
     settings: RewardSettings, store: Store, policy: str, backbone: Backbone, tick: Tick
@@ -142,28 +144,19 @@ def training_inputs(
     print(f"reward model on {policy}, {backbone.why}", flush=True)
     samples, source = reference_samples(store, policy, backbone.causal, backbone.tokenizer, tick)
     completions = [*examples.completions, *samples]
-    texts = [backbone.render(c, settings.max_tokens) for c in completions]
+    texts = [
+        render(backbone.tokenizer, c.prompt, c.text, c.finished, settings.max_tokens)
+        for c in completions
+    ]
     features = _read_features(settings, backbone, completions, texts, tick)
+    judged = features[: len(training)]
     precision = choose_precision(
-        model,
-        features[: len(training)],
-        train_examples,
-        lambda: tick(0, 1, "choosing the prior"),
+        model, judged, train_examples, lambda: tick(0, 1, "choosing the prior")
     )
     return TrainingInputs(
-        settings,
-        policy,
-        backbone,
-        judgements,
-        examples,
-        training,
-        model,
-        completions,
-        source,
-        texts,
-        features,
-        precision,
-    )
+        settings, policy, backbone, judgements, examples, training, model, completions, source,
+        texts, features, precision,
+    )  # fmt: skip
 
 
 def training_side(examples: Examples) -> Bools:
@@ -194,19 +187,7 @@ def _read_features(
     pairs = zip(completions, texts, strict=True)
     new = {c.id: text for c, text in pairs if c.id not in cache}
     if new:
-        network, missing = backbone.network(), list(new.values())
-        cache.add(list(new), _read_states(backbone, network, missing, settings, tick, "reading"))
+        size = settings.batch_size
+        states = backbone.states(backbone.network(), list(new.values()), size, "reading", tick)
+        cache.add(list(new), states)
     return cache.get([c.id for c in completions])
-
-
-def _read_states(
-    backbone: Backbone,
-    network: PreTrainedModel,
-    texts: Sequence[Rendered],
-    settings: RewardSettings,
-    tick: Tick,
-    doing: str,
-) -> Floats32:
-    words = f"{doing} {len(texts):,} completions"
-    pad = backbone.tokenizer.pad_token_id
-    return read_features(network, texts, pad, settings.batch_size, lambda i, n: tick(i, n, words))
