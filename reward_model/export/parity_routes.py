@@ -44,7 +44,7 @@ Row = Mapping[str, object]
 STANDALONE = Path(__file__).with_name("standalone.py")
 SCRIPT = "score.py"
 """What it is called in an export."""
-_FRESH = """
+FRESH_PROCESS = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import score
@@ -84,7 +84,7 @@ def grpo(scorer: Scorer) -> Route:
 
     def read(completions: Sequence[Completion]) -> Array:
         rewards = reward(
-            prompts=[_messages(c) for c in completions],
+            prompts=[_prompt_messages(c) for c in completions],
             completions=[[{"role": "assistant", "content": c.text}] for c in completions],
             completion_ids=[[end] if c.finished else [] for c in completions],
         )
@@ -96,7 +96,8 @@ def grpo(scorer: Scorer) -> Route:
 def reloaded(export: Path, completions: Sequence[Completion], plans: Sequence[Plan]) -> list[Array]:
     """Head outputs (N,) for each plan, by transformers alone."""
     rows: list[Row] = [
-        {"prompt": _messages(c), "completion": c.text, "finished": c.finished} for c in completions
+        {"prompt": _prompt_messages(c), "completion": c.text, "finished": c.finished}
+        for c in completions
     ]
     outs = ask_fresh_process(export, rows, plans)
     return [_in_order(plan, out) for plan, out in zip(plans, outs, strict=True)]
@@ -110,7 +111,7 @@ def ask_fresh_process(
     Raises ValueError with the last line that it said where it ends badly.
     """
     done = subprocess.run(
-        [sys.executable, "-c", _FRESH, str(export)],
+        [sys.executable, "-c", FRESH_PROCESS, str(export)],
         input=json.dumps([rows, plans]),
         capture_output=True,
         text=True,
@@ -146,19 +147,19 @@ def over_http(scorer: Scorer) -> Iterator[Mapping[str, Route]]:
 
         def score(some: Sequence[Completion]) -> Array:
             texts, finished = [c.text for c in some], [c.finished for c in some]
-            prompts = [_messages(c) for c in some]
+            prompts = [_prompt_messages(c) for c in some]
             return rewards("/score", prompts=prompts, completions=texts, finished=finished)
 
         def classify_ids(some: Sequence[Completion]) -> Array:
             return labels(input=[scorer.render(c.prompt, c.text, c.finished).ids for c in some])
 
         def classify_chat(c: Completion) -> Array:
-            turns = [*_messages(c), {"role": "assistant", "content": c.text}]
+            turns = [*_prompt_messages(c), {"role": "assistant", "content": c.text}]
             return labels(messages=turns, continue_final_message=not c.finished)
 
         def get_reward(some: Sequence[Completion]) -> Array:
             end = str(scorer.tokenizer.eos_token)
-            prompts = [in_template(scorer.tokenizer, _messages(c)) for c in some]
+            prompts = [in_template(scorer.tokenizer, _prompt_messages(c)) for c in some]
             query = [p + c.text + end * c.finished for p, c in zip(prompts, some, strict=True)]
             return rewards("/get_reward", query=query, prompts=prompts)
 
@@ -182,5 +183,5 @@ def _in_order(plan: Plan, outs: Sequence[Sequence[float] | Array]) -> Array:
     return found
 
 
-def _messages(completion: Completion) -> list[dict[str, str]]:
+def _prompt_messages(completion: Completion) -> list[dict[str, str]]:
     return [m.as_dict() for m in completion.prompt.messages]

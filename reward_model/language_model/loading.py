@@ -37,7 +37,7 @@ def load_tokenizer(origin: Origin, chat: bool = True) -> PreTrainedTokenizerBase
     Raises ValueError for a model that has neither; not where `chat` is False, for raw text needs
     neither of them.
     """
-    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, origin.model)
+    tokenizer: PreTrainedTokenizerBase = _load_named(AutoTokenizer.from_pretrained, origin.model)
     if chat and not tokenizer.chat_template:
         raise ValueError(
             f"model {origin.model!r} has no chat template: use one tuned for chat, or add"
@@ -103,7 +103,7 @@ def load_base(
 
 def _load_causal(origin: Origin, dtype: torch.dtype, **options: object) -> PreTrainedModel:
     load = AutoModelForCausalLM.from_pretrained
-    model: PreTrainedModel = _load(load, origin.model, dtype=dtype, **options)
+    model: PreTrainedModel = _load_named(load, origin.model, dtype=dtype, **options)
     model.config.use_cache = True
     return model
 
@@ -111,11 +111,11 @@ def _load_causal(origin: Origin, dtype: torch.dtype, **options: object) -> PreTr
 def load_classifier(folder: Path) -> PreTrainedModel:
     """A reward model that was saved whole, in float32, on the device."""
     load = AutoModelForSequenceClassification.from_pretrained
-    model: PreTrainedModel = _load(load, str(folder), dtype=torch.float32)
+    model: PreTrainedModel = _load_named(load, str(folder), dtype=torch.float32)
     return model.to(choose_device())
 
 
-def _load(from_pretrained: Callable[..., T], name: str, **options: object) -> T:
+def _load_named(from_pretrained: Callable[..., T], name: str, **options: object) -> T:
     disable_progress_bar()
     location = str(built_in_folder()) if name == BUILT_IN_MODEL else name
     try:

@@ -53,13 +53,13 @@ def keep_held(folder: Path, completions: Sequence[Completion], pairs: Duels, raw
     rows = [
         {
             "prompt": completions[pairs.better[i]].prompt.plain(),
-            "better": _answer(completions[pairs.better[i]]),
-            "worse": _answer(completions[pairs.worse[i]]),
+            "better": _answer_fields(completions[pairs.better[i]]),
+            "worse": _answer_fields(completions[pairs.worse[i]]),
         }
         for i in chosen
     ]
     accuracy = float(pairs.right(raw)[chosen].mean())
-    _write(folder / HELD, {"accuracy": accuracy, "of": pairs.source, "pairs": rows})
+    _write_json(folder / HELD, {"accuracy": accuracy, "of": pairs.source, "pairs": rows})
 
 
 def reproduce(folder: Path, scorer: Scorer) -> Reproduced | None:
@@ -82,10 +82,14 @@ def keep_probes(
 ) -> None:
     """Note what the live network gave completions (N,), before anything was saved and loaded."""
     rows = [
-        {"prompt": completions[i].prompt.plain(), **_answer(completions[i]), "raw": float(raw[i])}
+        {
+            "prompt": completions[i].prompt.plain(),
+            **_answer_fields(completions[i]),
+            "raw": float(raw[i]),
+        }
         for i in _spread_out(len(completions), MOST_PROBES)
     ]
-    _write(run / PROBES, {"dtype": str(dtype).removeprefix("torch."), "probes": rows})
+    _write_json(run / PROBES, {"dtype": str(dtype).removeprefix("torch."), "probes": rows})
 
 
 def kept_probes(run: Path) -> tuple[list[Completion], Array, str]:
@@ -106,9 +110,9 @@ def _spread_out(n: int, most: int) -> list[int]:
     return places
 
 
-def _answer(completion: Completion) -> dict[str, object]:
+def _answer_fields(completion: Completion) -> dict[str, object]:
     return {"completion": completion.text, "finished": completion.finished}
 
 
-def _write(path: Path, kept: dict[str, object]) -> None:
+def _write_json(path: Path, kept: dict[str, object]) -> None:
     path.write_text(json.dumps(kept, indent=1), encoding="utf-8")

@@ -60,7 +60,7 @@ class ChatText:
             text = re.sub(rf"\A(?:{re.escape(str(self.tokenizer.pad_token))})+", "", text)
         if not (prompt and text.startswith(prompt)):
             if not self.opening:
-                return self.read_ids(self._ids(text))
+                return self.read_ids(self._tokenize(text))
             before, opening, _ = text.rpartition(self.opening)
             if not opening:
                 raise ValueError(
@@ -70,8 +70,10 @@ class ChatText:
                 )
             prompt = before + opening
         bare = self.opening not in prompt
-        start = render_prompt(self.tokenizer, make_prompt(prompt)) if bare else self._ids(prompt)
-        return self._fit([*start, *self._ids(text.removeprefix(prompt))], len(start))
+        start = (
+            render_prompt(self.tokenizer, make_prompt(prompt)) if bare else self._tokenize(prompt)
+        )
+        return self._cut_at_seam([*start, *self._tokenize(text.removeprefix(prompt))], len(start))
 
     def read_ids(self, ids: Sequence[int]) -> Rendered:
         """Token ids as they stand, without padding around them; ValueError for unknown ones."""
@@ -82,21 +84,21 @@ class ChatText:
         first = next((place for place, i in enumerate(ids) if i != pad), None)
         if first is None:
             raise ValueError("no token but padding: send a prompt and its completion")
-        kept, opening = list(ids[first:]), self._ids(self.opening)
+        kept, opening = list(ids[first:]), self._tokenize(self.opening)
         places = range(len(kept), len(opening) - 1, -1)
         ends = (end for end in places if kept[end - len(opening) : end] == opening)
-        return self._fit(kept, next(ends, len(kept)))
+        return self._cut_at_seam(kept, next(ends, len(kept)))
 
-    def _fit(self, ids: list[int], seam: int) -> Rendered:
+    def _cut_at_seam(self, ids: list[int], seam: int) -> Rendered:
         """Prompt and completion, which meet at `seam`, without anything behind end-of-turn."""
-        pad, end, closing = self.tokenizer.pad_token_id, len(ids), self._ids(self.closing)
+        pad, end, closing = self.tokenizer.pad_token_id, len(ids), self._tokenize(self.closing)
         while end and ids[end - 1] == pad:
             end -= 1
         if ids[end - len(closing) - 1 : end] == [self.tokenizer.eos_token_id, *closing]:
             end -= len(closing)
         return cut_to_fit(ids[: min(seam, end)], ids[seam:end], pad, self.max_tokens)
 
-    def _ids(self, text: str) -> list[int]:
+    def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 

@@ -100,16 +100,12 @@ class Service:
                 f" {len(finished)} marks of finished ones: send as many of each"
             )
         rows = list(zip(asked.prompts, asked.completions, finished, strict=True))
-        texts = _each(
+        texts = _read_each(
             "completions", rows, lambda row: self.scorer.render(make_prompt(row[0]), *row[1:])
         )
-        rewards, sd = self._rewards(texts)
+        rewards, sd = self._score_texts(texts)
         std: Answer = {"std": sd} if asked.return_std else {}
         return {"rewards": rewards, **std, "model": self.name, "unit": UNIT}
-
-    def _read_row(self, row: tuple[object, str, bool]) -> Rendered:
-        prompt, completion, finished = row
-        return self.scorer.render(make_prompt(prompt), completion, finished)
 
     def classify(self, asked: ClassifyRequest) -> Answer:
         """The head's output, in the shape of vLLM's answers."""
@@ -119,12 +115,14 @@ class Service:
             raise ValueError("send one of input and messages")
         if asked.messages is not None:
             finished = not asked.continue_final_message
-            texts = _each("messages", [asked.messages], lambda m: self.chat.read_chat(m, finished))
+            texts = _read_each(
+                "messages", [asked.messages], lambda m: self.chat.read_chat(m, finished)
+            )
         else:
             given = asked.input
             rows = given if isinstance(given, list) and not _are_ids(given) else [given]
-            texts = _each("input", rows, self._read_input)
-        raw, _ = self._read(texts)
+            texts = _read_each("input", rows, self._read_input)
+        raw, _ = self._read_finite(texts)
         tokens = sum(len(text.ids) for text in texts)
         data = [
             {"index": i, "label": "reward", "probs": [value], "num_classes": 1}
@@ -159,8 +157,8 @@ class Service:
                 f"{len(asked.query)} texts in query and {len(prompts)} prompts: send as many of"
                 " each, or no prompts"
             )
-        texts = _each("query", list(zip(asked.query, prompts, strict=True)), self._read_query)
-        rewards, sd = self._rewards(texts)
+        texts = _read_each("query", list(zip(asked.query, prompts, strict=True)), self._read_query)
+        rewards, sd = self._score_texts(texts)
         return {"rewards": rewards, "scores": rewards, "extra_logs": {"reward_sd": sd}}
 
     def _read_query(self, row: tuple[str, object]) -> Rendered:
@@ -171,12 +169,12 @@ class Service:
             )
         return self.chat.read_text(query, prompt)
 
-    def _rewards(self, texts: Sequence[Rendered]) -> tuple[list[float], list[float]]:
-        raw, sd = self._read(texts)
+    def _score_texts(self, texts: Sequence[Rendered]) -> tuple[list[float], list[float]]:
+        raw, sd = self._read_finite(texts)
         rewards: Array = (raw - self.scorer.mean) / self.scorer.sd
         return rewards.tolist(), (sd / self.scorer.sd).tolist()
 
-    def _read(self, texts: Sequence[Rendered]) -> Read:
+    def _read_finite(self, texts: Sequence[Rendered]) -> Read:
         raw, sd = self.reader.read(texts)
         bad = np.flatnonzero(~np.isfinite(raw))
         if len(bad):
@@ -184,7 +182,7 @@ class Service:
         return raw, sd
 
 
-def _each(name: str, rows: Sequence[Row], read: Callable[[Row], Rendered]) -> list[Rendered]:
+def _read_each(name: str, rows: Sequence[Row], read: Callable[[Row], Rendered]) -> list[Rendered]:
     """Every row read; a ValueError says which one it is about."""
     if not 0 < len(rows) <= MOST_TEXTS:
         raise ValueError(f"{len(rows)} texts in {name} not allowed: send 1 to {MOST_TEXTS}")

@@ -283,7 +283,7 @@ def test_a_stop_leaves_nothing_half_written(tmp_path, tiny_model, monkeypatch, a
             if message.startswith(at):
                 self.request_stop()
 
-    monkeypatch.setattr(runs, "Recorder", Asked)
+    monkeypatch.setattr("data.runs.recorder.Recorder", Asked)
     with Store.open(place.folder) as store:
         with runs.recording(store, place.folder, "reward", as_config(asked)) as run:
             run.report(train(asked, store, run))
