@@ -71,20 +71,21 @@ class GrpoReward:
         self,
         prompts: Sequence[Turns],
         completions: Sequence[str | Turns],
-        finished: Sequence[bool],
-        lengths: Sequence[int],
+        completion_ids: Sequence[Sequence[int]],
     ) -> Scored:
         """Rewards of B completions, `group_size` in a row to each prompt.
 
-        finished: whether each ended by itself; lengths: its tokens. Raises ValueError if the
-        completions are no whole groups.
+        Whether one is finished is read off its token ids: one that was cut looks cut to the scorer.
+        Raises ValueError if the completions are no whole groups.
         """
         texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
+        finished = [bool(ids) and ids[-1] in self.ends for ids in completion_ids]
+        tokens = [len(ids) for ids in completion_ids]
         mean, sd, noise = self.scorer.score_groups(prompts, texts, finished, self.group_size)
         reward = np.clip(mean - self.uncertainty_penalty * sd, -self.clip, self.clip)
-        reward = reward - self.length_penalty * np.array(lengths) / 100
+        reward = reward - self.length_penalty * np.array(tokens) / 100
         asked = [p[-1]["content"] for p in prompts]
-        return Scored(asked, texts, list(finished), list(lengths), mean, sd, reward, noise)
+        return Scored(asked, texts, finished, tokens, mean, sd, reward, noise)
 
     def __call__(
         self,
@@ -93,11 +94,7 @@ class GrpoReward:
         completion_ids: Sequence[Sequence[int]],
         **_: object,
     ) -> list[float]:
-        """The same rewards (B,) as TRL asks for them.
-
-        `finished` is read off the token ids: a completion that was cut looks cut to the scorer.
-        """
-        finished = [bool(ids) and ids[-1] in self.ends for ids in completion_ids]
-        self.scored = self.score(prompts, completions, finished, list(map(len, completion_ids)))
+        """The rewards alone (B,), as TRL asks for them."""
+        self.scored = self.score(prompts, completions, completion_ids)
         rewards: list[float] = self.scored.reward.tolist()
         return rewards
