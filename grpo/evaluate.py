@@ -25,7 +25,7 @@ from data.store import Store
 from grpo.config import ComparisonSettings
 from grpo.policies.checkpoint import find_policy
 from grpo.sampling.local import draw_many
-from reward_model.language_model.device import choose_precision
+from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import ORIGIN
 from reward_model.language_model.render import render
@@ -63,7 +63,7 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> dict[s
     scorer = Scorer.load(_folder(settings.workspace, reward_run))
     origin = find_policy(settings.policy, settings.workspace)
     tokenizer = load_tokenizer(origin)
-    dtype, why = choose_precision()
+    dtype, why = choose_dtype()
     total = 2 * len(prompts) * settings.per_prompt
     models, drawn = {}, {}
     for place, name in enumerate((reference, settings.policy)):

@@ -27,7 +27,7 @@ from grpo.trainer.batch_metrics import Sample, figures
 from grpo.trainer.policy_trainer import PolicyTrainer
 from reward_model.language_model.lora import trainable_share
 from reward_model.language_model.origin import Origin
-from reward_model.scoring.held_out import reproduce
+from reward_model.scoring.kept_answers import reproduce
 from reward_model.scoring.scorer import Scorer
 
 Level = Literal["pass", "warn", "fail"]

@@ -29,7 +29,6 @@ from grpo.config import SampleSettings, SamplingSettings, SftSettings
 from grpo.policies.checkpoint import find_policy
 from reward_model import train as reward_train
 from reward_model.config import LoraSettings, RewardSettings
-from reward_model.language_model import loading
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import Origin
 from reward_model.language_model.render import render
@@ -166,7 +165,7 @@ def garden(workspace: Path, size: Size = WHOLE) -> Iterator[Garden]:
 
     In float32 whatever the processor: the figures are then the same everywhere, to rounding.
     """
-    plain = patch.object(loading, "_processor_flags", lambda: frozenset())
+    plain = patch.object(torch.cpu, "get_capabilities", dict)
     with plain, Store.open(workspace) as store:
         if not store.runs.list("reward"):
             _train(store, workspace, size)

@@ -23,7 +23,7 @@ from data.settings import as_config
 from data.splits import split_of
 from data.store import Store
 from reward_model.config import LoraSettings, RewardSettings
-from reward_model.language_model.loading import load_tokenizer, with_side_car
+from reward_model.language_model.loading import load_tokenizer, with_adapter
 from reward_model.language_model.lora import lora_config
 from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
 from reward_model.likelihood.fit import Basis
@@ -260,7 +260,7 @@ def test_a_side_car_of_another_model_is_refused(tmp_path, tiny_model, other):
     run.mkdir()
     adapter = side_car(foreign, run)
     with pytest.raises(ValueError, match="belongs to another model") as error:
-        with_side_car(base, str(adapter))
+        with_adapter(base, str(adapter))
     assert "\n" not in str(error.value)
     save_origin(run, find_origin(str(tiny_model)))
     assert "belongs to another model" in Place(tmp_path, compared()).refused(run)
