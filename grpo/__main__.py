@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from data.runs.processes import request_stop
-from data.runs.recorder import recording
-from data.settings import STOPPED, as_config, parse, run_command
+from data.settings import STOPPED, parse, run_command
 from grpo.config import (
     WINDOW,
     ComparisonSettings,
@@ -23,6 +21,11 @@ from grpo.config import (
     StopSettings,
 )
 
+if TYPE_CHECKING:
+    from grpo.reports.records import Report
+    from grpo.run import Outcome
+
+RunSettings = PretrainSettings | SftSettings | SampleSettings | PolicySettings | ComparisonSettings
 Command = (
     Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
     | Annotated[SftSettings, tyro.conf.subcommand("sft")]
@@ -57,54 +60,46 @@ def main() -> int:
     return run_command(act)
 
 
-def _run(settings: Any) -> int:
+def _run(settings: RunSettings) -> int:
     from grpo.reports.text import lines
 
-    kind, work = _work(settings)
-    with settings.open() as store:
-        if isinstance(settings, PolicySettings):
-            from grpo.train import resolved
-
-            settings = resolved(settings, store)
-        config = as_config(settings)
-        whole = False
-        with recording(store, settings.workspace, kind, config, settings.run_id) as run:
-            print(f"run {run.id}", flush=True)
-            report = work(settings, store, run)
-            print("\n".join(lines(report)))
-            whole = not run.stop_requested or report.get("steps") == config.get("steps", -1)
-            if whole:  # a stop that comes after the last step ends nothing early
-                run.report(report)
-    if whole:
+    outcome = _execute(settings)
+    if outcome.report:
+        print("\n".join(lines(outcome.report)))
+    if outcome.finished:
         return 0
-    kept = any(run.directory.glob(f"checkpoint-*/{WINDOW}")) or config.get("resume")
-    going = kind == "grpo" and kept
-    go_on = f"; go on with --resume {run.id}" if going else "; what was stored is kept"
+    resumable = isinstance(settings, PolicySettings) and (
+        settings.resume or any(outcome.folder.glob(f"checkpoint-*/{WINDOW}"))
+    )
+    go_on = f"; go on with --resume {outcome.run_id}" if resumable else "; what was stored is kept"
     print(f"stopped as asked{go_on}", file=sys.stderr)
     return STOPPED
 
 
-def _work(settings: Any) -> tuple[str, Callable[..., dict[str, Any]]]:
-    """(run kind, function): torch is imported here, so that --help is quick."""
-    if isinstance(settings, PretrainSettings):
-        from grpo import pretrain
+def _execute(settings: RunSettings) -> Outcome[Report]:
+    """Run what the settings are for. Torch is imported here, so that --help is quick."""
+    from grpo.run import execute
 
-        return "pretrain", pretrain.train
-    if isinstance(settings, SftSettings):
-        from grpo import sft
+    with settings.open() as store:
+        if isinstance(settings, PretrainSettings):
+            from grpo import pretrain
 
-        return "sft", sft.train
-    if isinstance(settings, SampleSettings):
-        from grpo import sample
+            return execute("pretrain", pretrain.train, settings, store)
+        if isinstance(settings, SftSettings):
+            from grpo import sft
 
-        return "sample", sample.sample
-    if isinstance(settings, PolicySettings):
-        from grpo import train
+            return execute("sft", sft.train, settings, store)
+        if isinstance(settings, SampleSettings):
+            from grpo import sample
 
-        return "grpo", train.train
-    from grpo import evaluate
+            return execute("sample", sample.sample, settings, store)
+        if isinstance(settings, PolicySettings):
+            from grpo import train
 
-    return "compare", evaluate.compare
+            return execute("grpo", train.train, settings, store)
+        from grpo import evaluate
+
+        return execute("compare", evaluate.compare, settings, store)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from data.store import Store
 from grpo.config import SampleSettings
+from grpo.reports.records import EndpointSource
 
 KEY_VARIABLE = "COACH_ENDPOINT_KEY"
 TRIES = 5
@@ -55,7 +56,7 @@ def from_endpoint(
     store: Store,
     run: Recorder,
     keep: Callable[[Sequence[Generation], int, int], None],
-) -> dict[str, Any]:
+) -> EndpointSource:
     """Fetch for the prompts; `keep(new, done, total)` takes each batch. Returns how it was done.
 
     Raises ValueError where the endpoint refuses or stays silent; what came before is kept.
@@ -79,12 +80,9 @@ def from_endpoint(
         if new or run.stop_requested:
             keep(new, done, total)
         endpoint.check()
-    return {
-        "endpoint": endpoint.host,
-        "left_out": dict(endpoint.left_out),
-        "refusal": endpoint.refusal.strip(" ()"),
-        "calls_made_again": endpoint.again,
-    }
+    return EndpointSource(
+        endpoint.host, dict(endpoint.left_out), endpoint.refusal.strip(" ()"), endpoint.again
+    )
 
 
 def wanted(settings: SampleSettings, prompt: Prompt, there: Iterable[Generation]) -> list[Ask]:

@@ -23,7 +23,7 @@ from data.schema import Completion
 from reward_model.language_model.classifier import body_of, last_states, with_head
 from reward_model.language_model.loading import cast, load_classifier, load_model, with_side_car
 from reward_model.language_model.origin import ADAPTER
-from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.grpo_reward import GrpoReward
 from reward_model.scoring.scorer import WEIGHTS, Head, Scorer, read_facts, under
 from reward_model.serving.chat_text import in_template
 from reward_model.serving.http import serving
@@ -80,7 +80,7 @@ def scored(scorer: Scorer) -> Road:
 def climbed(scorer: Scorer) -> Road:
     """The reward function that GRPO calls, brought back from reward units; nothing is clipped."""
     end = scorer.tokenizer.eos_token_id
-    reward = LearnedReward(scorer, [end], clip=math.inf)
+    reward = GrpoReward(scorer, [end], clip=math.inf)
 
     def read(completions: Sequence[Completion]) -> Array:
         rewards = reward(

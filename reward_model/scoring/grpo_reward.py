@@ -1,4 +1,4 @@
-"""The reward that GRPO climbs: a Scorer, called as a function, with what it scored kept.
+"""The reward that GRPO climbs: a Scorer, called as a function.
 
 It stands here rather than in grpo so that an export can prove that it gives the served reward.
 """
@@ -6,7 +6,7 @@ It stands here rather than in grpo so that an export can prove that it gives the
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,22 +19,22 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """What the last call scored, one completion a place (B,), in the order given."""
+    """What was scored, one completion a place (B,), in the order given."""
 
-    prompts: list[str] = field(default_factory=list)
+    prompts: list[str]
     """The last turn of each."""
-    completions: list[str] = field(default_factory=list)
-    finished: list[bool] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    mean: Array = field(default_factory=lambda: np.zeros(0))
+    completions: list[str]
+    finished: list[bool]
+    tokens: list[int]
+    mean: Array
     """The reward model's, before anything is taken off."""
-    sd: Array = field(default_factory=lambda: np.zeros(0))
-    reward: Array = field(default_factory=lambda: np.zeros(0))
-    noise: Array = field(default_factory=lambda: np.zeros(0))
+    sd: Array
+    reward: Array
+    noise: Array
     """Of each group (B / group size,)."""
 
 
-class LearnedReward:
+class GrpoReward:
     """A reward function in TRL's sense around a Scorer.
 
     reward = clip(mean - penalty x standard deviation) - length penalty x tokens / 100
@@ -61,7 +61,6 @@ class LearnedReward:
         self.group_size = group_size
         self.uncertainty_penalty = uncertainty_penalty
         self.length_penalty = length_penalty
-        self.scored = Scored()
 
     def __call__(
         self,
@@ -70,6 +69,16 @@ class LearnedReward:
         completion_ids: Sequence[Sequence[int]],
         **_: Any,
     ) -> list[float]:
+        """The rewards alone, as TRL's reward functions give them."""
+        return [float(r) for r in self.score(prompts, completions, completion_ids).reward]
+
+    def score(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]],
+    ) -> Scored:
+        """Rewards of B completions with all that they are made of; those of a group in a row."""
         texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
         finished = [bool(ids) and ids[-1] in self.ends for ids in completion_ids]
         tokens = [len(ids) for ids in completion_ids]
@@ -77,5 +86,4 @@ class LearnedReward:
         reward = np.clip(mean - self.uncertainty_penalty * sd, -self.clip, self.clip)
         reward = reward - self.length_penalty * np.array(tokens) / 100
         asked = [p[-1]["content"] for p in prompts]
-        self.scored = Scored(asked, texts, finished, tokens, mean, sd, reward, noise)
-        return [float(r) for r in reward]
+        return Scored(asked, texts, finished, tokens, mean, sd, reward, noise)
