@@ -22,7 +22,7 @@ from data.splits import side_of
 from data.store import Store
 from grpo.config import PretrainSettings
 from grpo.policies.checkpoint import find_policy, save_merged
-from grpo.reports.records import PretrainReport
+from grpo.reports.records import TrainingReport
 from grpo.supervised import Rows, learn, save_trained
 from reward_model.language_model.loading import load_tokenizer
 
@@ -32,7 +32,7 @@ AT_ONCE = 256
 """Documents that are cut into tokens at a time."""
 
 
-def train(settings: PretrainSettings, store: Store, run: Recorder) -> PretrainReport:
+def train(settings: PretrainSettings, store: Store, run: Recorder) -> TrainingReport:
     """Train on the documents; saves the model, returns the report.
 
     Raises ValueError where there are no documents to train on.
@@ -57,13 +57,15 @@ def train(settings: PretrainSettings, store: Store, run: Recorder) -> PretrainRe
     if settings.tuning != "full":
         save_merged(tokenizer, run.directory, origin, kind="pretrain")
     n, count = len(sides["train"]), sum(map(len, tokens["train"]))
-    return PretrainReport(
+    return TrainingReport(
         summary=course.sentence(f"pretrained on {n:,} documents ({count:,} tokens)"),
         course=course,
-        documents=n,
-        documents_held_out=len(sides["validation"]),
-        tokens=count,
-        blocks=len(rows["train"]),
+        texts={
+            "documents": n,
+            "documents_held_out": len(sides["validation"]),
+            "tokens": count,
+            "blocks": len(rows["train"]),
+        },
         model=settings.model,
         seconds=round(time.monotonic() - started, 1),
     )

@@ -12,7 +12,7 @@ from data.splits import split_of
 from data.store import Store
 from grpo.config import SftSettings
 from grpo.policies.checkpoint import find_policy
-from grpo.reports.records import SftReport
+from grpo.reports.records import TrainingReport
 from grpo.supervised import Rows, learn, save_trained
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.render import render
@@ -20,7 +20,7 @@ from reward_model.language_model.render import render
 FEWEST = 8
 
 
-def train(settings: SftSettings, store: Store, run: Recorder) -> SftReport:
+def train(settings: SftSettings, store: Store, run: Recorder) -> TrainingReport:
     """Fine-tune on the training prompts' demonstrations; saves the policy, returns the report.
 
     An adapter is saved alone, with the name of its model; full tuning saves whole weights.
@@ -48,11 +48,13 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> SftReport:
         )
     model, course = learn(settings, origin, tokenizer, rows, run, "fine-tuning")
     save_trained(settings, model, tokenizer, run.directory, origin, "sft")
-    return SftReport(
+    return TrainingReport(
         summary=course.sentence(f"fine-tuned on {n} demonstrations"),
         course=course,
-        demonstrations=n,
-        left_out_too_long=sum(len(sides[s]) - len(rows[s]) for s in sides),
+        texts={
+            "demonstrations": n,
+            "left_out_too_long": sum(len(sides[s]) - len(rows[s]) for s in sides),
+        },
         model=settings.model,
         seconds=round(time.monotonic() - started, 1),
     )

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from grpo.diagnosis.curves import Curves, curves, number
 from grpo.diagnosis.rules import EXPLAINED_BY, RULES, Rule
@@ -40,11 +39,11 @@ class Verdict:
     threshold: float | None
     step: int
     """Since when."""
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, object]] = field(default_factory=list)
     """Up to three completions that show it: step, prompt, completion, reward, advantage."""
     action: str = ""
     """One thing to do, which can be undone."""
-    change: dict[str, Any] = field(default_factory=dict)
+    change: dict[str, object] = field(default_factory=dict)
     """The same in settings."""
     source: str = ""
     or_earlier: bool = False
@@ -52,10 +51,10 @@ class Verdict:
 
 
 def diagnose(
-    steps: Sequence[Mapping[str, Any]],
-    settings: Mapping[str, Any],
-    baseline: Mapping[str, Any] | None = None,
-    samples: Sequence[Mapping[str, Any]] = (),
+    steps: Sequence[Mapping[str, object]],
+    settings: Mapping[str, object],
+    baseline: Mapping[str, object] | None = None,
+    samples: Sequence[Mapping[str, object]] = (),
 ) -> list[Verdict]:
     """Verdicts on the steps so far, the gravest first.
 
@@ -109,7 +108,7 @@ def _since(rule: Rule, c: Curves, t: int, found: Finding) -> Standing:
     return Standing(found, first)
 
 
-def _verdict(c: Curves, at: Standing, samples: Sequence[Mapping[str, Any]]) -> Verdict:
+def _verdict(c: Curves, at: Standing, samples: Sequence[Mapping[str, object]]) -> Verdict:
     f = at.finding
     return Verdict(
         f.name,
@@ -127,7 +126,7 @@ def _verdict(c: Curves, at: Standing, samples: Sequence[Mapping[str, Any]]) -> V
     )
 
 
-def evidence(samples: Sequence[Mapping[str, Any]], pick: Pick) -> list[dict[str, Any]]:
+def evidence(samples: Sequence[Mapping[str, object]], pick: Pick) -> list[dict[str, object]]:
     """Up to three completions of the newest step there is that show it best."""
     usable = [s for s in samples if isinstance(s.get("completion"), str)]
     newest = max((number(s.get("step")) or 0.0 for s in usable), default=0.0)
@@ -137,9 +136,9 @@ def evidence(samples: Sequence[Mapping[str, Any]], pick: Pick) -> list[dict[str,
     return [{key: s.get(key) for key in kept} for s in chosen]
 
 
-def _chosen(drawn: list[Mapping[str, Any]], pick: Pick) -> list[Mapping[str, Any]]:
-    def by(name: str, size: bool = False) -> list[Mapping[str, Any]]:
-        def key(s: Mapping[str, Any]) -> float:
+def _chosen(drawn: list[Mapping[str, object]], pick: Pick) -> list[Mapping[str, object]]:
+    def by(name: str, size: bool = False) -> list[Mapping[str, object]]:
+        def key(s: Mapping[str, object]) -> float:
             value = number(s.get(name)) or 0.0
             return -abs(value) if size else -value
 

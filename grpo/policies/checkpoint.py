@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,10 +33,10 @@ def run_folder(name: str, workspace: Path) -> Path:
     return inside if inside.is_dir() else Path(name).expanduser()
 
 
-def read_origin(name: str, workspace: Path) -> dict[str, Any]:
+def read_origin(name: str, workspace: Path) -> dict[str, str]:
     """What a run noted of its origin (origin.json); empty where it noted nothing."""
     path = run_folder(name, workspace) / ORIGIN
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    found: dict[str, str] = json.loads(path.read_text()) if path.is_file() else {}
     return found
 
 

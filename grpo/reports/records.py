@@ -9,6 +9,9 @@ from typing import Any
 from grpo.diagnosis.diagnose import Verdict
 from reward_model.evaluation.intervals import Figure
 
+Json = dict[str, Any]
+"""As report.json holds it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -18,8 +21,8 @@ class Report:
     """The result in one sentence."""
     seconds: float = 0.0
 
-    def as_json(self) -> dict[str, Any]:
-        """As report.json holds it: figures of a nested record stand among the others."""
+    def as_json(self) -> Json:
+        """For report.json: figures of a nested record stand among the others."""
         return asdict(self)
 
 
@@ -74,25 +77,13 @@ class TrainingReport(Report):
 
     model: str
     course: TrainingCourse
+    texts: Mapping[str, int]
+    """How many demonstrations, documents, tokens, ... were trained on, held out or left out."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         found = asdict(self)
-        course: dict[str, Any] = found.pop("course")
-        return found | course
-
-
-@dataclass(frozen=True, kw_only=True)
-class SftReport(TrainingReport):
-    demonstrations: int
-    left_out_too_long: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainReport(TrainingReport):
-    documents: int
-    documents_held_out: int
-    tokens: int
-    blocks: int
+        course, texts = found.pop("course"), found.pop("texts")
+        return {**found, **course, **texts}
 
 
 # --- sampling
@@ -129,7 +120,7 @@ class SampleReport(Report):
     """Comparisons between two models."""
     source: LocalSource | EndpointSource | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         found = asdict(self)
         return found | (found.pop("source") or {})
 
@@ -201,9 +192,9 @@ class ComparisonReport(Report):
 class RewardReport(Report):
     """Of the reward model's training: its receipt, which is what report.json holds."""
 
-    receipt: dict[str, Any]
+    receipt: Json
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         return self.receipt
 
 
@@ -218,15 +209,15 @@ class SeedReport:
     """How many of each kind."""
     stages: Mapping[str, float]
     """Seconds of each stage."""
-    sft: SftReport
-    reward: dict[str, Any]
+    sft: TrainingReport
+    reward: Json
     """The reward model's receipt."""
     grpo: GrpoReport
     metrics: Sequence[Mapping[str, float]]
     """Of the GRPO run's steps."""
     compare: ComparisonReport
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         reports = {name: getattr(self, name).as_json() for name in ("sft", "grpo", "compare")}
         return asdict(self) | reports
 
@@ -241,5 +232,5 @@ class LoopReport:
     """What the loop is held to."""
     seeds: list[SeedReport] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         return asdict(self) | {"seeds": [seed.as_json() for seed in self.seeds]}

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count, islice
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -202,7 +201,7 @@ class Endpoint:
             " what was sampled is kept"
         )
 
-    def _body(self, ask: Ask) -> dict[str, Any]:
+    def _body(self, ask: Ask) -> dict[str, object]:
         sampling = self.settings.sampling
         return {
             "model": self.settings.policy,

@@ -169,7 +169,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         batch_size: int | None = None,
         compute_entropy: bool = False,
         compute_aux_loss: bool = False,
-        **images: Any,
+        **images: object,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         unwrapped = self.accelerator.unwrap_model(model)
         causal = unwrapped.get_base_model() if hasattr(unwrapped, "get_base_model") else unwrapped
@@ -188,7 +188,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         return logps, entropies if compute_entropy else None, None
 
     def _generate_single_turn(
-        self, prompt_ids: list[list[int]], images: object, *rest: Any, **named: Any
+        self, prompt_ids: list[list[int]], images: object, *rest: object, **named: object
     ) -> tuple[list[list[int]], None]:
         if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
             plain: tuple[list[list[int]], None] = super()._generate_single_turn(
@@ -211,12 +211,12 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         gathered: Tensor = self.accelerator.gather(rewards.to(self.accelerator.device))
         return gathered
 
-    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: object) -> dict[str, Tensor]:
         """As TRL's, with our advantages and the batch kept; the reference is read later."""
         begun, weight = time.monotonic(), self.beta
         self.beta = 0.0  # else TRL reads the reference here, in batches of another shape
         try:
-            batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            batch: dict[str, Tensor] = super()._generate_and_score_completions(inputs)
         finally:
             self.beta = weight
         self.sampling_seconds = time.monotonic() - begun
@@ -232,7 +232,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         self.sampled_at = self.state.global_step + 1
         return batch
 
-    def _run_epoch(self, *args: Any, **named: Any) -> None:
+    def _run_epoch(self, *args: object, **named: object) -> None:
         """Nothing where a run is resumed from its last step: only what comes after is to do."""
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **named)
@@ -347,18 +347,9 @@ def steered(weight: float, kl_nats: float, target: float, least: float) -> float
 def _make_samples(scored: Scored, given: Tensor, kept: Tensor) -> list[Sample]:
     """One sample a completion, in order; given: (B,) advantages; kept: (G,)."""
     size = len(given) // len(kept)
-    return [
-        Sample(
-            prompt=scored.prompts[i],
-            completion=scored.completions[i],
-            finished=scored.finished[i],
-            tokens=scored.tokens[i],
-            model_reward=float(scored.mean[i]),
-            sd=float(scored.sd[i]),
-            reward=float(scored.reward[i]),
-            noise=float(scored.noise[i // size]),
-            advantage=float(given[i]),
-            dropped=not bool(kept[i // size]),
-        )
-        for i in range(len(given))
-    ]
+    columns = (
+        scored.prompts, scored.completions, scored.finished, scored.tokens, scored.mean.tolist(),
+        scored.sd.tolist(), scored.reward.tolist(), scored.noise.repeat(size).tolist(),
+        given.tolist(), (~kept).repeat_interleave(size).tolist(),
+    )  # fmt: skip
+    return [Sample(*row) for row in zip(*columns, strict=True)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -52,41 +52,16 @@ class Check:
     remedy: str = ""
 
 
-class Baseline(TypedDict, total=False):
-    """What a run's later metrics are compared with; only what was measured before a check failed.
-
-    The batch's metrics are those of `BatchMetrics`, by the same names.
-    """
-
-    same_policy: bool
-    """Whether the policy is its own reference: KL then starts at 0."""
-    kl: float
-    kl_floor: float
-    """KL per token that rounding alone may make."""
-    entropy: float
-    grad_norm: float
-    retest: float
-    """What scoring the same completion twice differs by."""
-    reward_mean: float
-    reward_std: float
-    group_std: float
-    model_reward: float
-    disagreement: float
-    noise: float
-    dropped: float
-    length: float
-    truncated: float
-    unique: float
-    repetition: float
-    length_corr: float
-
-
 @dataclass
 class Preflight:
     """All checks so far, the baseline of the run's metrics, and what the run will cost."""
 
     checks: list[Check] = field(default_factory=list)
-    baseline: Baseline = field(default_factory=Baseline)
+    baseline: dict[str, float] = field(default_factory=dict)
+    """Metrics of one batch before the first step (those of BatchMetrics, kl, entropy, grad_norm);
+    kl_floor: KL per token that rounding alone may make; retest: what scoring the same completion
+    twice differs by; same_policy: whether the policy is its own reference, so that KL starts at 0.
+    Only what was measured before a check failed."""
     seconds_per_step: float = 0.0
     eta_seconds: float = 0.0
     memory_gib: float = 0.0
@@ -235,7 +210,7 @@ def _check_rewards(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -
     noise = np.array([s.noise for s in trial.samples]).reshape(groups, -1)[:, 0]
     floor = np.maximum(settings.drop_below * noise, retest)
     kept = float((rewards.std(1, ddof=1) > floor).mean())
-    found.baseline |= {**asdict(batch), "dropped": 1 - kept}  # type: ignore[typeddict-item]
+    found.baseline |= asdict(batch) | {"dropped": 1 - kept}
     spread = f"{batch.group_std:.2g} against a noise of {batch.noise:.2g}"
     alike = batch.reward_std <= retest
     found.add(

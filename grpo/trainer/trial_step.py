@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import psutil
@@ -57,7 +56,7 @@ def make_trial_step(trainer: PolicyTrainer) -> TrialStep:
     settings, model = trainer.settings, trainer.policy.train()
     before = adapter_state(model)
     rows = [trainer.train_dataset[i] for i in range(settings.prompts_per_step)]
-    inputs: list[dict[str, Any]] = [row for row in rows for _ in range(settings.group_size)]
+    inputs: list[dict[str, object]] = [row for row in rows for _ in range(settings.group_size)]
     trainer.current_gradient_accumulation_steps = settings.micro_batches
     cuda = torch.cuda.is_available()
     if cuda:

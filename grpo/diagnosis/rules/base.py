@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from grpo.diagnosis.curves import Curves, number
 
@@ -32,7 +32,7 @@ class Finding:
     threshold: float | None
     action: str
     source: str
-    change: Mapping[str, Any] = field(default_factory=dict)
+    change: Mapping[str, object] = field(default_factory=dict)
     pick: Pick = "telling"
     step: int | None = None
     """Since when, where the rule knows; else it is sought."""
@@ -52,7 +52,7 @@ def pooled(c: Curves, name: str, t: int, each: float, width: int) -> float | Non
     return number(sum(found) / len(found)) if found and c.batches(t) >= least else None
 
 
-Turn = tuple[str, dict[str, Any]]
+Turn = tuple[str, dict[str, object]]
 """One setting moved: in words that follow "and", and as a setting, where the run has it."""
 WORDS = {
     "entropy_weight": "entropy weight",
