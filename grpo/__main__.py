@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from importlib import import_module
+from typing import Annotated
 
 import tyro
 
@@ -21,10 +22,6 @@ from grpo.config import (
     StopSettings,
 )
 
-if TYPE_CHECKING:
-    from grpo.reports.records import Report
-    from grpo.run import Outcome
-
 RunSettings = PretrainSettings | SftSettings | SampleSettings | PolicySettings | ComparisonSettings
 Command = (
     Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
@@ -36,6 +33,15 @@ Command = (
     | Annotated[ExportSettings, tyro.conf.subcommand("export")]
     | Annotated[LoopSettings, tyro.conf.subcommand("loop")]
 )
+WORK = {
+    PretrainSettings: ("pretrain", "grpo.pretrain", "train"),
+    SftSettings: ("sft", "grpo.sft", "train"),
+    SampleSettings: ("sample", "grpo.sample", "sample"),
+    PolicySettings: ("grpo", "grpo.train", "train"),
+    ComparisonSettings: ("compare", "grpo.evaluate", "compare"),
+}
+"""Kind of run, module and function of each verb's settings. Modules with torch are imported when
+they are needed, so that --help is quick."""
 
 
 def main() -> int:
@@ -62,8 +68,11 @@ def main() -> int:
 
 def _run(settings: RunSettings) -> int:
     from grpo.reports.text import lines
+    from grpo.run import execute
 
-    outcome = _execute(settings)
+    kind, module, function = WORK[type(settings)]
+    with settings.open() as store:
+        outcome = execute(kind, getattr(import_module(module), function), settings, store)
     if outcome.report:
         print("\n".join(lines(outcome.report)))
     if outcome.finished:
@@ -74,32 +83,6 @@ def _run(settings: RunSettings) -> int:
     go_on = f"; go on with --resume {outcome.run_id}" if resumable else "; what was stored is kept"
     print(f"stopped as asked{go_on}", file=sys.stderr)
     return STOPPED
-
-
-def _execute(settings: RunSettings) -> Outcome[Report]:
-    """Run what the settings are for. Torch is imported here, so that --help is quick."""
-    from grpo.run import execute
-
-    with settings.open() as store:
-        if isinstance(settings, PretrainSettings):
-            from grpo import pretrain
-
-            return execute("pretrain", pretrain.train, settings, store)
-        if isinstance(settings, SftSettings):
-            from grpo import sft
-
-            return execute("sft", sft.train, settings, store)
-        if isinstance(settings, SampleSettings):
-            from grpo import sample
-
-            return execute("sample", sample.sample, settings, store)
-        if isinstance(settings, PolicySettings):
-            from grpo import train
-
-            return execute("grpo", train.train, settings, store)
-        from grpo import evaluate
-
-        return execute("compare", evaluate.compare, settings, store)
 
 
 if __name__ == "__main__":

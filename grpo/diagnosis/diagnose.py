@@ -111,19 +111,10 @@ def _since(rule: Rule, c: Curves, t: int, found: Finding) -> Standing:
 def _verdict(c: Curves, at: Standing, samples: Sequence[Mapping[str, object]]) -> Verdict:
     f = at.finding
     return Verdict(
-        f.name,
-        f.level,
-        f.text,
-        f.metric,
-        f.value,
-        f.threshold,
+        f.name, f.level, f.text, f.metric, f.value, f.threshold,
         f.step if f.step is not None else c.steps[at.first],
-        evidence(samples, f.pick),
-        f.action,
-        dict(f.change),
-        f.source,
-        at.or_earlier,
-    )
+        evidence(samples, f.pick), f.action, dict(f.change), f.source, at.or_earlier,
+    )  # fmt: skip
 
 
 def evidence(samples: Sequence[Mapping[str, object]], pick: Pick) -> list[dict[str, object]]:

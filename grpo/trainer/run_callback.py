@@ -62,11 +62,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         print(f"step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True)
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         self.run.progress(state.global_step, state.max_steps, self.message)
         if self.run.stop_requested:

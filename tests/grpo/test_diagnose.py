@@ -249,7 +249,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), ODD), max_size=25)
 SOME = st.dictionaries(st.sampled_from([*SETTINGS, *BASELINE, "sampling"]), ODD)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, SOME, st.one_of(st.none(), SOME), st.lists(SOME, max_size=3))
 def test_nothing_that_a_file_may_hold_makes_it_raise(rows, run, baseline, drawn):
     before = copy.deepcopy((rows, run, baseline))

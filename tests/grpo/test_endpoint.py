@@ -134,11 +134,7 @@ def test_a_cut_text_is_unfinished_and_an_empty_one_is_left_out(
     ],
 )
 def test_a_passing_fault_is_tried_again(
-    sqlite_store: Store,
-    fake: Fake,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    bad: Reply,
+    sqlite_store: Store, fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: Reply
 ) -> None:
     waits: list[float] = []
 
