@@ -60,13 +60,13 @@ def main() -> int:
 
             print(f"wrote {export(settings)}")
         else:
-            return _run(settings)
+            return _run_verb(settings)
         return None
 
     return run_command(act)
 
 
-def _run(settings: RunSettings) -> int:
+def _run_verb(settings: RunSettings) -> int:
     from grpo.reports.text import lines
     from grpo.run import execute
 

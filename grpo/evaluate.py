@@ -80,7 +80,7 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> Compar
             settings.batch_size,
             note_progress,
         )
-    before, after = (_score(answers[n], scorer) for n in (reference, settings.policy))
+    before, after = (_score_answers(answers[n], scorer) for n in (reference, settings.policy))
     run.progress(total, total, "measuring KL")
     kl = policy_kl(
         models[settings.policy],
@@ -134,7 +134,7 @@ def _compare_means(
     )
 
 
-def _score(completions: list[Completion], scorer: Scorer) -> PolicyAnswers:
+def _score_answers(completions: list[Completion], scorer: Scorer) -> PolicyAnswers:
     return PolicyAnswers(
         completions,
         scorer.score(

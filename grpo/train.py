@@ -83,7 +83,7 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> GrpoReport:
         reward=settings.reward,
         sft_hash=reference.hash,
     )
-    return _report(trainer, store, run, sft, why, started)
+    return _make_report(trainer, store, run, sft, why, started)
 
 
 def before_and_after(trainer: PolicyTrainer, store: Store) -> list[AnswerPair]:
@@ -134,7 +134,7 @@ def _carry_over(checkpoint: Path, run: Recorder) -> None:
         (run.directory / name).write_text("".join(kept), encoding="utf-8")
 
 
-def _report(
+def _make_report(
     trainer: PolicyTrainer, store: Store, run: Recorder, sft: str, precision: str, started: float
 ) -> GrpoReport:
     settings = trainer.settings

@@ -143,13 +143,13 @@ def curves(
     return Curves(
         {name: [number(row.get(name)) for row in rows] for name in names},
         [int(number(row.get("step")) or i + 1) for i, row in enumerate(rows)],
-        _broken(rows),
+        _find_not_finite(rows),
         settings,
         baseline or {},
     )
 
 
-def _broken(rows: Sequence[Mapping[str, object]]) -> list[str]:
+def _find_not_finite(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """A file has None in the place of what was infinite or NaN; what no row has known yet may be
     None for other reasons."""
     known: set[str] = set()

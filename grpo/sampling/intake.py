@@ -45,7 +45,7 @@ class Intake:
         completions = [generation.completion for generation in new]
         self.kept += completions
         self.named.see(completions)
-        self._queue(completions, done / total)
+        self._queue_tasks(completions, done / total)
         self.run.progress(done, total, "sampling completions")
         print(f"sampled {done} of {total}", flush=True)
         self.run.check_stop()
@@ -77,7 +77,7 @@ class Intake:
             seconds=seconds,
         )
 
-    def _queue(self, completions: Sequence[Completion], so_far: float) -> None:
+    def _queue_tasks(self, completions: Sequence[Completion], so_far: float) -> None:
         """Tasks over a batch, as many as are due when this share of all is sampled."""
         settings = self.settings
         due = {
@@ -86,7 +86,7 @@ class Intake:
         }
         if not sum(due.values()):
             return
-        mix = self._mix(completions)
+        mix = self._choose_mix(completions)
         tasks = plan_tasks(
             completions,
             self._rng,
@@ -104,7 +104,7 @@ class Intake:
         self._asked.update(map(question, tasks))
         self._position += len(tasks)
 
-    def _mix(self, completions: Sequence[Completion]) -> Mix:
+    def _choose_mix(self, completions: Sequence[Completion]) -> Mix:
         """What this batch's completions are compared with beside each other."""
         if not self.settings.mix:
             return Mix()

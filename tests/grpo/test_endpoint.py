@@ -244,7 +244,7 @@ def test_two_refusals_at_once_are_one_line(
     async def refuse(*_: object) -> None:
         raise ValueError(f"{fake.url} says no")
 
-    monkeypatch.setattr(endpoint.Endpoint, "_ask", refuse)
+    monkeypatch.setattr(endpoint.Endpoint, "_fetch_one", refuse)
     fill(sqlite_store, 3)
     refused(sqlite_store, tmp_path, settings(fake, batch_size=6, parallel=6), "says no")
     gc.collect()  # asyncio tells of what nobody looked at when it is thrown away

@@ -55,9 +55,9 @@ def pooled(c: Curves, name: str, t: int, each: float, width: int) -> float | Non
 Turn = tuple[str, dict[str, object]]
 """One setting moved: in words that follow "and", and as a setting, where the run has it."""
 WORDS = {
-    "entropy_weight": "entropy weight",
+    "entropy_weight": "entropy coefficient",
     "group_size": "group size",
-    "kl_weight": "KL weight",
+    "kl_weight": "KL coefficient",
     "learning_rate": "learning rate",
     "length_penalty": "length penalty",
     "sampling.max_new_tokens": "longest completion",
@@ -83,7 +83,7 @@ def put_to(c: Curves, name: str, new: float | None, verb: str) -> Turn:
 
 
 def livelier(c: Curves) -> Turn:
-    """A temperature of 1 where it was low, else a larger entropy weight."""
+    """A temperature of 1 where it was low, else a larger entropy coefficient."""
     if (c.setting("sampling.temperature") or 1.0) < 0.7:
         return put_to(c, "sampling.temperature", 1.0, "raise")
     return turned(c, "entropy_weight", 5, from_zero=0.005)

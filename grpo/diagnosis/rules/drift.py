@@ -14,7 +14,7 @@ OVER = 2.0
 FAR_OVER = 4.0
 JUMPED = 10.0
 KL_WEIGHT = 0.04
-"""What a KL weight of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
+"""What a KL coefficient of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
 
 
 def flat_kl(c: Curves, t: int) -> Finding | None:
@@ -59,7 +59,7 @@ def kl_jump(c: Curves, t: int) -> Finding | None:
     kl, target = c.at("kl_nats", t), c.setting("kl_target") or BUDGET
     if kl is None or kl <= JUMPED * target:
         return None
-    return _runaway(c, "stop", kl, JUMPED * target)
+    return _runaway_finding(c, "stop", kl, JUMPED * target)
 
 
 def kl_runaway(c: Curves, t: int) -> Finding | None:
@@ -67,10 +67,10 @@ def kl_runaway(c: Curves, t: int) -> Finding | None:
     if kl is None or t < 2 or kl <= OVER * target:
         return None
     far = kl > FAR_OVER * target
-    return _runaway(c, "stop" if far else "watch", kl, (FAR_OVER if far else OVER) * target)
+    return _runaway_finding(c, "stop" if far else "watch", kl, (FAR_OVER if far else OVER) * target)
 
 
-def _runaway(c: Curves, level: Level, kl: float, limit: float) -> Finding:
+def _runaway_finding(c: Curves, level: Level, kl: float, limit: float) -> Finding:
     unheld = c.setting("kl_weight") == 0
     action, change = (
         turned(c, "kl_weight", 2, KL_WEIGHT) if unheld else turned(c, "learning_rate", 0.5)

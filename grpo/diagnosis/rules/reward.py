@@ -32,14 +32,14 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
     spread = pooled(c, "group_std", t, c.contrasts, 3)
     dropped = pooled(c, "dropped", t, c.groups, c.window)
     if spread is not None and spread <= FLAT_SPREAD:
-        return _useless(
+        return _useless_finding(
             "group_std", spread, FLAT_SPREAD,
             f"Rewards within a group differ by {spread:.2g}, at most {FLAT_SPREAD:g}: the reward"
             " does not tell these answers apart.",
             "stop" if spread < 1e-6 else "watch",
         )  # fmt: skip
     if dropped is not None and dropped >= DROPPED and c.batches(t) >= c.window:
-        return _useless(
+        return _useless_finding(
             "dropped", dropped, DROPPED,
             f"{dropped:.0%} of the groups teach nothing, half or more: their rewards differ by less"
             " than the reward model's own noise.",
@@ -48,7 +48,7 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
     return None
 
 
-def _useless(metric: str, value: float, limit: float, text: str, level: Level) -> Finding:
+def _useless_finding(metric: str, value: float, limit: float, text: str, level: Level) -> Finding:
     return Finding(
         "useless-reward", level, text, metric, value, limit,
         "Stop, and collect judgements of this policy's answers to train the reward model on.",
@@ -75,7 +75,7 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
     corr = pooled(c, "length_corr", t, c.contrasts, c.window)
     read = min(c.batches(t), max(c.window, c.rows_of(c.contrasts)))
     limit = max(IS_LENGTH, CHANCE / math.sqrt(c.contrasts * read))
-    signs = _signs(c, t, corr)
+    signs = _hacking_signs(c, t, corr)
     longer = ratio(c, "length", t)
     if corr is not None and corr >= limit:
         level: Level = "stop" if longer is not None and longer >= LONGER else "watch"
@@ -83,14 +83,16 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
             f"The reward's rank correlation with length is {corr:.2f}, at or above {limit:.2g}:"
             " the policy is paid for length, not for what people like."
         )
-        return _hacking(c, level, text, "length_corr", corr, limit)
+        return _hacking_finding(c, level, text, "length_corr", corr, limit)
     if len(signs) < 2 or c.going("reward_mean", t, 2 * c.window).z <= SURE:
         return None
     text = f"Reward rises while {' and '.join(signs)}: the policy may be gaming the reward model."
-    return _hacking(c, "stop" if len(signs) > 2 else "watch", text, "reward_mean", len(signs), 2.0)
+    return _hacking_finding(
+        c, "stop" if len(signs) > 2 else "watch", text, "reward_mean", len(signs), 2.0
+    )
 
 
-def _signs(c: Curves, t: int, corr: float | None) -> list[str]:
+def _hacking_signs(c: Curves, t: int, corr: float | None) -> list[str]:
     longer, unsure = ratio(c, "length", t), ratio(c, "disagreement", t)
     repeated, before = c.level("repetition", t), c.start("repetition")
     varied = ratio(c, "unique", t)
@@ -106,7 +108,7 @@ def _signs(c: Curves, t: int, corr: float | None) -> list[str]:
     return signs
 
 
-def _hacking(
+def _hacking_finding(
     c: Curves, level: Level, text: str, metric: str, value: float, limit: float
 ) -> Finding:
     action, change = (
@@ -155,7 +157,7 @@ def _why_flat(c: Curves, t: int) -> str:
         return "the reward model's noise is larger than the spread it scores"
     if c.going("kl_nats", t, PLATEAU_STEPS).z > SURE:
         return "KL still rises, so the policy moves where the reward does not see it"
-    return "the reward model tells no more, or the KL weight holds the policy back"
+    return "the reward model tells no more, or the KL coefficient holds the policy back"
 
 
 FALLEN = 0.5

@@ -35,7 +35,7 @@ def entropy_collapse(c: Curves, t: int) -> Finding | None:
         return None
     limit = COLLAPSED * start
     if now >= limit:
-        return _falling(c, t, now, start)
+        return _entropy_falling(c, t, now, start)
     action, change = livelier(c)
     return Finding(
         "entropy-collapse", "stop" if now < GONE * start else "watch",
@@ -47,7 +47,7 @@ def entropy_collapse(c: Curves, t: int) -> Finding | None:
     )  # fmt: skip
 
 
-def _falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
+def _entropy_falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
     """Surely falling, and at this pace below half of its start in a quarter of what is left."""
     pace = c.going("entropy", t, 2 * c.window)
     limit = COLLAPSED * start
@@ -72,7 +72,7 @@ def entropy_explosion(c: Curves, t: int) -> Finding | None:
     limit = max(EXPLODED * start, start + LEAST_RISE)
     if now <= limit:
         return None
-    action, change = _calmer(c)
+    action, change = _lower_entropy(c)
     babble = now > max(BABBLE * start, start + 2 * LEAST_RISE)
     return Finding(
         "entropy-explosion", "stop" if babble else "watch",
@@ -83,7 +83,7 @@ def entropy_explosion(c: Curves, t: int) -> Finding | None:
     )  # fmt: skip
 
 
-def _calmer(c: Curves) -> Turn:
+def _lower_entropy(c: Curves) -> Turn:
     """Less of the entropy bonus; without one, a temperature of 1, or a lower learning rate."""
     if (c.setting("entropy_weight") or 0.0) > 0:
         return turned(c, "entropy_weight", 0.1)
