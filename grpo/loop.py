@@ -18,6 +18,7 @@ from data.atomic_files import write_json
 from data.runs.recorder import Recorder
 from data.settings import RunPlace
 from data.simulated_annotators import simulate
+from data.stats.estimate import format_estimate
 from data.store import Store
 from grpo import evaluate, sample, sft
 from grpo import train as grpo_train
@@ -136,7 +137,7 @@ def summary_lines(report: LoopReport) -> list[str]:
     for result in report.seeds:
         text += ["", f"seed {result.seed}: {result.minutes} minutes", *table(result.compare.rows)]
         for name, win in result.compare.win_rates.items():
-            text.append(f"GRPO wins against SFT by {name}: {win}")
+            text.append(f"GRPO wins against SFT by {name}: {format_estimate(win)}")
         text.append("bar met" if meets_bar(result) else "bar NOT met")
     return text
 
@@ -144,8 +145,10 @@ def summary_lines(report: LoopReport) -> list[str]:
 def meets_bar(result: SeedReport) -> bool:
     """Whether a seed's policy wins by the true utility as it should, near enough to SFT."""
     win = result.compare.win_rates["true utility"]
-    near = result.compare.kl_nats.value <= KL_BAR
-    return win.value >= WIN_BAR and win.low > WIN_LOW_BAR and near
+    kl = result.compare.kl_nats.value
+    if win.value is None or win.low is None or kl is None:
+        return False
+    return win.value >= WIN_BAR and win.low > WIN_LOW_BAR and kl <= KL_BAR
 
 
 def processor() -> str:
