@@ -90,8 +90,8 @@ def no_kl_term(c: Curves, t: int) -> Finding | None:
     action, change = turned(c, "kl_weight", 2, KL_WEIGHT)
     return Finding(
         "no-kl-term", "watch",
-        "The KL coefficient is 0: nothing holds the policy to SFT, and a learned reward is only right"
-        " near it.",
+        "The KL coefficient is 0: nothing holds the policy to SFT, and a learned reward is only"
+        " right near it.",
         "kl_weight", 0.0, 0.0, f"Start again and {action}.",
         "autocontext PR 1076: without KL, reward rose 9 points and the held-out one fell 5", change,
         step=None if any(c.recent("kl_weight", t, t + 1)) else c.steps[0],
