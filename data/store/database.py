@@ -103,10 +103,12 @@ class Database:
             ) from None
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        head = ScriptDirectory.from_config(config).get_current_head()
+        scripts = ScriptDirectory.from_config(config)
+        head = scripts.get_current_head()
         if current == head:
             return
-        if current is not None and current not in _known_revisions(config):
+        known = (script.revision for script in scripts.walk_revisions())
+        if current is not None and current not in known:
             raise ValueError(
                 f"the store {_without_password(self.url)} was made by a newer version (schema"
                 f" {current}, this one knows {head}): update this installation"
@@ -257,10 +259,6 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("coach_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _known_revisions(config: Config) -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
 
 
 def _mask_password(url: str) -> str:

@@ -212,16 +212,8 @@ def _record_of(row: ResultRow, texts: Mapping[str, Completion]) -> Record:
 
 
 def _key_of(row: ResultRow) -> str:
-    return judgement_key(
-        row.task_id,
-        row.name,
-        answer_of(row),
-        row.shown_first,
-        row.guidelines_version,
-        row.external_id,
-        row.created_at,
-        row.purpose,
-    )
+    about = (row.shown_first, row.guidelines_version, row.external_id, row.created_at)
+    return judgement_key(row.task_id, row.name, answer_of(row), *about, row.purpose)
 
 
 def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -30,7 +29,6 @@ from data.schema import (
     check_comment,
     check_flags,
     now,
-    other_side,
 )
 from data.store import assignments, control_tasks, progress
 from data.store import tables as t
@@ -347,7 +345,7 @@ def _find_own(connection: sa.Connection, assignment_id: int, annotator_id: int) 
     """One of this annotator's assignments; None for anybody else's."""
     mine = {"assignment": assignment_id, "me": annotator_id, "now": now()}
     row = connection.execute(_OWN, mine).one_or_none()
-    return row and _Own._make(row)
+    return None if row is None else _Own._make(row)
 
 
 def _check_given(
@@ -355,7 +353,7 @@ def _check_given(
 ) -> Answer:
     """The answer in the task's order of sides, if it and the guidelines' version can be taken."""
     if as_shown and own.shown_first == "b":
-        answer = replace(answer, value=other_side(answer.value) or "")
+        answer = answer.turned()
     check_answer(own.kind, answer)
     if guidelines is not None and guidelines > (newest_version(connection) or 0):
         raise ValueError(f"there is no version {guidelines} of the guidelines: reload the page")

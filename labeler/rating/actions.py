@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data.schema import Annotator, Answer, Completion, Message, other_side
+from data.schema import Annotator, Answer, Completion, Message
 from data.store import Store
 from data.store.ledger import Assignment
 from data.store.progress import Progress
@@ -133,8 +133,8 @@ def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> 
 def past(store: Store, annotator: Annotator) -> list[PastAnswer]:
     """The last answers, newest first, with sides as they were shown."""
     return [
-        PastAnswer(_shown(found.assignment), _as_shown(found.answer, found.assignment.shown_first))
-        for found in store.ledger.past(annotator, PAST)
+        PastAnswer(_shown(held), answer.turned() if held.shown_first == "b" else answer)
+        for held, answer in store.ledger.past(annotator, PAST)
     ]
 
 
@@ -188,13 +188,6 @@ def _shown(held: Assignment) -> ShownTask:
         answers = answers[::-1]
     token = secrets.token_urlsafe(18)
     return ShownTask(held.id, token, task.kind, task.a.prompt.messages, answers)
-
-
-def _as_shown(answer: Answer, shown_first: str | None) -> Answer:
-    """The answer with the page's A and B, from the task's a and b."""
-    if shown_first != "b":
-        return answer
-    return replace(answer, value=other_side(answer.value) or "")
 
 
 def _plausible(seconds: float | None) -> float | None:
