@@ -114,10 +114,10 @@ def make_prompt(value: object, tags: Sequence[str] = (), external_id: str | None
     if isinstance(value, str):
         messages = [Message("user", value)]
     elif isinstance(value, Sequence) and value and all(isinstance(m, Mapping) for m in value):
-        messages = [_message(m) for m in value]
+        messages = [_check_message(m) for m in value]
     else:
         raise ValueError(
-            f"prompt must be a text or a list of {{role, content}}, not {_short(value)}"
+            f"prompt must be a text or a list of {{role, content}}, not {_shorten(value)}"
         )
     if not messages[-1].content.strip():
         raise ValueError("prompt has no text: write the question that the model is asked")
@@ -128,12 +128,12 @@ def make_prompt(value: object, tags: Sequence[str] = (), external_id: str | None
     return Prompt(tuple(messages), tuple(tags), external_id)
 
 
-def _message(value: Mapping[str, object]) -> Message:
+def _check_message(value: Mapping[str, object]) -> Message:
     role, content = value.get("role"), value.get("content")
     if role not in MESSAGE_ROLES:
         raise ValueError(f"message role {role!r} unknown: use {', '.join(MESSAGE_ROLES)}")
     if not isinstance(content, str):
-        raise ValueError(f"message content must be a text, not {_short(content)}")
+        raise ValueError(f"message content must be a text, not {_shorten(content)}")
     return Message(str(role), content)
 
 
@@ -291,7 +291,7 @@ def check_flags(flags: Iterable[str]) -> None:
     """ValueError for a flag that is none of FLAGS, naming it and what is allowed."""
     for flag in flags:
         if flag not in FLAGS:
-            raise ValueError(f"flag {_short(flag)} unknown: use {', '.join(FLAGS)}")
+            raise ValueError(f"flag {_shorten(flag)} unknown: use {', '.join(FLAGS)}")
 
 
 def check_comment(comment: str | None) -> None:
@@ -340,7 +340,7 @@ class Judgement:
         return self.task.a.prompt
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -101,7 +101,7 @@ class Ledger:
         self._db = database
 
     @contextmanager
-    def _step(self) -> Iterator[sa.Connection]:
+    def _queue_step(self) -> Iterator[sa.Connection]:
         """A write transaction in which nobody else gives tasks out or records answers."""
         with self._db.write() as connection:
             take_lock(connection, Lock.QUEUE)
@@ -142,7 +142,7 @@ class Ledger:
 
         The first is leased for LEASE_MINUTES from now, the others for AHEAD_MINUTES.
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             ids = self.lease_ahead(annotator, rng, count, kinds)
             return assignments.load_assignments(connection, ids)
 
@@ -155,7 +155,7 @@ class Ledger:
     ) -> list[int]:
         """As `claim_ahead`, but the assignments' ids alone: their texts can be read without the
         lock, see `overview`."""
-        with self._step() as connection:
+        with self._queue_step() as connection:
             held = assignments.held(connection, annotator)
             ids = [row.id for row in held]
             turn = held[-1].turn if held else 0
@@ -192,7 +192,7 @@ class Ledger:
         to answer (anybody else's, already answered under another token, skipped, or lost to others
         because the lease ran out).
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             known = _find_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
@@ -203,7 +203,9 @@ class Ledger:
             if fills_a_place and own.remaining <= own.leased_to_others:
                 raise ValueError("this task has all its answers already: reload the page")
             given = _check_given(connection, own, answer, guidelines_version, as_shown)
-            judgement_id = _insert(connection, own, client_token, given, guidelines_version)
+            judgement_id = _insert_judgement(
+                connection, own, client_token, given, guidelines_version
+            )
             connection.execute(_SET_DONE, {"assignment": assignment_id})
             assignments.recount(connection, [own.task_id])
             return judgement_id
@@ -221,7 +223,7 @@ class Ledger:
 
         Otherwise as `submit`. Raises ValueError where nothing of this annotator's stands.
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             known = _find_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
@@ -229,7 +231,7 @@ class Ledger:
             if own is None or own.state != "done" or own.stands is None:
                 raise ValueError("there is no answer of yours to change: reload the page")
             given = _check_given(connection, own, answer, guidelines_version, as_shown)
-            return _insert(connection, own, client_token, given, guidelines_version)
+            return _insert_judgement(connection, own, client_token, given, guidelines_version)
 
     def skip(
         self,
@@ -246,7 +248,7 @@ class Ledger:
         reasons = tuple(flags)
         check_flags(reasons)
         check_comment(comment)
-        with self._step() as connection:
+        with self._queue_step() as connection:
             own = _find_own(connection, assignment_id, annotator.id)
             if own is None or own.state == "done":
                 raise ValueError("this task is not yours to skip any more: reload the page")
@@ -262,7 +264,7 @@ class Ledger:
 
     def release(self, annotator: Annotator) -> None:
         """Give back what is held (sign-out); it may come again, with the same sides."""
-        with self._step() as connection:
+        with self._queue_step() as connection:
             assignments.give_back(connection, annotator.id)
 
     def undo(
@@ -276,14 +278,14 @@ class Ledger:
         Without an assignment, the last one. Returns False where there is nothing to take back. The
         same client token again takes nothing back, whatever was answered since.
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             if client_token and _find_token(connection, client_token, annotator.id, assignment_id):
                 return True
             last = progress.last_answered(connection, annotator.id, assignment_id)
             own = last and _find_own(connection, last, annotator.id)
             if not own or own.stands is None:
                 return False
-            _insert(connection, own, client_token or f"undo:{own.stands}", None)
+            _insert_judgement(connection, own, client_token or f"undo:{own.stands}", None)
             assignments.recount(connection, [own.task_id])
             assignments.reopen_tasks(connection, [own.task_id])
             turns = [other.turn for other in assignments.held(connection, annotator)]
@@ -360,7 +362,7 @@ def _check_given(
     return answer
 
 
-def _insert(
+def _insert_judgement(
     connection: sa.Connection,
     own: _Own,
     client_token: str,
