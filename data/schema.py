@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Kind = Literal["binary", "scalar", "pairwise"]
 Purpose = Literal["queue", "gold", "repeat"]
@@ -20,6 +20,12 @@ Role = Literal["annotator", "lead"]
 PURPOSES: tuple[Purpose, ...] = ("queue", "gold", "repeat")
 """Why a task is asked: it stood in the queue, its answer is known, or it is asked again."""
 KINDS: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "binary": ("good", "bad"),
+    "scalar": tuple(str(n) for n in range(1, 11)),
+    "pairwise": ("a", "b", "tie"),
+}
+"""Answers to each kind of task."""
 ROLES: tuple[Role, ...] = ("annotator", "lead")
 FLAGS = ("harmful", "private", "unreadable", "wrong_language", "names_its_maker", "other")
 """What an annotator may flag a task for, whatever they answer."""
@@ -108,10 +114,10 @@ def make_prompt(value: object, tags: Sequence[str] = (), external_id: str | None
     if isinstance(value, str):
         messages = [Message("user", value)]
     elif isinstance(value, Sequence) and value and all(isinstance(m, Mapping) for m in value):
-        messages = [_message(m) for m in value]
+        messages = [_check_message(m) for m in value]
     else:
         raise ValueError(
-            f"prompt must be a text or a list of {{role, content}}, not {_short(value)}"
+            f"prompt must be a text or a list of {{role, content}}, not {_shorten(value)}"
         )
     if not messages[-1].content.strip():
         raise ValueError("prompt has no text: write the question that the model is asked")
@@ -122,12 +128,12 @@ def make_prompt(value: object, tags: Sequence[str] = (), external_id: str | None
     return Prompt(tuple(messages), tuple(tags), external_id)
 
 
-def _message(value: Mapping[str, object]) -> Message:
+def _check_message(value: Mapping[str, object]) -> Message:
     role, content = value.get("role"), value.get("content")
     if role not in MESSAGE_ROLES:
         raise ValueError(f"message role {role!r} unknown: use {', '.join(MESSAGE_ROLES)}")
     if not isinstance(content, str):
-        raise ValueError(f"message content must be a text, not {_short(content)}")
+        raise ValueError(f"message content must be a text, not {_shorten(content)}")
     return Message(str(role), content)
 
 
@@ -246,27 +252,30 @@ class Answer:
     both_bad: bool | None = None
     comment: str | None = None
     seconds: float | None = None
-    """Time from the task being painted to the answer."""
+    """Time from the task being shown to the answer."""
     flags: tuple[str, ...] = ()
     """What is wrong with the task itself; see FLAGS."""
 
+    def turned(self) -> Answer:
+        """The same answer where the sides are exchanged."""
+        return replace(self, value=other_side(self.value))
 
-def other_side(side: str | None) -> str | None:
-    """What "a" and "b" are where the sides are exchanged; a tie and None stay."""
-    return {"a": "b", "b": "a"}.get(side or "", side)
+
+Side = TypeVar("Side", str, str | None)
+
+
+def other_side(side: Side) -> Side:
+    """What "a" and "b" are where the sides are exchanged; all else stays."""
+    return "b" if side == "a" else "a" if side == "b" else side
 
 
 def check_answer(kind: str, answer: Answer) -> Answer:
     """The answer itself if it fits the kind; else ValueError that names value and remedy."""
-    allowed = {
-        "binary": ("good", "bad"),
-        "scalar": tuple(str(n) for n in range(1, 11)),
-        "pairwise": ("a", "b", "tie"),
-    }
-    if kind not in allowed:
+    if kind not in KINDS:
         raise ValueError(f"kind {kind!r} unknown: use {', '.join(KINDS)}")
-    if answer.value not in allowed[kind]:
-        raise ValueError(f"{kind} value {answer.value!r} unknown: use {_choices(kind)}")
+    if answer.value not in VALUES[kind]:
+        use = {"binary": "good or bad", "scalar": "1 to 10", "pairwise": "a, b or tie"}[kind]
+        raise ValueError(f"{kind} value {answer.value!r} unknown: use {use}")
     if answer.strength is not None and (kind != "pairwise" or answer.strength not in (1, 2, 3)):
         raise ValueError(f"strength {answer.strength!r} not allowed: use 1, 2 or 3, pairwise only")
     if answer.strength is not None and answer.value == "tie":
@@ -282,7 +291,7 @@ def check_flags(flags: Iterable[str]) -> None:
     """ValueError for a flag that is none of FLAGS, naming it and what is allowed."""
     for flag in flags:
         if flag not in FLAGS:
-            raise ValueError(f"flag {_short(flag)} unknown: use {', '.join(FLAGS)}")
+            raise ValueError(f"flag {_shorten(flag)} unknown: use {', '.join(FLAGS)}")
 
 
 def check_comment(comment: str | None) -> None:
@@ -297,10 +306,6 @@ def check_comment(comment: str | None) -> None:
         raise ValueError("the comment holds a NUL character (\\u0000): remove it")
     if any("\ud800" <= character <= "\udfff" for character in comment):
         raise ValueError("the comment holds half a character (a lone surrogate): remove it")
-
-
-def _choices(kind: str) -> str:
-    return {"binary": "good or bad", "scalar": "1 to 10", "pairwise": "a, b or tie"}[kind]
 
 
 @dataclass(frozen=True)
@@ -335,7 +340,7 @@ class Judgement:
         return self.task.a.prompt
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -358,16 +363,8 @@ class Record:
     @cached_property
     def key(self) -> str:
         """Hash of all it says but the retraction: the same judgement read again has the same."""
-        return judgement_key(
-            self.task_id,
-            self.annotator,
-            self.answer,
-            self.shown_first,
-            self.guidelines_version,
-            self.external_id,
-            self.created_at,
-            self.purpose,
-        )
+        about = (self.shown_first, self.guidelines_version, self.external_id, self.created_at)
+        return judgement_key(self.task_id, self.annotator, self.answer, *about, self.purpose)
 
     @cached_property
     def task_id(self) -> str:
@@ -379,8 +376,8 @@ class Record:
         """The same said of this task: of its own, or of the one with its sides exchanged."""
         if task.id == self.task.id:
             return self
-        answer = replace(self.answer, value=other_side(self.answer.value) or "")
-        return replace(self, task=task, answer=answer, shown_first=other_side(self.shown_first))
+        shown_first = other_side(self.shown_first)
+        return replace(self, task=task, answer=self.answer.turned(), shown_first=shown_first)
 
 
 def judgement_key(

@@ -55,7 +55,7 @@ class RunPlace(Place):
 def as_config(settings: Any) -> dict[str, Any]:
     """Settings as plain JSON values, for config.json and the run's row."""
     return {
-        key: _plain(value)
+        key: _to_json(value)
         for key, value in dataclasses.asdict(settings).items()
         if key not in ("run_id", "workspace", "store")
     }
@@ -133,9 +133,12 @@ def run_command(action: Callable[[], int | None]) -> int:
     except Exception as error:
         in_words = isinstance(error, FileNotFoundError) and error.errno is None
         if isinstance(error, ValueError) or in_words:
-            print(f"error: {_first_line(error)}", file=sys.stderr)
+            print(
+                f"error: {next(iter(str(error).strip().splitlines()), type(error).__name__)}",
+                file=sys.stderr,
+            )
             return USER_ERROR
-        if not (isinstance(error, OSError) or disk_full(error) or _store_away(error)):
+        if not (isinstance(error, OSError) or disk_full(error) or _store_is_away(error)):
             raise
         print(f"error: {disk_message(error)}", file=sys.stderr)
         return USER_ERROR
@@ -151,7 +154,7 @@ def disk_message(error: BaseException) -> str:
     """What to tell a person of a failed read or write."""
     if disk_full(error):
         return "the disk is full: free some space, then run it again; what was stored is kept"
-    if _read_only(error):
+    if _is_read_only(error):
         return "the store is read-only: check who may write to its file and folder"
     if not isinstance(error, OSError):
         return "the store did not answer in time: try again"
@@ -159,25 +162,20 @@ def disk_message(error: BaseException) -> str:
     return f"{getattr(error, 'strerror', None) or error}{where}: check the path"
 
 
-def _store_away(error: BaseException) -> bool:
+def _store_is_away(error: BaseException) -> bool:
     """Whether the store is locked by another, cannot be written to, or its server has gone."""
     gone = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-    return gone or _read_only(error) or "database is locked" in str(error)
+    return gone or _is_read_only(error) or "database is locked" in str(error)
 
 
-def _read_only(error: BaseException) -> bool:
+def _is_read_only(error: BaseException) -> bool:
     words = ("readonly database", "read-only transaction")
     return isinstance(error, sa.exc.DBAPIError) and any(word in str(error.orig) for word in words)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: _to_json(v) for k, v in value.items()}
     return list(value) if isinstance(value, tuple) else value

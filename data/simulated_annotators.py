@@ -1,5 +1,5 @@
-"""Annotators with a known taste, for demonstrations and tests: whoever learns from them can be
-checked against the truth.
+"""Simulated annotators with a known utility, for demonstrations and tests: what is learned from
+them can be checked against the truth.
 
 The taste values what a person would: an answer to the question that was asked, concise, friendly,
 finished, without repetition, copying or boilerplate. Length alone earns little: an answer that is
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data.schema import Answer, Completion, Kind, Task
+from data.schema import VALUES, Answer, Completion, Task
 from data.store import Store
 
 WEIGHTS = {
@@ -48,11 +48,6 @@ PERSONAS: Mapping[Persona, Mapping[str, float]] = {
 }
 """What sets each habit apart from a careful annotator."""
 
-_VALUES: Mapping[Kind, tuple[str, ...]] = {
-    "pairwise": ("a", "b", "tie"),
-    "binary": ("good", "bad"),
-    "scalar": tuple(str(n) for n in range(1, 11)),
-}
 _WORD = re.compile(r"[a-z0-9']+")
 _SMALL_WORDS = frozenset(
     "a about after all also an and any are as at be because been before but by can could did do"
@@ -77,12 +72,12 @@ def traits(completion: Completion) -> dict[str, float]:
     words = _WORD.findall(completion.text.lower())
     asked = _WORD.findall(completion.prompt.messages[-1].content.lower())
     return {
-        "relevant": _relevant(asked, words),
-        "concise": _concise(len(words)),
-        "friendly": _friendly(words),
-        "finished": _finished(completion),
-        "repetitive": _repetitive(words),
-        "copied": _copied(asked, words),
+        "relevant": _share_taken_up(asked, words),
+        "concise": _conciseness(len(words)),
+        "friendly": _count_friendly(words),
+        "finished": float(completion.finished and completion.text.rstrip()[-1:] in set(".!?)\"'")),
+        "repetitive": _share_repeated(words),
+        "copied": _share_copied(asked, words),
         "boilerplate": min(1.0, sum(p in completion.text.lower() for p in _BOILERPLATE)),
     }
 
@@ -92,7 +87,7 @@ def utility(completion: Completion) -> float:
     return sum(WEIGHTS[name] * value for name, value in traits(completion).items())
 
 
-def _relevant(asked: list[str], words: list[str]) -> float:
+def _share_taken_up(asked: list[str], words: list[str]) -> float:
     """Share of up to four of the question's content words (by stem) that the answer takes up."""
     wanted = {w[:5] for w in asked if w not in _SMALL_WORDS and len(w) > 2}
     if not wanted or not words:
@@ -100,30 +95,26 @@ def _relevant(asked: list[str], words: list[str]) -> float:
     return min(1.0, len(wanted & {w[:5] for w in words}) / min(4, len(wanted)))
 
 
-def _concise(n: int) -> float:
+def _conciseness(n: int) -> float:
     """1 from 10 to 40 words, falling to 0 at none and at 80."""
     if n < 10:
         return n / 10
     return max(0.0, min(1.0, (80 - n) / 40))
 
 
-def _friendly(words: list[str]) -> float:
+def _count_friendly(words: list[str]) -> float:
     """Two different warm words, or one and speaking to the person."""
     warm = len({w for w in words if w in _WARM})
     return min(1.0, 0.5 * warm + 0.25 * any(w.startswith("you") for w in words))
 
 
-def _finished(completion: Completion) -> float:
-    return float(completion.finished and completion.text.rstrip()[-1:] in set(".!?)\"'"))
-
-
-def _repetitive(words: list[str]) -> float:
+def _share_repeated(words: list[str]) -> float:
     """Share of three-word runs that are not new."""
     runs = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def _copied(asked: list[str], words: list[str]) -> float:
+def _share_copied(asked: list[str], words: list[str]) -> float:
     """Share of four-word runs taken from the question, beyond the first half."""
     runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
     source = set(zip(asked, asked[1:], asked[2:], asked[3:], strict=False))
@@ -176,18 +167,20 @@ class SimulatedAnnotator:
         """An answer to the task: Davidson's Bradley-Terry, a logistic threshold, or a rating."""
         seconds = round(rng.lognormvariate(self.log_seconds, 0.4), 1)
         if self.guesses and rng.random() < self.guesses:
-            value = rng.choice(_VALUES[task.kind])
+            value = rng.choice(VALUES[task.kind])
         elif task.b is not None:
-            value = self._compare(self._worth(task.a) - self._worth(task.b), shown_first, rng)
+            value = self._choose_side(
+                self._utility_to_me(task.a) - self._utility_to_me(task.b), shown_first, rng
+            )
         elif task.kind == "binary":
-            chance = _logistic(self.consistency * (self._worth(task.a) - self.threshold))
+            chance = _logistic_of(self.consistency * (self._utility_to_me(task.a) - self.threshold))
             value = "good" if rng.random() < chance else "bad"
         else:
-            mean = self.centre + self.spread * (self._worth(task.a) - TYPICAL_UTILITY)
+            mean = self.centre + self.spread * (self._utility_to_me(task.a) - TYPICAL_UTILITY)
             value = str(max(1, min(10, round(rng.gauss(mean, 1.0)))))
         return Answer(value, seconds=seconds)
 
-    def _worth(self, completion: Completion) -> float:
+    def _utility_to_me(self, completion: Completion) -> float:
         """The common taste, and what this annotator sees in length."""
         worth = utility(completion)
         if self.per_word:
@@ -195,7 +188,7 @@ class SimulatedAnnotator:
             worth += self.per_word * (words - TYPICAL_WORDS)
         return worth
 
-    def _compare(self, difference: float, shown_first: str | None, rng: random.Random) -> str:
+    def _choose_side(self, difference: float, shown_first: str | None, rng: random.Random) -> str:
         pull = self.first_side_pull * (1 if shown_first == "a" else -1)
         d = self.consistency * difference + pull
         weights = (math.exp(d / 2), math.exp(-d / 2), self.tie_width)
@@ -267,5 +260,5 @@ def simulate(
     return given
 
 
-def _logistic(x: float) -> float:
+def _logistic_of(x: float) -> float:
     return 1 / (1 + math.exp(-x))

@@ -21,7 +21,7 @@ DOCUMENT_VALIDATION_SHARE = 0.1
 
 def split_of(prompt: Prompt) -> Split:
     """Which side a prompt is on: 65% train, 15% validation, 20% test."""
-    u = _place(prompt.id)
+    u = _place_of(prompt.id)
     if u < TEST_SHARE:
         return "test"
     return "validation" if u < TEST_SHARE + VALIDATION_SHARE else "train"
@@ -29,10 +29,10 @@ def split_of(prompt: Prompt) -> Split:
 
 def side_of(document: Document) -> Literal["train", "validation"]:
     """Which side a document is on: 90% train, 10% validation. No test reads documents."""
-    return "validation" if _place(document.id) < DOCUMENT_VALIDATION_SHARE else "train"
+    return "validation" if _place_of(document.id) < DOCUMENT_VALIDATION_SHARE else "train"
 
 
-def _place(content_id: str) -> float:
+def _place_of(content_id: str) -> float:
     """A number from 0 to 1 that only the content decides."""
     digest = hashlib.sha256(b"split:" + content_id.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -110,7 +110,7 @@ def plan_tasks(
         groups = [_tasks_of(kind, group, old.get(p, []), rng, wanted) for p, group in new.items()]
         rng.shuffle(groups)
         fresh = [[task for task in group if question(task) not in asked] for group in groups]
-        pool = _mixed(fresh, mix) if kind == "pairwise" and mix.across else _round_robin(fresh)
+        pool = _mix_pairs(fresh, mix) if kind == "pairwise" and mix.across else _round_robin(fresh)
         chosen[kind] = pool[: round(limit * share / total)]
     ordered = _in_blocks(chosen)
     several = set(rng.sample(range(len(ordered)), round(overlap * len(ordered))))
@@ -153,7 +153,7 @@ def _round_robin(groups: Sequence[Sequence[Task]]) -> list[Task]:
     return [group[i] for i in range(depth) for group in groups if i < len(group)]
 
 
-def _mixed(groups: Sequence[Sequence[Task]], mix: Mix) -> list[Task]:
+def _mix_pairs(groups: Sequence[Sequence[Task]], mix: Mix) -> list[Task]:
     """Round robin over prompts in which, wherever it is cut, `mix.across` of the pairs are between
     models. A prompt that lacks the pair that is due is passed over."""
     between = [[task for task in group if mix.between(task)][::-1] for group in groups]

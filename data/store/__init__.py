@@ -1,13 +1,20 @@
 """The store: one handle on everything that is kept.
 
-    store = Store.open("workspace")            # a folder, a file, or a database URL
-    store.content.prompts()                    # prompts, completions, demonstrations
-    store.ledger.claim(annotator, ...)         # tasks, assignments, judgements
-    store.checks.gold()                        # known answers, repeats, how often each is asked
-    store.people.all()                         # annotators, sessions, invitations, guidelines
-    store.runs.list()                          # training runs
+store = Store.open("workspace")            # a folder, a file, or a database URL
+store.content.prompts()                    # prompts, completions, demonstrations
+store.ledger.claim(annotator, ...)         # tasks, assignments, judgements
+store.checks.gold()                        # gold tasks, repeats, how often each is asked
+store.people.all()                         # annotators, sessions, invitations, guidelines
+store.runs.list()                          # training runs
 
-SQL lives in these five modules, and in `archive`, `imports`, `marks` and `exports` for files.
+database        connection, the two kinds of transaction, locks, migration
+tables          the tables; migrations/ makes them
+content, ledger, control_tasks, people, run_rows
+                the five groups of queries above
+assignments     who holds which task: the ledger's SQL of giving tasks out
+progress        what a rating page shows of one annotator
+history         every judgement, superseded and retracted ones too, for files
+judgement_rows  judgements as rows, and back
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from data.store.database import (
     take_lock,
     upsert,
 )
-from data.store.judgement_rows import standing
+from data.store.judgement_rows import count_for_each, standing
 from data.task_planning import Shares
 
 # The statements of a press are built once: building them takes longer than running them.
@@ -41,44 +41,35 @@ _OPEN = t.tasks.c.remaining > sa.literal_column("0")
 _other, _mine = t.assignments.alias("other"), t.assignments.alias("mine")
 # Leases of others count while they last. The annotator's own do not: a place that is leased to
 # them is theirs to fill. Control tasks ("gold", "repeat") lease no place.
-PLACES_LEASED_TO_OTHERS = (
-    sa.select(sa.func.count())
-    .select_from(_other)
-    .where(
-        _other.c.task_id == t.tasks.c.id,
-        _other.c.annotator_id != _ME,
-        _other.c.state == "leased",
-        _other.c.purpose == "queue",
-        _other.c.lease_until > _NOW,
-    )
-    .correlate(t.tasks)
-    .scalar_subquery()
+PLACES_LEASED_TO_OTHERS = count_for_each(
+    t.tasks,
+    _other,
+    _other.c.task_id == t.tasks.c.id,
+    _other.c.annotator_id != _ME,
+    _other.c.state == "leased",
+    _other.c.purpose == "queue",
+    _other.c.lease_until > _NOW,
 )
-# Counted, although NOT EXISTS says the same: PostgreSQL turns that into a join over everything
-# that the annotator ever had, which takes longer with each answer. A count is looked up by index
-# for the one task in question.
 HAD = (  # whether this annotator holds a task, answered it or skipped it
-    sa.select(sa.func.count())
-    .select_from(_mine)
-    .where(
+    count_for_each(
+        t.tasks,
+        _mine,
         _mine.c.task_id == t.tasks.c.id,
         _mine.c.annotator_id == _ME,
         _mine.c.state.in_(["leased", "done", "skipped"]),
     )
-    .correlate(t.tasks)
-    .scalar_subquery()
-) > 0
+    > 0
+)
 ANSWERED = (  # whether an answer of this annotator stands; where not HAD, it came from a file
-    sa.select(sa.func.count())
-    .select_from(t.judgements)
-    .where(
+    count_for_each(
+        t.tasks,
+        t.judgements,
         t.judgements.c.task_id == t.tasks.c.id,
         t.judgements.c.annotator_id == _ME,
         standing(),
     )
-    .correlate(t.tasks)
-    .scalar_subquery()
-) > 0
+    > 0
+)
 _HAS_FREE_PLACE = t.tasks.c.remaining > PLACES_LEASED_TO_OTHERS
 
 # A lease that ran out is still its annotator's while the task has a place for them.

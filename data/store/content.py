@@ -193,7 +193,7 @@ def load_completions(
 def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
     def row(prompt: Prompt) -> Row:
         messages = canonical_json([m.as_dict() for m in prompt.messages])
-        return _stored(prompt) | {"messages": messages, "tags": canonical_json(prompt.tags)}
+        return _common_columns(prompt) | {"messages": messages, "tags": canonical_json(prompt.tags)}
 
     _insert_new(connection, t.prompts, prompts, row)
 
@@ -205,12 +205,12 @@ def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstrati
         connection,
         t.demonstrations,
         listed,
-        lambda d: _stored(d) | {"prompt_id": d.prompt.id, "text": d.text},
+        lambda d: _common_columns(d) | {"prompt_id": d.prompt.id, "text": d.text},
     )
 
 
 def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
-    _insert_new(connection, t.documents, items, lambda d: _stored(d) | {"text": d.text})
+    _insert_new(connection, t.documents, items, lambda d: _common_columns(d) | {"text": d.text})
 
 
 def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
@@ -220,7 +220,9 @@ def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -
         connection,
         t.completions,
         listed,
-        lambda c: _stored(c) | {"prompt_id": c.prompt.id, "text": c.text, "finished": c.finished},
+        lambda c: (
+            _common_columns(c) | {"prompt_id": c.prompt.id, "text": c.text, "finished": c.finished}
+        ),
     )
 
 
@@ -243,11 +245,11 @@ def _insert_new(
 ) -> None:
     """Insert those that are not there yet, BATCH rows at a time."""
     take_lock(connection, Lock.CONTENT)
-    for chunk in _chunks(items):
+    for chunk in _in_chunks(items):
         insert_ignore(connection, table, [row(item) for item in chunk])
 
 
-def _stored(item: _Noun) -> Row:
+def _common_columns(item: _Noun) -> Row:
     """The columns that every noun has."""
     created = item.created_at or now()
     return {"id": item.id, "external_id": item.external_id, "created_at": created}
@@ -256,7 +258,7 @@ def _stored(item: _Noun) -> Row:
 def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
     """Give stored prompts the tags and external ids that they lack; what is there stays."""
     p = t.prompts.c
-    for chunk in _chunks(prompts):
+    for chunk in _in_chunks(prompts):
         tags = [{"key": x.id, "new": canonical_json(x.tags)} for x in chunk if x.tags]
         if tags:
             update = sa.update(t.prompts).where(p.id == sa.bindparam("key"), p.tags == "[]")
@@ -271,7 +273,7 @@ def fill_external_ids(
 ) -> None:
     """Give what is stored in this table the external ids that it lacks; what is there stays."""
     c = table.c
-    for chunk in _chunks(items):
+    for chunk in _in_chunks(items):
         rows = [{"key": x.id, "new": x.external_id} for x in chunk if x.external_id is not None]
         if rows:
             lacking = sa.and_(c.id == sa.bindparam("key"), c.external_id.is_(None))
@@ -284,7 +286,7 @@ def distinct(items: Iterable[N]) -> list[N]:
     return list({item.id: item for item in items}.values())
 
 
-def _chunks(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+def _in_chunks(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     chunk: list[T] = []
     for item in items:
         chunk.append(item)

@@ -42,7 +42,13 @@ from data.store.assignments import (
 )
 from data.store.content import load_completions, load_prompts
 from data.store.database import Database, Lock, take_lock, upsert
-from data.store.judgement_rows import judged, judgement_of, standing, task_of
+from data.store.judgement_rows import (
+    count_for_each,
+    judged,
+    judgement_of,
+    standing,
+    task_of,
+)
 from data.task_planning import OVERLAP, Shares
 
 _IN_USE = t.gold.c.retired_at.is_(None)
@@ -70,17 +76,16 @@ _OLD_ANSWER_IDS = sa.select(  # by the index from either end; min() and max() wo
     sa.select(_id).where(*_OLD_ANSWERS).order_by(_id.desc()).limit(1).scalar_subquery(),
 )
 _copy, _held = t.tasks.alias("copy"), t.assignments.alias("held")
-_ASKED_AGAIN = (  # counted, for the reason given at assignments.HAD
-    sa.select(sa.func.count())
-    .select_from(_copy.join(_held, _held.c.task_id == _copy.c.id))
-    .where(
+_ASKED_AGAIN = (
+    count_for_each(
+        t.judgements,
+        _copy.join(_held, _held.c.task_id == _copy.c.id),
         _copy.c.repeats == t.judgements.c.task_id,
         _held.c.annotator_id == sa.bindparam("me"),
         _held.c.state != "released",
     )
-    .correlate(t.judgements)
-    .scalar_subquery()
-) > 0
+    > 0
+)
 _DUE = (
     sa.select(t.judgements.c.task_id, t.judgements.c.shown_first, t.tasks.c.kind)
     .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
@@ -295,7 +300,7 @@ def insert_gold(connection: sa.Connection, items: Iterable[Gold]) -> int:
     for known in listed:
         task, value = stands_for[known.task.id], known.value
         if task.id != known.task.id:  # stored with its sides exchanged
-            value = other_side(value) or ""
+            value = other_side(value)
         if known.retired_at and (task.id, value, known.created_at) in retired:
             continue
         if known.retired_at is None and task.id in used:

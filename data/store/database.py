@@ -103,10 +103,12 @@ class Database:
             ) from None
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        head = ScriptDirectory.from_config(config).get_current_head()
+        scripts = ScriptDirectory.from_config(config)
+        head = scripts.get_current_head()
         if current == head:
             return
-        if current is not None and current not in _known_revisions(config):
+        known = (script.revision for script in scripts.walk_revisions())
+        if current is not None and current not in known:
             raise ValueError(
                 f"the store {_without_password(self.url)} was made by a newer version (schema"
                 f" {current}, this one knows {head}): update this installation"
@@ -144,16 +146,16 @@ class WriterQueue:
         except BaseException:  # given up, or Ctrl-C: nobody may be left waiting for this one
             with self._guard:
                 if turn.is_set():
-                    self._next()
+                    self._wake_next()
                 else:
                     self._waiting.remove(turn)
             raise
 
     def __exit__(self, *_: object) -> None:
         with self._guard:
-            self._next()
+            self._wake_next()
 
-    def _next(self) -> None:
+    def _wake_next(self) -> None:
         if self._waiting:
             self._waiting.popleft().set()
         else:
@@ -202,7 +204,7 @@ def ignoring_insert(
     connection: sa.Connection, table: sa.Table
 ) -> sqlite.Insert | postgresql.Insert:
     """The statement of `insert_ignore`."""
-    return _insert(connection.dialect.name, table).on_conflict_do_nothing()
+    return _insert_into(connection.dialect.name, table).on_conflict_do_nothing()
 
 
 def upsert(
@@ -213,12 +215,12 @@ def upsert(
     where: sa.ColumnElement[bool] | None = None,
 ) -> sqlite.Insert | postgresql.Insert:
     """An insert that, where a row with this key is there, sets these columns of it instead."""
-    insert = _insert(dialect, table)
+    insert = _insert_into(dialect, table)
     set_ = {name: insert.excluded[name] for name in update}
     return insert.on_conflict_do_update(index_elements=key, set_=set_, where=where)
 
 
-def _insert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+def _insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
@@ -257,10 +259,6 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("coach_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _known_revisions(config: Config) -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
 
 
 def _mask_password(url: str) -> str:

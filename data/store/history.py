@@ -74,10 +74,10 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     insert_repeats(connection, repeated)
     chains = _Chains(connection, {r.task_id for r in records})
     new = _add_records(connection, records, chains)
-    for chunk in _batches(chains.queued):
+    for chunk in _in_batches(chains.queued):
         recount(connection, chunk)
     taken_back = {r.task_id for r in records if r.retracted_at} & chains.queued
-    for chunk in _batches(taken_back):
+    for chunk in _in_batches(taken_back):
         reopen_tasks(connection, chunk)
     return new
 
@@ -126,7 +126,7 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
 def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> set[str]:
     """Which of these ids the table holds."""
     found: set[str] = set()
-    for chunk in _batches(ids):
+    for chunk in _in_batches(ids):
         found.update(connection.scalars(sa.select(table.c.id).where(table.c.id.in_(chunk))))
     return found
 
@@ -150,7 +150,7 @@ class _Chains:
             t.annotators, t.annotators.c.id == t.judgements.c.annotator_id
         )
         wanted = sa.select(t.tasks.c.id).where(t.tasks.c.wanted > 0)
-        for chunk in _batches(task_ids):
+        for chunk in _in_batches(task_ids):
             rows += connection.execute(query.where(t.judgements.c.task_id.in_(chunk)))
             self.queued.update(connection.scalars(wanted.where(t.tasks.c.id.in_(chunk))))
         for row in sorted(rows, key=lambda r: r.id):
@@ -212,16 +212,8 @@ def _record_of(row: ResultRow, texts: Mapping[str, Completion]) -> Record:
 
 
 def _key_of(row: ResultRow) -> str:
-    return judgement_key(
-        row.task_id,
-        row.name,
-        answer_of(row),
-        row.shown_first,
-        row.guidelines_version,
-        row.external_id,
-        row.created_at,
-        row.purpose,
-    )
+    about = (row.shown_first, row.guidelines_version, row.external_id, row.created_at)
+    return judgement_key(row.task_id, row.name, answer_of(row), *about, row.purpose)
 
 
 def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:
@@ -234,7 +226,7 @@ def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str,
     insert_ignore(connection, t.annotators, rows)
     query = sa.select(t.annotators.c.name, t.annotators.c.id)
     found: dict[str, int] = {}
-    for chunk in _batches(wanted):
+    for chunk in _in_batches(wanted):
         rows_found = connection.execute(query.where(t.annotators.c.name.in_(chunk)))
         found.update({row.name: row.id for row in rows_found})
     return found
@@ -251,6 +243,6 @@ def _reserve_ids(connection: sa.Connection, count: int) -> Iterator[int]:
     return iter(sorted(connection.scalars(sequence, {"n": count})))
 
 
-def _batches(items: Iterable[str]) -> Iterator[list[str]]:
+def _in_batches(items: Iterable[str]) -> Iterator[list[str]]:
     ordered = sorted(items)
     return (ordered[i : i + BATCH] for i in range(0, len(ordered), BATCH))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -30,7 +29,6 @@ from data.schema import (
     check_comment,
     check_flags,
     now,
-    other_side,
 )
 from data.store import assignments, control_tasks, progress
 from data.store import tables as t
@@ -103,7 +101,7 @@ class Ledger:
         self._db = database
 
     @contextmanager
-    def _step(self) -> Iterator[sa.Connection]:
+    def _queue_step(self) -> Iterator[sa.Connection]:
         """A write transaction in which nobody else gives tasks out or records answers."""
         with self._db.write() as connection:
             take_lock(connection, Lock.QUEUE)
@@ -144,7 +142,7 @@ class Ledger:
 
         The first is leased for LEASE_MINUTES from now, the others for AHEAD_MINUTES.
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             ids = self.lease_ahead(annotator, rng, count, kinds)
             return assignments.load_assignments(connection, ids)
 
@@ -157,7 +155,7 @@ class Ledger:
     ) -> list[int]:
         """As `claim_ahead`, but the assignments' ids alone: their texts can be read without the
         lock, see `overview`."""
-        with self._step() as connection:
+        with self._queue_step() as connection:
             held = assignments.held(connection, annotator)
             ids = [row.id for row in held]
             turn = held[-1].turn if held else 0
@@ -194,7 +192,7 @@ class Ledger:
         to answer (anybody else's, already answered under another token, skipped, or lost to others
         because the lease ran out).
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             known = _find_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
@@ -205,7 +203,9 @@ class Ledger:
             if fills_a_place and own.remaining <= own.leased_to_others:
                 raise ValueError("this task has all its answers already: reload the page")
             given = _check_given(connection, own, answer, guidelines_version, as_shown)
-            judgement_id = _insert(connection, own, client_token, given, guidelines_version)
+            judgement_id = _insert_judgement(
+                connection, own, client_token, given, guidelines_version
+            )
             connection.execute(_SET_DONE, {"assignment": assignment_id})
             assignments.recount(connection, [own.task_id])
             return judgement_id
@@ -223,7 +223,7 @@ class Ledger:
 
         Otherwise as `submit`. Raises ValueError where nothing of this annotator's stands.
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             known = _find_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
@@ -231,7 +231,7 @@ class Ledger:
             if own is None or own.state != "done" or own.stands is None:
                 raise ValueError("there is no answer of yours to change: reload the page")
             given = _check_given(connection, own, answer, guidelines_version, as_shown)
-            return _insert(connection, own, client_token, given, guidelines_version)
+            return _insert_judgement(connection, own, client_token, given, guidelines_version)
 
     def skip(
         self,
@@ -248,7 +248,7 @@ class Ledger:
         reasons = tuple(flags)
         check_flags(reasons)
         check_comment(comment)
-        with self._step() as connection:
+        with self._queue_step() as connection:
             own = _find_own(connection, assignment_id, annotator.id)
             if own is None or own.state == "done":
                 raise ValueError("this task is not yours to skip any more: reload the page")
@@ -264,7 +264,7 @@ class Ledger:
 
     def release(self, annotator: Annotator) -> None:
         """Give back what is held (sign-out); it may come again, with the same sides."""
-        with self._step() as connection:
+        with self._queue_step() as connection:
             assignments.give_back(connection, annotator.id)
 
     def undo(
@@ -278,14 +278,14 @@ class Ledger:
         Without an assignment, the last one. Returns False where there is nothing to take back. The
         same client token again takes nothing back, whatever was answered since.
         """
-        with self._step() as connection:
+        with self._queue_step() as connection:
             if client_token and _find_token(connection, client_token, annotator.id, assignment_id):
                 return True
             last = progress.last_answered(connection, annotator.id, assignment_id)
             own = last and _find_own(connection, last, annotator.id)
             if not own or own.stands is None:
                 return False
-            _insert(connection, own, client_token or f"undo:{own.stands}", None)
+            _insert_judgement(connection, own, client_token or f"undo:{own.stands}", None)
             assignments.recount(connection, [own.task_id])
             assignments.reopen_tasks(connection, [own.task_id])
             turns = [other.turn for other in assignments.held(connection, annotator)]
@@ -347,7 +347,7 @@ def _find_own(connection: sa.Connection, assignment_id: int, annotator_id: int) 
     """One of this annotator's assignments; None for anybody else's."""
     mine = {"assignment": assignment_id, "me": annotator_id, "now": now()}
     row = connection.execute(_OWN, mine).one_or_none()
-    return row and _Own._make(row)
+    return None if row is None else _Own._make(row)
 
 
 def _check_given(
@@ -355,14 +355,14 @@ def _check_given(
 ) -> Answer:
     """The answer in the task's order of sides, if it and the guidelines' version can be taken."""
     if as_shown and own.shown_first == "b":
-        answer = replace(answer, value=other_side(answer.value) or "")
+        answer = answer.turned()
     check_answer(own.kind, answer)
     if guidelines is not None and guidelines > (newest_version(connection) or 0):
         raise ValueError(f"there is no version {guidelines} of the guidelines: reload the page")
     return answer
 
 
-def _insert(
+def _insert_judgement(
     connection: sa.Connection,
     own: _Own,
     client_token: str,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import takewhile
 from statistics import median
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -51,8 +52,7 @@ class Overview:
     """Completions sampled so far and wanted, while a run samples."""
 
 
-@dataclass(frozen=True)
-class PastAnswer:
+class PastAnswer(NamedTuple):
     """An answer that stands, with what it answers."""
 
     assignment: assignments.Assignment

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data.schema import Annotator, Answer, Completion, Message, other_side
+from data.schema import Annotator, Answer, Completion, Message
 from data.store import Store
 from data.store.ledger import Assignment
 from data.store.progress import Progress
@@ -78,7 +78,7 @@ class RatingState:
 
 def look(store: Store, annotator: Annotator) -> RatingState:
     """The tasks this annotator holds or gets now; the same ones after a reload."""
-    return _state(store, annotator, _lease(store, annotator), count_left=True)
+    return _read_state(store, annotator, _lease_ahead(store, annotator), count_left=True)
 
 
 def submit(
@@ -95,7 +95,7 @@ def submit(
     `answer.value` is in the page's terms: "a" is the side shown first. `guidelines` is the version
     that the page shows. An answer that cannot be taken becomes the notice of the state returned.
     """
-    given = replace(answer, seconds=_plausible(answer.seconds))
+    given = replace(answer, seconds=_plausible_time(answer.seconds))
     record = store.ledger.edit if edit else store.ledger.submit
 
     def step() -> None:
@@ -133,8 +133,8 @@ def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> 
 def past(store: Store, annotator: Annotator) -> list[PastAnswer]:
     """The last answers, newest first, with sides as they were shown."""
     return [
-        PastAnswer(_shown(found.assignment), _as_shown(found.answer, found.assignment.shown_first))
-        for found in store.ledger.past(annotator, PAST)
+        PastAnswer(_make_shown(held), answer.turned() if held.shown_first == "b" else answer)
+        for held, answer in store.ledger.past(annotator, PAST)
     ]
 
 
@@ -151,16 +151,16 @@ def _press(
             notice = step() or ""
         except ValueError as error:
             notice = f"That was not kept: {str(error).removesuffix(': reload the page')}."
-        leased = _lease(store, annotator)
-    state = _state(store, annotator, leased, count_left)
+        leased = _lease_ahead(store, annotator)
+    state = _read_state(store, annotator, leased, count_left)
     return replace(state, kept=not notice, notice=notice)
 
 
-def _lease(store: Store, annotator: Annotator) -> list[int]:
+def _lease_ahead(store: Store, annotator: Annotator) -> list[int]:
     return store.ledger.lease_ahead(annotator, random.SystemRandom(), AHEAD)
 
 
-def _state(
+def _read_state(
     store: Store, annotator: Annotator, leased: Sequence[int], count_left: bool = False
 ) -> RatingState:
     """What the page shows. Read when the claim is over: nobody else waits for these queries."""
@@ -169,7 +169,7 @@ def _state(
     return RatingState(
         name,
         beside.progress,
-        tuple(map(_shown, beside.tasks)),
+        tuple(map(_make_shown, beside.tasks)),
         left=beside.left,
         sampled=(name == "sampling" and beside.sampling) or (0, 0),
         guidelines=beside.guidelines,
@@ -181,7 +181,7 @@ def _check_token(token: str) -> None:
         raise ValueError("the page sent no token with this: reload the page")
 
 
-def _shown(held: Assignment) -> ShownTask:
+def _make_shown(held: Assignment) -> ShownTask:
     task = held.task
     answers = (task.a,) if task.b is None else (task.a, task.b)
     if held.shown_first == "b":
@@ -190,14 +190,7 @@ def _shown(held: Assignment) -> ShownTask:
     return ShownTask(held.id, token, task.kind, task.a.prompt.messages, answers)
 
 
-def _as_shown(answer: Answer, shown_first: str | None) -> Answer:
-    """The answer with the page's A and B, from the task's a and b."""
-    if shown_first != "b":
-        return answer
-    return replace(answer, value=other_side(answer.value) or "")
-
-
-def _plausible(seconds: float | None) -> float | None:
+def _plausible_time(seconds: float | None) -> float | None:
     """A time that somebody may have taken, to the hundredth; else None."""
     if seconds is None or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_SECONDS:
         return None

@@ -80,9 +80,9 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
                 raise Refused("Somebody else signed in here. Reload the page.")
             return JSONResponse(action(person))
         except Refused as refused:
-            return _refusal(401, str(refused))
+            return _refuse(401, str(refused))
         except (OperationalError, TimeoutError) as error:
-            return _refusal(503, f"{disk_message(error)}: send it again")
+            return _refuse(503, f"{disk_message(error)}: send it again")
 
     @app.post("/rate/tasks")
     def tasks(request: Request) -> Response:
@@ -182,8 +182,8 @@ def _refuse_malformed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    return _refusal(422, f"Not understood: {where}: {first['msg']}.")
+    return _refuse(422, f"Not understood: {where}: {first['msg']}.")
 
 
-def _refusal(status: int, notice: str) -> Response:
+def _refuse(status: int, notice: str) -> Response:
     return JSONResponse({"notice": notice}, status)
