@@ -155,7 +155,8 @@ def run_stage(store: Store, workspace: Path, kind: str, work: Any, settings: Any
     """Run one of the product's stages as its command does; returns the run's id."""
     settings = replace(settings, workspace=workspace)
     with runs.recording(store, workspace, kind, as_config(settings)) as run:
-        run.report(work(settings, store, run))
+        report = work(settings, store, run)
+        run.report(report if isinstance(report, dict) else report.as_json())
     return run.id
 
 

@@ -47,7 +47,7 @@ def draw(store: Store, folder: Path, fake: Fake, **changes: Any) -> dict[str, An
         **changes,
     )
     with runs.recording(store, folder, "sample", as_config(asked)) as run:
-        report = sample(asked, store, run)
+        report = sample(asked, store, run).as_json()
         run.report(report)
     return report
 
