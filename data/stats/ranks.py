@@ -27,7 +27,8 @@ def rank_correlation(weights: Floats, x: Floats, y: Floats) -> Floats:
     a = a - (weights * a).sum(1, keepdims=True) / total
     b = b - (weights * b).sum(1, keepdims=True) / total
     scale_a, scale_b = (weights * a * a).sum(1), (weights * b * b).sum(1)
-    found = (weights * a * b).sum(1) / np.sqrt(scale_a * scale_b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = (weights * a * b).sum(1) / np.sqrt(scale_a * scale_b)
     found = np.where(scale_a > 1e-9 * total[:, 0], found, 0.0)
     return np.where(scale_b > 1e-9 * total[:, 0], found, np.nan)
 
