@@ -76,7 +76,7 @@ class Gate:
             return
         refusal = refusal_of(scope)
         if refusal:
-            await _answer(send, *refusal)
+            await _send_text(send, *refusal)
             return
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
@@ -92,9 +92,9 @@ class Gate:
         if turned_away is None and _HANDLER_CALL.fullmatch(scope["path"]):
             body = await _read_body(receive)
             if body is None or any(self._is_foreign(path) for path in file_paths(body)):
-                await _answer(send, 403, "Only a file that was just uploaded can be read.")
+                await _send_text(send, 403, "Only a file that was just uploaded can be read.")
                 return
-            receive = _replay(body, receive)
+            receive = _receive_again(body, receive)
         await (turned_away or self.app)(scope, receive, with_headers)
 
     def _is_foreign(self, path: str) -> bool:
@@ -173,14 +173,14 @@ async def _read_body(receive: Receive) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > LARGEST_BODY:
             return None
         if not message.get("more_body", False):
             return body
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _receive_again(body: bytes, receive: Receive) -> Receive:
     """`receive` for an app that is to read a body that was read already."""
     unread = [body]
 
@@ -192,7 +192,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _answer(send: Send, status: int, text: str) -> None:
+async def _send_text(send: Send, status: int, text: str) -> None:
     body = text.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -27,7 +27,7 @@ NICER = 10
 
 
 @dataclass(frozen=True)
-class Found:
+class QualityResult:
     """The newest statistics that are there."""
 
     figures: Mapping[str, Any] | None
@@ -38,7 +38,7 @@ class Found:
     """Why there are none, in one line."""
 
 
-class QualityWatch:
+class QualityWorker:
     """Statistics of one store; `found` is quick, and sees to it that they follow the store."""
 
     def __init__(self, site: Site) -> None:
@@ -47,9 +47,9 @@ class QualityWatch:
         self._busy = False
         self._mark: object = None
         self._rested = -REST_SECONDS
-        self._found = Found(None, False)
+        self._found = QualityResult(None, False)
 
-    def found(self) -> Found:
+    def found(self) -> QualityResult:
         """What is there; where the store has moved on, a calculation is started."""
         mark = self._site.store.checks.mark()
         with self._lock:
@@ -57,14 +57,14 @@ class QualityWatch:
             due = not current and not self._busy
             if due and time.monotonic() - self._rested >= REST_SECONDS:
                 self._busy = True
-                threading.Thread(target=self._work, args=(mark,), daemon=True).start()
-            return Found(self._found.figures, current, self._found.trouble)
+                threading.Thread(target=self._calculate_once, args=(mark,), daemon=True).start()
+            return QualityResult(self._found.figures, current, self._found.trouble)
 
-    def _work(self, mark: object) -> None:
+    def _calculate_once(self, mark: object) -> None:
         try:
-            found = Found(calculate(self._site), True)
+            found = QualityResult(calculate(self._site), True)
         except (ValueError, OSError) as error:
-            found = Found(self._found.figures, False, _reason(error))
+            found = QualityResult(self._found.figures, False, _failure_in_words(error))
         with self._lock:
             self._found, self._mark, self._busy = found, mark, False
             self._rested = time.monotonic()
@@ -78,9 +78,9 @@ def calculate(site: Site) -> Mapping[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=_environment(site.store),
+        env=_child_environment(site.store),
     ) as child:
-        _make_way(child.pid)
+        _lower_priority(child.pid)
         try:
             said, complaint = child.communicate(timeout=LONGEST_SECONDS)
         except subprocess.TimeoutExpired:
@@ -93,16 +93,16 @@ def calculate(site: Site) -> Mapping[str, Any]:
     return figures
 
 
-def _environment(store: Store) -> dict[str, str]:
+def _child_environment(store: Store) -> dict[str, str]:
     return {**os.environ, STORE_VARIABLE: store.url, "OMP_NUM_THREADS": "1"}
 
 
-def _make_way(pid: int) -> None:
+def _lower_priority(pid: int) -> None:
     if hasattr(os, "setpriority"):
         with suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, pid, NICER)
 
 
-def _reason(error: Exception) -> str:
+def _failure_in_words(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"The figures could not be worked out: {lines[0] if lines else type(error).__name__}"

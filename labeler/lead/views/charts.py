@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from labeler.lead.views.numbers import short
+from labeler.rendering import short
 
 ACCENT, BLUE, PURPLE, GREY, AMBER = "#14a394", "#4f86f7", "#a463f2", "#8292a5", "#d98a29"
 RED = "#dc4437"
@@ -38,7 +38,7 @@ def line(
 ) -> None:
     """A metric over the steps; `beside` names another that `hover` shows as its customdata."""
     kept = [row for row in rows if is_number(row.get(key)) and "step" in row]
-    steps, values = _apart([row["step"] for row in kept], [row[key] for row in kept])
+    steps, values = _with_gaps([row["step"] for row in kept], [row[key] for row in kept])
     chart.add_scatter(
         x=steps,
         y=values,
@@ -113,7 +113,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-def _apart(steps: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
+def _with_gaps(steps: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
     """With a gap where the steps begin anew, as each model of an ensemble does."""
     x: list[Any] = []
     y: list[Any] = []
