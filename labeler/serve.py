@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from data import runs
 from data.ports import address, listen, local
@@ -17,6 +18,9 @@ from data.store import Store
 from labeler import jobs
 from labeler.jobs import Site
 from reward_model.config import BUILT_IN_MODEL
+
+if TYPE_CHECKING:
+    import uvicorn
 
 PROGRESS_SECONDS = 1.0
 
@@ -62,7 +66,7 @@ def serve(settings: Serve) -> int:
     return 0
 
 
-def _server_that_announces(config: Any, ready: Any) -> Any:
+def _server_that_announces(config: uvicorn.Config, ready: Callable[[], None]) -> uvicorn.Server:
     """A uvicorn server that says when it answers."""
     import uvicorn
 

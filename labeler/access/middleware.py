@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Gradio's pages start from inline scripts and build functions at run time.
 POLICY = "; ".join(
@@ -65,7 +62,9 @@ class Gate:
     Gradio puts what a browser sends: a handler is given files from there and from nowhere else.
     """
 
-    def __init__(self, app: Any, door: Callable[[Request], Response | None], uploads: Path) -> None:
+    def __init__(
+        self, app: ASGIApp, door: Callable[[Request], Response | None], uploads: Path
+    ) -> None:
         self.app = app
         self.door = door
         self.uploads = uploads
@@ -79,7 +78,7 @@ class Gate:
             await _send_text(send, *refusal)
             return
 
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 kept = [(k, v) for k, v in message["headers"] if k.lower() not in HEADERS]
                 more = HEADERS | (FRAMED if scope["path"].startswith(RECEIPTS) else {})
@@ -153,7 +152,7 @@ def file_paths(body: bytes) -> Iterator[str]:
     body that is no JSON names none; Gradio refuses it.
     """
     try:
-        waiting: list[Any] = [json.loads(body)]
+        waiting: list[object] = [json.loads(body)]
     except (ValueError, RecursionError):
         return
     while waiting:
@@ -184,7 +183,7 @@ def _receive_again(body: bytes, receive: Receive) -> Receive:
     """`receive` for an app that is to read a body that was read already."""
     unread = [body]
 
-    async def again() -> MutableMapping[str, Any]:
+    async def again() -> Message:
         if unread:
             return {"type": "http.request", "body": unread.pop(), "more_body": False}
         return await receive()

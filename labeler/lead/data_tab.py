@@ -50,16 +50,16 @@ def data_tab(live: Live) -> None:
                     elem_id="import-annotator",
                 )
                 button = gr.Button("Import", variant="primary", elem_id="start-import")
-                said = plain_html(name="import-notice")
+                notice = plain_html(name="import-notice")
                 live.act(
                     button.click,
                     lambda _, path, name: import_note(live.site, path, name),
                     [file, who],
-                    said,
+                    notice,
                 )
             with gr.Column(elem_classes="card sheet"):
                 plain_html("<h3>Export</h3>")
-                format = gr.Dropdown(
+                wanted = gr.Dropdown(
                     list(EXPORTS.items()),
                     value="exchange",
                     label="What to write",
@@ -68,8 +68,8 @@ def data_tab(live: Live) -> None:
                 )
                 make = gr.Button("Make an export", elem_id="start-export")
                 made = gr.File(label="Your export", visible=False, height=80)
-                told = plain_html(name="export-notice")
-                live.act(make.click, lambda _, f: export(live.site, f), [format], [made, told])
+                notice = plain_html(name="export-notice")
+                live.act(make.click, lambda _, f: export(live.site, f), [wanted], [made, notice])
         with gr.Column(scale=3, min_width=320):
             _guidelines_form(live)
 
@@ -85,9 +85,9 @@ def _guidelines_form(live: Live) -> None:
             elem_id="guidelines-text",
         )
         save = gr.Button("Save as new version", variant="primary", elem_id="save-guidelines")
-        said = plain_html(name="guidelines-notice")
+        notice = plain_html(name="guidelines-notice")
     live.add(text, lambda now, _: now.guidelines.text if now.guidelines else "")
-    live.act(save.click, lambda _, new: save_guidelines(live.site, new), [text], said)
+    live.act(save.click, lambda _, new: save_guidelines(live.site, new), [text], notice)
 
 
 def people_tab(live: Live) -> None:
@@ -113,7 +113,7 @@ def people_tab(live: Live) -> None:
                 buttons=["copy"],
                 elem_id="invitation",
             )
-            said = plain_html(name="person-notice")
+            notice = plain_html(name="person-notice")
 
         def invite_from(_: Annotator, base: object, name: object, role: Role) -> list[object]:
             return add_person(live.site, str(base or ""), name, role)
@@ -123,7 +123,7 @@ def people_tab(live: Live) -> None:
             add.click,
             invite_from,
             [base, name, role],
-            [link, said],
+            [link, notice],
             js="(base, name, role) => [window.location.origin, name, role]",
         )
 
@@ -148,8 +148,8 @@ def import_note(site: Site, path: object, annotator: object = None) -> str:
         f"{n:,} {kind} lines, {report.new.get(kind, 0):,} new" for kind, n in report.read.items()
     ]
     lines += [f"{n:,} x {reason}" for reason, n in report.left_out.items()]
-    said = [f"Imported as {report.read_as}: {'; '.join(lines)}"]
-    return note(". ".join([*said, *filter(None, [report.named.sentence()])]) + ".")
+    parts = [f"Imported as {report.read_as}: {'; '.join(lines)}"]
+    return note(". ".join([*parts, *filter(None, [report.named.sentence()])]) + ".")
 
 
 def export(site: Site, format: Format = "exchange") -> list[object]:
@@ -166,9 +166,9 @@ def export(site: Site, format: Format = "exchange") -> list[object]:
             report = export_zip(site.store, path, format)
     except (ValueError, OSError) as error:
         return [gr.update(visible=False), refusal(error)]
-    said = [f"{n:,} {what}" for what, n in report.written.items()]
+    parts = [f"{n:,} {what}" for what, n in report.written.items()]
     left = [f"{n:,} left out ({reason})" for reason, n in report.left_out.items()]
-    words = f"Ready to download: {', '.join([*said, *left])}."
+    words = f"Ready to download: {', '.join([*parts, *left])}."
     return [gr.update(value=str(path), visible=True), note(words)]
 
 

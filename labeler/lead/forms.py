@@ -146,13 +146,13 @@ def fields(kind: str, choices: Sequence[Choice]) -> list[Field]:
 
 def chosen(
     site: Site, kind: str, choices: Sequence[Choice], values: Sequence[object]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The values of a form as keyword arguments for its settings.
 
     Raises ValueError that names a value that does not fit, whoever sent it.
     """
-    flat: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {}
+    flat: dict[str, object] = {}
+    nested: dict[str, dict[str, object]] = {}
     for choice, value in zip(choices, values, strict=True):
         checked = _checked_value(site, kind, choice, value)
         owner, _, name = choice.path.rpartition(".")
@@ -265,7 +265,7 @@ def _settings_of(kind: str, choice: Choice) -> tuple[Any, str]:
     return (getattr(DEFAULTS[kind], owner) if owner else DEFAULTS[kind]), name
 
 
-def _default_of(kind: str, path: str) -> Any:
+def _default_of(kind: str, path: str) -> object:
     owner, name = _settings_of(kind, Choice(path, ""))
     return getattr(owner, name)
 

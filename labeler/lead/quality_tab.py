@@ -51,8 +51,8 @@ def _share_form(live: Live) -> None:
             live.add(number, _current_share(field.name))
             inputs.append(number)
         save = gr.Button("Save", variant="primary", elem_id="save-shares")
-        said = plain_html(name="shares-notice")
-    live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, said)
+        notice = plain_html(name="shares-notice")
+    live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, notice)
 
 
 def _gold_form(live: Live, worker: QualityWorker) -> None:

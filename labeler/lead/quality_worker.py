@@ -12,13 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from data.store import STORE_VARIABLE, Store
 from labeler.jobs import Site
+from labeler.lead.snapshot import Json
 
 REST_SECONDS = 20.0
 """Between the end of one calculation and the start of the next."""
@@ -30,7 +29,7 @@ NICER = 10
 class QualityResult:
     """The newest statistics that are there."""
 
-    figures: Mapping[str, Any] | None
+    figures: Json | None
     """None before the first are there."""
     current: bool
     """Whether nothing was judged since."""
@@ -70,7 +69,7 @@ class QualityWorker:
             self._rested = time.monotonic()
 
 
-def calculate(site: Site) -> Mapping[str, Any]:
+def calculate(site: Site) -> Json:
     """What `python -m data stats --json` prints. Raises ValueError with its complaint."""
     command = [sys.executable, "-m", "data", "stats", "--json", "--workspace", str(site.workspace)]
     with subprocess.Popen(
@@ -82,14 +81,14 @@ def calculate(site: Site) -> Mapping[str, Any]:
     ) as child:
         _lower_priority(child.pid)
         try:
-            said, complaint = child.communicate(timeout=LONGEST_SECONDS)
+            printed, complaint = child.communicate(timeout=LONGEST_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
             raise ValueError(f"it took more than {LONGEST_SECONDS:.0f} s") from None
     if child.returncode:
         lines = complaint.strip().splitlines()
         raise ValueError(lines[-1] if lines else f"it ended with {child.returncode}")
-    figures: Mapping[str, Any] = json.loads(said)
+    figures: Json = json.loads(printed)
     return figures
 
 

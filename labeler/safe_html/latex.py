@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import MutableMapping, Sequence
 from time import thread_time
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
 
+Tokens = Sequence[Token]
+Env = MutableMapping[str, Any]
+"""What the rules of one text share: "until", the processor time at which they give up."""
 LONGEST = 3_000
 """Characters of one formula that is converted."""
 REACH = 20_000
@@ -72,10 +79,10 @@ _APPLIED = ("mi", "mn", "msup", "msub", "mfrac", "msqrt")
 _THIN = '<mspace width="0.167em"></mspace>'
 
 
-class _NoMacros(dict[str, Any]):
+class _NoMacros(dict[str, tuple[list[str], int]]):
     """A formula that defines macros is not expanded: a few lines can stand for a billion."""
 
-    def __setitem__(self, name: str, _body: Any) -> None:
+    def __setitem__(self, name: str, _body: object) -> None:
         raise ValueError(f"{name} is not expanded")
 
 
@@ -149,7 +156,7 @@ def _nesting_depth(latex: str) -> int:
     return deepest
 
 
-def _inline_rule(state: Any, silent: bool) -> bool:
+def _inline_rule(state: StateInline, silent: bool) -> bool:
     opener = state.src[state.pos : state.pos + 2]
     if opener not in ("$$", r"\(", r"\["):
         return _single_dollars(state, silent)
@@ -164,7 +171,7 @@ def _inline_rule(state: Any, silent: bool) -> bool:
     return True
 
 
-def _single_dollars(state: Any, silent: bool) -> bool:
+def _single_dollars(state: StateInline, silent: bool) -> bool:
     found = _SINGLE.match(state.src, state.pos, state.posMax)
     if found is None:
         return False
@@ -175,7 +182,7 @@ def _single_dollars(state: Any, silent: bool) -> bool:
     return True
 
 
-def _block_rule(state: Any, first: int, end_line: int, silent: bool) -> bool:
+def _block_rule(state: StateBlock, first: int, end_line: int, silent: bool) -> bool:
     r"""A formula that begins a line with `$$` or `\[` and ends one, some lines on."""
     if state.is_code_block(first):
         return False
@@ -204,7 +211,9 @@ def _block_rule(state: Any, first: int, end_line: int, silent: bool) -> bool:
     return True
 
 
-def _render_formula(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:
+def _render_formula(
+    _renderer: object, tokens: Tokens, index: int, _options: object, env: Env
+) -> str:
     token = tokens[index]
     display = "inline" if token.markup in ("$", r"\(") else "block"
     source = token.markup + token.content + _CLOSERS[token.markup]
@@ -214,7 +223,7 @@ def _render_formula(_renderer: Any, tokens: Any, index: int, _options: Any, env:
     return html.escape(source)
 
 
-def _render_block(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:
+def _render_block(_renderer: object, tokens: Tokens, index: int, _options: object, env: Env) -> str:
     token = tokens[index]
     converted = _mathml_in_time(token.content, "block", env)
     if converted:
@@ -223,7 +232,7 @@ def _render_block(_renderer: Any, tokens: Any, index: int, _options: Any, env: A
     return f"<pre><code>{html.escape(source)}</code></pre>\n"
 
 
-def _mathml_in_time(latex: str, display: str, env: Any) -> str | None:
+def _mathml_in_time(latex: str, display: str, env: Env) -> str | None:
     """As `mathml`, while the text's processor time lasts: env["until"], if it is set."""
     if thread_time() > env.get("until", float("inf")):
         return None

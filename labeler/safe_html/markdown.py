@@ -10,18 +10,21 @@ would take too long is shown as plain text.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache, lru_cache
 from html import escape
 from time import thread_time
-from typing import Any
 from urllib.parse import urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.utils import OptionsDict
 
 from labeler.safe_html import highlighting, latex
 from labeler.safe_html.hidden_text import box, count_hidden, rest_note, whole
+from labeler.safe_html.latex import Env, Tokens
 
 LONGEST = 60_000
 """Characters of one text that are rendered; the rest is counted in a note."""
@@ -67,7 +70,7 @@ _cached_box = lru_cache(maxsize=512)(_make_box)
 
 def _render_safely(text: str) -> str:
     """Safe HTML; plain text if rendering fails or would take too long."""
-    env = {"until": thread_time() + SECONDS}
+    env: Env = {"until": thread_time() + SECONDS}
     try:
         if HTML_DOCUMENT.match(text):
             made = _render_code(text, "html", env)
@@ -141,25 +144,25 @@ def _unchanged_text(link: str) -> str:
     return link
 
 
-def _within_budget(state: Any, *_: Any) -> bool:
+def _within_budget(state: StateBlock | StateInline, *_: object) -> bool:
     """A rule that fits nothing: it stops a text that keeps the others busy."""
     if thread_time() > state.env["until"]:
         raise TimeoutError
     return False
 
 
-def _render_fence(
-    _renderer: Any, tokens: Sequence[Any], index: int, _options: Any, env: Any
-) -> str:
+def _render_fence(_renderer: object, tokens: Tokens, index: int, _options: object, env: Env) -> str:
     token = tokens[index]
     return _render_code(token.content, (token.info.split() or [""])[0], env)
 
 
-def _render_code(code: str, language: str, env: Any) -> str:
+def _render_code(code: str, language: str, env: Env) -> str:
     return f"<pre><code>{highlighting.coloured(code, language, env['until'])}</code></pre>\n"
 
 
-def _render_cell(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+def _render_cell(
+    renderer: RendererHTML, tokens: Tokens, index: int, options: OptionsDict, env: Env
+) -> str:
     """A table's cell; its side as an attribute, for styles do not pass."""
     token = tokens[index]
     side = str(token.attrs.pop("style", "")).removeprefix("text-align:")
@@ -168,13 +171,15 @@ def _render_cell(renderer: Any, tokens: Sequence[Any], index: int, options: Any,
     return str(renderer.renderToken(tokens, index, options, env))
 
 
-def _render_link(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+def _render_link(
+    renderer: RendererHTML, tokens: Tokens, index: int, options: OptionsDict, env: Env
+) -> str:
     env["in_link"] = tokens[index].nesting == 1
     return str(renderer.renderToken(tokens, index, options, env))
 
 
 def _render_image_note(
-    renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any
+    renderer: RendererHTML, tokens: Tokens, index: int, options: OptionsDict, env: Env
 ) -> str:
     """What the image is said to show, and where it would come from: that opens on a click."""
     token = tokens[index]

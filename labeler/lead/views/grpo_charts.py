@@ -6,13 +6,13 @@ as a thin line at its step in the chart of its metric.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import plotly.graph_objects as go
 
+from labeler.lead.snapshot import Json
 from labeler.lead.views.charts import (
     ACCENT,
     AMBER,
@@ -31,7 +31,6 @@ from labeler.lead.views.charts import (
 )
 from labeler.rendering import short
 
-Values = Mapping[str, Any]
 Named = tuple[str, str]
 """A line's colour and its name in the legend."""
 MARKS = {"stop": RED, "watch": AMBER}
@@ -42,9 +41,9 @@ class ChartInputs:
     """What the charts of a run rest on."""
 
     rows: Rows
-    config: Values
+    config: Json
     """The run's settings."""
-    start: Values
+    start: Json
     """The baseline that the preflight measured; empty where there is none."""
     verdicts: Rows = ()
 
@@ -86,7 +85,7 @@ def reward_chart(inputs: ChartInputs) -> go.Figure:
     return with_legend(chart)
 
 
-def _differ(one: Any, other: Any) -> bool:
+def _differ(one: object, other: object) -> bool:
     return is_number(one) and is_number(other) and abs(one - other) > 1e-6
 
 

@@ -269,10 +269,10 @@ def log_html(now: Snapshot, run: Run | None) -> str:
 
 
 def _settings_in_words(config: Json, inside: str = "") -> list[str]:
-    said: list[str] = []
+    words: list[str] = []
     for name, value in config.items():
         if isinstance(value, Mapping):
-            said += _settings_in_words(value, f"{inside}{name}.")
+            words += _settings_in_words(value, f"{inside}{name}.")
         elif value not in ("", None):
-            said.append(f"{inside}{name} {value}".replace("_", " "))
-    return said
+            words.append(f"{inside}{name} {value}".replace("_", " "))
+    return words

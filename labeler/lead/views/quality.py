@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from labeler.lead.quality_worker import QualityResult
+from labeler.lead.snapshot import Json
 from labeler.rendering import note, refusal, render
 
-Values = Mapping[str, Any]
-"""An object of the statistics' JSON."""
 Row = tuple[str, str]
 
 # path of the figure, words, how it is written
@@ -58,7 +56,7 @@ def quality_html(found: QualityResult) -> str:
         if found.trouble:
             return refusal(ValueError(found.trouble))
         return note("The figures are being computed: this takes a few seconds.")
-    figures: Values = found.figures["quality"]
+    figures: Json = found.figures["quality"]
     people, longer = figures["people"], figures["longer_wins"]
     sentence = figures["ceiling"]["sentence"]
     parts = [
@@ -73,7 +71,7 @@ def quality_html(found: QualityResult) -> str:
     return render("quality", "stack", parts)
 
 
-def nobody_stands_out(people: Iterable[Values]) -> str:
+def nobody_stands_out(people: Iterable[Json]) -> str:
     """Why nobody is named: nobody stands out, or there is too little to tell."""
     tests = [test for person in people for test in person["tests"]]
     if all(test["figure"]["value"] is None for test in tests):
@@ -83,13 +81,13 @@ def nobody_stands_out(people: Iterable[Values]) -> str:
     return said if least >= 1 else f"{said} {SOME}"
 
 
-def _table_of(figures: Values, rows: Sequence[tuple[str, str, str]]) -> tuple[str, list[Row]]:
+def _table_of(figures: Json, rows: Sequence[tuple[str, str, str]]) -> tuple[str, list[Row]]:
     """The table's head, and each figure with its words."""
     head = f"{figures['judgements']:,} judgements"
     return head, [(words, figure_html(figure_at(figures, path), how)) for path, words, how in rows]
 
 
-def people_html(people: Sequence[Values]) -> str:
+def people_html(people: Sequence[Json]) -> str:
     """The figures of each annotator that tell them apart; all of them in folds."""
     rows = [
         (
@@ -107,12 +105,12 @@ def people_html(people: Sequence[Values]) -> str:
     return render("quality", "people", head, rows, details)
 
 
-def _acceptance_rows(models: Iterable[Values]) -> list[Row]:
+def _acceptance_rows(models: Iterable[Json]) -> list[Row]:
     """How often what each model wrote was called good."""
     return [(model["model"], figure_html(model["acceptance"], "share")) for model in models]
 
 
-def figure_html(figure: Values, how: str, short: bool = False) -> str:
+def figure_html(figure: Json, how: str, short: bool = False) -> str:
     """A figure with its interval and n, or what it still needs."""
     if figure["value"] is None:
         needs = f"{figure['n']:,} of about {figure['needs']:,}" if figure["needs"] else ""
@@ -125,7 +123,7 @@ def figure_html(figure: Values, how: str, short: bool = False) -> str:
     return render("quality", "figure", value, interval, f"{figure['n']:,}", unit, short)
 
 
-def as_text(share: Values) -> str:
+def as_text(share: Json) -> str:
     """A share in running text: "58% [50, 65], n 184"."""
     value, interval = _value_as_text(share["value"], "share"), _interval_as_text(share, "share")
     return f"{value} {interval}, n {share['n']:,}"
@@ -144,7 +142,7 @@ def gold_choices(found: QualityResult) -> list[tuple[str, str]]:
     if found.figures is None:
         return []
 
-    def share_right(gold: Values) -> float:
+    def share_right(gold: Json) -> float:
         return float(gold["right"] / gold["n"]) if gold["n"] else 1.0
 
     return [
@@ -153,7 +151,7 @@ def gold_choices(found: QualityResult) -> list[tuple[str, str]]:
     ]
 
 
-def figure_at(values: Values, path: str) -> Values:
+def figure_at(values: Json, path: str) -> Json:
     """The figure at a dotted path."""
     for name in path.split("."):
         values = values[name]
@@ -165,7 +163,7 @@ def _value_as_text(value: float, how: str) -> str:
     return f"{scale * value:.{digits}f}{suffix}"
 
 
-def _interval_as_text(figure: Values, how: str) -> str:
+def _interval_as_text(figure: Json, how: str) -> str:
     low, high = figure["low"], figure["high"]
     if low is None or high is None:
         return ""
