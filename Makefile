@@ -37,7 +37,7 @@ app: $(VENV)/.app ## serve the app on http://127.0.0.1:7860 (MODEL=a hub id or f
 	@$(BIN)/python -m labeler serve --workspace $(WORKSPACE) $(if $(MODEL),--model $(MODEL))
 
 demo: WORKSPACE := $(if $(filter file default,$(origin WORKSPACE)),workspace/demo-$(shell date +%m%d-%H%M%S),$(WORKSPACE))
-demo: $(VENV)/.app ## the whole loop with no person in it: a table and an HTML report (SEEDS="0 1 2")
+demo: $(VENV)/.app ## the whole loop with simulated annotators: a table and an HTML report (SEEDS="0 1 2")
 	@$(BIN)/python -m grpo loop --workspace $(WORKSPACE) --seeds $(SEEDS)
 
 install: $(VENV)/.dev ## everything, for development

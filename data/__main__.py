@@ -12,20 +12,19 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from data.exports import Format, export
 from data.imports import import_file
 from data.imports.detection import Shape
+from data.imports.published import find_recipe
 from data.imports.readers import open_table
-from data.imports.recipe import load_recipe
 from data.self_identification import names_maker
-from data.settings import Place, run_command
+from data.settings import Place, parse, run_command
 from data.splits import SPLITS, split_of
 from data.store import FILE_NAME, STORE_VARIABLE, Store
 
@@ -36,28 +35,31 @@ class Init(Place):
 
     def run(self) -> None:
         with self.open() as store:
-            print(f"store ready: {_shown(store)}")
+            print(f"store ready: {_store_address(store)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Place):
-    """Read a file into the store: all of it, or nothing. What it holds is told from its columns."""
+    """Read a file into the store, all of it or nothing; its format is told from its columns."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """JSON lines, JSON, CSV, TSV, Parquet, a folder of save_to_disk, or a Hugging Face dataset's
     id OWNER/NAME."""
     shape: Annotated[Shape | None, tyro.conf.arg(name="as")] = None
-    """Read the rows as this, whatever their columns look like."""
+    """Read the rows in this format instead of telling it from their columns."""
     recipe: str | None = None
-    """A file of JSON that says what the columns mean (data/imports/recipe.py), or one that
-    is shipped: pandalm, tulu_human_eval."""
+    """Read a published data set: pandalm or tulu_human_eval."""
+    columns: tuple[str, ...] = ()
+    """Rename columns first, e.g. question=prompt best=chosen; NAME= leaves a column out."""
     annotator: str | None = None
-    """Who judged, where the data does not say."""
+    """Name of the annotator, where the data does not say who judged."""
     skip_bad: Path | None = None
     """Leave bad rows out and write them to this file, each with its number and the reason."""
 
     def run(self) -> None:
-        recipe = load_recipe(self.recipe) if self.recipe else None
+        columns = _read_renaming(self.columns)
+        if self.recipe is not None:
+            find_recipe(self.recipe)
         open_table(self.file)  # what cannot be read makes no store
         with self.open() as store:
             report = import_file(
@@ -65,11 +67,12 @@ class Import(Place):
                 self.file,
                 self.skip_bad,
                 shape=self.shape,
-                recipe=recipe,
+                recipe=self.recipe,
+                columns=columns,
                 annotator=self.annotator,
             )
         print(f"read {self.file} as {report.read_as}")
-        _table(
+        _print_table(
             ("lines", "read", "new", "already there"),
             [(k, n, report.new[k], report.already_there[k]) for k, n in report.read.items()],
         )
@@ -94,11 +97,11 @@ class Export(Place):
     completion, labels from ratings. trl-prompts: prompts."""
 
     def run(self) -> None:
-        with _existing(self) as store:
+        with _open_existing(self) as store:
             report = export(store, self.out, self.format)
         print(f"wrote {self.out}")
         unit = "lines" if self.format == "exchange" else "rows"
-        _table((unit, "written"), list(report.written.items()))
+        _print_table((unit, "written"), list(report.written.items()))
         for reason, n in report.left_out.items():
             print(f"left out: {n} ({reason})")
 
@@ -109,16 +112,13 @@ class Stats(Place):
 
     json: bool = False
     """Print the statistics of the judgements alone, as one JSON object."""
-    by_source: bool = False
-    """Count every item of a source (by external id) as a question of its own, as published figures
-    do, also where its texts are another item's too."""
 
     def run(self) -> None:
-        from data.quality.store_report import quality_report, source_report
+        from data.quality.store_report import quality_report
         from data.quality.text import lines  # scipy: the other commands start without it
 
-        with _existing(self) as store:
-            report = source_report(store) if self.by_source else quality_report(store)
+        with _open_existing(self) as store:
+            report = quality_report(store)
             if self.json:
                 print(json.dumps(report.as_dict()))
                 return
@@ -126,19 +126,27 @@ class Stats(Place):
             splits = Counter(split_of(p) for p in store.content.prompts())
             annotators, models = store.ledger.by_annotator(), store.content.models()
             named = sum(1 for text in store.content.texts() if names_maker(text))
-            print(_shown(store))
+            print(_store_address(store))
         names = ("prompts", "demonstrations", "documents", "completions")
-        _table(("stored", "count"), [(name, getattr(counts, name)) for name in names])
-        _table(("prompts", "count"), [(split, splits[split]) for split in SPLITS])
-        _table(("judgements", "count"), list(counts.judgements.items()))
+        _print_table(("stored", "count"), [(name, getattr(counts, name)) for name in names])
+        _print_table(("prompts", "count"), [(split, splits[split]) for split in SPLITS])
+        _print_table(("judgements", "count"), list(counts.judgements.items()))
         print(f"judgements still wanted: {counts.tasks_open}")
         print(f"completions that name their maker: {named}")
-        _table(("annotator", "judgements"), sorted(annotators.items()))
-        _table(("model", "completions"), sorted(models.items()))
+        _print_table(("annotator", "judgements"), sorted(annotators.items()))
+        _print_table(("model", "completions"), sorted(models.items()))
         print("\n".join(["", *lines(report.quality)]))
 
 
-def _existing(place: Place) -> Store:
+def _read_renaming(columns: tuple[str, ...]) -> dict[str, str]:
+    """New names of columns by their old ones, of NAME=NEW."""
+    for renamed in columns:
+        if "=" not in renamed:
+            raise ValueError(f"--columns {renamed!r} not allowed: write NAME=NEW, or NAME=")
+    return {old: new for old, _, new in (renamed.rpartition("=") for renamed in columns)}
+
+
+def _open_existing(place: Place) -> Store:
     """The store of this place; ValueError if it was never made."""
     file = place.workspace if place.workspace.suffix == ".db" else place.workspace / FILE_NAME
     if not (place.store or os.environ.get(STORE_VARIABLE) or file.exists()):
@@ -148,11 +156,11 @@ def _existing(place: Place) -> Store:
     return place.open()
 
 
-def _shown(store: Store) -> str:
+def _store_address(store: Store) -> str:
     return store.database.engine.url.render_as_string(hide_password=True)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str | int, ...]]) -> None:
+def _print_table(head: tuple[str, ...], rows: list[tuple[str | int, ...]]) -> None:
     """Left-aligned names, right-aligned numbers; nothing at all without rows."""
     if not rows:
         return
@@ -163,17 +171,17 @@ def _table(head: tuple[str, ...], rows: list[tuple[str | int, ...]]) -> None:
         print("  ".join([name.ljust(widths[0]), *aligned]))
 
 
+Command = (
+    Annotated[Init, tyro.conf.subcommand("init")]
+    | Annotated[Import, tyro.conf.subcommand("import")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Stats, tyro.conf.subcommand("stats")]
+)
+
+
 def main() -> int:
-    verbs: dict[str, Callable[..., Any]] = {
-        "init": Init,
-        "import": Import,
-        "export": Export,
-        "stats": Stats,
-    }
-    settings = tyro.extras.subcommand_cli_from_dict(
-        verbs, prog="python -m data", description=(__doc__ or "").partition("\n")[0]
-    )
-    return run_command(settings.run)
+    description = (__doc__ or "").partition("\n")[0]
+    return run_command(lambda: parse(Command, "python -m data", description).run())
 
 
 if __name__ == "__main__":

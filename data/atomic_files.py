@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -11,15 +12,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write these lines and a newline after each."""
-    with _whole(path) as stream:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a file of these lines, with a newline after each."""
+    with _whole_file(path) as stream:
         stream.writelines((line + "\n").encode() for line in lines)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file of this JSON value, one value a line."""
+    write_bytes(path, json.dumps(value, indent=1).encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file of these bytes."""
-    with _whole(path) as stream:
+    with _whole_file(path) as stream:
         stream.write(content)
 
 
@@ -34,19 +40,19 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill: it takes the place of `folder` at the end, or goes on failure."""
     folder = folder.resolve()  # a link stays a link: what it leads to is replaced
-    fresh, old = _beside(folder, "part"), _beside(folder, "old")
+    fresh, old = _name_beside(folder, "part"), _name_beside(folder, "old")
     try:
         fresh.mkdir()
         yield fresh
-        _put(fresh, folder, old)
+        _replace_folder(fresh, folder, old)
     except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
-        _name(error, folder)
+        _name_target(error, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _put(fresh: Path, folder: Path, old: Path) -> None:
+def _replace_folder(fresh: Path, folder: Path, old: Path) -> None:
     """Move the fresh folder to its place; what was there is moved aside, or stays on failure."""
     there = folder.exists()
     if there:
@@ -60,8 +66,8 @@ def _put(fresh: Path, folder: Path, old: Path) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    partial = _beside(path, "part")
+def _whole_file(path: Path) -> Iterator[BinaryIO]:
+    partial = _name_beside(path, "part")
     try:
         with partial.open("wb") as stream:
             yield stream
@@ -71,16 +77,16 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         with suppress(OSError):
             partial.unlink()
-        _name(error, path)
+        _name_target(error, path)
         raise
 
 
-def _name(error: BaseException, path: Path) -> None:
+def _name_target(error: BaseException, path: Path) -> None:
     """Let an error of the system name what was to be written, not the name it had meanwhile."""
     if isinstance(error, OSError) and error.filename is not None:
         error.filename, error.filename2 = str(path), None
 
 
-def _beside(path: Path, ending: str) -> Path:
+def _name_beside(path: Path, ending: str) -> Path:
     """A name beside this one that nobody else writes to, e.g. two exports at once."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{ending}")

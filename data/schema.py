@@ -227,6 +227,12 @@ class Annotator:
     name: str
     role: Role
     active: bool = True
+    created_at: str | None = field(default=None, compare=False)
+
+    @property
+    def badge(self) -> str:
+        """Tells this person from everybody else, in any store."""
+        return content_hash("person", self.id, self.created_at)
 
 
 @dataclass(frozen=True)
@@ -352,7 +358,7 @@ class Record:
     @cached_property
     def key(self) -> str:
         """Hash of all it says but the retraction: the same judgement read again has the same."""
-        return _key(
+        return judgement_key(
             self.task_id,
             self.annotator,
             self.answer,
@@ -360,7 +366,7 @@ class Record:
             self.guidelines_version,
             self.external_id,
             self.created_at,
-            *([self.purpose] if self.purpose == "gold" else []),
+            self.purpose,
         )
 
     @cached_property
@@ -377,6 +383,18 @@ class Record:
         return replace(self, task=task, answer=answer, shown_first=other_side(self.shown_first))
 
 
-def _key(task_id: str, annotator: str, answer: Answer, *rest: Any) -> str:
+def judgement_key(
+    task_id: str,
+    annotator: str,
+    answer: Answer,
+    shown_first: str | None,
+    guidelines_version: int | None,
+    external_id: str | None,
+    created_at: str | None,
+    purpose: Purpose,
+) -> str:
+    """Hash by which a judgement that is read again is known. See `Record.key`."""
     said = (answer.value, answer.strength, answer.both_bad, answer.comment, answer.seconds)
-    return content_hash("judgement", task_id, annotator, *said, *rest, *answer.flags)
+    about = (shown_first, guidelines_version, external_id, created_at)
+    gold = ["gold"] if purpose == "gold" else []  # a repeat has a task id of its own
+    return content_hash("judgement", task_id, annotator, *said, *about, *gold, *answer.flags)

@@ -8,197 +8,114 @@ is a word or a person's name too ("I am Claude") counts beside something that on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from data.schema import Completion
 
 LONGEST_PHRASE = 60
-
-
-class Maker(NamedTuple):
-    """Who makes models, and what they are called: lower case, separated by commas.
-
-    A space may be a dash or nothing in the text; # stands for a version.
-    """
-
-    names: str
-    models: str = ""
-    """Names that only a model bears; a version may follow."""
-    words: str = ""
-    """Names that are words, or names of people, as well."""
-
-
-MAKERS = (
-    Maker("open ai", "gpt #, chat gpt"),
-    Maker(
-        "anthropic", "claude #, claude instant, claude haiku, claude sonnet, claude opus", "claude"
-    ),
-    Maker(
-        "google, google deepmind, google ai, deepmind",
-        "gemini #, gemini pro, gemini flash, google gemini, google bard, gemma #, lamda",
-        "gemini, bard, gemma",
-    ),
-    Maker("meta, meta ai, facebook", "llama #", "llama"),
-    Maker("microsoft", "microsoft copilot, phi #, wizardlm", "copilot"),
-    Maker("alibaba, alibaba cloud, 阿里云, 阿里巴巴", "qwen, qwq, tongyi qianwen, 通义千问"),
-    Maker("deep seek, deep seek ai, 深度求索", "deep seek"),
-    Maker("mistral, mistral ai", "mixtral, mistral #, mistral large, mistral small", "mistral"),
-    Maker("hugging face", "smollm, smolvlm, hugging chat", "zephyr"),
-    Maker("x ai, x.ai", "grok #", "grok"),
-    Maker("cohere", "cohere command"),
-    Maker("nvidia", "nemotron"),
-    Maker("ibm", "granite #"),
-    Maker("allen institute, allen institute for ai, ai2", "olmo, tülu"),
-    Maker("amazon", "amazon titan, amazon nova"),
-    Maker("apple"),
-    Maker("baidu, 百度", "ernie bot, 文心一言"),
-    Maker("tencent, 腾讯", "hunyuan, 混元"),
-    Maker("bytedance, 字节跳动", "doubao, 豆包"),
-    Maker("zhipu, zhipu ai, 智谱", "glm #, chat glm"),
-    Maker("moonshot, moonshot ai, 月之暗面", "kimi k#", "kimi"),
-    Maker("minimax", "minimax #"),
-    Maker("lmsys", "vicuna #", "vicuna"),
-    Maker("laion", "open assistant"),
-    Maker("databricks", "dbrx"),
-    Maker("stability ai", "stable lm"),
-    Maker("technology innovation institute", "falcon #", "falcon"),
-    Maker("eleuther ai", "gpt j, gpt neox"),
-    Maker("nous research", "nous hermes", "hermes"),
-    Maker("ai21", "jamba"),
-)
-THINKING = ("think", "thinking", "reasoning")
+# A space in a name may be a dash or nothing in the text; # stands for a version.
+MAKERS = """
+open ai, anthropic, google, google deepmind, google ai, deepmind, meta, meta ai, facebook,
+microsoft, alibaba, alibaba cloud, deep seek, deep seek ai, mistral, mistral ai, hugging face, x
+ai, x.ai, cohere, nvidia, ibm, allen institute, allen institute for ai, ai2, amazon, apple,
+baidu, tencent, bytedance, zhipu, zhipu ai, moonshot, moonshot ai, minimax, lmsys, laion,
+databricks, stability ai, technology innovation institute, eleuther ai, nous research, ai21,
+阿里云, 阿里巴巴, 深度求索, 百度, 腾讯, 字节跳动, 智谱, 月之暗面
+"""
+MODELS = """
+gpt #, chat gpt, claude #, claude instant, claude haiku, claude sonnet, claude opus, gemini #,
+gemini pro, gemini flash, google gemini, google bard, gemma #, lamda, llama #, microsoft
+copilot, phi #, wizardlm, qwen, qwq, tongyi qianwen, 通义千问, deep seek, mixtral, mistral #,
+mistral large, mistral small, smollm, smolvlm, hugging chat, grok #, cohere command, nemotron,
+granite #, olmo, tülu, amazon titan, amazon nova, ernie bot, 文心一言, hunyuan, 混元, doubao,
+豆包, glm #, chat glm, kimi k#, minimax #, vicuna #, open assistant, dbrx, stable lm, falcon #,
+gpt j, gpt neox, nous hermes, jamba
+"""
+WORDS = """
+claude, gemini, bard, gemma, llama, copilot, mistral, zephyr, grok, kimi, vicuna, falcon, hermes
+"""
+"""Models' names that are words, or names of people, as well."""
+THINKING = r"(?:think|thinking|reasoning)>"
 """Tags around what a reasoning model says to itself."""
-COMMON = ("assistant", "institute", "research", "technology")
-"""Parts of names that are in many a text."""
 
 
-def _spellings(column: str) -> Iterator[str]:
-    for maker in MAKERS:
-        yield from filter(None, (name.strip() for name in getattr(maker, column).split(",")))
+def _any(names: str) -> str:
+    """A pattern for every one of these names, the longest first."""
+    ordered = sorted((" ".join(n.split()) for n in names.split(",")), key=len, reverse=True)
+    spelled = [re.escape(n).replace(r"\ ", "[ -]?").replace(r"\#", r"v?\d[\w.]*") for n in ordered]
+    return f"(?:{'|'.join(spelled)})"
 
 
-def _any(column: str) -> str:
-    """A pattern for every name in a column, the longest first."""
-    names = sorted(_spellings(column), key=len, reverse=True)
-    return "|".join(
-        re.escape(name).replace(r"\ ", "[ -]?").replace(r"\#", r"v?\d[\w.]*") for name in names
-    )
-
-
-def _hints() -> tuple[str, ...]:
-    """Bits of text of which one is in every text that names a maker: looked for first, quickly."""
-    found = [f"{tag}>" for tag in THINKING]
-    columns = ("names", "words", "models")
-    for name in (n.strip(" #") for column in columns for n in _spellings(column)):
-        ways = {name.replace(" ", gap) for gap in ("", " ", "-")}
-        if not all(any(hint in way for hint in found) for way in ways):
-            rare = max((part for part in name.split() if part not in COMMON), key=len)
-            found += [rare] if len(rare) > 5 else sorted(ways)
-    return tuple(found)
-
-
-_MAKER = rf"(?:the )?(?:{_any('names')})\b"
-_MODEL = rf"\b(?:{_any('models')})(?:[ -]?v?\d[\w.]*)?(?:-\w[\w.]*)*(?![\w'’])"
-_WORD = rf"(?:{_any('words')})\b(?![-'’])"
-_TRAITS = (
-    r"(?:(?:large|small|language|ai|artificial|intelligent|helpful|harmless|honest|virtual|digital"
-    r"|conversational|friendly|computer|text|text-based|generative|machine|learning|trained"
-    r"|pre-?trained|fine-?tuned|multimodal|multilingual|open|open-source|open-weights|chat|advanced"
-    r"|powerful|creative|neural|personal|instruction-tuned)[ ,-]+){0,6}"
+_MAKER = rf"(?:the )?{_any(MAKERS)}\b"
+_WORD = rf"\b{_any(WORDS)}\b(?![-'’])"
+_MODEL = rf"(?:\b{_any(MODELS)}(?:[ -]?v?\d[\w.]*)?(?:-\w[\w.]*)*(?![\w'’]))"
+_NOUN = (  # "large language model", "AI assistant"; a person has a trade after it
+    r"(?:(?!(?:of|from|by|in|and|or|for|that|who|at) )[\w-]+,? ){0,6}?"
+    r"(?:model|assistant|ai|llm|chat ?bot|artificial intelligence|companion|bot|system|program"
+    r"|network)\b"
+    r"(?: \((?:ai|llm)\)| (?:language model|model|assistant|chat ?bot))?"
+    r"(?! (?:engineer|researcher|scientist|developer|employee|user|expert|specialist|admin))"
 )
-_KIND = (
-    rf"{_TRAITS}(?:language model|model|assistant|ai|artificial intelligence|intelligence|chat ?bot"
-    r"|bot|llm|program|system|neural network|companion|agent)s?(?: \((?:ai|llm)\))?"
-    r"(?:[ -](?:language model|model|assistant|system|program|chat ?bot))?"
+_KIND = rf"(?:an?|the) {_NOUN}"
+_MADE = (  # "developed by OpenAI", and no more is said of them
+    r"(?:(?:originally|first|being|also) )*(?:(?:made|developed|created|trained|built|designed"
+    r"|fine-?tuned|powered)(?: and )?){1,2}(?: in \d{4})? by (?:(?:the |a )?(?:team|group"
+    rf"|researchers|engineers|people|folks|company)(?: of \w+)?(?: (?:at|from))? )?{_MAKER}"
+    r"(?=['’]s team|\s*(?:\Z|[^\w\s'’-]|(?:and|or|but|so|in|on|with|to|for|as|which|that|i)\b))"
 )
-"""What a model calls itself: "a large language model", "an AI assistant"."""
-_AI = rf"(?=[^.\n]{{0,50}}?\b(?:ai|llm|language model|chat ?bot|source model)\b){_KIND}"
-_NO_JOB = (
-    r"(?! (?:engineer|researcher|scientist|developer|employee|user|expert|fan|team|customer|trainer"
-    r"|manager|director|intern|ethicist|specialist|enthusiast|company|professor|coach)s?\b)"
+_AM = (
+    r"(?:i am|i['’]?m|my name(?: is|['’]s)|you (?:can|may) call me|i go by)"
+    r"(?: (?:actually|really|just|simply|called|named|still))*"
 )
-_BY = (  # developed by OpenAI, and no more is said of them
-    r"(?:(?:originally|first|specifically|carefully|being|also|proudly|actually|recently) )*"
-    r"(?:(?:made|developed|created|trained|pre-?trained|built|designed|fine-?tuned|programmed"
-    r"|brought to life|powered)(?:,? (?:and|&) |, )?){1,3}"
-    rf"(?: as (?:an? )?{_KIND})?(?: in \d{{4}})? ?by (?:(?:the |a )?(?:\w+ )?(?:team|group"
-    r"|researchers|engineers|scientists|people|folks|company|organi[sz]ation|startup|developers|lab)"
-    rf"(?: of \w+)?(?: (?:at|from|of|called|named))? )?{_MAKER}"
-    r"(?=['’]s (?:team|research)|\s*(?:\Z|[^\w\s'’-]|(?:and|or|but|so|in|on|with|using|for|as|which"
-    r"|that|i)\b|to (?:be|help|assist|answer|provide|generate|understand|follow|have|give)\b))"
-)
-_AM = r"\b(?:i am|i['’]?m|my name(?: is|['’]s)|you (?:can|may) call me|i go by|i am called)"
-_BE = rf"{_AM}(?: (?:actually|really|just|simply|called|named|known as|in fact|still|of course))*"
-_AS = r"\b(?:as|being)"
-_CALLED = r",? (?:called|named|known as|based on)"
-_ONLY_A_MODEL = (
-    rf"(?=.{{0,80}}?(?:\b(?:ai|artificial intelligence|language model|llm|chat ?bot)\b{_NO_JOB}"
-    r"|\b(?:virtual|digital|helpful|your) assistant\b"
-    r"|\b(?:how (?:can|may) i|i am here to|i['’]m here to) (?:help|assist)\b"
-    rf"|\b{_BY}))"
-)
-_POLICY = (
-    r"(?:against|violates?|violating|prohibited by|(?:not allowed|forbidden) (?:by|under))"
-    rf" {_MAKER}['’]s? (?:[\w-]+ ){{0,3}}(?:policy|policies|guidelines|terms)\b"
-)
-_OF_ITSELF = (  # each begins with I, my, as, being or you
-    # I am ChatGPT; I am an AI assistant called Qwen; I am a GPT-4 model
-    rf"{_BE} (?:(?:an?|the) {_KIND}(?:{_CALLED})? )?(?:the )?{_MODEL}",
-    rf"{_BE} (?:an?|the) {_KIND}{_CALLED} {_WORD}",
-    rf"(?:{_BE}|{_AS}) (?:an?|the) (?:{_MODEL}|{_WORD}) {_KIND}\b{_NO_JOB}",
-    rf"(?:{_BE}|{_AS}) (?:an? )?(?:member|part|version|variant|instance) of (?:the )?"
-    rf"(?:{_MAKER}(?:['’]s)? )?(?:{_MODEL}|{_WORD}(?= (?:family|series|model)))",
-    rf"\bi, {_MODEL},",
-    # I am Claude, an AI assistant: the name alone may be a person's
-    rf"{_BE} {_WORD}{_ONLY_A_MODEL}",
-    # I am an OpenAI language model; I am Anthropic's AI assistant
-    rf"(?:{_BE}|{_AS})(?: an?| the)? {_MAKER}(?:['’]s)?[ -](?:{_MODEL}|{_WORD}|{_KIND}\b{_NO_JOB})",
-    # As Qwen, I; as Claude, my
-    rf"{_AS} (?:(?:an? )?{_KIND}(?:{_CALLED})?,? )?(?:{_MODEL}|{_WORD}),? (?:i|my)\b",
-    # I was trained by Google; as an AI assistant developed by OpenAI; I'm Nemo, an AI from Meta
-    rf"\b(?:i (?:was|am|have been)|i['’](?:m|ve been)) {_BY}",
-    rf"(?:{_BE}|{_AS}) (?:\w[\w.-]*, )?(?:an? |the )?{_KIND}(?: called \w+)?"
-    rf"(?:,? (?:that|which|and)(?: i)? (?:was|is|has been|am))?,? {_BY}",
-    rf"(?:{_BE}|{_AS}) (?:\w[\w.-]*, )?(?:an? |the )?{_AI} (?:by|from) {_MAKER}",
-    # based on GPT-4
-    r"\b(?:i am|i['’]m|my (?:architecture|underlying model|model|system) is)"
-    rf" (?:(?:based|built|running) on|powered by) (?:the )?(?:{_MAKER}(?:['’]s)? )?{_MODEL}",
-    # my creators at Anthropic
-    rf"\bmy (?:creators?|developers?|makers?|trainers?),? (?:(?:at|is|are|from) )?{_MAKER}",
-    # I cannot answer: it goes against OpenAI's policy
-    rf"\b(?:i (?:cannot|can['’]?t|can not|am unable)|i['’]m (?:unable|sorry))\b.{{0,80}}?{_POLICY}",
-)
-_OTHERWISE = (
-    # ChatGPT here; OpenAI, the company that created me
-    rf"(?:\A|[.!] ){_MODEL} here\b[,.!]",
-    rf"\b{_MAKER},? (?:(?:which|who|(?:the|a) (?:\w+ )?(?:company|organi[sz]ation|team|lab|people)"
-    r" (?:that|which|who|behind)) (?:has |have )?)?"
-    r"(?:(?:created|developed|programmed|designed) me\b|trained me to (?:be|help|assist|answer)\b)",
-    # the same in other languages
-    rf"\b(?:ich bin|je suis|soy|io sono|eu sou|ik ben) {_MODEL}",
-    rf"(?:我是|我叫|私は|저는 ?)(?:{_any('models')})",
-    rf"我(?:是|由|被)[^。\n]{{0,8}}?(?:{_any('names')})[^。\n]{{0,6}}?(?:开发|训练|研发|创建)",
-    # what a reasoning model says to itself
-    rf"\A\s*<(?:{'|'.join(THINKING)})>|(?<![`\w\"'])</(?:{'|'.join(THINKING)})>[ \t]*(?:\n|\Z)",
+_MODEL_TALKS = (  # what is said within 80 characters of a word that may be a name
+    rf"(?=.{{0,80}}?(?:\b(?:ai|language model|llm|chat ?bot)\b|\b(?:your|virtual|helpful) assistant"
+    rf"\b|\bhow (?:can|may) i (?:help|assist)\b|\b{_MADE}))"
 )
 _SAYS = re.compile(
-    rf"\b(?=(?:i|i['’]?m|my|as|being|you)\b)(?:{'|'.join(_OF_ITSELF)})|{'|'.join(_OTHERWISE)}"
+    "|".join(
+        (
+            # I am ChatGPT. I am an AI assistant called Qwen. I am Claude, an AI. I am part of GPT-4
+            rf"\b{_AM} (?:{_KIND},? (?:called |named )?)?(?:the )?{_MODEL}",
+            rf"\b{_AM} (?:{_KIND},? (?:called|named|based on) {_WORD}|{_WORD}{_MODEL_TALKS})",
+            rf"\b(?:{_AM}|as|being) (?:an? )?(?:member|part|version|instance) of (?:the )?"
+            rf"(?:{_MODEL}|{_WORD} (?:family|series|model))",
+            # As Qwen, I. As an OpenAI language model. I am Anthropic's AI assistant. I, ChatGPT,
+            rf"\b(?:as|i,) (?:{_MODEL}|{_WORD}),? (?:i|my|can|cannot|do|will|am)\b",
+            rf"\b(?:{_AM}|as|being)(?: an?| the)? (?:{_MAKER}(?:['’]s)?|{_MODEL}) {_NOUN}",
+            # I was trained by Google. As an AI developed by OpenAI. My creators at Anthropic
+            rf"\bi(?: was| am| have been|['’]m|['’]ve been) {_MADE}",
+            rf"\b(?:{_AM}|as|being) (?:\w+, )?{_KIND},?(?: (?:that|which|and))?(?: i)?(?: (?:was|is"
+            rf"|am))? (?:{_MADE}|(?:by|(?<=model )from) {_MAKER})",
+            rf"\bmy (?:creator|developer|maker|trainer)s?,? (?:(?:at|is|are|from) )?{_MAKER}",
+            rf"\b{_MAKER},? (?:the (?:company|team) (?:that|which|who) created me"
+            r"|(?:created|developed) me\b|trained me to )",
+            rf"\b(?:i am|i['’]m|my model is) (?:based on|powered by) (?:the )?{_MODEL}",
+            r"\bi(?: can(?:no|['’])t|['’]m (?:unable|sorry))\b.{0,80}? (?:against|violat\w+)"
+            rf" {_MAKER}['’]s ",
+            # ChatGPT here. The same in other languages. What a model says to itself
+            rf"(?:\A|[.!] ){_MODEL} here\b",
+            rf"\b(?:ich bin|je suis|soy|io sono|eu sou|ik ben) {_MODEL}",
+            rf"(?:我是|我叫|私は|저는 ?){_any(MODELS)}",
+            rf"我(?:是|由|被)[^。\n]{{0,8}}?{_any(MAKERS)}[^。\n]{{0,6}}?(?:开发|训练|研发|创建)",
+            rf"\A\s*<{THINKING}|(?<![`\w\"'])</{THINKING}[ \t]*(?:\n|\Z)",
+        )
+    )
 )
-_HINTS = _hints()
-_PLAIN_HINTS = tuple(hint for hint in _HINTS if hint.isascii())
+_LETTERS = re.compile(r"[^\W\d_]+")
+_HINTS = {
+    spelling
+    for name in f"{MAKERS}, {MODELS}, {WORDS}".split(",")
+    for spelling in (_LETTERS.findall(name)[0], "".join(_LETTERS.findall(name)))
+}
+"""Of these words every English text that names a maker holds one: far quicker to look for."""
 
 
 def names_maker(text: str) -> str | None:
     """The phrase in which a text says which model or maker it is of; None where it does not."""
     low = text.lower()
-    for hint in _PLAIN_HINTS if low.isascii() else _HINTS:
-        if hint in low:
-            break
-    else:
-        return None
-    found = _SAYS.search(low)
+    hinted = "k>" in low or "g>" in low or not _HINTS.isdisjoint(_LETTERS.findall(low))
+    found = _SAYS.search(low) if hinted or not low.isascii() else None
     if found is None:
         return None
     source = text if len(text) == len(low) else low  # some capitals become two letters

@@ -8,11 +8,11 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import sqlalchemy as sa
 
@@ -90,17 +90,30 @@ def as_arguments(settings: Any, prefix: str = "") -> list[str]:
     return arguments
 
 
-def parse(command: Any, **named: Any) -> Any:
-    """Settings from the command line, by tyro. A setting out of range is a ValueError of one line.
+def verbs_of(command: Any) -> dict[str, type]:
+    """Each verb's settings class, of `Annotated[Settings, tyro.conf.subcommand(verb)] | ...`."""
+    members = [get_args(member) for member in get_args(command)]
+    return {subcommand.name: settings for settings, subcommand in members}
 
-    tyro draws a box around whatever a settings class refuses; everything else it says is left.
+
+def parse(
+    command: Any, prog: str, description: str | None, arguments: Sequence[str] | None = None
+) -> Any:
+    """Settings of the verb on the command line (or in `arguments`), by tyro.
+
+    Where `coach` runs a verb (labeler/command_line.py), the program's name in sys.argv is
+    "coach VERB", and usage lines say so. A setting out of range is a ValueError of one line: tyro
+    draws a box around whatever a settings class refuses; everything else it says is left.
     """
     import tyro
 
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(command, **named)
+            if arguments is None and sys.argv[0].startswith("coach "):
+                verb = verbs_of(command)[sys.argv[1]]
+                return tyro.cli(verb, prog=sys.argv[0], args=sys.argv[2:])
+            return tyro.cli(command, prog=prog, description=description, args=arguments)
     except SystemExit:
         plain = " ".join(said.getvalue().translate({ord(c): " " for c in "│╭╮╰╯─"}).split())
         refused = re.search(r"Error parsing \S+: (.+?) For full helptext", plain)

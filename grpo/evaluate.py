@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from data.runs.recorder import Recorder
 from data.schema import Completion
 from data.simulated_annotators import utility
 from data.splits import split_of
+from data.stats.bootstrap import clustered_mean
+from data.stats.estimate import Estimate, format_estimate
 from data.store import Store
 from grpo.config import ComparisonSettings
 from grpo.policies.checkpoint import find_policy
 from grpo.sampling.local import draw_many
-from reward_model.evaluation.intervals import Figure, clustered_mean
-from reward_model.language_model.device import choose_precision
+from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import ORIGIN
 from reward_model.language_model.render import render
@@ -62,7 +63,7 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> dict[s
     scorer = Scorer.load(_folder(settings.workspace, reward_run))
     origin = find_policy(settings.policy, settings.workspace)
     tokenizer = load_tokenizer(origin)
-    dtype, why = choose_precision()
+    dtype, why = choose_dtype()
     total = 2 * len(prompts) * settings.per_prompt
     models, drawn = {}, {}
     for place, name in enumerate((reference, settings.policy)):
@@ -110,7 +111,7 @@ def comparison_report(before: Side, after: Side, kl: Array, true_taste: bool) ->
     measures = [("reward", before.reward, after.reward)]
     if true_taste:
         measures.append(("true utility", before.utility, after.utility))
-    wins = {name: asdict(win_rate(b, a, clusters)) for name, b, a in measures}
+    wins = {name: win_rate(b, a, clusters).as_json() for name, b, a in measures}
     measures += [
         ("length in words", before.length, after.length),
         ("finished", before.finished, after.finished),
@@ -129,18 +130,17 @@ def comparison_report(before: Side, after: Side, kl: Array, true_taste: bool) ->
         }
     )
     main = "true utility" if true_taste else "reward"
-    figure = Figure(**wins[main])
     return {
-        "summary": f"The policy wins against SFT by {main} in {figure},"
+        "summary": f"The policy wins against SFT by {main} in {format_estimate(wins[main])},"
         f" at {kl_figure.value:.1f} nats.",
         "rows": rows,
         "win_rates": wins,
-        "kl_nats": asdict(kl_figure),
+        "kl_nats": kl_figure.as_json(),
         "samples": _samples(before, after),
     }
 
 
-def win_rate(before: Array, after: Array, clusters: Sequence[object]) -> Figure:
+def win_rate(before: Array, after: Array, clusters: Sequence[object]) -> Estimate:
     """Share of answer pairs in which `after` is worth more; a tie counts half."""
     outcome = np.where(after == before, 0.5, after > before)
     return clustered_mean(outcome.tolist(), clusters)

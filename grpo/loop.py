@@ -25,7 +25,7 @@ from grpo.config import ComparisonSettings, LoopSettings
 from grpo.reports.loop_html import write_html
 from grpo.reports.text import lines, table
 from reward_model import train as reward_train
-from reward_model.language_model.device import choose_precision
+from reward_model.language_model.device import choose_dtype
 from reward_model.receipt.text import lines as reward_lines
 
 WIN_BAR, WIN_LOW_BAR, KL_BAR = 0.70, 0.55, 8.0
@@ -40,7 +40,7 @@ def loop(settings: LoopSettings) -> dict[str, Any]:
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processor": processor(),
-        "precision": choose_precision()[1],
+        "precision": choose_dtype()[1],
         "model": settings.model,
         "bars": {"win rate": WIN_BAR, "its lower end": WIN_LOW_BAR, "KL": KL_BAR},
         "seeds": [],

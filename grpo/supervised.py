@@ -20,7 +20,7 @@ from data.runs.recorder import Recorder, Stopped
 from grpo.config import TuneSettings
 from grpo.policies.tuning import in_float32, to_train
 from grpo.run_callback import RunCallback
-from reward_model.language_model.device import choose_device, choose_precision
+from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.lora import layer_names, matched, trainable_share
 from reward_model.language_model.origin import Origin
 
@@ -76,7 +76,7 @@ def learn(
     A stop keeps the weights as they then are. Raises ValueError for texts longer than the model
     reads and for a loss that is no number, and Stopped where nothing has been trained yet.
     """
-    dtype, why = choose_precision()
+    dtype, why = choose_dtype()
     print(f"{words}: {settings.model}, {_step_size(settings)}, {why}", flush=True)
     if origin.adapter and settings.tuning != "full":
         print("its side-car is trained on, with its own rank, alpha and targets", flush=True)

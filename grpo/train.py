@@ -34,11 +34,11 @@ from grpo.sampling.local import draw
 from grpo.trainer.callback import SAMPLES, GrpoCallback, verdicts
 from grpo.trainer.policy_trainer import MEASURE_ONLY, WINDOW, PolicyTrainer
 from grpo.trainer.preflight import PREFLIGHT, preflight
-from reward_model.language_model.device import choose_device, choose_precision
+from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.generation import end_tokens
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import Origin, weights_hash
-from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.grpo_reward import GrpoReward
 from reward_model.scoring.scorer import Scorer
 
 CISPO_CEILING = 5.0
@@ -75,7 +75,7 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> dict[str, An
             f"{len(prompts)} training prompts are fewer than the {settings.prompts_per_step} of one"
             " step: import more prompts"
         )
-    dtype, why = choose_precision()
+    dtype, why = choose_dtype()
     print(f"GRPO on {policy} against {reward_run}, KL to {sft}, {why}", flush=True)
     trainer = build_trainer(settings, origin, reference, tokenizer, scorer, prompts, run, dtype)
     reward_folder = _folder(settings.workspace, reward_run)
@@ -121,7 +121,7 @@ def build_trainer(
     """The trainer with its reference pinned to the SFT policy."""
     set_seed(settings.seed)  # a new side-car is drawn the same when the run goes on
     model = trainable(origin, settings.lora, dtype)
-    reward = LearnedReward(
+    reward = GrpoReward(
         scorer,
         end_tokens(model, tokenizer),
         settings.reward_clip,

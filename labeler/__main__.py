@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from data.schema import Role
-from data.settings import Place, run_command
+from data.settings import Place, parse, run_command
 from labeler.serve import Serve, serve
 from labeler.simulate import Simulate, simulate
 
@@ -61,13 +61,13 @@ ACTIONS: dict[type, Callable[[Any], int]] = {Serve: serve, UserAdd: add_user, Si
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    command: Any = tyro.cli(
-        Command,
-        prog="python -m labeler",
-        description="The web app: rate, train, watch.",
-        args=arguments,
-    )
-    return run_command(lambda: ACTIONS[type(command)](command))
+
+    def act() -> int:
+        description = "The web app: rate, train, watch."
+        settings = parse(Command, "python -m labeler", description, arguments)
+        return ACTIONS[type(settings)](settings)
+
+    return run_command(act)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Learns r(prompt, completion) from the store. Importing this loads no torch; Scorer does."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reward_model.scoring.scorer import Scorer
@@ -8,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["Scorer"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type[Scorer]:
     if name == "Scorer":
         from reward_model.scoring.scorer import Scorer
 

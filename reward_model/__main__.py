@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,25 +30,7 @@ Command = (
 )
 
 
-def main() -> int:
-    def act() -> int | None:
-        settings = parse(Command, prog="python -m reward_model", description=__doc__)
-        if isinstance(settings, RewardSettings):
-            return _train(settings)
-        if isinstance(settings, EvaluateSettings):
-            _evaluate(settings)
-        elif isinstance(settings, ExportRewardSettings):
-            _export(settings)
-        elif settings.serve:
-            _serve(settings)
-        else:
-            _score(settings)
-        return 0
-
-    return run_command(act)
-
-
-def _train(settings: RewardSettings) -> int:
+def _train_model(settings: RewardSettings) -> int:
     from reward_model.receipt.text import RECEIPT_HTML, lines
     from reward_model.train import train
 
@@ -64,19 +48,19 @@ def _train(settings: RewardSettings) -> int:
     return STOPPED
 
 
-def _evaluate(settings: EvaluateSettings) -> None:
+def _evaluate_model(settings: EvaluateSettings) -> None:
     from reward_model.evaluate import evaluate
     from reward_model.receipt.text import RECEIPT_HTML, lines, write_receipt
 
-    said: set[str] = set()
+    @cache  # each message once, however often it is reported
+    def say(message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
 
-    def tick(done: int, total: int, words: str) -> None:
-        if words not in said:
-            said.add(words)
-            print(words, file=sys.stderr, flush=True)
+    def tick(done: int, total: int, message: str) -> None:
+        say(message)
 
     with settings.open() as store:
-        report = evaluate(settings, _folder(settings.workspace, settings.run), store, tick)
+        report = evaluate(settings, _run_folder(settings.workspace, settings.run), store, tick)
     print("\n".join(lines(report)))
     if settings.out:
         folder = Path(settings.out)
@@ -85,73 +69,86 @@ def _evaluate(settings: EvaluateSettings) -> None:
         print(f"receipt: {folder / RECEIPT_HTML}")
 
 
-def _export(settings: ExportRewardSettings) -> None:
+def _export_model(settings: ExportRewardSettings) -> None:
     from reward_model.export.folder import export
     from reward_model.export.parity import verdict
 
     out = Path(settings.out)
-    certificate = export(_folder(settings.workspace, settings.run), out)
+    certificate = export(_run_folder(settings.workspace, settings.run), out)
     print(f"wrote {out}: {verdict(certificate)}")
 
 
-def _serve(settings: ScoreSettings) -> None:
+def _score_or_serve(settings: ScoreSettings) -> None:
     from reward_model.scoring.scorer import Scorer, read_facts
-    from reward_model.serving.http import serve
 
-    folder = _folder(settings.workspace, settings.run)
-    name = read_facts(folder).get("name", folder.resolve().name)
-    serve(lambda: Scorer.load(folder), name, settings.host, settings.port)
+    folder = _run_folder(settings.workspace, settings.run)
+    if settings.serve:
+        from reward_model.serving.http import serve
 
-
-def _score(settings: ScoreSettings) -> None:
-    from reward_model.scoring.scorer import Scorer
-
-    rows = [_row(settings.file, i, s) for i, s in enumerate(_lines(settings.file), 1) if s.strip()]
-    scorer = Scorer.load(_folder(settings.workspace, settings.run))
-    rewards, sd = scorer.score(
-        [r["prompt"] for r in rows],
-        [r["completion"] for r in rows],
-        [r.get("finished", True) for r in rows],
+        name = read_facts(folder).get("name", folder.resolve().name)
+        serve(lambda: Scorer.load(folder), name, settings.host, settings.port)
+        return
+    rows = _read_rows(settings.file)
+    rewards, sd = Scorer.load(folder).score(
+        [row["prompt"] for row in rows],
+        [row["completion"] for row in rows],
+        [row.get("finished", True) for row in rows],
         return_std=True,
     )
     for row, reward, std in zip(rows, rewards.round(6), sd.round(6), strict=True):
-        found = {"reward": float(reward), "std": float(std)}
-        sys.stdout.write(json.dumps({**row, **found}) + "\n")
+        print(json.dumps({**row, "reward": float(reward), "std": float(std)}))
 
 
-def _lines(file: str) -> list[str]:
+def _read_rows(file: str) -> list[dict[str, Any]]:
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"file {file!r} not found: name a file of JSON lines")
     try:
-        return path.read_bytes().decode("utf-8-sig").split("\n")
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise ValueError(f"file {file!r} is not UTF-8: convert it first") from None
+    return [_read_row(f"{file}:{n}", line) for n, line in enumerate(lines, 1) if line.strip()]
 
 
-def _row(file: str, number: int, line: str) -> dict[str, Any]:
+def _read_row(where: str, line: str) -> dict[str, Any]:
     from data.schema import make_prompt
 
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}:{number}: not JSON ({error.msg}): one object a line") from None
-    if not isinstance(row, dict) or not isinstance(row.get("completion"), str):
-        raise ValueError(f'{file}:{number}: give "prompt" and "completion" as texts')
-    if not isinstance(row.get("finished", True), bool):
-        raise ValueError(
-            f'{file}:{number}: "finished" {row["finished"]!r} not allowed: use true or false'
-        )
-    try:
+        if not isinstance(row, dict) or not isinstance(row.get("completion"), str):
+            raise ValueError('give "prompt" and "completion" as texts')
+        if not isinstance(row.get("finished", True), bool):
+            raise ValueError(f'"finished" {row["finished"]!r} not allowed: use true or false')
         make_prompt(row.get("prompt"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not JSON ({error.msg}): one object a line") from None
     except ValueError as error:
-        raise ValueError(f"{file}:{number}: {error}") from None
+        raise ValueError(f"{where}: {error}") from None
     return row
 
 
-def _folder(workspace: Path, run: str) -> Path:
+def _run_folder(workspace: Path, run: str) -> Path:
+    """A run's folder by its id, else `run` as a folder."""
     inside = runs_folder(workspace) / run
     return inside if inside.is_dir() else Path(run)
+
+
+COMMANDS: dict[type, Callable[[Any], int | None]] = {
+    RewardSettings: _train_model,
+    EvaluateSettings: _evaluate_model,
+    ScoreSettings: _score_or_serve,
+    ExportRewardSettings: _export_model,
+}
+
+
+def main() -> int:
+    """Run the command that the arguments name; returns its exit code."""
+
+    def act() -> int | None:
+        settings = parse(Command, prog="python -m reward_model", description=__doc__)
+        return COMMANDS[type(settings)](settings)
+
+    return run_command(act)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from data.settings import Place, RunPlace
 
 BUILT_IN_MODEL = "smollm2-135m"
 MIN_JUDGEMENTS = 20
-ENOUGH = 30
-"""Cases from which a share is worth printing as one; fewer say little."""
 
 Objective = Literal["joint", "bradley_terry", "regression", "binary"]
 OBJECTIVES: tuple[Objective, ...] = ("joint", "bradley_terry", "regression", "binary")
@@ -30,23 +28,25 @@ TARGETS: tuple[Targets, ...] = ("attention", "mlp", "all")
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """LoRA freezes the model's weights and trains a small side-car of low-rank matrices."""
+    """LoRA freezes the model's weights and trains a small adapter of low-rank matrices.
+
+    E. Hu et al. (2021), "LoRA: Low-rank adaptation of large language models", arXiv:2106.09685.
+    """
 
     rank: int = 16
-    """How much the side-car can learn: each layer gets two thin matrices with this many columns. 4
-    to 16 suits a style or a format, 32 to 128 new knowledge from many texts; more takes more memory
-    and learns few examples by heart."""
+    """Rank r of the adapter's matrices: how much it can learn. 4 to 16 suits a style or a format,
+    32 to 128 new knowledge from many texts; more takes more memory and memorises few examples."""
     alpha: int = 32
-    """Its volume knob: what the side-car adds is multiplied by alpha / rank. Twice the rank is
-    usual. Change both together; to learn faster or slower turn the learning rate."""
+    """Scaling of the adapter: what it adds is multiplied by alpha / rank. Twice the rank is usual.
+    Change both together; to learn faster or slower change the learning rate."""
     targets: Targets = "attention"
-    """Where it sits. attention (q, k, v, o): how words relate: choose it for style, tone, format
-    and following the question. mlp (gate, up, down): what the model knows: choose it for a new
-    field's facts and words. all: both, and whatever else is linear: learns most, at twice to three
-    times the size."""
+    """Layers that get an adapter. attention (q, k, v, o), how words relate: for style, tone, format
+    and following the question. mlp (gate, up, down), what the model knows: for a new field's facts
+    and words. all: both, and every other linear layer: learns most, at two to three times the
+    size."""
     dropout: float = 0.0
-    """Share of the side-car's inputs dropped at random while it trains, so that it learns few
-    examples less by heart. 0.05 to 0.1 for some hundred texts, else 0. GRPO takes 0."""
+    """Share of the adapter's inputs that training sets to zero at random, against memorising.
+    0.05 to 0.1 for some hundred texts, else 0. GRPO takes 0."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -62,34 +62,35 @@ class RewardSettings(RunPlace):
     """Train a reward model on the judgements in the store, and write its receipt."""
 
     objective: Objective = "joint"
-    """joint learns from every kind of judgement at once, on one scale. bradley_terry learns from
-    comparisons alone, regression from 1-10 ratings, binary from good or bad."""
+    """Likelihood that is maximised. joint: of every kind of judgement at once, on one scale.
+    bradley_terry: of comparisons alone; regression: of 1-10 ratings; binary: of good or bad."""
     scalar: ScalarLink = "ordinal"
-    """How joint reads a 1-10 rating. ordinal: as one of ten steps in order, however far apart they
-    are meant. gaussian: as a number of points, which regression always does."""
+    """Likelihood of a 1-10 rating under joint. ordinal: ten steps in order, with learned thresholds
+    between them (cumulative logit). gaussian: a number of points, which regression always takes."""
     effects: bool = True
-    """Give annotators their own threshold, scale, consistency and side, ties a likelihood of their
-    own, and absolute judgements the prompt's difficulty. Without: the textbook losses."""
+    """Give each annotator a threshold, scale, consistency and position bias, ties a likelihood of
+    their own, and absolute judgements the prompt's difficulty. Without: the textbook losses."""
     tuning: Tuning = "lora"
-    """head: fit a linear head on the frozen policy's features; seconds. lora: go on from there with
-    a side-car. full: go on with all weights; needs a large GPU and many judgements."""
+    """What is trained. head: a linear head on the frozen policy's features; takes seconds. lora:
+    then an adapter too. full: then all weights; needs a large GPU and many judgements."""
     members: int = 1
-    """Models in an ensemble, each on its own resampling of the prompts; their disagreement adds to
-    the standard deviation of every score."""
+    """Models in the ensemble, each trained on its own bootstrap sample of the prompts; their
+    disagreement adds to the standard deviation of every score."""
     policy: str = ""
-    """What to start from: an SFT run's id, a model folder or a hub id. Empty: the newest SFT run,
-    else the built-in model. Starting from the SFT'd policy is what works best."""
+    """Model to start from: an SFT run's id, a folder or a Hugging Face id. Empty: the newest SFT
+    run, else the built-in model. Starting from the SFT policy works best."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     epochs: int = 1
-    """Passes over the judged completions. One or two; more learns them by heart."""
+    """Passes over the judged completions. One or two; more memorise them."""
     learning_rate: float = 2e-4
-    """Step size of the side-car; the head starts from a fit on the frozen model."""
+    """Peak learning rate of the adapter or the weights; the head starts from a fit on the frozen
+    model."""
     batch_size: int = 16
-    """Completions in one optimiser step; those of one prompt stay together."""
+    """Completions in an optimiser step; those of one prompt stay together."""
     max_tokens: int = 512
-    """Longest text read. Longer ones keep the completion and lose the prompt's beginning."""
+    """Longest prompt and completion read, in tokens. A longer one loses the prompt's beginning."""
     seed: int = 0
-    """Seed of everything random."""
+    """Seed of all randomness."""
 
     def __post_init__(self) -> None:
         check_positive(self, "members", "epochs", "learning_rate", "batch_size", "max_tokens")
@@ -97,7 +98,7 @@ class RewardSettings(RunPlace):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(Place):
-    """A reward model's receipt, made anew on the judgements that stand now."""
+    """Compute a reward model's receipt again, on the judgements that stand now."""
 
     run: str
     """Id of the reward-model run."""
@@ -128,13 +129,13 @@ class ScoreSettings(Place):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRewardSettings(Place):
-    """Write a reward model as an ordinary model folder, with a certificate that it gives the
-    rewards that were trained."""
+    """Write a reward model as an ordinary model folder, with a certificate that its rewards equal
+    those of the trained model."""
 
     run: str
     """Id of the reward-model run, or its folder."""
     out: str
-    """Folder to write. An earlier export makes way."""
+    """Folder to write; an earlier export there is replaced."""
 
 
 def check_positive(settings: object, *names: str) -> None:

@@ -14,9 +14,10 @@ from data.store import Store
 from reward_model.config import EvaluateSettings, RewardSettings
 from reward_model.likelihood.fit import fit_head
 from reward_model.receipt.build import receipt
-from reward_model.scoring.scorer import Scorer, read_facts, read_members, under
+from reward_model.scoring.scorer import Scorer, read_facts, under
 from reward_model.train import facts as training_facts
-from reward_model.training.inputs import Backbone, Study, Tick
+from reward_model.training.evidence import evidence_of
+from reward_model.training.inputs import Backbone, Tick, training_inputs
 
 
 def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick) -> dict[str, Any]:
@@ -39,11 +40,11 @@ def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick)
     scorer = Scorer.load(folder)
     backbone = Backbone.of(under(folder, facts))
     set_seed(asked.seed)  # fresh answers of the policy are then those of the training
-    study = Study(asked, store, facts["policy"], backbone, tick)
+    inputs = training_inputs(asked, store, facts["policy"], backbone, tick)
     tick(0, 1, "scoring")
-    raw, sd = read_members(scorer.members, study.texts, scorer.tokenizer.pad_token_id)
-    joint = study.model.joint(study.train_examples)
-    fit = fit_head(study.features[study.judged], joint, study.precision)
-    evidence = study.evidence(fit, raw, facts["level"], sd, (scorer.mean, scorer.sd))
+    raw, sd = scorer.read(inputs.texts)
+    joint = inputs.model.joint(inputs.train_examples)
+    fit = fit_head(inputs.features[inputs.judged], joint, inputs.precision)
     unit = (scorer.mean, scorer.sd)
-    return receipt(evidence, tick, asked.seed) | training_facts(study, unit, started)
+    evidence = evidence_of(inputs, fit, raw, facts["level"], sd, unit, tick)
+    return receipt(evidence, tick, asked.seed) | training_facts(inputs, unit, started)

@@ -18,18 +18,19 @@ from data.runs.files import runs_folder
 from data.runs.recorder import Recorder, Stopped
 from data.store import Store
 from reward_model.config import BUILT_IN_MODEL, RewardSettings
-from reward_model.dataset.preference_pairs import duels
+from reward_model.dataset.preference_pairs import preference_pairs
+from reward_model.language_model.classifier import head_weights
 from reward_model.language_model.origin import ADAPTER, ORIGIN, find_origin, save_origin
 from reward_model.language_model.render import fingerprint
 from reward_model.likelihood.fit import fit_head
 from reward_model.receipt.build import receipt
 from reward_model.receipt.text import write_receipt
-from reward_model.scoring.held_out import HELD, keep_held
-from reward_model.scoring.probes import PROBES, keep_probes
+from reward_model.scoring.kept_answers import HELD, PROBES, keep_held, keep_probes
 from reward_model.scoring.scorer import POLICY_ADAPTER, WEIGHTS, Head, member_name
 from reward_model.training.ensemble import Trained, TrainedMember, posterior_at, resampled
+from reward_model.training.evidence import evidence_of
 from reward_model.training.finetune import tune
-from reward_model.training.inputs import Backbone, Study
+from reward_model.training.inputs import Backbone, Tick, TrainingInputs, training_inputs
 
 
 def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, Any]:
@@ -46,14 +47,14 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
 
     policy = settings.policy or newest_policy(store)
     backbone = Backbone.of(find_origin(policy, runs_folder(settings.workspace)))
-    study = Study(settings, store, policy, backbone, tick)
-    trained = Trained([member(study, place, run) for place in range(settings.members)])
-    unit = trained.unit(study.sampled)
-    save(run.directory, study, trained, unit)
-    fit, sd = trained.members[0].posterior, trained.sd(study.sampled)
+    inputs = training_inputs(settings, store, policy, backbone, tick)
+    trained = Trained([member(inputs, place, run, tick) for place in range(settings.members)])
+    unit = trained.unit(inputs.sampled)
+    save(run.directory, inputs, trained, unit)
+    fit, sd = trained.members[0].posterior, trained.sd(inputs.sampled)
     try:
-        evidence = study.evidence(fit, trained.raw, trained.level, sd, unit)
-        report = receipt(evidence, tick, settings.seed) | facts(study, unit, started)
+        evidence = evidence_of(inputs, fit, trained.raw, trained.level, sd, unit, tick)
+        report = receipt(evidence, tick, settings.seed) | facts(inputs, unit, started)
     except Stopped:
         forget(run.directory)
         raise
@@ -61,36 +62,36 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
     return report
 
 
-def facts(study: Study, unit: tuple[float, float], started: float) -> dict[str, Any]:
+def facts(inputs: TrainingInputs, unit: tuple[float, float], started: float) -> dict[str, Any]:
     """What a report says beside the receipt, for other runs to read."""
     return {
-        "policy": study.policy,
-        "members": study.settings.members,
+        "policy": inputs.policy,
+        "members": inputs.settings.members,
         "reward_mean": unit[0],
         "reward_sd": unit[1],
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def member(study: Study, place: int, run: Recorder) -> TrainedMember:
+def member(inputs: TrainingInputs, place: int, run: Recorder, tick: Tick) -> TrainedMember:
     """One model: the first on all training prompts, further ones on a resampling of them."""
-    study.tick(0, 1, "fitting the head")
-    settings, examples = study.settings, study.train_examples
+    tick(0, 1, "fitting the head")
+    settings, examples = inputs.settings, inputs.train_examples
     seed = settings.seed + place
     if place:
         examples = resampled(examples, np.random.default_rng(seed))
-    joint = study.model.joint(examples)
-    fit = fit_head(study.features[study.judged], joint, study.precision)
+    joint = inputs.model.joint(examples)
+    fit = fit_head(inputs.features[inputs.judged], joint, inputs.precision)
     if settings.tuning == "head":
-        return TrainedMember(None, fit.weights, fit.intercept, fit, study.features)
-    network = study.backbone.hand_over()
-    pad = study.backbone.tokenizer.pad_token_id
-    network = tune(network, examples, study.texts, fit, settings, pad, run, seed)
-    base = network.base_model.model if settings.tuning == "lora" else network
-    features = study.states(base, study.texts, "measuring").astype(np.float64)
-    weights = base.score.weight[0].detach().double().cpu().numpy()
-    posterior = posterior_at(features[study.judged], weights, joint, fit)
-    return TrainedMember(network, weights, fit.intercept, posterior, features)
+        return TrainedMember(None, fit.weights, fit.intercept, fit, inputs.features)
+    network = inputs.backbone.hand_over()
+    pad = inputs.backbone.tokenizer.pad_token_id
+    tuned = tune(network, examples, inputs.texts, fit, settings, pad, run, seed)
+    states = inputs.backbone.states(network, inputs.texts, settings.batch_size, "measuring", tick)
+    features = states.astype(np.float64)
+    weights = head_weights(network)[0].detach().double().cpu().numpy()
+    posterior = posterior_at(features[inputs.judged], weights, joint, fit)
+    return TrainedMember(tuned, weights, fit.intercept, posterior, features)
 
 
 def newest_policy(store: Store) -> str:
@@ -99,22 +100,22 @@ def newest_policy(store: Store) -> str:
     return finished[0] if finished else BUILT_IN_MODEL
 
 
-def save(folder: Path, study: Study, trained: Trained, unit: tuple[float, float]) -> None:
+def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[float, float]) -> None:
     """Write heads, networks, and what they sit on, so that the folder needs no other run."""
-    settings, origin = study.settings, study.backbone.origin
+    settings, origin = inputs.settings, inputs.backbone.origin
     for place, one in enumerate(trained.members):
-        p, centre = one.posterior, one.features[study.sampled].mean(0)
+        p, centre = one.posterior, one.features[inputs.sampled].mean(0)
         head = Head(one.weights, p.basis, p.factor, p.precision, centre)
         head.save(folder / f"{member_name('head', place)}.npz")
-        if settings.tuning != "head":
+        if one.network is not None:
             name = ADAPTER if settings.tuning == "lora" else WEIGHTS
             one.network.save_pretrained(folder / member_name(name, place))
     if origin.adapter:
         shutil.copytree(origin.adapter, folder / POLICY_ADAPTER)
-    judged = study.completions[study.judged]
-    keep_probes(folder, judged, trained.raw[study.judged], study.backbone.dtype)
-    held = duels(study.examples.where(~study.training))
-    keep_held(folder, judged, held, trained.raw[study.judged])
+    judged = inputs.completions[inputs.judged]
+    keep_probes(folder, judged, trained.raw[inputs.judged], inputs.backbone.dtype)
+    held = preference_pairs(inputs.examples.where(~inputs.training))
+    keep_held(folder, judged, held, trained.raw[inputs.judged])
     save_origin(
         folder,
         origin,
@@ -122,11 +123,11 @@ def save(folder: Path, study: Study, trained: Trained, unit: tuple[float, float]
         tuning=settings.tuning,
         members=settings.members,
         policy_hash=origin.hash,
-        tokenizer=fingerprint(study.backbone.tokenizer),
+        tokenizer=fingerprint(inputs.backbone.tokenizer),
         mean=unit[0],
         sd=unit[1],
         level=trained.level,
-        policy=study.policy,
+        policy=inputs.policy,
         max_tokens=settings.max_tokens,
     )
 

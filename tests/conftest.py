@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from data.store import Store
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when a library is imported, in children too
 
 pytest_plugins = ["tests.support.training", "tests.support.browser"]
 
@@ -40,13 +43,9 @@ def postgres() -> str:
     pytest.skip(f"no PostgreSQL server answers: {reason}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where an empty store can be made, once for each engine."""
-    if request.param == "sqlite":
-        yield str(tmp_path / "store.db")
-        return
-    base = request.getfixturevalue("postgres")
+@contextmanager
+def fresh_schema(base: str) -> Iterator[str]:
+    """URL of an empty schema of this database; it is dropped at the end."""
     schema = f"coach_{secrets.token_hex(6)}"
     engine = sa.create_engine(base.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
@@ -57,6 +56,16 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         with engine.begin() as connection:
             connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
         engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an empty store can be made, once for each engine."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "store.db")
+        return
+    with fresh_schema(request.getfixturevalue("postgres")) as url:
+        yield url
 
 
 @pytest.fixture

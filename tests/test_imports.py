@@ -12,6 +12,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("data", "reward_model", "grpo", "labeler")
+ROOMS = {
+    "data": """schema stats atomic_files html_templates self_identification splits exchange
+        task_planning store settings runs imports exports quality ports simulated_annotators
+        starter""",
+    "reward_model": """config language_model dataset likelihood evaluation receipt scoring serving
+        training export train evaluate""",
+    "grpo": """config diagnosis reports policies sampling run_callback supervised trainer reward
+        pretrain sft sample train evaluate export loop""",
+    "labeler": "theme jobs safe_html rendering access rating lead app serve simulate command_line",
+}
+"""Rooms and modules of each package from the ground up: each imports earlier ones alone."""
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "datasets"}
 
 
@@ -33,6 +44,60 @@ def all_imports(floor: str) -> list[tuple[str, str]]:
         for path in sorted((ROOT / floor).rglob("*.py"))
         for line, module in imports(path)
     ]
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """What a file imports, to the module: a name imported from a module counts as the module."""
+    for _, name in imports(path):
+        file = ROOT / Path(*name.split("."))
+        is_module = file.is_dir() or file.with_suffix(".py").exists()
+        yield name if is_module else name.rpartition(".")[0] or name
+
+
+def files_of(package: str) -> list[Path]:
+    """A package's files but its migrations and its face, which hand names on."""
+    faces = {ROOT / package / "__init__.py", ROOT / package / "__main__.py"}
+    found = sorted((ROOT / package).rglob("*.py"))
+    return [path for path in found if path not in faces and "migrations" not in path.parts]
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_between_rooms_point_down(package: str) -> None:
+    order = ROOMS[package].split()
+    for path in files_of(package):
+        room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        assert room in order, f"{path}: name its room in ROOMS, above all that it imports"
+        for module in imported_modules(path):
+            if module.startswith(f"{package}.") and (other := module.split(".")[1]) != room:
+                assert order.index(other) < order.index(room), f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_file_imports_itself_through_others(package: str) -> None:
+    def name_of(path: Path) -> str:
+        return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+    left = {name_of(path): set(imported_modules(path)) for path in files_of(package)}
+    while left:
+        free = {name for name, others in left.items() if not others & left.keys() - {name}}
+        assert free, f"a circle among {sorted(left)}"
+        left = {name: others for name, others in left.items() if name not in free}
+
+
+@pytest.mark.parametrize("package", [*FLOORS, "tests"])
+def test_no_folder_is_crowded(package: str) -> None:
+    folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+    crowded = {f for f in folders if len(list(f.glob("*.py"))) > 12 and f.name != "versions"}
+    assert not crowded
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_says_what_is_in_it(package: str) -> None:
+    for folder in {path.parent for path in files_of(package)}:
+        if folder.name in ("versions", "migrations"):
+            continue
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+        assert text, f"{folder} has no docstring in __init__.py"
 
 
 @pytest.mark.parametrize("floor", FLOORS)
@@ -62,7 +127,7 @@ def test_a_light_floor_names_no_training_library(floor: str) -> None:
         if at.startswith("data/imports/huggingface.py:") and m == "datasets"
     ]
     assert [item for item in named if item not in hub] == []
-    assert len(hub) == (floor == "data")
+    assert bool(hub) == (floor == "data")
 
 
 def light_modules() -> list[str]:

@@ -1,5 +1,6 @@
 """The exchange format: one line of JSON to a noun and back.
 
-lines       reading and writing each kind of line
-validation  values checked, errors in words
+models      the columns of each kind of line, as pydantic models
+lines       a line to a noun, a noun to a line
+validation  JSON read strictly, refusals in words
 """

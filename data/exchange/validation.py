@@ -1,4 +1,7 @@
-"""How a refusal puts a value and the choices into words."""
+"""JSON that an export can spell again, and how a refusal puts a value and the choices into words.
+
+Every refusal is a ValueError of one line that names the value, what is allowed and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,25 @@ import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-_MOST_DIGITS = 300
+JsonObject = dict[str, Any]
+MOST_DIGITS = 300
 
 
-def wrong(what: str, value: object, allowed: str) -> NoReturn:
-    """Refuse a value, naming it and what is allowed."""
-    raise ValueError(f"{what} {show(value)} not allowed: use {allowed}")
-
-
-def show(value: object) -> str:
-    """A value as the file spells it, cut to a readable length."""
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else _json(value)
-    return _cut(text)
-
-
-def either(words: Sequence[str]) -> str:
-    """The words as a choice: "a, b or c"."""
-    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]])) or "nothing"
+def parse(raw: bytes) -> JsonObject:
+    """The object that one line of JSON holds. Raises ValueError with the reason and the remedy."""
+    try:
+        row = read_json(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"not UTF-8 (byte {raw[error.start]:#04x}): save the file as UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"not JSON ({error.msg} at character {error.pos + 1}): write one JSON object a line"
+        ) from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{show(row)} is not an object: write {{...}} with a type")
+    return row
 
 
 def read_json(text: str) -> Any:
@@ -35,35 +40,55 @@ def read_json(text: str) -> Any:
     try:
         return json.loads(
             text,
-            parse_constant=_no_number,
-            parse_float=_finite,
-            parse_int=_whole,
-            object_pairs_hook=_once,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            parse_int=_short_integer,
+            object_pairs_hook=_object_of_distinct_keys,
         )
     except RecursionError:
         raise ValueError("not JSON that can be read: it is nested too deeply") from None
 
 
-def _no_number(name: str) -> NoReturn:
+def refuse(what: str, value: object, allowed: str) -> NoReturn:
+    """Refuse a value, naming it and what is allowed."""
+    raise ValueError(f"{what} {show(value)} not allowed: use {allowed}")
+
+
+def show(value: object) -> str:
+    """A value as the file spells it, cut to a readable length."""
+    if isinstance(value, str) and not value.isprintable():
+        return _cut(ascii(value))
+    try:
+        return _cut(json.dumps(value, ensure_ascii=False))
+    except (TypeError, ValueError, RecursionError):
+        return _cut(repr(value))
+
+
+def either(words: Sequence[str]) -> str:
+    """The words as a choice: "a, b or c"."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]])) or "nothing"
+
+
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"not JSON ({name} is no JSON number): write a number or leave it out")
 
 
-def _finite(digits: str) -> float:
+def _finite_float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
         raise ValueError(f"number {_cut(digits)} is too large: use one below 1e308")
     return number
 
 
-def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
+def _short_integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
         raise ValueError(
-            f"number {_cut(digits)} has {len(digits):,} digits: use at most {_MOST_DIGITS}"
+            f"number {_cut(digits)} has {len(digits):,} digits: use at most {MOST_DIGITS}"
         )
     return int(digits)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object_of_distinct_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -74,10 +99,3 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _json(value: object) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)

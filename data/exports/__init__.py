@@ -4,6 +4,9 @@
     export(store, Path("all.jsonl"), "exchange")     # one file
 
 An export of the exchange format, imported into an empty store and exported again, is the same file.
+
+training_rows  judgements to rows for trainers
+dataset_card   the card and the manifest beside them
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from data.atomic_files import write_bytes, write_folder
-from data.exchange.lines import spell
-from data.exports.columns import Column, Row, to_parquet
+from data.exchange.lines import Noun, spell
+from data.exchange.validation import JsonObject
 from data.exports.dataset_card import (
     CARD,
     MANIFEST,
@@ -29,10 +32,12 @@ from data.exports.dataset_card import (
     table_card,
 )
 from data.exports.training_rows import (
+    Column,
     Table,
     preference_table,
     prompt_table,
     rating_table,
+    to_parquet,
     unpaired_table,
 )
 from data.schema import Completion, Generation, Gold, Judgement, Kind, Record
@@ -73,7 +78,7 @@ def export(store: Store, out: Path, format: Format = "exchange") -> ExportReport
 
     exchange: everything but people, tasks and runs, losslessly. trl-preference: a row for each pair
     that was judged. trl-unpaired and scalar: a row for each completion that was called good or bad,
-    or rated. trl-prompts: the prompts. `data.training_rows` says how rows are made.
+    or rated. trl-prompts: the prompts. `data.exports.training_rows` says how.
 
     It appears whole or not at all. Raises ValueError for an unknown format, an `out` that is
     something else, and where there is nothing to write.
@@ -102,13 +107,13 @@ def export_file(store: Store, path: Path, format: Format = "exchange") -> Export
     if format == "exchange":
         if parquet:
             raise ValueError(f"exchange is JSON lines: name {path.stem}.jsonl, not {path.name}")
-        lines, report = _exchange(store)
-        content = _json_lines(lines)
+        lines, report = _exchange_lines(store)
+        content = _as_json_lines(lines)
     else:
-        table, report = _table(store, format)
+        table, report = _training_table(store, format)
         rows = [{**row, "split": side} for side in SPLITS for row in table.rows[side]]
         columns = (*table.columns, Column("split", "text", "train, validation or test"))
-        content = to_parquet(columns, rows) if parquet else _json_lines(rows)
+        content = to_parquet(columns, rows) if parquet else _as_json_lines(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
     return report
@@ -122,7 +127,7 @@ def export_folder(store: Store, folder: Path, format: Format = "exchange") -> Ex
     """
     folder = Path(folder)
     _check_folder(folder)
-    bundle = _bundle(store, format)
+    bundle = _make_bundle(store, format)
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     write_folder(folder, bundle.files)
     return bundle.report
@@ -131,7 +136,7 @@ def export_folder(store: Store, folder: Path, format: Format = "exchange") -> Ex
 def export_zip(store: Store, path: Path, format: Format = "exchange") -> ExportReport:
     """Write what `export_folder` writes as a zip file of one folder."""
     path = Path(path)
-    bundle = _bundle(store, format)
+    bundle = _make_bundle(store, format)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in bundle.files.items():
@@ -166,16 +171,16 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(f"{folder} holds {foreign[0]} {what}: name another folder, or empty it")
 
 
-def _bundle(store: Store, format: Format) -> _Bundle:
+def _make_bundle(store: Store, format: Format) -> _Bundle:
     check_format(format)
     if format == "exchange":
-        lines, report = _exchange(store)
-        files = {EXCHANGE_FILE: _json_lines(lines)}
+        lines, report = _exchange_lines(store)
+        files = {EXCHANGE_FILE: _as_json_lines(lines)}
         rows = {EXCHANGE_FILE: lines}
         people = {line["annotator"] for line in lines if "annotator" in line}
         card = exchange_card(report.written, report.left_out, len(people), EXCHANGE_FILE)
     else:
-        table, report = _table(store, format)
+        table, report = _training_table(store, format)
         rows = {f"{side}.parquet": table.rows[side] for side in SPLITS if table.rows[side]}
         files = {name: to_parquet(table.columns, rows[name]) for name in rows}
         card = table_card(format, table)
@@ -184,22 +189,22 @@ def _bundle(store: Store, format: Format) -> _Bundle:
     return _Bundle(files, report)
 
 
-def _json_lines(rows: Sequence[Row]) -> bytes:
+def _as_json_lines(rows: Sequence[JsonObject]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def _exchange(store: Store) -> tuple[list[Row], ExportReport]:
+def _exchange_lines(store: Store) -> tuple[list[JsonObject], ExportReport]:
     left_out: Counter[str] = Counter()
-    lines = list(_lines(store, left_out))
+    lines = list(_spell_all(store, left_out))
     if not lines:
         raise ValueError("the store holds nothing to export yet: import something first")
     return lines, ExportReport(dict(Counter(line["type"] for line in lines)), dict(left_out))
 
 
-def _lines(store: Store, left_out: Counter[str]) -> Iterator[Row]:
+def _spell_all(store: Store, left_out: Counter[str]) -> Iterator[JsonObject]:
     with store.database.read() as connection:
         prompts = load_prompts(connection)
-        nouns: list[Any] = list(prompts.values())
+        nouns: list[Noun] = list(prompts.values())
         nouns += load_demonstrations(connection, prompts)
         nouns += load_documents(connection)
         nouns += load_generations(connection, prompts)
@@ -207,20 +212,20 @@ def _lines(store: Store, left_out: Counter[str]) -> Iterator[Row]:
         nouns += load_records(connection, prompts)
         nouns += load_gold(connection, prompts)
     for noun in nouns:
-        if _without_text(noun):
+        if _lacks_text(noun):
             left_out["completion without text"] += 1
         else:
             yield spell(noun)
 
 
-def _without_text(noun: Any) -> bool:
+def _lacks_text(noun: Noun) -> bool:
     if isinstance(noun, Record | Gold):
         return any(c is not None and not c.text.strip() for c in (noun.task.a, noun.task.b))
     completion = noun.completion if isinstance(noun, Generation) else noun
     return isinstance(completion, Completion) and not completion.text.strip()
 
 
-def _table(store: Store, format: Format) -> tuple[Table, ExportReport]:
+def _training_table(store: Store, format: Format) -> tuple[Table, ExportReport]:
     """A trainer's rows; ValueError where there are none."""
     if format == "trl-prompts":
         table = prompt_table(store.content.prompts())

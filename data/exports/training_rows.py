@@ -9,18 +9,32 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, pstdev
+from typing import Literal
 
-from data.exports.columns import Column, Row
-from data.exports.scales import own_scale
+from data.exchange.validation import JsonObject
 from data.schema import Completion, Judgement, Prompt
 from data.splits import SPLITS, Split, split_of
 
+Type = Literal["conversation", "float", "integer", "boolean", "text"]
+SHRINK = 5.0
+"""An annotator's own mean and spread count as much as the crowd's after this many ratings."""
+LEAST_SPREAD = 0.3
 UNSTATED_STRENGTH = 1
 """What a preference without a stated strength counts as: slightly, the least that it can mean."""
 AGAIN = "answer that its annotator gave anew later"
 CUT_OFF = "rows with a completion that was cut off at the token limit (kept: finished is false)"
 BOTH_BAD = "rows in which a vote says that both are bad (kept: the better one is still better)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: its name, what it holds, and what that means."""
+
+    name: str
+    type: Type
+    meaning: str
+
 
 PROMPT = Column("prompt", "conversation", "what the model was asked: turns of role and content")
 COMPLETION = Column("completion", "conversation", "the model's answer: one turn of the assistant")
@@ -63,17 +77,19 @@ class Table:
     """Rows by split, what was left out by reason, and what else a reader should know, counted."""
 
     columns: tuple[Column, ...]
-    rows: dict[Split, list[Row]] = field(default_factory=lambda: {side: [] for side in SPLITS})
+    rows: dict[Split, list[JsonObject]] = field(
+        default_factory=lambda: {side: [] for side in SPLITS}
+    )
     left_out: Counter[str] = field(default_factory=Counter)
     facts: Counter[str] = field(default_factory=Counter)
     judgements: int = 0
     annotators: int = 0
 
-    def add(self, prompt: Prompt, row: Row, *completions: Completion) -> None:
+    def add(self, prompt: Prompt, row: JsonObject, *completions: Completion) -> None:
         if completions:
             row["finished"] = all(c.finished for c in completions)
             self.facts[CUT_OFF] += not row["finished"]
-        self.rows[split_of(prompt)].append({"prompt": _turns(prompt), **row})
+        self.rows[split_of(prompt)].append({"prompt": _prompt_turns(prompt), **row})
 
 
 def prompt_table(prompts: Iterable[Prompt]) -> Table:
@@ -91,10 +107,10 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
     for chosen, with ties as 0 and votes for rejected as less than 0; it is never below 0. weight is
     the votes for chosen less those for rejected.
     """
-    table = _table(PREFERENCES, judgements)
-    for group in _questions(judgements, table.left_out):
-        x, y = _sides(group[0])
-        leans = [_lean(judgement, x) for judgement in group]
+    table = _start_table(PREFERENCES, judgements)
+    for group in _group_by_question(judgements, table.left_out):
+        x, y = _ordered_pair(group[0])
+        leans = [_lean_to(judgement, x) for judgement in group]
         balance = sum((lean > 0) - (lean < 0) for lean in leans)
         if x.text == y.text:
             table.left_out["pair of one text, cut off or not"] += 1
@@ -105,13 +121,17 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
         else:
             if balance < 0:
                 x, y, leans = y, x, [-lean for lean in leans]
-            row = {"chosen": _reply(x), "rejected": _reply(y), **_votes(leans, group)}
+            row = {
+                "chosen": _as_turn(x),
+                "rejected": _as_turn(y),
+                **_count_votes(leans, group),
+            }
             table.facts[BOTH_BAD] += bool(row["votes_both_bad"])
             table.add(x.prompt, row, x, y)
     return table
 
 
-def _votes(leans: Sequence[int], group: Sequence[Judgement]) -> Row:
+def _count_votes(leans: Sequence[int], group: Sequence[Judgement]) -> JsonObject:
     """What the votes on a pair come to; more than 0 is for chosen."""
     chosen, rejected = sum(lean > 0 for lean in leans), sum(lean < 0 for lean in leans)
     return {
@@ -126,8 +146,8 @@ def _votes(leans: Sequence[int], group: Sequence[Judgement]) -> Row:
 
 def unpaired_table(judgements: Sequence[Judgement]) -> Table:
     """prompt, completion, label: one row a completion, good or bad by majority."""
-    table = _table(UNPAIRED, judgements)
-    for group in _questions(judgements, table.left_out):
+    table = _start_table(UNPAIRED, judgements)
+    for group in _group_by_question(judgements, table.left_out):
         completion = group[0].task.a
         good = sum(j.answer.value == "good" for j in group)
         bad = len(group) - good
@@ -135,7 +155,7 @@ def unpaired_table(judgements: Sequence[Judgement]) -> Table:
             table.left_out["completion on which the votes are even"] += 1
             continue
         row = {
-            "completion": _reply(completion),
+            "completion": _as_turn(completion),
             "label": good > bad,
             "weight": abs(good - bad),
             "votes_good": good,
@@ -149,26 +169,26 @@ def rating_table(judgements: Sequence[Judgement]) -> Table:
     """prompt, completion, labels, score, n: one row a rated completion.
 
     score is the mean rating, 1 to 10 brought to 0..1. labels is the mean of the ratings on each
-    annotator's own scale (less their mean, over their spread; `data.scales`). The scales are taken
+    annotator's own scale (less their mean, over their spread). The scales are taken
     from the train split, so that they know nothing of the others.
     """
-    table = _table(RATINGS, judgements)
-    groups = _questions(judgements, table.left_out)
-    scales = _scales([judgement for group in groups for judgement in group])
+    table = _start_table(RATINGS, judgements)
+    groups = _group_by_question(judgements, table.left_out)
+    scales = _annotator_scales([judgement for group in groups for judgement in group])
     for group in groups:
         completion = group[0].task.a
-        standard = [(_rating(j) - scales[j.annotator][0]) / scales[j.annotator][1] for j in group]
+        own = [(_rating_value(j), *scales[j.annotator]) for j in group]
         row = {
-            "completion": _reply(completion),
-            "labels": fmean(standard),
-            "score": (fmean(map(_rating, group)) - 1) / 9,
+            "completion": _as_turn(completion),
+            "labels": fmean((rating - mean) / spread for rating, mean, spread in own),
+            "score": (fmean(map(_rating_value, group)) - 1) / 9,
             "n": len(group),
         }
         table.add(completion.prompt, row, completion)
     return table
 
 
-def _table(columns: tuple[Column, ...], judgements: Sequence[Judgement]) -> Table:
+def _start_table(columns: tuple[Column, ...], judgements: Sequence[Judgement]) -> Table:
     """An empty table, with what is to be said of the judgements behind it."""
     people = {judgement.annotator for judgement in judgements}
     table = Table(columns, judgements=len(judgements), annotators=len(people))
@@ -178,11 +198,13 @@ def _table(columns: tuple[Column, ...], judgements: Sequence[Judgement]) -> Tabl
     return table
 
 
-def _questions(judgements: Iterable[Judgement], left_out: Counter[str]) -> list[list[Judgement]]:
+def _group_by_question(
+    judgements: Iterable[Judgement], left_out: Counter[str]
+) -> list[list[Judgement]]:
     """Judgements by what they are about, in a fixed order, each annotator once."""
     last: dict[tuple[tuple[str, ...], str], Judgement] = {}
     for judgement in sorted(judgements, key=lambda j: (j.created_at, j.id)):
-        about = (judgement.prompt.id, *sorted(c.id for c in _shown(judgement)))
+        about = (judgement.prompt.id, *sorted(c.id for c in _completions(judgement)))
         left_out[AGAIN] += (about, judgement.annotator) in last
         last[about, judgement.annotator] = judgement
     groups: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
@@ -191,17 +213,17 @@ def _questions(judgements: Iterable[Judgement], left_out: Counter[str]) -> list[
     return list(groups.values())
 
 
-def _shown(judgement: Judgement) -> list[Completion]:
+def _completions(judgement: Judgement) -> list[Completion]:
     return [c for c in (judgement.task.a, judgement.task.b) if c is not None]
 
 
-def _sides(judgement: Judgement) -> tuple[Completion, Completion]:
+def _ordered_pair(judgement: Judgement) -> tuple[Completion, Completion]:
     """The two completions of a pair, the same way round in every task about them."""
-    x, y = sorted(_shown(judgement), key=lambda c: c.id)
+    x, y = sorted(_completions(judgement), key=lambda c: c.id)
     return x, y
 
 
-def _lean(judgement: Judgement, x: Completion) -> int:
+def _lean_to(judgement: Judgement, x: Completion) -> int:
     """How much the vote is for x: its strength, less than 0 where it is for the other, 0 a tie."""
     if judgement.answer.value == "tie":
         return 0
@@ -211,23 +233,53 @@ def _lean(judgement: Judgement, x: Completion) -> int:
     )
 
 
-def _scales(judgements: Sequence[Judgement]) -> dict[str, tuple[float, float]]:
+def _annotator_scales(judgements: Sequence[Judgement]) -> dict[str, tuple[float, float]]:
     """Mean and spread of each annotator, from the train split where it holds ratings."""
     training = [j for j in judgements if split_of(j.prompt) == "train"] or judgements
     own: dict[str, list[float]] = defaultdict(list)
     for judgement in training:
-        own[judgement.annotator].append(_rating(judgement))
-    crowd = [_rating(judgement) for judgement in training]
-    return {name: own_scale(own[name], crowd) for name in {j.annotator for j in judgements}}
+        own[judgement.annotator].append(_rating_value(judgement))
+    crowd = [_rating_value(judgement) for judgement in training]
+    return {name: _own_scale(own[name], crowd) for name in {j.annotator for j in judgements}}
 
 
-def _rating(judgement: Judgement) -> float:
+def _own_scale(own: Sequence[float], crowd: Sequence[float]) -> tuple[float, float]:
+    """An annotator's mean and spread, shrunk to the crowd's while they are few.
+
+    own may be empty: then it is the crowd's. Standardised ratings are (rating - mean) / spread.
+    """
+    weight = len(own) / (len(own) + SHRINK)
+    mean = (1 - weight) * fmean(crowd) + (weight * fmean(own) if own else 0.0)
+    spread = (1 - weight) * pstdev(crowd) + (weight * pstdev(own) if own else 0.0)
+    return mean, max(spread, LEAST_SPREAD)
+
+
+def _rating_value(judgement: Judgement) -> float:
     return float(judgement.answer.value)
 
 
-def _turns(prompt: Prompt) -> list[dict[str, str]]:
+def _prompt_turns(prompt: Prompt) -> list[dict[str, str]]:
     return [message.as_dict() for message in prompt.messages]
 
 
-def _reply(completion: Completion) -> list[dict[str, str]]:
+def _as_turn(completion: Completion) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": completion.text}]
+
+
+def to_parquet(columns: Sequence[Column], rows: Sequence[JsonObject]) -> bytes:
+    """The rows as a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+    types = {
+        "conversation": pa.list_(turn),
+        "float": pa.float64(),
+        "integer": pa.int64(),
+        "boolean": pa.bool_(),
+        "text": pa.string(),
+    }
+    schema = pa.schema([(column.name, types[column.type]) for column in columns])
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink)
+    return bytes(sink.getvalue().to_pybytes())

@@ -1,31 +1,48 @@
-"""Files in: one path for every format.
+"""Files in: one path for every format, all or nothing.
 
-A reader (`data.readers`) yields rows, a converter (`data.foreign`, `data.recipe`) makes lines of
-the exchange format of each, `data.lines` says what a line may hold, one transaction stores them.
+readers           rows of any file; huggingface: of a dataset
+detection         what the rows are, told from their columns
+trl               TRL's rows as lines of the exchange format, and so do
+annotation_tools  Argilla's and Label Studio's,
+published         and data sets of published papers
+external_ids      one name, one thing
 
 Reading the same file twice changes nothing. Of several judgements by one annotator on one task the
 latest stands, and all are kept; one without `created_at` is given at the import, in the order of
 the file. A judgement that its author took back carries `retracted_at`.
+
+A table with other columns than these takes ten lines of Python:
+
+    from pathlib import Path
+    from data import Store
+    from data.imports import import_file
+
+    def stars(row, left_out):
+        yield {"type": "judgement", "kind": "scalar", "prompt": row["question"],
+               "completion": row["reply"], "value": 2 * int(row["stars"]), "annotator": row["who"]}
+
+    with Store.open(Path("workspace")) as store:
+        print(import_file(store, Path("reviews.csv"), recipe=stars))
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
-from data.atomic_files import write_whole
+from data.atomic_files import write_lines
 from data.exchange.lines import Line, Noun, Reader
-from data.imports.detection import IN_WORDS, Shape, converter, detect, retype
-from data.imports.external_ids import Marks
-from data.imports.readers import Row, Table, open_table
-from data.imports.recipe import Recipe
+from data.exchange.validation import JsonObject
+from data.imports.detection import SHAPES, Shape, check_shape, detect, retype
+from data.imports.external_ids import ExternalIds
+from data.imports.published import find_recipe
+from data.imports.readers import Row, open_table
 from data.imports.trl import Convert
 from data.schema import (
     Completion,
@@ -85,36 +102,136 @@ def import_file(
     skip_bad: Path | None = None,
     *,
     shape: Shape | None = None,
-    recipe: Recipe | None = None,
+    recipe: str | Convert | None = None,
+    columns: Mapping[str, str] | None = None,
     annotator: str | None = None,
 ) -> ImportReport:
     """Read a file, a folder or a dataset's id into the store: all of it, or nothing.
 
-    What its rows are is told from the first one, unless `shape` or `recipe` says so. `annotator`
-    is who judged where the data does not say. A bad row raises ValueError "FILE:LINE: reason" (or
-    "FILE row N: reason"). With `skip_bad` the bad rows are left out, counted, and written to that
-    file with their number, the reason and their text.
+    What its rows are is told from the first one, unless `shape` says so, or `recipe`: a published
+    data set's name, or a function that makes lines of the exchange format of a row. `columns`
+    renames columns beforehand; one with an empty new name is left out. `annotator` is who judged
+    where the data does not say.
+
+    A bad row raises ValueError "FILE:LINE: reason" (or "FILE row N: reason"). With `skip_bad` the
+    bad rows are left out, counted, and written to that file with their number, the reason and
+    their text.
     """
     path = Path(path)
     if skip_bad is not None and Path(skip_bad).absolute() == path.absolute():
         raise ValueError(f"--skip-bad {skip_bad} is the file itself: name another file")
     if shape is not None and recipe is not None:
         raise ValueError("a recipe says what the rows are: leave --as out, or the recipe")
-    table = open_table(path)
+    table, names = open_table(path), columns or {}
     rows = table.rows
-    if recipe is None and shape is None:
-        shape, rows = _detected(path, table)
-    convert = _converter(shape, recipe, table.typed)
-    read_as = IN_WORDS[shape] if shape else f"recipe {recipe.name}" if recipe else ""
-    reading = _Reading(convert, shape == "exchange", annotator, Marks(store.database))
-    lines = reading.all(rows, stop=skip_bad is None)
+    if recipe is not None:
+        read_as = f"recipe {recipe if isinstance(recipe, str) else recipe.__name__}"
+        convert = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    else:
+        if shape is None:
+            shape, rows = _detect_shape(path, rows, names)
+        check_shape(shape)
+        read_as, convert = SHAPES[shape]
+    if not table.typed:
+        convert = _retyping(convert, lines_first=recipe is not None)
+    reading = _Reading(convert, names, shape == "exchange", annotator, ExternalIds(store.database))
+    lines = reading.read_all(rows, stop=skip_bad is None)
     if skip_bad is not None:
-        write_whole(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
+        write_lines(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
     with store.database.write() as connection:
-        read, new = _insert(connection, lines)
+        read, new = insert_lines(connection, lines)
     left_out = {reason: n for reason, n in reading.left_out.items() if n}
     read_as = f"{read_as}, {table.kind}"
     return ImportReport(read, new, len(reading.bad), reading.named, read_as, left_out)
+
+
+class _NobodyJudged(ValueError):
+    """The data has judgements and no annotator: true of all of it."""
+
+
+class _Reading:
+    """Rows to lines, with what was wrong and what was left out on the way."""
+
+    def __init__(
+        self,
+        convert: Convert,
+        names: Mapping[str, str],
+        exact: bool,
+        annotator: str | None,
+        external_ids: ExternalIds,
+    ) -> None:
+        self.bad: list[_Bad] = []
+        self.left_out: Counter[str] = Counter()
+        self.named = Named()
+        self._convert, self._names, self._exact = convert, names, exact
+        self._annotator, self._external_ids, self._reader = annotator, external_ids, Reader()
+
+    def read_all(self, rows: Iterator[Row], stop: bool) -> list[Line]:
+        """The lines of all rows. Raises ValueError at the first bad one, or notes it."""
+        lines: list[Line] = []
+        for row in rows:
+            try:
+                lines += self._read_one(row)
+            except ValueError as error:
+                if stop or isinstance(error, _NobodyJudged):
+                    raise ValueError(f"{row.where}: {error}") from None
+                self.bad.append(_Bad(row.number, str(error), row.text))
+        return lines
+
+    def _read_one(self, row: Row) -> list[Line]:
+        counts: Counter[str] = Counter()
+        renamed = _rename(row.parsed(), self._names)
+        lines = [self._read_line(line) for line in self._convert(renamed, counts)]
+        for line in lines:
+            if not self._external_ids.check(line):
+                counts[f"external_id of a {line.type} that has another one: left out"] += 1
+        for line in lines:
+            self.named.see(_completions(line.noun), row.brief)
+        if counts:
+            self.left_out.update(counts)
+        return lines
+
+    def _read_line(self, line: JsonObject) -> Line:
+        if line.get("type") == "judgement" and line.get("annotator") is None:
+            if self._annotator is not None:
+                line = line | {"annotator": self._annotator}
+            elif not self._exact:
+                raise _NobodyJudged("nobody is named who judged: add --annotator NAME")
+        return self._reader.read_row(line)
+
+
+def _rename(row: JsonObject, names: Mapping[str, str]) -> JsonObject:
+    if not names:
+        return row
+    return {
+        names.get(column, column): cell for column, cell in row.items() if names.get(column, column)
+    }
+
+
+def _retyping(convert: Convert, lines_first: bool) -> Convert:
+    """The same for a table that has lost its types: they are found again, in the rows or, where
+    columns have other names than ours, in the lines."""
+    if lines_first:
+        return lambda row, left_out: map(retype, convert(row, left_out))
+    return lambda row, left_out: convert(retype(row), left_out)
+
+
+def _detect_shape(
+    path: Path, rows: Iterator[Row], names: Mapping[str, str]
+) -> tuple[Shape, Iterator[Row]]:
+    """The shape of the first row that can be read, and all rows."""
+    seen: list[Row] = []
+    for row in rows:
+        seen.append(row)
+        with suppress(ValueError):
+            first = row.parsed()
+            break
+    else:  # each line will say what is wrong with it
+        return "exchange", iter(seen)
+    try:
+        return detect(_rename(first, names)), chain(seen, rows)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _completions(noun: Noun) -> list[Completion]:
@@ -126,112 +243,47 @@ def _completions(noun: Noun) -> list[Completion]:
     return [noun] if isinstance(noun, Completion) else []
 
 
-class _NobodyJudged(ValueError):
-    """The data has judgements and no annotator: true of all of it."""
-
-
-class _Reading:
-    """Rows to lines, with what was wrong and what was left out on the way."""
-
-    def __init__(self, convert: Convert, exact: bool, annotator: str | None, marks: Marks) -> None:
-        self.bad: list[_Bad] = []
-        self.left_out: Counter[str] = Counter()
-        self.named = Named()
-        self._convert, self._exact = convert, exact
-        self._annotator, self._marks, self._reader = annotator, marks, Reader()
-
-    def all(self, rows: Iterator[Row], stop: bool) -> list[Line]:
-        """The lines of all rows. Raises ValueError at the first bad one, or notes it."""
-        lines: list[Line] = []
-        for row in rows:
-            try:
-                lines += self._one(row)
-            except _NobodyJudged as error:
-                raise ValueError(f"{row.where}: {error}") from None
-            except ValueError as error:
-                if stop:
-                    raise ValueError(f"{row.where}: {error}") from None
-                self.bad.append(_Bad(row.number, str(error), row.text))
-        return lines
-
-    def _one(self, row: Row) -> list[Line]:
-        counts: Counter[str] = Counter()
-        lines = [self._line(line) for line in self._convert(row.parsed(), counts)]
-        for line in lines:
-            if not self._marks.check(line):
-                counts[f"external_id of a {line.type} that has another one: left out"] += 1
-        for line in lines:
-            self.named.see(_completions(line.noun), row.brief)
-        if counts:
-            self.left_out.update(counts)
-        return lines
-
-    def _line(self, line: dict[str, Any]) -> Line:
-        if line.get("type") == "judgement" and line.get("annotator") is None:
-            if self._annotator is not None:
-                line = line | {"annotator": self._annotator}
-            elif not self._exact:
-                raise _NobodyJudged("nobody is named who judged: add --annotator NAME")
-        return self._reader.read_row(line)
-
-
-def _converter(shape: Shape | None, recipe: Recipe | None, typed: bool) -> Convert:
-    """What makes lines of a row; types that the table has lost are found again."""
-    if recipe is not None:
-        by_recipe = recipe.lines
-        return by_recipe if typed else lambda row, n: [retype(x) for x in by_recipe(row, n)]
-    convert = converter(shape or "exchange")
-    return convert if typed else lambda row, n: convert(retype(row), n)
-
-
-def _detected(path: Path, table: Table) -> tuple[Shape, Iterator[Row]]:
-    """The shape of the first row that can be read, and all rows."""
-    seen: list[Row] = []
-    for row in table.rows:
-        seen.append(row)
-        with suppress(ValueError):
-            first = row.parsed()
-            break
-    else:  # each line will say what is wrong with it
-        return "exchange", iter(seen)
-    try:
-        return detect(first), chain(seen, table.rows)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _insert(connection: sa.Connection, lines: list[Line]) -> tuple[dict[str, int], dict[str, int]]:
+def insert_lines(
+    connection: sa.Connection, lines: list[Line]
+) -> tuple[dict[str, int], dict[str, int]]:
     """Add what the lines say; returns how many were read and how many are new, by type."""
-    by_type: dict[type, list[Any]] = {
-        kind: [line.noun for line in lines if isinstance(line.noun, kind)]
-        for kind in (Prompt, Demonstration, Document, Generation, Completion, Record, Gold)
-    }
-    credits = [g for line in lines for g in line.credits]
+    nouns = [line.noun for line in lines]
+    prompts = [noun for noun in nouns if isinstance(noun, Prompt)]
+    demonstrations = [noun for noun in nouns if isinstance(noun, Demonstration)]
+    documents = [noun for noun in nouns if isinstance(noun, Document)]
+    completions = [noun for noun in nouns if isinstance(noun, Completion)]
+    generations = [noun for noun in nouns if isinstance(noun, Generation)]
     new = {
-        "prompt": _count_new(connection, t.prompts, by_type[Prompt]),
-        "demonstration": _count_new(connection, t.demonstrations, by_type[Demonstration]),
-        "document": _count_new(connection, t.documents, by_type[Document]),
-        "completion": _count_new(connection, t.completions, by_type[Completion])
-        + _count_new_generations(connection, by_type[Generation]),
+        "prompt": _count_new(connection, t.prompts, prompts),
+        "demonstration": _count_new(connection, t.demonstrations, demonstrations),
+        "document": _count_new(connection, t.documents, documents),
+        "completion": _count_new(connection, t.completions, completions)
+        + _count_new_generations(connection, generations),
     }
-    insert_prompts(connection, by_type[Prompt])
-    fill_prompts(connection, by_type[Prompt])
-    insert_demonstrations(connection, by_type[Demonstration])
-    insert_documents(connection, by_type[Document])
-    insert_generations(connection, by_type[Generation])
-    insert_completions(connection, by_type[Completion])
+    insert_prompts(connection, prompts)
+    fill_prompts(connection, prompts)
+    insert_demonstrations(connection, demonstrations)
+    insert_documents(connection, documents)
+    insert_generations(connection, generations)
+    insert_completions(connection, completions)
+    credits = [credit for line in lines for credit in line.credits]
     insert_generations(connection, _uncredited(connection, credits))
-    completions = by_type[Completion] + [g.completion for g in by_type[Generation]]
+    completions += [generation.completion for generation in generations]
     fill_external_ids(connection, t.completions, completions)
-    fill_external_ids(connection, t.demonstrations, by_type[Demonstration])
-    fill_external_ids(connection, t.documents, by_type[Document])
-    new["judgement"] = insert_records(connection, by_type[Record])
-    new["gold"] = insert_gold(connection, by_type[Gold])
-    read = {**dict.fromkeys(new, 0), **Counter(line.type for line in lines)}
-    return _nonzero(read, read), _nonzero(new, read)
+    fill_external_ids(connection, t.demonstrations, demonstrations)
+    fill_external_ids(connection, t.documents, documents)
+    new["judgement"] = insert_records(connection, [n for n in nouns if isinstance(n, Record)])
+    new["gold"] = insert_gold(connection, [n for n in nouns if isinstance(n, Gold)])
+    counts = Counter(line.type for line in lines)
+    read = {kind: counts[kind] for kind in (*new, *counts) if counts[kind]}
+    return read, {kind: new[kind] for kind in read}
 
 
-def _count_new(connection: sa.Connection, table: sa.Table, nouns: list[Any]) -> int:
+def _count_new(
+    connection: sa.Connection,
+    table: sa.Table,
+    nouns: Sequence[Prompt | Demonstration | Document | Completion],
+) -> int:
     ids = {noun.id for noun in nouns}
     return len(ids) - len(existing(connection, table, ids))
 
@@ -266,7 +318,3 @@ def _generation_keys(
         chunk = ids[start : start + 500]
         found.update(map(tuple, connection.execute(query.where(g.completion_id.in_(chunk)))))
     return found
-
-
-def _nonzero(counts: dict[str, int], read: dict[str, int]) -> dict[str, int]:
-    return {kind: n for kind, n in counts.items() if read[kind]}

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import Any
 
-from data.exchange.validation import show
+from data.exchange.validation import JsonObject, show
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input", "context")
 ANSWERS = (
@@ -29,72 +28,70 @@ COMMENTS = ("comment", "comments", "reason", "rationale", "explanation", "feedba
 GOOD = ("good", "yes", "true", "acceptable", "accept", "accepted", "correct", "positive")
 BAD = ("bad", "no", "false", "unacceptable", "reject", "rejected", "incorrect", "negative")
 TIES = ("tie", "equal", "same", "draw", "bothequal")
-Line = dict[str, Any]
+Said = tuple[str, object]
+"""The name of a question, and what was answered."""
 
 
 class _Fields:
     """One prompt and its completions, by the names of their fields."""
 
-    def __init__(self, fields: Any) -> None:
+    def __init__(self, fields: object) -> None:
         if not isinstance(fields, dict) or not fields:
             raise ValueError(f"{show(fields)} holds no fields: it needs a prompt and completions")
-        names: dict[str, str] = {_plain(name): name for name in fields if fields[name] is not None}
+        names = {_letters(name): name for name in fields if fields[name] is not None}
         asked = next((names[p] for p in PROMPTS if p in names), None)
         if asked is None:
             raise ValueError(
-                f"no prompt among the fields {_listed(fields)}: call it {PROMPTS[0]}, or say with "
-                "--recipe what they mean"
+                f"no prompt among the fields {_listed(fields)}: call it {PROMPTS[0]}, or convert "
+                "the rows in Python (see data/imports)"
             )
-        self.prompt = fields[asked]
-        self.texts: dict[str, Any] = {
-            name: fields[name] for name in names.values() if name != asked
-        }
+        self.prompt: object = fields[asked]
+        self.texts: JsonObject = {name: fields[name] for name in names.values() if name != asked}
         for name in self.texts:
-            if not _plain(name).startswith(ANSWERS):
+            if not _letters(name).startswith(ANSWERS):
                 raise ValueError(
                     f"field {show(name)} is neither a prompt nor a completion by its name: leave "
-                    "it out, or say with --recipe what it means"
+                    "it out, or convert the rows in Python (see data/imports)"
                 )
 
     def one(self, *hints: str) -> str:
         """The completion that an answer is about: the only one, or the one that a hint names."""
-        found: list[str] = [
-            n for n in self.texts if any(_plain(h).endswith(_plain(n)) for h in hints)
-        ]
-        found = list(self.texts) if len(self.texts) == 1 else found
+        found = list(self.texts)
+        if len(found) > 1:
+            found = [n for n in found if any(_letters(h).endswith(_letters(n)) for h in hints)]
         if len(found) != 1:
             raise ValueError(
                 f"which of the fields {_listed(self.texts)} {show(hints[0])} is about is not "
-                "clear: end its name with the field's, or use --recipe"
+                "clear: end its name with the field's"
             )
         return found[0]
 
-    def named(self, value: Any) -> str | None:
+    def named(self, value: object) -> str | None:
         """The completion that a word stands for: its name, its place or its side."""
         if not isinstance(value, str):  # a number is a rating
             return None
-        word, names = _plain(value), list(self.texts)
+        word, names = _letters(value), list(self.texts)
         places = (("a", "1", "left", "first"), ("b", "2", "right", "second"))
         for place, name in enumerate(names):
-            if word == _plain(name) or (len(names) == 2 and word in places[place]):
+            if word == _letters(name) or (len(names) == 2 and word in places[place]):
                 return name
         return None
 
-    def bare(self) -> list[Line]:
+    def unjudged(self) -> list[JsonObject]:
         """The prompt and the completions themselves, where nobody judged them."""
         asked = {"prompt": self.prompt}
         texts = [{"type": "completion", **asked, "completion": t} for t in self.texts.values()]
         return texts or [{"type": "prompt", **asked}]
 
 
-def argilla(row: Line, left_out: Counter[str]) -> list[Line]:
+def argilla(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     """The answers to a record's questions, one line each or more for a ranking."""
     fields = _Fields(row.get("fields"))
     responses = row.get("responses") or {}
     if not isinstance(responses, dict):
         raise ValueError(f"responses {show(responses)} not allowed: export them nested, not flat")
     left_out["suggestion of a model"] += len(row.get("suggestions") or {})
-    by_person: dict[str, list[tuple[str, Any]]] = {}
+    by_person: dict[str, list[Said]] = {}
     for question, answers in responses.items():
         for answer in _objects(question, answers):
             if answer.get("status") in ("draft", "discarded"):
@@ -102,38 +99,40 @@ def argilla(row: Line, left_out: Counter[str]) -> list[Line]:
             else:
                 said = by_person.setdefault(str(answer.get("user_id") or ""), [])
                 said.append((question, answer.get("value")))
-    lines: list[Line] = []
+    lines: list[JsonObject] = []
     for person, said in by_person.items():
-        common = {"annotator": person or None, "comment": _comment(said)}
+        common = {"annotator": person or None, "comment": _join_comments(said)}
         for question, value in said:
-            if _plain(question) not in COMMENTS:
-                lines += _answers(fields, question, value, (question,), row.get("id"), common)
-    return lines or fields.bare()
+            if _letters(question) not in COMMENTS:
+                lines += _answer_lines(fields, question, value, (question,), row.get("id"), common)
+    return lines or fields.unjudged()
 
 
-def label_studio(row: Line, left_out: Counter[str]) -> list[Line]:
+def label_studio(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     """The results of a task's annotations, one line each."""
     fields = _Fields(row.get("data"))
     left_out["prediction of a model"] += len(row.get("predictions") or ())
-    lines: list[Line] = []
+    lines: list[JsonObject] = []
     for annotation in _objects("annotations", row.get("annotations")):
         if annotation.get("was_cancelled"):
             left_out["task skipped by its annotator"] += 1
             continue
-        results = [_result(r) for r in _objects("result", annotation.get("result"))]
+        results = [_read_result(r) for r in _objects("result", annotation.get("result"))]
         common = {
-            "annotator": _person(annotation.get("completed_by")),
+            "annotator": _person_name(annotation.get("completed_by")),
             "created_at": annotation.get("updated_at") or annotation.get("created_at"),
             "seconds": annotation.get("lead_time"),
-            "comment": _comment([(COMMENTS[0], v) for kind, v, _ in results if kind == "textarea"]),
+            "comment": _join_comments(
+                [(COMMENTS[0], v) for kind, v, _ in results if kind == "textarea"]
+            ),
         }
         for kind, value, hints in results:
             if kind != "textarea":
-                lines += _answers(fields, hints[0], value, hints, row.get("id"), common)
-    return lines or fields.bare()
+                lines += _answer_lines(fields, hints[0], value, hints, row.get("id"), common)
+    return lines or fields.unjudged()
 
 
-def _result(result: Line) -> tuple[str, Any, tuple[str, ...]]:
+def _read_result(result: JsonObject) -> tuple[str, object, tuple[str, ...]]:
     """(kind, value, what it may be about) of one result."""
     kind, value = str(result.get("type")), result.get("value")
     if not isinstance(value, dict):
@@ -151,37 +150,44 @@ def _result(result: Line) -> tuple[str, Any, tuple[str, ...]]:
     )
 
 
-def _answers(
-    fields: _Fields, name: str, value: Any, hints: tuple[str, ...], source: Any, common: Line
-) -> Iterator[Line]:
+def _answer_lines(
+    fields: _Fields,
+    name: str,
+    value: object,
+    hints: tuple[str, ...],
+    source: object,
+    common: JsonObject,
+) -> Iterator[JsonObject]:
     """What an answer says, in lines. `name` is the question's."""
-    said = {"type": "judgement", "prompt": fields.prompt, **_known(common)}
+    said = {"type": "judgement", "prompt": fields.prompt, **common}
     names = list(fields.texts)
     mark = {} if source is None else {"external_id": f"{source}:{name}"}
     if isinstance(value, list):
-        yield from (said | line for line in _ranked(fields, name, value, mark))
-    elif len(names) == 2 and (_plain(value) in TIES or fields.named(value)):
-        yield said | mark | _pair(fields, names[0], names[1], fields.named(value))
+        yield from (said | line for line in _ranking_lines(fields, name, value, mark))
+    elif len(names) == 2 and (_letters(value) in TIES or fields.named(value)):
+        yield said | mark | _comparison(fields, names[0], names[1], fields.named(value))
     else:
         about = fields.one(*hints)
         if len(fields.texts) > 1 and mark:
             mark = {"external_id": f"{source}:{name}:{about}"}
-        yield said | mark | _single(name, value) | {"completion": fields.texts[about]}
+        yield said | mark | _rating(name, value) | {"completion": fields.texts[about]}
 
 
-def _single(name: str, value: Any) -> Line:
-    if _plain(value) in GOOD + BAD:
-        return {"kind": "binary", "value": _plain(value) in GOOD}
+def _rating(name: str, value: object) -> JsonObject:
+    if _letters(value) in GOOD + BAD:
+        return {"kind": "binary", "value": _letters(value) in GOOD}
     if isinstance(value, int | float):
         whole = int(value) if isinstance(value, float) and value.is_integer() else value
         return {"kind": "scalar", "value": whole}
     raise ValueError(
         f"answer {show(value)} to {show(name)} is no judgement that is known: use yes, no, a "
-        "number, the name of a completion or tie, or say with --recipe what it means"
+        "number, the name of a completion or tie"
     )
 
 
-def _ranked(fields: _Fields, name: str, value: list[Any], mark: Line) -> Iterator[Line]:
+def _ranking_lines(
+    fields: _Fields, name: str, value: list[object], mark: JsonObject
+) -> Iterator[JsonObject]:
     """All comparisons within a ranking, best first; equal ranks are ties."""
     places: dict[str, int] = {}
     for place, entry in enumerate(value, 1):
@@ -199,10 +205,10 @@ def _ranked(fields: _Fields, name: str, value: list[Any], mark: Line) -> Iterato
         apart = (
             {"external_id": f"{mark['external_id']}:{a}:{b}"} if mark and len(places) > 2 else {}
         )
-        yield mark | apart | _pair(fields, a, b, better)
+        yield mark | apart | _comparison(fields, a, b, better)
 
 
-def _pair(fields: _Fields, a: str, b: str, better: str | None) -> Line:
+def _comparison(fields: _Fields, a: str, b: str, better: str | None) -> JsonObject:
     return {
         "kind": "pairwise",
         "completion_a": fields.texts[a],
@@ -211,28 +217,24 @@ def _pair(fields: _Fields, a: str, b: str, better: str | None) -> Line:
     }
 
 
-def _comment(said: list[tuple[str, Any]]) -> str | None:
-    texts = [str(value) for question, value in said if _plain(question) in COMMENTS and value]
+def _join_comments(said: list[Said]) -> str | None:
+    texts = [str(value) for question, value in said if _letters(question) in COMMENTS and value]
     return "\n".join(texts) or None
 
 
-def _person(said: Any) -> str | None:
+def _person_name(said: object) -> str | None:
     """Label Studio names a person by number, or by an object with an address."""
     if isinstance(said, dict):
         said = said.get("email") or said.get("username") or said.get("id")
     return None if said is None else str(said)
 
 
-def _known(row: Line) -> Line:
-    return {column: value for column, value in row.items() if value is not None}
-
-
-def _plain(word: Any) -> str:
+def _letters(word: object) -> str:
     """A name without case, spaces and signs: "Response-1" is "response1"."""
     return re.sub(r"[\W_]+", "", str(word)).lower()
 
 
-def _objects(what: str, value: Any) -> list[Line]:
+def _objects(what: str, value: object) -> list[JsonObject]:
     """A list of objects, or none at all."""
     found = value or []
     if not (isinstance(found, list) and all(isinstance(part, dict) for part in found)):
@@ -240,5 +242,5 @@ def _objects(what: str, value: Any) -> list[Line]:
     return found
 
 
-def _listed(fields: Any) -> str:
+def _listed(fields: Iterable[str]) -> str:
     return ", ".join(map(show, fields))

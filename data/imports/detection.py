@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal
 
-from data.exchange.validation import either, read_json, show
-from data.imports import annotation_tools
-from data.imports.trl import _ASKED, Convert, Source, preference, prompt_only, unpaired
+from data.exchange.validation import JsonObject, either, read_json, show
+from data.imports import annotation_tools, trl
+from data.imports.trl import Convert
 
 Shape = Literal[
     "exchange", "trl-preference", "trl-unpaired", "trl-prompts", "argilla", "label-studio"
 ]
-SHAPES: tuple[Shape, ...] = get_args(Shape)
-IN_WORDS: Mapping[Shape, str] = {
-    "exchange": "the exchange format",
-    "trl-preference": "TRL preference",
-    "trl-unpaired": "TRL unpaired preference",
-    "trl-prompts": "TRL prompts",
-    "argilla": "Argilla records",
-    "label-studio": "Label Studio tasks",
+SHAPES: Mapping[Shape, tuple[str, Convert]] = {
+    "exchange": ("the exchange format", lambda row, _: [row]),
+    "trl-preference": ("TRL preference", trl.preference),
+    "trl-unpaired": ("TRL unpaired preference", trl.unpaired),
+    "trl-prompts": ("TRL prompts", trl.prompt_only),
+    "argilla": ("Argilla records", annotation_tools.argilla),
+    "label-studio": ("Label Studio tasks", annotation_tools.label_studio),
 }
+"""What each is called, and what makes lines of the exchange format of a row."""
 
 
-def detect(row: Source) -> Shape:
+def detect(row: JsonObject) -> Shape:
     """The shape that a file's first row has. Raises ValueError naming columns that fit none."""
     columns = {column for column, cell in row.items() if cell is not None}
     if "type" in columns:
@@ -37,43 +37,34 @@ def detect(row: Source) -> Shape:
         return "trl-preference"
     if {"prompt", "completion", "label"} <= columns:
         return "trl-unpaired"
-    if "prompt" in columns and columns <= set(_ASKED):
+    if "prompt" in columns and columns <= set(trl.PROMPT_COLUMNS):
         return "trl-prompts"
     raise ValueError(
         f"columns {', '.join(map(show, row)) or 'of no name'} fit no known format: name it with "
-        "--as, or say with --recipe what they mean"
+        "--as, or rename them with --columns"
     )
 
 
-def converter(shape: Shape) -> Convert:
-    """What makes lines of the exchange format of a row. Raises ValueError for an unknown shape."""
-    known: dict[Shape, Convert] = {
-        "exchange": lambda row, _: [row],
-        "trl-preference": preference,
-        "trl-unpaired": unpaired,
-        "trl-prompts": prompt_only,
-        "argilla": annotation_tools.argilla,
-        "label-studio": annotation_tools.label_studio,
-    }
-    if shape not in known:
-        raise ValueError(f"format {show(shape)} unknown: use {either(SHAPES)}")
-    return known[shape]
+def check_shape(shape: str) -> None:
+    """ValueError for anything that is none of SHAPES."""
+    if shape not in SHAPES:
+        raise ValueError(f"format {show(shape)} unknown: use {either([*SHAPES])}")
 
 
 _NUMBERS = ("strength", "guidelines_version", "seconds", "margin")
 _FLAGS = ("both_bad", "finished", "finished_a", "finished_b", "label")
 _LISTS = ("tags", "flags", "sampling")
-_TALKS = ("prompt", "chosen", "rejected", "completion")
+_CONVERSATIONS = ("prompt", "chosen", "rejected", "completion")
 
 
-def retype(row: Source) -> Source:
+def retype(row: JsonObject) -> JsonObject:
     """A row of a table whose cells lost their types: what is null is left out, numbers in text are
     numbers again, and so are true, false and lists."""
     kind = row.get("kind")
-    return {k: _cell(k, v, kind) for k, v in row.items() if v is not None}
+    return {k: _retype_cell(k, v, kind) for k, v in row.items() if v is not None}
 
 
-def _cell(column: str, cell: Any, kind: Any) -> Any:
+def _retype_cell(column: str, cell: object, kind: object) -> object:
     number = column in _NUMBERS or (column == "value" and kind == "scalar")
     if isinstance(cell, float) and cell.is_integer() and number:
         return int(cell)
@@ -82,7 +73,7 @@ def _cell(column: str, cell: Any, kind: Any) -> Any:
     flag = column in _FLAGS or (column == "value" and kind == "binary")
     if flag and cell.lower() in ("true", "false", "0", "1"):
         return cell.lower() in ("true", "1")
-    if number or column in _LISTS or (column in _TALKS and cell.startswith("[{")):
+    if number or column in _LISTS or (column in _CONVERSATIONS and cell.startswith("[{")):
         try:
             return read_json(cell)
         except json.JSONDecodeError:

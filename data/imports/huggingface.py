@@ -1,14 +1,21 @@
-"""Datasets of the Hugging Face hub, by id. The one place that loads the library `datasets`."""
+"""Hugging Face datasets, by id or saved to disk: the one place that loads `datasets`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow
+
+    Batches = Iterator[pyarrow.Table | pyarrow.RecordBatch]
 
 SECONDS = 10.0
 """How long the hub may take to answer before it counts as out of reach."""
+_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".arrow")
 
 
 def is_id(path: Path) -> bool:
@@ -17,11 +24,11 @@ def is_id(path: Path) -> bool:
     return bool(meant) and not path.parent.exists() and path.suffix.lower() not in _FILES
 
 
-_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".arrow")
+def download(name: str) -> Iterator[tuple[str, Batches]]:
+    """Each split's name with its Arrow tables, fetched when the first is asked for.
 
-
-def parts(name: str) -> Iterator[tuple[str, Iterator[Any]]]:
-    """Each split's name with its Arrow batches. Raises ValueError in one line where it fails."""
+    Raises ValueError in one line where it fails.
+    """
     import datasets
     import huggingface_hub
     from huggingface_hub import constants
@@ -40,5 +47,27 @@ def parts(name: str) -> Iterator[tuple[str, Iterator[Any]]]:
             f"({reason}): check the path, the id and the network"
         ) from None
     splits = loaded if isinstance(loaded, dict) else {"": loaded}
-    for split, rows in splits.items():
-        yield f"{name} ({split})" if split else name, iter(rows.with_format("arrow").iter(1024))
+    for split in splits:
+        yield f"{name} ({split})" if split else name, _tables(splits[split])
+
+
+def read_saved(folder: Path) -> Iterator[tuple[str, Batches]]:
+    """The same of a folder that `save_to_disk` wrote."""
+    if not any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
+        raise ValueError(
+            f"{folder} is a folder, and no dataset that save_to_disk wrote: name one file in it"
+        )
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(folder)
+    except Exception as error:  # of pyarrow, json or the system, whatever is damaged
+        raise ValueError(
+            f"{folder} is damaged or cut short ({type(error).__name__}): save the dataset again"
+        ) from None
+    splits = loaded if isinstance(loaded, dict) else {"": loaded}
+    return ((str(folder / split), _tables(splits[split])) for split in splits)
+
+
+def _tables(rows: datasets.Dataset) -> Batches:
+    return iter(rows.with_format("arrow").iter(1024))

@@ -13,10 +13,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from data.exchange.lines import parse
-from data.exchange.validation import read_json, show
+from data.exchange.validation import JsonObject, parse, read_json, show
 from data.imports import huggingface
 
 BOM = b"\xef\xbb\xbf"
@@ -31,6 +29,7 @@ _PACKED = (
 )
 """How a file begins that is to be unpacked first, what it is, and the remedy."""
 _LONGEST_CELL = 2**31 - 1
+_DATASET = "a Hugging Face dataset"
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class Row:
 
     where: str
     number: int
-    found: bytes | dict[str, Any] | ValueError
+    found: bytes | JsonObject | ValueError
     """A line of JSON not parsed yet; the row itself; or why there is none."""
 
-    def parsed(self) -> dict[str, Any]:
+    def parsed(self) -> JsonObject:
         """The row itself. Raises ValueError with the reason why there is none."""
         if isinstance(self.found, ValueError):
             raise self.found
@@ -77,12 +76,10 @@ class Table:
 def open_table(path: Path) -> Table:
     """The rows of a file, a folder of `save_to_disk`, or a dataset's id OWNER/NAME."""
     if path.is_dir():
-        return Table("a Hugging Face dataset", _saved_dataset(path), typed=False)
+        return Table(_DATASET, _arrow_rows(huggingface.read_saved(path)), typed=False)
     if not path.exists():
         if huggingface.is_id(path):
-            return Table(
-                "a Hugging Face dataset", _arrow_rows(huggingface.parts(str(path))), typed=False
-            )
+            return Table(_DATASET, _arrow_rows(huggingface.download(str(path))), typed=False)
         if path.parts[:1] in (("http:",), ("https:",)):
             raise ValueError(
                 f"{path} is an address: download the file, or give a dataset's id as OWNER/NAME"
@@ -93,20 +90,20 @@ def open_table(path: Path) -> Table:
     suffix = path.suffix.lower()
     if suffix in _DELIMITERS:
         kind = suffix.removeprefix(".").upper()
-        return Table(kind, _separated(path, _DELIMITERS[suffix]), typed=False)
+        return Table(kind, _separated_rows(path, _DELIMITERS[suffix]), typed=False)
     with path.open("rb") as stream:
         start = stream.read(64).removeprefix(BOM).lstrip()
     if suffix == ".parquet" or start.startswith(b"PAR1"):
-        return Table("Parquet", _arrow_rows([(str(path), _parquet(path))]), typed=False)
+        return Table("Parquet", _arrow_rows([(str(path), _parquet_batches(path))]), typed=False)
     if suffix not in (".jsonl", ".ndjson") and start.startswith(b"["):
-        return Table("a JSON array", _array(path), typed=True)
-    return Table("JSON lines", _lines(path), typed=True)
+        return Table("a JSON array", _json_array(path), typed=True)
+    return Table("JSON lines", _json_lines(path), typed=True)
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def _json_lines(path: Path) -> Iterator[Row]:
     """The lines that hold something, with their numbers from 1."""
     found = False
-    for number, line in enumerate(_unmarked(path).split(b"\n"), 1):
+    for number, line in enumerate(_read_bytes(path).split(b"\n"), 1):
         if line.strip():
             found = True
             yield Row(f"{path}:{number}", number, line.strip())
@@ -114,8 +111,8 @@ def _lines(path: Path) -> Iterator[Row]:
         raise ValueError(f"{path} holds no lines: write one JSON object a line")
 
 
-def _array(path: Path) -> Iterator[Row]:
-    text = _text(path)
+def _json_array(path: Path) -> Iterator[Row]:
+    text = _read_text(path)
     try:
         rows = read_json(text)
     except json.JSONDecodeError as error:
@@ -132,12 +129,12 @@ def _array(path: Path) -> Iterator[Row]:
         yield Row(f"{path} row {number}", number, row if isinstance(row, dict) else odd)
 
 
-def _separated(path: Path, delimiter: str) -> Iterator[Row]:
+def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
     """Rows below a line of column names; an empty cell is none. `number` is a row's first line."""
     line = 1
     csv.field_size_limit(_LONGEST_CELL)
-    text = _text(path)
-    delimiter = _separator(text) if delimiter == "," else delimiter
+    text = _read_text(path)
+    delimiter = _find_separator(text) if delimiter == "," else delimiter
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
@@ -150,7 +147,7 @@ def _separated(path: Path, delimiter: str) -> Iterator[Row]:
         for cells in reader:
             if cells:
                 found = True
-                yield Row(f"{path}:{line}", line, _cells(columns, cells))
+                yield Row(f"{path}:{line}", line, _name_cells(columns, cells))
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
@@ -160,7 +157,7 @@ def _separated(path: Path, delimiter: str) -> Iterator[Row]:
         raise _no_rows(path)
 
 
-def _separator(text: str) -> str:
+def _find_separator(text: str) -> str:
     """What stands between the names of a CSV: some countries' spreadsheets write a semicolon."""
 
     def names(separator: str) -> int:
@@ -169,7 +166,7 @@ def _separator(text: str) -> str:
     return max(",;\t", key=names)
 
 
-def _cells(columns: list[str], cells: list[str]) -> dict[str, Any] | ValueError:
+def _name_cells(columns: list[str], cells: list[str]) -> JsonObject | ValueError:
     if len(cells) != len(columns):
         return ValueError(
             f"{len(cells)} cells under {len(columns)} columns: quote a cell that holds a separator"
@@ -177,40 +174,14 @@ def _cells(columns: list[str], cells: list[str]) -> dict[str, Any] | ValueError:
     return {name: cell or None for name, cell in zip(columns, cells, strict=True)}
 
 
-def _parquet(path: Path) -> Iterator[Any]:
+def _parquet_batches(path: Path) -> huggingface.Batches:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
         yield from file.iter_batches(1024)
 
 
-def _saved_dataset(folder: Path) -> Iterator[Row]:
-    splits = folder / "dataset_dict.json"
-    names = _setting(splits, "splits") if splits.exists() else [""]
-    if not (splits.exists() or (folder / "state.json").exists()):
-        raise ValueError(
-            f"{folder} is a folder, and no dataset that save_to_disk wrote: name one file in it"
-        )
-    return _arrow_rows((str(folder / name), _arrow(folder / name)) for name in names)
-
-
-def _arrow(folder: Path) -> Iterator[Any]:
-    """The batches of one split, as `datasets` lays it out."""
-    import pyarrow
-
-    for part in _setting(folder / "state.json", "_data_files"):
-        with pyarrow.memory_map(str(folder / part["filename"])) as stream:
-            yield from pyarrow.ipc.open_stream(stream)
-
-
-def _setting(file: Path, name: str) -> Any:
-    try:
-        return json.loads(file.read_bytes())[name]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{file} is damaged or missing: save the dataset again") from None
-
-
-def _arrow_rows(parts: Iterable[tuple[str, Iterator[Any]]]) -> Iterator[Row]:
+def _arrow_rows(parts: Iterable[tuple[str, huggingface.Batches]]) -> Iterator[Row]:
     """The rows of Arrow batches, numbered from 1 in each part."""
     import pyarrow
 
@@ -222,7 +193,7 @@ def _arrow_rows(parts: Iterable[tuple[str, Iterator[Any]]]) -> Iterator[Row]:
                 for row in batch.to_pylist():
                     number += 1
                     yield Row(
-                        f"{name} row {number}", number, {k: _plain(v) for k, v in row.items()}
+                        f"{name} row {number}", number, {k: _as_json(v) for k, v in row.items()}
                     )
         except (pyarrow.ArrowException, OSError) as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
@@ -235,19 +206,19 @@ def _arrow_rows(parts: Iterable[tuple[str, Iterator[Any]]]) -> Iterator[Row]:
         raise _no_rows(name)
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: object) -> object:
     """A cell of an Arrow table as JSON would have it; what is null within an object is left out."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
+        return {key: _as_json(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, float) and math.isnan(value):
         return None
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _text(path: Path) -> str:
-    raw = _unmarked(path)
+def _read_text(path: Path) -> str:
+    raw = _read_bytes(path)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -257,7 +228,7 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _unmarked(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     raw = path.read_bytes()
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(

@@ -14,27 +14,28 @@ from data.quality.judgement_table import (
     PAIRWISE,
     SCALAR,
     Bools,
-    Votes,
+    JudgementTable,
     counts,
     first_two,
     pairs,
     with_others,
 )
-from data.quality.outliers import Evidence, Marks
+from data.quality.outliers import CheckedAnswers, Evidence
 from data.stats.agreement import Level, alpha
-from data.stats.intervals import Figure, Floats, change, mapped, mean, median, share
+from data.stats.estimate import Estimate
+from data.stats.intervals import Floats, change, mean, median, share
 
 
 @dataclass(frozen=True)
 class Alphas:
     """Krippendorff's alpha; of one annotator: with each of the others in turn."""
 
-    pairwise: Figure
+    pairwise: Estimate
     """Nominal: a, b, tie."""
-    strength: Figure
+    strength: Estimate
     """Ordinal: -3 to 3, of ties and of answers that say how much better."""
-    binary: Figure
-    scalar: Figure
+    binary: Estimate
+    scalar: Estimate
     """Ordinal."""
 
 
@@ -42,27 +43,27 @@ class Alphas:
 class Agreement:
     """Share of other annotators who answered alike; every question counts once."""
 
-    with_ties: Figure
+    with_ties: Estimate
     """Pairs: a, b, tie."""
-    without_ties: Figure
+    without_ties: Estimate
     """Pairs: a or b, of those who did not say tie."""
-    binary: Figure
-    scalar: Figure
+    binary: Estimate
+    scalar: Estimate
     """The same number."""
-    scalar_within_one: Figure
+    scalar_within_one: Estimate
 
 
 @dataclass(frozen=True)
 class Drift:
     """The later half of an annotator's work less the earlier one."""
 
-    rating: Figure
+    rating: Estimate
     """Points of ten."""
-    good: Figure
+    good: Estimate
     """Share of good."""
-    agreement: Figure
+    agreement: Estimate
     """Share of the others who agree, all kinds."""
-    pace: Figure
+    pace: Estimate
     """Time per task, later over earlier: 1 is no change."""
 
 
@@ -73,29 +74,29 @@ class Figures:
     judgements: int
     alphas: Alphas
     agreement: Agreement
-    gold: Figure
+    gold: Estimate
     """Share of known answers given; a rating counts within one."""
-    repeats: Figure
+    repeats: Estimate
     """Share of answers that were the same when asked again; a rating counts within one."""
-    shown_first: Figure
+    shown_first: Estimate
     """Share of pairs without a tie in which the side shown first was chosen."""
-    longer: Figure
+    longer: Estimate
     """Share of pairs without a tie, and of different length, in which the longer was chosen."""
-    ties: Figure
+    ties: Estimate
     """Share of pairs."""
-    seconds: Figure
+    seconds: Estimate
     """Median time of an answer."""
-    quick: Figure
+    quick: Estimate
     """Share of answers that came faster than anyone reads."""
-    fit: Figure
-    """Correlation of the answers with what the others' answers foretell."""
+    fit: Estimate
+    """Correlation of the answers with what the others' answers predict."""
     drift: Drift
 
 
 class View(NamedTuple):
     """One way to compare answers: which rows, how many values, and how near counts as alike."""
 
-    votes: Votes
+    table: JudgementTable
     values: int
     within: int = 0
 
@@ -108,8 +109,8 @@ _LEVELS: Mapping[str, Level] = {
 }
 
 
-class Sheet:
-    """What all figures are taken from, worked out once."""
+class FigureSource:
+    """Everything that figures of annotators and of the team are taken from, worked out once."""
 
     def __init__(self, evidence: Evidence, seed: int) -> None:
         self.evidence, self.seed = evidence, seed
@@ -131,7 +132,12 @@ class Sheet:
             "scalar": View(scalar, 10),
         }
         self._alike = {name: with_others(*view) for name, view in self.views.items()}
-        self._pairs = {name: pairs(view.votes) for name, view in self._scales.items()}
+        self._pairs = {name: pairs(view.table) for name, view in self._scales.items()}
+        self._alike_of_any_kind = np.full(len(asked), np.nan)
+        """Of each row: the share of the others who agree; a rating counts within one."""
+        kinds = ((PAIRWISE, "with_ties"), (BINARY, "binary"), (SCALAR, "scalar_within_one"))
+        for kind, name in kinds:
+            self._alike_of_any_kind[asked.kind == kind] = self._alike[name]
 
     def figures(self, person: int | None) -> Figures:
         """Of one annotator, by number; of the team for None."""
@@ -143,58 +149,64 @@ class Sheet:
         timed = mine.where(~np.isnan(mine.seconds))
         return Figures(
             judgements=len(mine),
-            alphas=Alphas(**{name: self._alpha(name, person) for name in self._scales}),
-            agreement=Agreement(**{name: self._agreement(name, person) for name in self.views}),
-            gold=_right(self.evidence.gold, person, "known answers"),
-            repeats=_right(self.evidence.repeats, person, "repeats"),
+            alphas=Alphas(**{name: self._alpha_with_others(name, person) for name in self._scales}),
+            agreement=Agreement(
+                **{name: self._agreement_with_others(name, person) for name in self.views}
+            ),
+            gold=_share_right(self.evidence.gold, person, "known answers"),
+            repeats=_share_right(self.evidence.repeats, person, "repeats"),
             shown_first=share(shown.first, shown.prompt, "pairs without a tie"),
             longer=share(unequal.longer, unequal.prompt, "pairs without a tie"),
             ties=share(np.isnan(pair.longer), pair.prompt, "pairs"),
             seconds=median(timed.seconds, "timed answers"),
             quick=share(timed.quick, timed.prompt, "timed answers"),
-            fit=self._fit(person),
-            drift=self._drift(mine, person),
+            fit=self._fit_to_others(person),
+            drift=self._drift_of(mine, person),
         )
 
     def first_two(self) -> Agreement:
         """Agreement of the first two annotators of each question."""
         return Agreement(**{name: agreement_of_two(view) for name, view in self.views.items()})
 
-    def _agreement(self, name: str, person: int | None) -> Figure:
-        votes, alike = self.views[name].votes, self._alike[name]
+    def _agreement_with_others(self, name: str, person: int | None) -> Estimate:
+        table, alike = self.views[name].table, self._alike[name]
         several = ~np.isnan(alike)
         if person is not None:
-            several &= votes.person == person
-        votes, alike = votes.where(several), alike[several]
+            several &= table.person == person
+        table, alike = table.where(several), alike[several]
         if person is None:
-            return by_question(votes, alike)
-        return share(alike, votes.prompt, "shared tasks")
+            return by_question(table, alike)
+        return share(alike, table.prompt, "shared tasks")
 
-    def _alpha(self, name: str, person: int | None) -> Figure:
-        votes, values, _ = self._scales[name]
+    def _alpha_with_others(self, name: str, person: int | None) -> Estimate:
+        table, values, _ = self._scales[name]
         if person is None:
-            table, at = counts(votes, values)
-            prompts = np.zeros(len(table), np.int64)
-            prompts[at] = votes.prompt
-            return alpha(table, prompts, _LEVELS[name], "shared tasks", self.seed)
+            given, at = counts(table, values)
+            prompts = np.zeros(len(given), np.int64)
+            prompts[at] = table.prompt
+            return alpha(given, prompts, _LEVELS[name], "shared tasks", self.seed)
         early, late = self._pairs[name]
-        own = (votes.person[early] == person) | (votes.person[late] == person)
+        own = (table.person[early] == person) | (table.person[late] == person)
         early, late = early[own], late[own]
-        table, rows = np.zeros((len(early), values)), np.arange(len(early))
-        table[rows, votes.code[early]] += 1
-        table[rows, votes.code[late]] += 1
+        given, rows = np.zeros((len(early), values)), np.arange(len(early))
+        given[rows, table.code[early]] += 1
+        given[rows, table.code[late]] += 1
         unit = "answers beside another's"
-        return alpha(table, votes.prompt[early], _LEVELS[name], unit, self.seed)
+        return alpha(given, table.prompt[early], _LEVELS[name], unit, self.seed)
 
-    def _fit(self, person: int | None) -> Figure:
+    def _fit_to_others(self, person: int | None) -> Estimate:
         fit = self.evidence.fit
         own = ~np.isnan(fit)
         if person is not None:
             own &= self.evidence.asked.person == person
         return mean(fit[own], "answers")
 
-    def _drift(self, mine: Votes, person: int | None) -> Drift:
-        asked, alike = self.evidence.asked, pooled(self.evidence.asked)
+    def _drift_of(self, mine: JudgementTable, person: int | None) -> Drift:
+
+        def by_half(x: Floats, late: Bools, unit: str) -> Estimate:
+            return change(x[~late], x[late], unit)
+
+        asked, alike = self.evidence.asked, self._alike_of_any_kind
         shared = ~np.isnan(alike)
         if person is not None:
             shared &= asked.person == person
@@ -202,39 +214,27 @@ class Sheet:
         timed = mine.where(~np.isnan(mine.seconds))
         logs = np.log(np.maximum(timed.seconds, 0.1))
         return Drift(
-            rating=_halves(scalar.points, scalar.late, "ratings"),
-            good=_halves(binary.points, binary.late, "good-or-bad answers"),
-            agreement=_halves(alike[shared], asked.late[shared], "shared tasks"),
-            pace=mapped(_halves(logs, timed.late, "timed answers"), exp),
+            rating=by_half(scalar.points, scalar.late, "ratings"),
+            good=by_half(binary.points, binary.late, "good-or-bad answers"),
+            agreement=by_half(alike[shared], asked.late[shared], "shared tasks"),
+            pace=by_half(logs, timed.late, "timed answers").map(exp),
         )
 
 
-def by_question(votes: Votes, hits: Floats) -> Figure:
+def by_question(table: JudgementTable, hits: Floats) -> Estimate:
     """The share over questions, each with the mean of its rows."""
-    _, first, at = np.unique(votes.question, return_index=True, return_inverse=True)
+    _, first, at = np.unique(table.question, return_index=True, return_inverse=True)
     means = np.bincount(at, hits) / np.maximum(np.bincount(at), 1)
-    return share(means, votes.prompt[first], "shared tasks")
+    return share(means, table.prompt[first], "shared tasks")
 
 
-def agreement_of_two(view: View) -> Figure:
+def agreement_of_two(view: View) -> Estimate:
     """Share of questions whose first two annotators answered alike."""
-    one, other = first_two(view.votes)
-    apart = np.abs(view.votes.code[one] - view.votes.code[other])
-    return share(apart <= view.within, view.votes.prompt[one], "shared tasks")
+    one, other = first_two(view.table)
+    apart = np.abs(view.table.code[one] - view.table.code[other])
+    return share(apart <= view.within, view.table.prompt[one], "shared tasks")
 
 
-def _right(marks: Marks, person: int | None, unit: str) -> Figure:
-    own = np.ones(len(marks.person), bool) if person is None else marks.person == person
-    return share(marks.right[own], marks.prompt[own], unit)
-
-
-def _halves(x: Floats, late: Bools, unit: str) -> Figure:
-    return change(x[~late], x[late], unit)
-
-
-def pooled(asked: Votes) -> Floats:
-    """Of each row: the share of the others who agree; a rating counts within one."""
-    alike = np.full(len(asked), np.nan)
-    for kind, values, within in ((PAIRWISE, 3, 0), (BINARY, 2, 0), (SCALAR, 10, 1)):
-        alike[asked.kind == kind] = with_others(asked.of(kind), values, within)
-    return alike
+def _share_right(checked: CheckedAnswers, person: int | None, unit: str) -> Estimate:
+    own = np.ones(len(checked.person), bool) if person is None else checked.person == person
+    return share(checked.right[own], checked.prompt[own], unit)

@@ -1,4 +1,4 @@
-"""Judgements as columns, so that figures over many of them are quick.
+"""Judgements as a table of columns, so that figures over many of them are quick.
 
 (a, b) and (b, a) of the same two completions are one question, and its answers are turned to face
 one way. A question faces as its first judgement did; where the models behind its two sides are
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from data.quality.by_source import Items
-from data.schema import KINDS, Completion, Judgement
+from data.schema import KINDS, Completion, Judgement, Task
 from data.stats.intervals import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
@@ -31,7 +29,7 @@ _SIGNED = {"a": 1, "b": -1, "tie": 0}
 
 
 @dataclass(frozen=True)
-class Votes:
+class JudgementTable:
     """One row a judgement, in order of time; every column is (N,)."""
 
     kind: Ints
@@ -39,8 +37,6 @@ class Votes:
     person: Ints
     question: Ints
     prompt: Ints
-    item: Ints
-    """The prompt, or the item of the source where that counts."""
     code: Ints
     """binary: 0 bad, 1 good; scalar: 0 to 9; pairwise: 0, 1 tie, 2."""
     level: Floats
@@ -59,11 +55,11 @@ class Votes:
     def __len__(self) -> int:
         return len(self.kind)
 
-    def where(self, rows: Bools | Ints) -> Votes:
+    def where(self, rows: Bools | Ints) -> JudgementTable:
         """Some of the rows."""
-        return Votes(*(getattr(self, column.name)[rows] for column in fields(self)))
+        return JudgementTable(*(getattr(self, column.name)[rows] for column in fields(self)))
 
-    def of(self, kind: int) -> Votes:
+    def of(self, kind: int) -> JudgementTable:
         return self.where(self.kind == kind)
 
     def latest(self) -> Ints:
@@ -72,12 +68,14 @@ class Votes:
         _, last = np.unique(key[::-1], return_index=True)
         return np.sort(len(self) - 1 - last)
 
-    def beside(self, other: Votes) -> Votes:
+    def beside(self, other: JudgementTable) -> JudgementTable:
         """These rows and the others', which are about other questions."""
-        mine, theirs = ([getattr(v, column.name) for column in fields(self)] for v in (self, other))
-        return Votes(*(np.concatenate(two) for two in zip(mine, theirs, strict=True)))
+        columns = [column.name for column in fields(self)]
+        return JudgementTable(
+            *(np.concatenate([getattr(self, c), getattr(other, c)]) for c in columns)
+        )
 
-    def turned(self, rows: Bools) -> Votes:
+    def turned(self, rows: Bools) -> JudgementTable:
         """The same with these pairs facing the other way."""
         return replace(
             self,
@@ -86,7 +84,7 @@ class Votes:
         )
 
     @property
-    def decided(self) -> Votes:
+    def decided(self) -> JudgementTable:
         """The pairwise rows that are no tie."""
         return self.where((self.kind == PAIRWISE) & (self.code != TIE))
 
@@ -102,37 +100,33 @@ class Votes:
         return np.asarray(self.code + shift, float)
 
 
-class Columns:
+class JudgementTableBuilder:
     """Turns judgements into rows; the same question, person and prompt get the same numbers."""
 
-    def __init__(self, people: Sequence[str], models: Models, items: Items) -> None:
+    def __init__(self, people: Sequence[str], models: Models) -> None:
         self.sides: list[tuple[Completion, Completion | None]] = []
         """Of each question, as it faces."""
         self.writers: list[tuple[frozenset[str], frozenset[str]]] = []
         """Which models wrote them."""
         self._people = {name: i for i, name in enumerate(people)}
-        self._models, self._items = models, items
-        self._questions: dict[Any, int] = {}
+        self._models = models
+        self._questions: dict[tuple[str, frozenset[str]], int] = {}
         self._prompts: dict[str, int] = {}
-        self._numbers: dict[str, int] = {}
         self._read: dict[str, int] = {}
 
-    def votes(self, judgements: Iterable[Judgement]) -> Votes:
+    def build(self, judgements: Iterable[Judgement]) -> JudgementTable:
         """The rows, in order of time."""
         ordered = sorted(judgements, key=lambda j: (j.created_at, j.id))
-        rows = [(*self._asked(j), *_said(j)) for j in ordered]
-        table = np.array(rows, float).reshape(len(rows), 12)
-        kind, person, question, prompt, item, facing, read, answer, strength, *sides, seconds = (
-            table.T
-        )
+        rows = [(*self._number_task(j), *_number_answer(j)) for j in ordered]
+        columns = np.array(rows, float).reshape(len(rows), 11).T
+        kind, person, question, prompt, facing, read, answer, strength, *sides, seconds = columns
         pair, person = kind == PAIRWISE, person.astype(np.int64)
         signed = answer * facing
-        return Votes(
+        return JudgementTable(
             kind=kind.astype(np.int64),
             person=person,
             question=question.astype(np.int64),
             prompt=prompt.astype(np.int64),
-            item=item.astype(np.int64),
             code=np.where(pair, signed + TIE, answer).astype(np.int64),
             level=np.where(pair, signed * strength, np.nan),
             first=sides[0],
@@ -140,17 +134,16 @@ class Columns:
             quick=np.where(seconds >= 0, seconds < READING_SECONDS * read, np.nan),
             seconds=seconds,
             id=np.array([judgement.id for judgement in ordered], np.int64),
-            place=_places(person),
+            place=_relative_positions(person),
         )
 
-    def _asked(self, judgement: Judgement) -> tuple[int, int, int, int, int, int, int]:
-        """Numbers of kind, person, question, prompt, item; how it faces; characters to read."""
+    def _number_task(self, judgement: Judgement) -> tuple[int, int, int, int, int, int]:
+        """Numbers of kind, person, question, prompt; how it faces; characters to read."""
         task, prompt = judgement.task, judgement.prompt
-        key: Any = task.a.id if task.b is None else frozenset((task.a.id, task.b.id))
-        named, item = self._items.of.get(judgement.id), self._items.item(judgement)
-        question = self._questions.setdefault((task.kind, key, named), len(self.sides))
+        sides = frozenset(side.id for side in (task.a, task.b) if side)
+        question = self._questions.setdefault((task.kind, sides), len(self.sides))
         if question == len(self.sides):
-            self._face(judgement)
+            self._add_question(task)
         if prompt.id not in self._read:
             self._read[prompt.id] = len(prompt.text)
         read = self._read[prompt.id] + len(task.a.text) + (len(task.b.text) if task.b else 0)
@@ -159,26 +152,23 @@ class Columns:
             self._people[judgement.annotator],
             question,
             self._prompts.setdefault(prompt.id, len(self._prompts)),
-            self._numbers.setdefault(item or prompt.id, len(self._numbers)),
             1 if self.sides[question][0].id == task.a.id else -1,
             read,
         )
 
-    def _face(self, judgement: Judgement) -> None:
+    def _add_question(self, task: Task) -> None:
         """Note the sides in order of their models' names, or as the task has them."""
-        a, b = judgement.task.a, judgement.task.b
+        a, b = task.a, task.b
         one, other = (
-            self._items.writers(judgement, self._models.get(side.id, ()) if side else ())
-            for side in (a, b)
+            self._models.get(side.id, frozenset()) if side else frozenset() for side in (a, b)
         )
-        known = bool(one and other) and not self._items.as_shown(judgement)
-        if b and known and sorted(one) > sorted(other):
+        if b and one and other and sorted(one) > sorted(other):
             a, b, one, other = b, a, other, one
         self.sides.append((a, b))
         self.writers.append((one, other))
 
 
-def _said(judgement: Judgement) -> tuple[float, float, float, float, float]:
+def _number_answer(judgement: Judgement) -> tuple[float, float, float, float, float]:
     """The answer as a number, as the task faces; strength; first and longer chosen; seconds."""
     task, answer = judgement.task, judgement.answer
     nan = float("nan")
@@ -200,7 +190,7 @@ def _said(judgement: Judgement) -> tuple[float, float, float, float, float]:
     )
 
 
-def _places(person: Ints) -> Floats:
+def _relative_positions(person: Ints) -> Floats:
     """How much of each person's rows came before, for rows in order of time."""
     order = np.argsort(person, kind="stable")
     _, start, size = np.unique(person[order], return_index=True, return_counts=True)
@@ -209,30 +199,30 @@ def _places(person: Ints) -> Floats:
     return place
 
 
-def counts(votes: Votes, values: int) -> tuple[Floats, Ints]:
+def counts(table: JudgementTable, values: int) -> tuple[Floats, Ints]:
     """How many gave each value to a question, (questions, values), and each row's question there.
 
     Only questions that these rows are about.
     """
-    _, at = np.unique(votes.question, return_inverse=True)
+    _, at = np.unique(table.question, return_inverse=True)
     size = int(at.max(initial=-1)) + 1
-    table = np.bincount(at * values + votes.code, minlength=size * values)
-    return table.reshape(size, values).astype(float), at
+    found = np.bincount(at * values + table.code, minlength=size * values)
+    return found.reshape(size, values).astype(float), at
 
 
-def with_others(votes: Votes, values: int, within: int = 0) -> Floats:
+def with_others(table: JudgementTable, values: int, within: int = 0) -> Floats:
     """The share of the others who answered each row's question alike; nan for who is alone."""
-    table, at = counts(votes, values)
+    given, at = counts(table, values)
     near = np.abs(np.subtract.outer(np.arange(values), np.arange(values))) <= within
-    alike = (table @ near.astype(float))[at, votes.code] - 1
-    others = table.sum(axis=1)[at] - 1
+    alike = (given @ near.astype(float))[at, table.code] - 1
+    others = given.sum(axis=1)[at] - 1
     return np.where(others > 0, alike / np.maximum(others, 1), np.nan)
 
 
-def pairs(votes: Votes) -> tuple[Ints, Ints]:
+def pairs(table: JudgementTable) -> tuple[Ints, Ints]:
     """All pairs of rows about one question: the earlier rows, and the later ones."""
-    order = np.argsort(votes.question, kind="stable")
-    _, start, size = np.unique(votes.question[order], return_index=True, return_counts=True)
+    order = np.argsort(table.question, kind="stable")
+    _, start, size = np.unique(table.question[order], return_index=True, return_counts=True)
     early, late = [np.zeros(0, int)], [np.zeros(0, int)]
     for m in np.unique(size[size > 1]):
         rows = order[start[size == m][:, None] + np.arange(m)]
@@ -242,9 +232,9 @@ def pairs(votes: Votes) -> tuple[Ints, Ints]:
     return np.concatenate(early), np.concatenate(late)
 
 
-def first_two(votes: Votes) -> tuple[Ints, Ints]:
+def first_two(table: JudgementTable) -> tuple[Ints, Ints]:
     """The first two rows about each question that has two: one pair a question."""
-    order = np.argsort(votes.question, kind="stable")
-    _, start, size = np.unique(votes.question[order], return_index=True, return_counts=True)
+    order = np.argsort(table.question, kind="stable")
+    _, start, size = np.unique(table.question[order], return_index=True, return_counts=True)
     start = start[size > 1]
     return order[start], order[start + 1]

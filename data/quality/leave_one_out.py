@@ -1,4 +1,4 @@
-"""What everybody else's answers lead one to expect of an answer.
+"""What everybody else's answers predict of an answer.
 
 Each completion gets a score from all judgements but one person's: a comparison is the difference of
 two scores, good or bad and a rating are one score, each on its annotator's own scale. So tasks that
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import lsqr
 
-from data.quality.judgement_table import PAIRWISE, Votes
+from data.quality.judgement_table import PAIRWISE, JudgementTable
 from data.schema import Completion
 from data.stats.intervals import Floats
 
@@ -21,13 +21,13 @@ RIDGE = 1.0
 """Scores are shrunk as if they differed by as much as single answers scatter."""
 
 
-def own_scale(votes: Votes, numbers: Floats) -> Floats:
-    """Each number in standard deviations from the mean of its person and kind.
+def own_scale(table: JudgementTable, numbers: Floats) -> Floats:
+    """Numbers (N,) in standard deviations from the mean of their person and kind.
 
     So neither a severe annotator nor a narrow one differs by that alone. The sides of pairs are
     arbitrary: their mean is 0. Who always says the same has 0 throughout.
     """
-    key = votes.person * 3 + votes.kind
+    key = table.person * 3 + table.kind
     n = np.maximum(np.bincount(key), 1)
     mean = np.bincount(key, numbers) / n
     mean[PAIRWISE::3] = 0
@@ -36,38 +36,38 @@ def own_scale(votes: Votes, numbers: Floats) -> Floats:
     return np.where(spread > 1e-9, away / np.maximum(spread, 1e-9), 0)
 
 
-def expected(
-    votes: Votes, z: Floats, sides: Sequence[tuple[Completion, Completion | None]]
+def predict_from_others(
+    table: JudgementTable, z: Floats, sides: Sequence[tuple[Completion, Completion | None]]
 ) -> Floats:
-    """Each row's answer as the others' rows foretell it, on the person's own scale (N,).
+    """Each row's answer as the others' rows predict it, on the person's own scale (N,).
 
     z (N,) are the answers on their own scales; nan where nobody else judged what is in the task.
     """
-    table, judged = _table(votes, sides)
-    foretold = np.full(len(votes), np.nan)
+    signs, judged = _design_matrices(table, sides)
+    predicted = np.full(len(table), np.nan)
     total = np.asarray(judged.sum(axis=0)).ravel()
-    for person in np.unique(votes.person):
-        own = votes.person == person
-        scores = lsqr(table[~own], z[~own], damp=RIDGE**0.5, iter_lim=50)[0]
+    for person in np.unique(table.person):
+        own = table.person == person
+        scores = lsqr(signs[~own], z[~own], damp=RIDGE**0.5, iter_lim=50)[0]
         others = total - np.asarray(judged[own].sum(axis=0)).ravel()
         known = judged[own] @ others > 0
-        foretold[own] = np.where(known, table[own] @ scores, np.nan)
-    seen = ~np.isnan(foretold)
-    foretold[seen] = own_scale(votes.where(seen), foretold[seen])
-    return foretold
+        predicted[own] = np.where(known, signs[own] @ scores, np.nan)
+    seen = ~np.isnan(predicted)
+    predicted[seen] = own_scale(table.where(seen), predicted[seen])
+    return predicted
 
 
-def _table(
-    votes: Votes, sides: Sequence[tuple[Completion, Completion | None]]
+def _design_matrices(
+    table: JudgementTable, sides: Sequence[tuple[Completion, Completion | None]]
 ) -> tuple[csr_matrix, csr_matrix]:
     """(N, completions): 1 for a row's first completion and -1 for its second; and 1 for both."""
     number: dict[str, int] = {}
     rows, columns, signs = [], [], []
-    for row, question in enumerate(votes.question.tolist()):
+    for row, question in enumerate(table.question.tolist()):
         for side, sign in zip(sides[question], (1.0, -1.0), strict=True):
             if side is not None:
                 rows.append(row)
                 columns.append(number.setdefault(side.id, len(number)))
                 signs.append(sign)
-    shape = (len(votes), len(number))
-    return tuple(csr_matrix((x, (rows, columns)), shape=shape) for x in (signs, np.abs(signs)))
+    signed = csr_matrix((signs, (rows, columns)), shape=(len(table), len(number)))
+    return signed, abs(signed)

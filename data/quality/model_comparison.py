@@ -9,8 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from data.quality.annotator_figures import View, agreement_of_two, by_question
-from data.quality.judgement_table import TIE, Votes, with_others
-from data.stats.intervals import Figure, share
+from data.quality.judgement_table import TIE, JudgementTable, with_others
+from data.stats.estimate import Estimate
+from data.stats.intervals import share
 
 Writers = Sequence[tuple[frozenset[str], frozenset[str]]]
 """Of each question: which models wrote its first side, and its second."""
@@ -21,60 +22,66 @@ class Rate:
     """How often a model's completions are good: the first judgement of each counts."""
 
     model: str
-    acceptance: Figure
+    acceptance: Estimate
 
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models, on the prompts (or a source's items) of which answers of both were judged."""
+    """Two models, on the prompts of which answers of both were judged."""
 
     first: str
     second: str
-    first_acceptance: Figure
-    second_acceptance: Figure
-    acceptance_agreement: Figure
+    first_acceptance: Estimate
+    second_acceptance: Estimate
+    acceptance_agreement: Estimate
     """Of the first two annotators of each completion."""
-    preference_agreement: Figure
+    preference_agreement: Estimate
     """Of the first two annotators of each pair, with ties."""
-    preference_agreement_all: Figure
+    preference_agreement_all: Estimate
     """Of all annotators of each pair, with ties."""
-    first_preferred: Figure
+    first_preferred: Estimate
     """Share of pairs that went to the first model, ties left out: the first judgement of each."""
 
 
-def rates(binary: Votes, writers: Writers) -> tuple[Rate, ...]:
+def acceptance_rates(binary: JudgementTable, writers: Writers) -> tuple[Rate, ...]:
     """Acceptance of each model, by name."""
-    written = _written(binary, writers)
-    return tuple(Rate(name, _acceptance(votes)) for name, votes in sorted(written.items()))
+    written = _tables_by_model(binary, writers)
+    return tuple(Rate(name, _acceptance_rate(table)) for name, table in sorted(written.items()))
 
 
-def model_pairs(binary: Votes, pair: Votes, writers: Writers) -> tuple[ModelPair, ...]:
+def model_pairs(
+    binary: JudgementTable, pair: JudgementTable, writers: Writers
+) -> tuple[ModelPair, ...]:
     """Every two models that were judged on the same prompts, by name."""
-    written = _written(binary, writers)
-    compared = _compared(pair, writers)
-    prompts = {name: set(votes.item.tolist()) for name, votes in written.items()}
+    written = _tables_by_model(binary, writers)
+    compared = _tables_by_compare(pair, writers)
+    prompts = {name: set(table.prompt.tolist()) for name, table in written.items()}
     both = {two for two in combinations(sorted(written), 2) if prompts[two[0]] & prompts[two[1]]}
     nothing = binary.where(np.zeros(0, np.int64))
     found = []
     for first, second in sorted(both | set(compared)):
         shared = list(prompts.get(first, set()) & prompts.get(second, set()))
         one, other = (written.get(name, nothing) for name in (first, second))
-        one, other = (votes.where(np.isin(votes.item, shared)) for votes in (one, other))
-        found.append(_model_pair(first, second, one, other, compared.get((first, second), nothing)))
+        one, other = (table.where(np.isin(table.prompt, shared)) for table in (one, other))
+        found.append(
+            _compare_models(first, second, one, other, compared.get((first, second), nothing))
+        )
     return tuple(found)
 
 
-def _model_pair(first: str, second: str, one: Votes, other: Votes, pair: Votes) -> ModelPair:
+def _compare_models(
+    first: str, second: str, one: JudgementTable, other: JudgementTable, pair: JudgementTable
+) -> ModelPair:
     """`pair` faces so that its first side is the first model's."""
     alike = with_others(pair, 3)
     several = ~np.isnan(alike)
-    firsts = _firsts(pair)
+    firsts = _first_judgements(pair)
     decided = firsts.where(firsts.code != TIE)
     return ModelPair(
         first=first,
         second=second,
-        first_acceptance=_acceptance(one),
-        second_acceptance=_acceptance(other),
+        first_acceptance=_acceptance_rate(one),
+        second_acceptance=_acceptance_rate(other),
         acceptance_agreement=agreement_of_two(View(one.beside(other), 2)),
         preference_agreement=agreement_of_two(View(pair, 3)),
         preference_agreement_all=by_question(pair.where(several), alike[several]),
@@ -82,18 +89,18 @@ def _model_pair(first: str, second: str, one: Votes, other: Votes, pair: Votes) 
     )
 
 
-def _acceptance(votes: Votes) -> Figure:
-    firsts = _firsts(votes)
+def _acceptance_rate(table: JudgementTable) -> Estimate:
+    firsts = _first_judgements(table)
     return share(firsts.code, firsts.prompt, "completions")
 
 
-def _firsts(votes: Votes) -> Votes:
+def _first_judgements(table: JudgementTable) -> JudgementTable:
     """The first judgement of each question."""
-    _, first = np.unique(votes.question, return_index=True)
-    return votes.where(np.sort(first))
+    _, first = np.unique(table.question, return_index=True)
+    return table.where(np.sort(first))
 
 
-def _written(binary: Votes, writers: Writers) -> dict[str, Votes]:
+def _tables_by_model(binary: JudgementTable, writers: Writers) -> dict[str, JudgementTable]:
     """The good-or-bad judgements of each model's completions."""
     questions: dict[str, list[int]] = {}
     for question in np.unique(binary.question).tolist():
@@ -102,7 +109,9 @@ def _written(binary: Votes, writers: Writers) -> dict[str, Votes]:
     return {name: binary.where(np.isin(binary.question, q)) for name, q in questions.items()}
 
 
-def _compared(pair: Votes, writers: Writers) -> dict[tuple[str, str], Votes]:
+def _tables_by_compare(
+    pair: JudgementTable, writers: Writers
+) -> dict[tuple[str, str], JudgementTable]:
     """The comparisons of each two models, facing with the first by name on the first side."""
     questions: dict[tuple[str, str], dict[int, bool]] = {}
     for question in np.unique(pair.question).tolist():
@@ -113,7 +122,7 @@ def _compared(pair: Votes, writers: Writers) -> dict[tuple[str, str], Votes]:
                 questions.setdefault((low, high), {})[question] = one > other
     found = {}
     for two, facing in questions.items():
-        votes = pair.where(np.isin(pair.question, list(facing)))
+        table = pair.where(np.isin(pair.question, list(facing)))
         away = [question for question, turn in facing.items() if turn]
-        found[two] = votes.turned(np.isin(votes.question, away))
+        found[two] = table.turned(np.isin(table.question, away))
     return found

@@ -1,4 +1,4 @@
-"""Whether an annotator stands out from the rest of the team by more than chance: tests, warnings.
+"""Whether an annotator stands out from the rest of the team by more than chance: the tests.
 
 Each annotator is tested against the others for five habits. All tests of a team are corrected
 together (Holm): in 19 of 20 teams in which everybody judges alike, nobody at all is named. What is
@@ -19,8 +19,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
-from data.quality.judgement_table import BINARY, SCALAR, TIE, Bools, Votes
-from data.stats.intervals import ENOUGH, Figure, Floats, Ints, change, mean, share, welch
+from data.quality.judgement_table import BINARY, SCALAR, TIE, Bools, JudgementTable
+from data.stats.estimate import MIN_ANSWERS, Estimate
+from data.stats.intervals import Floats, Ints, change, mean, share, welch
 
 Habit = Literal["side", "length", "careless", "quick", "drift"]
 FAMILY_ERROR = 0.05
@@ -38,18 +39,18 @@ CLEAR, CLEAR_DRIFT = 0.2, 0.5
 HABITS = 5
 PAIRS = "pairs without a tie"
 KNOWN = "known comparisons and good-or-bad answers"
-FITS = "went along with what the others' answers foretell"
+FITS = "followed what the others' answers predict"
 FIT_MOVED = "fit to the others moved by"
 
 
 @dataclass(frozen=True)
-class Test:
+class OutlierTest:
     """One annotator, one habit: the figure, that of the rest, and the chance of it by luck."""
 
     habit: Habit
     measure: str
-    figure: Figure
-    baseline: Figure | None
+    figure: Estimate
+    baseline: Estimate | None
     p: float | None
     """None where there is nothing to test yet."""
     notable: bool
@@ -58,19 +59,7 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Warning:
-    """Something for a lead to look at."""
-
-    annotator: str
-    kind: Habit
-    sentence: str
-    figure: Figure
-    baseline: Figure | None
-    needs: int
-
-
-@dataclass(frozen=True)
-class Marks:
+class CheckedAnswers:
     """Answers that are right or wrong: against a known answer, or one's own earlier one."""
 
     kind: Ints
@@ -78,30 +67,30 @@ class Marks:
     prompt: Ints
     right: Floats
 
-    def without_ratings(self) -> Marks:
+    def without_ratings(self) -> CheckedAnswers:
         """A rating on a scale of one's own is no mistake."""
         rows = self.kind != SCALAR
-        return Marks(self.kind[rows], self.person[rows], self.prompt[rows], self.right[rows])
+        return CheckedAnswers(*(column[rows] for column in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What the tests look at."""
 
-    said: Votes
+    said: JudgementTable
     """Everything that was said."""
-    asked: Votes
+    asked: JudgementTable
     """Each person's latest answer to each question, checks left out."""
     z: Floats
     """Of `asked`: the answer on the person's own scale."""
     expected: Floats
-    """Of `asked`: what the others' answers foretell, on the same scale; nan where nothing."""
-    gold: Marks
-    repeats: Marks
+    """Of `asked`: what the others' answers predict, on the same scale; nan where nothing."""
+    gold: CheckedAnswers
+    repeats: CheckedAnswers
 
     @property
     def fit(self) -> Floats:
-        """Of `asked`: the mean of this is the correlation with what the others foretell."""
+        """Of `asked`: the mean of this is the correlation with what the others predict."""
         return self.z * self.expected
 
 
@@ -112,25 +101,25 @@ class Groups(NamedTuple):
     rest: Bools
 
 
-def tests(evidence: Evidence, people: int) -> list[tuple[Test, ...]]:
-    """All tests of every annotator."""
+def run_tests(evidence: Evidence, people: int) -> list[tuple[OutlierTest, ...]]:
+    """All tests of every annotator, by their number."""
     said = evidence.said
     unequal = said.where((said.longer == 0) | (said.longer == 1))
     shown = said.where(~np.isnan(said.first))
     timed = said.where(~np.isnan(said.quick))
-    z = _quantile(HABITS * people)
+    z = _errors_to_detect(HABITS * people)
     needs, drift_needs = (math.ceil(z * z * k) for k in (0.25 / CLEAR**2, 4 / CLEAR_DRIFT**2))
     by_habit = [
-        _each(people, lambda who: _side(evidence, shown, who, needs)),
-        _each(people, lambda who: _length(evidence, unequal, who, needs)),
-        _each(people, lambda who: _careless(evidence, who, needs)),
-        _each(people, lambda who: _quick(timed, who, needs)),
-        _each(people, lambda who: _drift(evidence, who, drift_needs)),
+        _test_everyone(people, lambda subject: _test_side(evidence, shown, subject, needs)),
+        _test_everyone(people, lambda subject: _test_length(evidence, unequal, subject, needs)),
+        _test_everyone(people, lambda subject: _test_care(evidence, subject, needs)),
+        _test_everyone(people, lambda subject: _test_speed(timed, subject, needs)),
+        _test_everyone(people, lambda subject: _test_drift(evidence, subject, drift_needs)),
     ]
     return list(zip(*by_habit, strict=True))
 
 
-class Who(NamedTuple):
+class Subject(NamedTuple):
     """Whom a test is about, and who does not count among the rest."""
 
     person: int
@@ -141,13 +130,15 @@ class Who(NamedTuple):
         return Groups(own, ~own & ~np.isin(person, self.aside))
 
 
-def _each(people: int, test: Callable[[Who], Test]) -> list[Test]:
-    """The test of everybody. Who stands out most is set aside, so that the others' rest is without
-    them, and so on; but never more than a third of the team. Two of a kind would hide each other:
-    it takes less to be set aside than to be named."""
+def _test_everyone(people: int, test: Callable[[Subject], OutlierTest]) -> list[OutlierTest]:
+    """The test of everybody, outliers not counting among the rest that others are compared with.
+
+    Who stands out most is set aside, and the test repeated; never more than a third of the team.
+    Two of a kind would hide each other: it takes less to be set aside than to be named.
+    """
     aside: list[int] = []
     while True:
-        done = [test(Who(person, tuple(aside))) for person in range(people)]
+        done = [test(Subject(person, tuple(aside))) for person in range(people)]
         out = [
             (one.p, person)
             for person, one in enumerate(done)
@@ -158,17 +149,19 @@ def _each(people: int, test: Callable[[Who], Test]) -> list[Test]:
         aside.append(min(out)[1])
 
 
-def _quantile(tests: int) -> float:
+def _errors_to_detect(tests: int) -> float:
     """Standard errors that a difference must measure to be found four times in five."""
     return float(stats.norm.isf(FAMILY_ERROR / max(tests, 1) / 2) + stats.norm.ppf(0.8))
 
 
-def _two(hits: Floats, prompt: Ints, groups: Groups, unit: str) -> tuple[Figure, Figure]:
+def _compare_shares(
+    hits: Floats, prompt: Ints, groups: Groups, unit: str
+) -> tuple[Estimate, Estimate]:
     own, rest = (share(hits[rows], prompt[rows], unit) for rows in groups)
     return own, rest
 
 
-def _fisher(hits: Floats, groups: Groups, more: bool) -> float | None:
+def _dealt_p(hits: Floats, groups: Groups, more: bool) -> float | None:
     """Chance of so many hits of one's own, or so few, were all answers dealt out at random.
 
     As many as there are count half (Lancaster 1961, "Significance tests in discrete
@@ -182,59 +175,70 @@ def _fisher(hits: Floats, groups: Groups, more: bool) -> float | None:
     return float(beyond + dealt.pmf(k) / 2)
 
 
-def _beyond(figure: Figure, rest: Figure, above: bool) -> bool:
+def _differs_notably(figure: Estimate, rest: Estimate, above: bool) -> bool:
     if figure.value is None or rest.value is None:
         return False
     return (figure.value - rest.value) * (1 if above else -1) >= NOTABLE
 
 
-def _side(evidence: Evidence, shown: Votes, who: Who, needs: int) -> Test:
+def _test_side(
+    evidence: Evidence, shown: JudgementTable, subject: Subject, needs: int
+) -> OutlierTest:
     """Drawn to one side: further from even than chance, and than the others, both the same way."""
-    groups = who.among(shown.person)
-    figure, rest = _two(shown.first, shown.prompt, groups, PAIRS)
-    own, others = _leaning(evidence, evidence.asked.first, who)
+    groups = subject.among(shown.person)
+    figure, rest = _compare_shares(shown.first, shown.prompt, groups, PAIRS)
+    own, others = _lean_beyond_prediction(evidence, evidence.asked.first, subject)
     first = bool(own.sum() > 0)
-    p = _above(own, others) if first else _above(others, own)
+    p = _welch_p(own, others) if first else _welch_p(others, own)
     if p is not None:
-        p = min(1.0, 2 * max(p, _above_none(own if first else -own)))
-    notable = _beyond(figure, rest, first) and abs((figure.value or 0.5) - 0.5) >= NOTABLE
-    return Test("side", "chose the side shown first", figure, rest, p, notable, needs)
+        p = min(1.0, 2 * max(p, _sign_p(own if first else -own)))
+    notable = _differs_notably(figure, rest, first) and abs((figure.value or 0.5) - 0.5) >= NOTABLE
+    return OutlierTest("side", "chose the side shown first", figure, rest, p, notable, needs)
 
 
-def _length(evidence: Evidence, unequal: Votes, who: Who, needs: int) -> Test:
+def _test_length(
+    evidence: Evidence, unequal: JudgementTable, subject: Subject, needs: int
+) -> OutlierTest:
     """Drawn to length more than the others, which together may be a taste; or away from length,
     which is more than not to look at it."""
-    figure, rest = _two(unequal.longer, unequal.prompt, who.among(unequal.person), PAIRS)
+    figure, rest = _compare_shares(
+        unequal.longer, unequal.prompt, subject.among(unequal.person), PAIRS
+    )
     longer = evidence.asked.longer
-    own, others = _leaning(evidence, np.where(longer == 0.5, np.nan, longer), who)
-    p, q = _above(own, others), _above(others, own)
+    own, others = _lean_beyond_prediction(
+        evidence, np.where(longer == 0.5, np.nan, longer), subject
+    )
+    p, q = _welch_p(own, others), _welch_p(others, own)
     p, more = (None, True) if p is None or q is None else (min(1.0, 2 * min(p, q)), p < q)
-    notable = _beyond(figure, rest, more) and (more or (figure.value or 0) <= 0.5 - NOTABLE)
-    return Test("length", "chose the longer", figure, rest, p, notable, needs)
+    notable = _differs_notably(figure, rest, more) and (
+        more or (figure.value or 0) <= 0.5 - NOTABLE
+    )
+    return OutlierTest("length", "chose the longer", figure, rest, p, notable, needs)
 
 
-def _leaning(evidence: Evidence, chosen: Floats, who: Who) -> tuple[Floats, Floats]:
-    """How far each comparison went to a side beyond what the others' answers foretell: of one
+def _lean_beyond_prediction(
+    evidence: Evidence, chosen: Floats, subject: Subject
+) -> tuple[Floats, Floats]:
+    """How far each comparison went to a side beyond what the others' answers predict: of one
     annotator, and of the rest. chosen (N,) is 1 for that side, 0 for the other, else nan."""
     asked = evidence.asked
     toward = 2 * chosen - 1
-    foretold = np.nan_to_num(evidence.expected * toward * (asked.code - TIE))
+    predicted = np.nan_to_num(evidence.expected * toward * (asked.code - TIE))
     seen = ~np.isnan(toward)
-    slope = (foretold * toward)[seen].sum() / max(float((foretold[seen] ** 2).sum()), 1e-9)
-    beyond = toward - slope * foretold
-    own, rest = (beyond[rows & seen] for rows in who.among(asked.person))
+    slope = (predicted * toward)[seen].sum() / max(float((predicted[seen] ** 2).sum()), 1e-9)
+    beyond = toward - slope * predicted
+    own, rest = (beyond[rows & seen] for rows in subject.among(asked.person))
     return own, rest
 
 
-def _above(more: Floats, less: Floats) -> float | None:
+def _welch_p(more: Floats, less: Floats) -> float | None:
     """Chance of a mean so far above another; None where there is too little to compare."""
-    if min(len(more), len(less)) < ENOUGH or more.std() + less.std() < 1e-9:
+    if min(len(more), len(less)) < MIN_ANSWERS or more.std() + less.std() < 1e-9:
         return None
-    difference, error, freedom = welch(more, less)
-    return float(stats.t.sf(difference / error, freedom))
+    return welch(more, less)[0]
 
 
-def _above_none(x: Floats) -> float:
+def _sign_p(x: Floats) -> float:
     """Chance of a mean so far above 0, of numbers that chance makes positive as often as negative.
 
     Their scatter is taken around 0, as it is where there is no pull.
@@ -242,100 +246,109 @@ def _above_none(x: Floats) -> float:
     return float(stats.norm.sf(x.sum() / max(math.sqrt(float((x**2).sum())), 1e-9)))
 
 
-def _quick(votes: Votes, who: Who, needs: int) -> Test:
+def _test_speed(table: JudgementTable, subject: Subject, needs: int) -> OutlierTest:
     """Mostly faster than anyone reads, and more often so than the others, if there are any."""
-    groups = who.among(votes.person)
-    figure, rest = _two(votes.quick, votes.prompt, groups, "timed answers")
-    n, k = int(groups.own.sum()), int(votes.quick[groups.own].sum())
+    groups = subject.among(table.person)
+    figure, rest = _compare_shares(table.quick, table.prompt, groups, "timed answers")
+    n, k = int(groups.own.sum()), int(table.quick[groups.own].sum())
     p = float(stats.binomtest(k, n, alternative="greater").pvalue) if n else None
-    against = _fisher(votes.quick, groups, True)
+    against = _dealt_p(table.quick, groups, True)
     if p is not None and against is not None:
         p = max(p, against)
-    notable = figure.value is not None and (rest.value is None or _beyond(figure, rest, True))
+    notable = figure.value is not None and (
+        rest.value is None or _differs_notably(figure, rest, True)
+    )
     measure = "answered faster than anyone can read"
-    return Test("quick", measure, figure, rest if rest.n else None, p, notable, needs)
+    return OutlierTest("quick", measure, figure, rest if rest.n else None, p, notable, needs)
 
 
 class Sign(NamedTuple):
     """One of several that a test takes together."""
 
-    figure: Figure
-    rest: Figure
+    figure: Estimate
+    rest: Estimate
     p: float | None
     measure: str
 
 
-def _together(signs: Sequence[Sign]) -> tuple[Sign, float | None]:
+def _combine_signs(signs: Sequence[Sign]) -> tuple[Sign, float | None]:
     """The clearest sign that has a figure to show, and the chance of all (Fisher's method)."""
     seen = [sign.p for sign in signs if sign.p is not None]
     clearest = min(signs, key=lambda s: (s.figure.value is None, 1.0 if s.p is None else s.p))
     return clearest, float(stats.combine_pvalues(np.maximum(seen, 1e-300)).pvalue) if seen else None
 
 
-def _careless(evidence: Evidence, who: Who, needs: int) -> Test:
+def _test_care(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
     """Fits what the others say less than they do, misses known answers, changes the own ones."""
-    sign, p = _together(
+    sign, p = _combine_signs(
         [
-            _fits(evidence, who),
-            _marks(evidence.gold.without_ratings(), who, "gave the known answer", KNOWN),
-            _marks(evidence.repeats, who, "gave the same answer when asked again", "repeats"),
+            _fit_sign(evidence, subject),
+            _checked_sign(evidence.gold.without_ratings(), subject, "gave the known answer", KNOWN),
+            _checked_sign(
+                evidence.repeats, subject, "gave the same answer when asked again", "repeats"
+            ),
         ]
     )
-    notable = _beyond(sign.figure, sign.rest, False)
-    return Test("careless", sign.measure, sign.figure, sign.rest, p, notable, needs)
+    notable = _differs_notably(sign.figure, sign.rest, False)
+    return OutlierTest("careless", sign.measure, sign.figure, sign.rest, p, notable, needs)
 
 
-def _marks(marks: Marks, who: Who, measure: str, unit: str) -> Sign:
-    groups = who.among(marks.person)
-    p = _fisher(marks.right, groups, False)
-    return Sign(*_two(marks.right, marks.prompt, groups, unit), p, measure)
+def _checked_sign(checked: CheckedAnswers, subject: Subject, measure: str, unit: str) -> Sign:
+    groups = subject.among(checked.person)
+    p = _dealt_p(checked.right, groups, False)
+    return Sign(*_compare_shares(checked.right, checked.prompt, groups, unit), p, measure)
 
 
-def _fits(evidence: Evidence, who: Who) -> Sign:
+def _fit_sign(evidence: Evidence, subject: Subject) -> Sign:
     fit, seen = evidence.fit, ~np.isnan(evidence.fit)
-    own, rest = (fit[rows & seen] for rows in who.among(evidence.asked.person))
-    return Sign(mean(own, "answers"), mean(rest, "answers"), _above(rest, own), FITS)
+    own, rest = (fit[rows & seen] for rows in subject.among(evidence.asked.person))
+    return Sign(mean(own, "answers"), mean(rest, "answers"), _welch_p(rest, own), FITS)
 
 
-def _drift(evidence: Evidence, who: Who, needs: int) -> Test:
+def _test_drift(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
     """Severer or milder than before on what the others find as good, or fitting them less; either
     more than chance, and more than the others changed."""
     asked, fit = evidence.asked, evidence.fit
-    left = evidence.z - np.nan_to_num(_slope(asked, fit) * evidence.expected)
+    left = evidence.z - np.nan_to_num(_own_slopes(asked, fit) * evidence.expected)
     seen = ~np.isnan(fit)
     ratings, single = seen & (asked.kind == SCALAR), seen & (asked.kind == BINARY)
     signs = [
-        Sign(*_changed(asked.where(ratings), left[ratings], who), "ratings moved by"),
-        Sign(*_changed(asked.where(single), left[single], who), "good-or-bad answers moved by"),
-        Sign(*_changed(asked.where(seen), fit[seen], who, fall=True), FIT_MOVED),
+        Sign(*_compare_halves(asked.where(ratings), left[ratings], subject), "ratings moved by"),
+        Sign(
+            *_compare_halves(asked.where(single), left[single], subject),
+            "good-or-bad answers moved by",
+        ),
+        Sign(*_compare_halves(asked.where(seen), fit[seen], subject, fall=True), FIT_MOVED),
     ]
-    sign, p = _together(signs)
+    sign, p = _combine_signs(signs)
     least = NOTABLE_FIT_LOST if sign.measure == FIT_MOVED else NOTABLE_DRIFT
     notable = abs(sign.figure.value or 0) >= least and sign.rest.value is not None
-    return Test("drift", sign.measure, sign.figure, sign.rest, p, notable, needs)
+    return OutlierTest("drift", sign.measure, sign.figure, sign.rest, p, notable, needs)
 
 
-def _slope(asked: Votes, fit: Floats) -> Floats:
-    """Of each row: how far its person's answers of its kind follow what is foretold."""
+def _own_slopes(asked: JudgementTable, fit: Floats) -> Floats:
+    """Of each row: how far its person's answers of its kind follow what is predicted."""
     key, seen = asked.person * 3 + asked.kind, ~np.isnan(fit)
     n = np.maximum(np.bincount(key, seen), 1)
     return np.asarray((np.bincount(key, np.nan_to_num(fit)) / n)[key])
 
 
-def _changed(
-    votes: Votes, x: Floats, who: Who, fall: bool = False
-) -> tuple[Figure, Figure, float | None]:
+def _compare_halves(
+    table: JudgementTable, x: Floats, subject: Subject, fall: bool = False
+) -> tuple[Estimate, Estimate, float | None]:
     """The person's change from half to half, the others', and the chance of the person's trend.
 
     The larger of two chances: that of a trend at all, and that of one so different. A straight
     line through all answers wastes less than a comparison of halves.
     """
-    groups = who.among(votes.person)
-    halves = ((x[rows & ~votes.late], x[rows & votes.late]) for rows in groups)
+    groups = subject.among(table.person)
+    halves = ((x[rows & ~table.late], x[rows & table.late]) for rows in groups)
     figure, rest = (change(early, late, "answers") for early, late in halves)
     if figure.value is None or rest.value is None:
         return figure, rest, None
-    (own, own_var), (others, rest_var) = (_trend(votes.place[rows], x[rows]) for rows in groups)
+    (own, own_var), (others, rest_var) = (
+        _linear_trend(table.place[rows], x[rows]) for rows in groups
+    )
     if own_var < 1e-12:
         return figure, rest, 1.0
     scores = own / math.sqrt(own_var), (own - others) / math.sqrt(own_var + rest_var)
@@ -346,46 +359,10 @@ def _changed(
     return figure, rest, float(2 * stats.norm.sf(min(abs(score) for score in scores)))
 
 
-def _trend(place: Floats, x: Floats) -> tuple[float, float]:
+def _linear_trend(place: Floats, x: Floats) -> tuple[float, float]:
     """Least squares: by how much x changes from first to last, and the variance of that."""
     away = place - place.mean()
     spread = float((away**2).sum())
     slope = float((away * x).sum()) / spread
     left = x - x.mean() - slope * away
     return slope, float((left**2).sum()) / (len(x) - 2) / spread
-
-
-def found(tested: Sequence[tuple[str, Test]]) -> list[Warning]:
-    """Who stands out, of (annotator, test): Holm's correction over all tests, then what is large.
-
-    S. Holm (1979), "A simple sequentially rejective multiple test procedure".
-    """
-    open_ones = [(name, test) for name, test in tested if test.p is not None]
-    ordered = sorted(open_ones, key=lambda one: one[1].p or 0.0)
-    warnings = []
-    for i, (name, test) in enumerate(ordered):
-        if (test.p or 0.0) > FAMILY_ERROR / (len(ordered) - i):
-            break
-        if test.notable and test.figure.n >= ENOUGH:
-            sentence = _sentence(name, test)
-            figures = (test.figure, test.baseline, test.needs)
-            warnings.append(Warning(name, test.habit, sentence, *figures))
-    return sorted(warnings, key=lambda w: (w.annotator, w.kind))
-
-
-def _sentence(name: str, test: Test) -> str:
-    f, rest = test.figure, test.baseline
-    if test.habit == "drift":
-        parts, others = (f.value, f.low, f.high), "; the rest's by {:+.2f}"
-        unit = "of a correlation" if test.measure == FIT_MOVED else "standard deviations"
-        words = "{:+.2f} [{:+.2f}, {:+.2f}] " + unit + " from the first half to the second"
-        said = f"{name}'s {test.measure} {words.format(*parts)}"
-    elif test.measure == FITS:
-        parts, others = (f.value, f.low, f.high), "; the rest {:.2f}"
-        words = "with a correlation of {:.2f} [{:.2f}, {:.2f}]"
-        said = f"{name} {test.measure} {words.format(*parts)} on {f.n:,} {f.unit}"
-    else:
-        parts, others = (f.value, f.low, f.high), "; the rest in {:.0%}"
-        words = "in {:.0%} [{:.0%}, {:.0%}]"
-        said = f"{name} {test.measure} {words.format(*parts)} of {f.n:,} {f.unit}"
-    return said + (others.format(rest.value) if rest and rest.value is not None else "") + "."

@@ -7,10 +7,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data.quality import Quality, Warning, quality, warnings
-from data.quality.by_source import by_source
+from data.quality import Quality, Warning, quality, same_answer, warnings
 from data.schema import Gold, Judgement
 from data.store import Store
+
+
+@dataclass(frozen=True)
+class GoldCount:
+    """A task whose answer is known, how many answered it, and how many gave that answer."""
+
+    task: str
+    about: str
+    """The beginning of its prompt."""
+    value: str
+    n: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,7 @@ class QualityReport:
     quality: Quality
     warnings: Sequence[Warning]
     """Who stands out from the rest of the team: for a lead to look at."""
-    gold: Sequence[dict[str, Any]]
+    gold: Sequence[GoldCount]
     """Known answers in use, and how many gave them."""
     agreed: int
     """Tasks that could become gold: three or more people answered alike."""
@@ -30,20 +41,13 @@ class QualityReport:
         return {
             "quality": self.quality.as_dict(),
             "warnings": [asdict(warning) for warning in self.warnings],
-            "gold": list(self.gold),
+            "gold": [asdict(gold) for gold in self.gold],
             "agreed": self.agreed,
         }
 
 
-def source_report(store: Store) -> QualityReport:
-    """The same, with what the judgements' sources keep apart kept apart: see `data.sources`."""
-    judgements, items = by_source(store)
-    figures = quality(judgements, models=store.content.writers(), items=items)
-    return QualityReport(figures, warnings(figures), gold=(), agreed=0)
-
-
 def quality_report(store: Store) -> QualityReport:
-    """Work out everything that `data.quality` says of this store."""
+    """Everything that `data.quality` says of this store's standing judgements."""
     answers = store.checks.answers()
     figures = quality(
         store.ledger.judgements(), store.checks.repeats(), answers, store.content.writers()
@@ -51,29 +55,27 @@ def quality_report(store: Store) -> QualityReport:
     return QualityReport(
         quality=figures,
         warnings=warnings(figures),
-        gold=_gold(store.checks.gold(), answers),
+        gold=_count_gold_answers(store.checks.gold(), answers),
         agreed=len(store.checks.agreed()),
     )
 
 
-def _gold(known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]) -> list[dict[str, Any]]:
+def _count_gold_answers(
+    known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]
+) -> list[GoldCount]:
     asked = Counter(judgement.task.id for judgement, _ in answers)
-    right = Counter(judgement.task.id for judgement, said in answers if _gives(judgement, said))
+    right = Counter(
+        judgement.task.id
+        for judgement, value in answers
+        if same_answer(judgement.kind, judgement.answer.value, value)
+    )
     return [
-        {
-            "task": gold.task.id,
-            "about": " ".join(gold.task.a.prompt.text.split())[:80],
-            "value": gold.value,
-            "n": asked[gold.task.id],
-            "right": right[gold.task.id],
-        }
+        GoldCount(
+            task=gold.task.id,
+            about=" ".join(gold.task.a.prompt.text.split())[:80],
+            value=gold.value,
+            n=asked[gold.task.id],
+            right=right[gold.task.id],
+        )
         for gold in known
     ]
-
-
-def _gives(judgement: Judgement, known: str) -> bool:
-    """Whether an answer is the known one; a rating counts within one."""
-    value = judgement.answer.value
-    if judgement.kind == "scalar":
-        return abs(int(value) - int(known)) <= 1
-    return value == known

@@ -12,8 +12,8 @@ from data.runs.files import (
     report,
     runs_folder,
     samples,
+    samples_of,
     verdicts,
-    write_whole,
 )
 from data.runs.processes import alive, launch, new_run, process_start, refresh, request_stop
 from data.runs.recorder import Recorder, Stopped, recording
@@ -34,6 +34,6 @@ __all__ = [
     "request_stop",
     "runs_folder",
     "samples",
+    "samples_of",
     "verdicts",
-    "write_whole",
 ]

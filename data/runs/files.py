@@ -3,32 +3,76 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-
-def write_whole(path: Path, found: Any) -> None:
-    """Write JSON, whole or not at all: somebody may be reading."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    partial.replace(path)
+Values = dict[str, Any]
+"""A JSON object whose keys the kind of run decides."""
 
 
 def runs_folder(workspace: Path) -> Path:
     return Path(workspace) / "runs"
 
 
-def metrics(directory: Path) -> list[dict[str, Any]]:
+def metrics(directory: Path) -> list[Values]:
     """The lines of metrics.jsonl; a last line that is still being written is left out."""
     return _whole_lines(directory / "metrics.jsonl")
 
 
-def samples(directory: Path) -> list[dict[str, Any]]:
+def samples(directory: Path) -> list[Values]:
     """The lines of samples.jsonl: completions that a run drew on its way."""
     return _whole_lines(directory / "samples.jsonl")
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
+def samples_of(directory: Path, step: int | None = None) -> list[Values]:
+    """What a run drew at a step, or at its last.
+
+    A step of which nothing is kept gives the one before it; a last line that is still being written
+    is left out. The file grows to 10^5 lines. Steps only rise in it, so where one begins is found
+    by halving, without reading the rest.
+    """
+    try:
+        with (directory / "samples.jsonl").open("rb") as file:
+            found, _ = _search_step(file, math.inf if step is None else step)
+            _seek_line(file, _search_step(file, found - 1)[1])
+            return list(takewhile(lambda sample: sample["step"] == found, _samples_from(file)))
+    except FileNotFoundError:
+        return []
+
+
+def report(directory: Path) -> Values | None:
+    """report.json of a finished run, else None."""
+    found: Values | None = _read_json(directory / "report.json")
+    return found
+
+
+def preflight(directory: Path) -> Values | None:
+    """What was checked and measured before the first step (preflight.json), else None."""
+    found: Values | None = _read_json(directory / "preflight.json")
+    return found
+
+
+def verdicts(directory: Path) -> list[Values]:
+    """What a run's figures say so far (verdicts.json); of an older run, what its report says."""
+    found: list[Values] | None = _read_json(directory / "verdicts.json")
+    return ((report(directory) or {}).get("verdicts") or []) if found is None else found
+
+
+def log_tail(directory: Path, lines: int = 20) -> str:
+    """The last lines of log.txt."""
+    path = directory / "log.txt"
+    if not path.exists():
+        return ""
+    text = path.read_bytes()[-64_000:].decode("utf-8", "replace")
+    shown = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.rstrip("\n").split("\n"))
+    return "\n".join(list(shown)[-lines:])
+
+
+def _whole_lines(path: Path) -> list[Values]:
     if not path.exists():
         return []
     lines = []
@@ -40,33 +84,39 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def report(directory: Path) -> dict[str, Any] | None:
-    """report.json of a finished run, else None."""
-    loaded: dict[str, Any] | None = _json(directory / "report.json")
-    return loaded
-
-
-def preflight(directory: Path) -> dict[str, Any] | None:
-    """What was checked and measured before the first step (preflight.json), else None."""
-    loaded: dict[str, Any] | None = _json(directory / "preflight.json")
-    return loaded
-
-
-def verdicts(directory: Path) -> list[dict[str, Any]]:
-    """What a run's figures say so far (verdicts.json); of an older run, what its report says."""
-    loaded: list[dict[str, Any]] | None = _json(directory / "verdicts.json")
-    return ((report(directory) or {}).get("verdicts") or []) if loaded is None else loaded
-
-
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def log_tail(directory: Path, lines: int = 20) -> str:
-    """The last lines of log.txt."""
-    path = directory / "log.txt"
-    if not path.exists():
-        return ""
-    text = path.read_bytes()[-64_000:].decode("utf-8", "replace")
-    shown = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.rstrip("\n").split("\n"))
-    return "\n".join(list(shown)[-lines:])
+def _search_step(file: BinaryIO, step: float) -> tuple[float, int]:
+    """The last step kept that is no later than this one, and an offset in the line before the next.
+
+    (-inf, 0) where there is none.
+    """
+    found, low, high = -math.inf, 0, file.seek(0, os.SEEK_END)
+    while low < high:
+        middle = (low + high) // 2
+        _seek_line(file, middle)
+        sample = next(_samples_from(file), None)
+        if sample is not None and sample["step"] <= step:
+            found, low = sample["step"], middle + 1
+        else:
+            high = middle
+    return found, low
+
+
+def _seek_line(file: BinaryIO, offset: int) -> None:
+    """Go to the first line that begins at or after an offset."""
+    file.seek(max(0, offset - 1))
+    if offset:
+        file.readline()
+
+
+def _samples_from(file: BinaryIO) -> Iterator[Values]:
+    """The whole lines from where a file stands."""
+    for line in file:
+        try:
+            sample = json.loads(line)
+            yield {**sample, "step": int(sample["step"])}
+        except (ValueError, TypeError, KeyError):
+            return

@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.runs.files import log_tail, runs_folder, write_whole
+import psutil
+
+from data.atomic_files import write_json
+from data.runs.files import log_tail, runs_folder
 from data.store import STORE_VARIABLE, Store
 from data.store.run_rows import Run
 
@@ -34,7 +37,7 @@ def new_run(
     directory = runs_folder(workspace) / run_id
     store.runs.add(run_id, kind, config, alone)
     directory.mkdir(parents=True)
-    write_whole(directory / "config.json", config)
+    write_json(directory / "config.json", config)
     return run_id
 
 
@@ -92,14 +95,14 @@ def request_stop(store: Store, run_id: str) -> None:
 def refresh(store: Store, workspace: Path) -> list[Run]:
     """All runs, newest first, after marking as died each that is live in the store only."""
     for run in store.runs.list():
-        if run.live and not _going_on(run):
+        if run.live and not _is_going_on(run):
             fresh = store.runs.get(run.id)
             if fresh is not None and fresh.live:
                 store.runs.end(run.id, "died", _last_words(runs_folder(workspace) / run.id))
     return store.runs.list()
 
 
-def _going_on(run: Run) -> bool:
+def _is_going_on(run: Run) -> bool:
     """Whether a live run's process is there: by its pid on this machine, else by its heartbeat."""
     if run.pid is not None and run.host == platform.node():
         return alive(run.pid, run.pid_started)
@@ -110,36 +113,30 @@ def _going_on(run: Run) -> bool:
 def alive(pid: int, started: float | None) -> bool:
     """Whether the process is the one that was started: a reused pid has another start."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return False
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    state, current = _process(pid)
-    if state == "Z":
-        return False
-    return current is None or started is None or current == started
+    return started is None or process_start(pid) in (started, None)
 
 
 def process_start(pid: int) -> float | None:
-    """A process's start in clock ticks since boot; None where /proc does not tell or it is dead."""
-    state, started = _process(pid)
-    return None if state == "Z" else started
+    """A process's start in clock ticks since boot; None where it is dead or cannot be seen.
 
-
-def _process(pid: int) -> tuple[str, float | None]:
-    """(state, start) as /proc tells them; ("", None) where it does not."""
+    Counted from the boot, since a clock that is set anew moves every process's time of day.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return "", None
-    return fields[0], float(fields[19])
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        since_boot = process.create_time() - psutil.boot_time()
+    except psutil.Error:
+        return None
+    return float(round(since_boot * os.sysconf("SC_CLK_TCK")))
 
 
 def _last_words(directory: Path) -> str:
     tail = log_tail(directory, 3).strip()
-    return (
-        f"the process ended without a word; its log ends: {tail}"
-        if tail
-        else ("the process ended without a word")
-    )
+    return "the process ended without a word" + (f"; its log ends: {tail}" if tail else "")

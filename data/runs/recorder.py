@@ -29,7 +29,8 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.runs.files import runs_folder, write_whole
+from data.atomic_files import write_json
+from data.runs.files import runs_folder
 from data.runs.processes import new_run, process_start
 from data.schema import canonical_json
 from data.store import Store
@@ -79,7 +80,7 @@ class Recorder:
 
     def report(self, report: Mapping[str, Any]) -> None:
         """Write report.json, whole or not at all: the mark of a finished run."""
-        write_whole(self.directory / "report.json", report)
+        write_json(self.directory / "report.json", report)
 
     def close(self) -> None:
         self._over.set()
@@ -111,7 +112,7 @@ def recording(
         raise ValueError(f"run {run_id!r} unknown in this store: leave --run-id out")
     directory = runs_folder(workspace) / run_id
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "config.json", config)
+    write_json(directory / "config.json", config)
     pid = os.getpid()
     store.runs.update(
         run_id,

@@ -1,10 +1,7 @@
-"""Numbers about judgements that say how sure they are: agreement, chance, and the human ceiling.
+"""Agreement between annotators beyond chance, and the human ceiling: pure functions on arrays.
 
-Pure functions on arrays. A share's interval is Wilson's, for as many judgements as it is worth:
-those of one prompt are not independent. Alpha and kappa have a bootstrap over prompts. Nothing is
-said before there are ENOUGH of what a figure counts: at 20 a share's interval reaches 20 points to
-either side, and below that it hides more than it tells. Intervals are about other prompts that the
-same people judge: other people may differ more.
+Alpha and kappa have a bootstrap over prompts; both need MIN_ANSWERS units judged by several.
+Intervals are about other prompts that the same people judge: other people may differ more.
 """
 
 from __future__ import annotations
@@ -17,15 +14,16 @@ import krippendorff
 import numpy as np
 import numpy.typing as npt
 
-from data.stats.bootstrap import bootstrap, by_prompt
-from data.stats.intervals import ENOUGH, Figure, Floats, mapped, missing
+from data.stats.bootstrap import percentile_interval
+from data.stats.estimate import MIN_ANSWERS, Estimate, missing
+from data.stats.intervals import Floats
 
 Level = Literal["nominal", "ordinal", "interval"]
 
 
 def alpha(
     counts: npt.ArrayLike, prompts: npt.ArrayLike, level: Level, unit: str, seed: int = 0
-) -> Figure:
+) -> Estimate:
     """Krippendorff's alpha: 1 - observed over expected disagreement; 0 is what chance would give.
 
     counts (N, V): how many annotators gave each of V ordered values to a unit. Units with one
@@ -35,15 +33,14 @@ def alpha(
     table = np.asarray(counts, float)
     several = table.sum(axis=1) > 1
     table, n = table[several], int(several.sum())
-    if n < ENOUGH:
+    if n < MIN_ANSWERS:
         return missing(n, unit)
     if (table.sum(axis=0) > 0).sum() < 2:
         return missing(n, unit, note="every answer is the same: alpha is not defined")
     value = float(krippendorff.alpha(value_counts=table, level_of_measurement=level))
-    sums = by_prompt(coincidences(table).reshape(n, -1), np.asarray(prompts)[several])
-    interval = bootstrap(sums, lambda s: alpha_of(s, level), seed)
-    low, high = interval if interval else (None, None)
-    return Figure(value, low, high, n, unit)
+    pairs, prompts = coincidences(table).reshape(n, -1), np.asarray(prompts)[several]
+    low, high = percentile_interval(pairs, prompts, lambda s: alphas_of(s, level), seed)
+    return Estimate(value, low, high, n, unit)
 
 
 def coincidences(counts: Floats) -> Floats:
@@ -54,7 +51,7 @@ def coincidences(counts: Floats) -> Floats:
     return np.asarray(pairs / np.maximum(counts.sum(axis=1) - 1, 1)[:, None, None])
 
 
-def alpha_of(coincident: Floats, level: Level) -> Floats:
+def alphas_of(coincident: Floats, level: Level) -> Floats:
     """Alpha of many coincidence matrices at once, (B, V * V) to (B,); nan where undefined.
 
     The library takes one at a time, which is too slow for a bootstrap; a test compares the two.
@@ -78,27 +75,26 @@ def alpha_of(coincident: Floats, level: Level) -> Floats:
 
 def kappa(
     first: npt.ArrayLike, second: npt.ArrayLike, prompts: npt.ArrayLike, unit: str, seed: int = 0
-) -> Figure:
+) -> Estimate:
     """Cohen's kappa of two annotators' answers to the same tasks, codes (N,) from 0 up.
 
     J. Cohen (1960), "A coefficient of agreement for nominal scales".
     """
     a, b = np.asarray(first, int), np.asarray(second, int)
     n = len(a)
-    if n < ENOUGH:
+    if n < MIN_ANSWERS:
         return missing(n, unit)
     v = int(max(a.max(), b.max())) + 1
     cells = np.zeros((n, v * v))
     cells[np.arange(n), a * v + b] = 1
-    value = float(kappa_of(cells.sum(axis=0, keepdims=True))[0])
+    value = float(kappas_of(cells.sum(axis=0, keepdims=True))[0])
     if not math.isfinite(value):
         return missing(n, unit, note="both gave one and the same answer: kappa is not defined")
-    interval = bootstrap(by_prompt(cells, prompts), kappa_of, seed)
-    low, high = interval if interval else (None, None)
-    return Figure(value, low, high, n, unit)
+    low, high = percentile_interval(cells, prompts, kappas_of, seed)
+    return Estimate(value, low, high, n, unit)
 
 
-def kappa_of(cells: Floats) -> Floats:
+def kappas_of(cells: Floats) -> Floats:
     """Kappa of many tables of two annotators at once, (B, V * V) to (B,); nan where undefined."""
     v = math.isqrt(cells.shape[1])
     table = cells.reshape(-1, v, v) / cells.sum(axis=1)[:, None, None]
@@ -112,9 +108,9 @@ def kappa_of(cells: Floats) -> Floats:
 class Ceiling:
     """Between what and what the best possible reward model would be right about one judgement."""
 
-    at_least: Figure
-    at_most: Figure
-    majority: Figure
+    at_least: Estimate
+    at_most: Estimate
+    majority: Estimate
     """How often the others' majority is right about one annotator, where three or more answered."""
 
     @property
@@ -129,7 +125,7 @@ class Ceiling:
         )
 
 
-def ceiling(agreement: Figure, majority: Figure) -> Ceiling:
+def ceiling(agreement: Estimate, majority: Estimate) -> Ceiling:
     """The human ceiling from the agreement on comparisons without ties.
 
     Let p be the probability that an annotator drawn at random prefers a. Two annotators agree with
@@ -137,12 +133,6 @@ def ceiling(agreement: Figure, majority: Figure) -> Ceiling:
     is right with E[max(p, 1-p)] = (1 + E|x|) / 2. As |x| <= 1, that is at least A; as
     E|x| <= sqrt(E[x^2]) (Jensen), it is at most (1 + sqrt(2A - 1)) / 2.
     """
-    return Ceiling(mapped(agreement, _floor), mapped(agreement, _roof), majority)
-
-
-def _floor(a: float) -> float:
-    return max(a, 0.5)
-
-
-def _roof(a: float) -> float:
-    return (1 + math.sqrt(max(0.0, 2 * a - 1))) / 2
+    at_least = agreement.map(lambda a: max(a, 0.5))
+    at_most = agreement.map(lambda a: (1 + math.sqrt(max(0.0, 2 * a - 1))) / 2)
+    return Ceiling(at_least, at_most, majority)

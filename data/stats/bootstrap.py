@@ -1,43 +1,197 @@
-"""Bootstrap over prompts."""
+"""The bootstrap over prompts: what a statistic would have been with other prompts.
+
+Judgements of one prompt are not independent, so prompts are what is resampled. They get random
+weights with a mean of 1 instead of being drawn, so that no resample lacks any of them: the Bayesian
+bootstrap (D. B. Rubin 1981, Annals of Statistics 9).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
-from data.stats.intervals import CONFIDENCE, DRAWS, Floats
+from data.stats.estimate import (
+    MIN_CASES,
+    MIN_PROMPTS,
+    Estimate,
+    EstimateJson,
+    missing_json,
+)
+from data.stats.intervals import CONFIDENCE, Floats, Ints, wilson
+
+Statistic = Callable[[Floats], Floats]
+DRAWS = 1000
+"""Resamples."""
+CHUNK = 200
+"""Resamples at a time where a statistic needs a weight for every row."""
+BLOCK = 1000
+"""Prompts weighted at a time where the weights are not kept."""
 
 
-def bootstrap(
-    sums: Floats, statistic: Callable[[Floats], Floats], seed: int
-) -> tuple[float, float] | None:
-    """The 95% percentile interval of a statistic of sums over prompts; None where it has none.
+@dataclass(frozen=True)
+class BootstrapDistribution:
+    """A statistic, and what it would have been with other prompts."""
 
-    sums (prompts, k); statistic maps (draws, k) to (draws,). Prompts get random weights with a mean
-    of 1 instead of being drawn: no draw is without some of them (D. B. Rubin 1981, "The Bayesian
-    bootstrap", Annals of Statistics 9).
+    value: float
+    draws: Floats
+    """(DRAWS,)"""
+    n: int
+    """Judgements."""
+    prompts: int
+    share: bool = False
+    """It lies between 0 and 1."""
+    ends: tuple[float, float] | None = None
+    """The interval, where the draws do not tell it."""
+
+    def __sub__(self, other: BootstrapDistribution) -> BootstrapDistribution:
+        """The paired difference, draw by draw.
+
+        All right against all wrong is the same in every draw: the ends are then those furthest
+        apart. Two that agree about everything do not differ.
+        """
+        (low, high), (other_low, other_high) = self.interval, other.interval
+        both_constant = self.constant and other.constant
+        differs = both_constant and abs(self.value - other.value) > 1e-9
+        return BootstrapDistribution(
+            self.value - other.value,
+            self.draws - other.draws,
+            self.n,
+            self.prompts,
+            ends=(low - other_high, high - other_low) if differs else None,
+        )
+
+    @property
+    def constant(self) -> bool:
+        """Every draw gives the same number."""
+        known = self.draws[np.isfinite(self.draws)]
+        return not len(known) or bool(np.ptp(known) < 1e-9)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% percentile interval, widened for few prompts as Student's t is.
+
+        T. Hesterberg (2015), "What teachers should know about the bootstrap", American Statistician
+        69, section 5.3. A share that no draw moves has Wilson's interval at that many prompts.
+        """
+        if self.ends is not None:
+            return self.ends
+        known = self.draws[np.isfinite(self.draws)]
+        if not len(known) or self.prompts < 2:
+            return (0.0, 1.0) if self.share else (-math.inf, math.inf)
+        if self.share and self.constant:
+            return wilson(min(1.0, max(0.0, self.value)), self.prompts)
+        t = float(stats.t.isf(round((1 - CONFIDENCE) / 2, 9), self.prompts - 1))  # 0.025 exactly
+        tail = float(stats.norm.cdf(-t * math.sqrt(self.prompts / (self.prompts - 1))))
+        low, high = np.quantile(known, [tail, 1 - tail])
+        return float(low), float(high)
+
+    @property
+    def estimate(self) -> Estimate:
+        return Estimate(self.value, *self.interval, self.n)
+
+    @property
+    def enough(self) -> bool:
+        """It is defined, and there are judgements and prompts enough to show it."""
+        several = self.n >= MIN_CASES and self.prompts >= MIN_PROMPTS
+        return several and math.isfinite(self.value)
+
+    def as_json(self) -> EstimateJson:
+        """value, low, high, n, prompts; with too little of either no number but what it takes."""
+        if not self.enough:
+            return missing_json(self.n, self.prompts)
+        low, high = self.interval
+        return {"value": self.value, "low": low, "high": high, "n": self.n, "prompts": self.prompts}
+
+
+UNKNOWN = BootstrapDistribution(math.nan, np.zeros(0), 0, 0)
+"""A statistic that nothing is known of."""
+
+
+class Bootstrap:
+    """Random weights of prompts, shared by all statistics, so that differences are paired."""
+
+    def __init__(self, prompts: int, seed: int = 0) -> None:
+        self.weights = np.ones((DRAWS + 1, prompts))
+        """The first row is what was seen."""
+        self.weights[1:] = np.random.default_rng(seed).standard_exponential((DRAWS, prompts))
+
+    def mean(self, values: Floats, prompt: Ints, share: bool = False) -> BootstrapDistribution:
+        """The mean of values (n,), whose prompts are numbered (n,)."""
+        rows = np.stack([np.asarray(values, float), np.ones(len(values))], 1)
+        return self.of_sums(rows, prompt, lambda s: s[:, 0] / s[:, 1], share=share)
+
+    def of_sums(
+        self,
+        rows: Floats,
+        prompt: Ints,
+        statistic: Statistic,
+        n: int | None = None,
+        share: bool = False,
+    ) -> BootstrapDistribution:
+        """A statistic, (draws, k) to (draws,), of the weighted sums of rows (rows, k)."""
+        seen, sums = sums_by_prompt(rows, prompt)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = statistic(self.weights[:, seen] @ sums)
+        n = len(rows) if n is None else n
+        return BootstrapDistribution(float(found[0]), found[1:], n, len(seen), share)
+
+    def of_weights(
+        self, prompt: Ints, statistic: Statistic, share: bool = False
+    ) -> BootstrapDistribution:
+        """A statistic, (draws, n) to (draws,), of the weights of n rows, which no sum tells."""
+        parts = np.array_split(self.weights, math.ceil(len(self.weights) / CHUNK))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.concatenate([statistic(part[:, prompt]) for part in parts])
+        prompts = len(np.unique(prompt))
+        return BootstrapDistribution(float(found[0]), found[1:], len(prompt), prompts, share)
+
+
+def percentile_interval(
+    rows: Floats, prompts: npt.ArrayLike, statistic: Statistic, seed: int
+) -> tuple[float, float] | tuple[None, None]:
+    """The plain 95% percentile interval of a statistic of sums of rows (N, k) over prompts (N,).
+
+    statistic maps (draws, k) to (draws,). The same weights as Bootstrap's, made in blocks and not
+    kept: a store may have 100,000 prompts. (None, None) where no draw has a finite value.
     """
+    sums = sums_by_prompt(rows, np.asarray(prompts))[1]
     rng = np.random.default_rng(seed)
-    total = np.zeros((DRAWS, sums.shape[1]))
-    weight = np.zeros((DRAWS, 1))
-    for part in np.array_split(sums, 1 + len(sums) // 1000):
+    total, weight = np.zeros((DRAWS, sums.shape[1])), np.zeros((DRAWS, 1))
+    for part in np.array_split(sums, 1 + len(sums) // BLOCK):
         weights = rng.standard_exponential((DRAWS, len(part)))
         total += weights @ part
         weight += weights.sum(axis=1, keepdims=True)
     found = statistic(total * len(sums) / weight)
     found = found[np.isfinite(found)]
     if not len(found):
-        return None
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
+        return None, None
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
-def by_prompt(rows: Floats, prompts: npt.ArrayLike) -> Floats:
-    """Sums of rows (N, k) over each prompt, (prompts, k)."""
-    _, group = np.unique(np.asarray(prompts), return_inverse=True)
-    summed = np.zeros((int(group.max(initial=-1)) + 1, rows.shape[1]))
-    np.add.at(summed, group, rows)
-    return summed
+def sums_by_prompt(
+    rows: Floats, prompts: npt.NDArray[np.generic]
+) -> tuple[npt.NDArray[np.generic], Floats]:
+    """The distinct prompts (P,) of rows (N, k), and the rows' sums over each (P, k)."""
+    seen, group = np.unique(prompts, return_inverse=True)
+    sums = np.zeros((len(seen), rows.shape[1]))
+    np.add.at(sums, group, rows)
+    return seen, sums
+
+
+def clustered_mean(values: Sequence[float], clusters: Sequence[object], seed: int = 0) -> Estimate:
+    """The mean with a 95% interval by the bootstrap over clusters (prompts).
+
+    Raises ValueError where there is nothing to average.
+    """
+    if not len(values):
+        raise ValueError("nothing to average: give at least one value")
+    _, index = np.unique(np.array([str(c) for c in clusters]), return_inverse=True)
+    numbers = np.asarray(values, float)
+    share = bool(numbers.min() >= 0 and numbers.max() <= 1)
+    return Bootstrap(int(index.max()) + 1, seed).mean(numbers, index, share).estimate

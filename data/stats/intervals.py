@@ -1,51 +1,27 @@
-"""Estimates with their 95% intervals."""
+"""Shares, means, medians and differences of answers, each with its 95% interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import warnings
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from data.stats.estimate import MIN_ANSWERS, Estimate, missing
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-ENOUGH = 20
-"""Of what a figure counts, before it is shown."""
 CONFIDENCE = 0.95
-DRAWS = 1000
-"""Of a bootstrap."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number with its 95% interval and what it was taken over; or no number, and why."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    unit: str
-    """What n counts."""
-    needs: int | None = None
-    """About how many it takes; None where there are enough."""
-    note: str = ""
-    """Why there is no number although there are enough."""
-
-
-def missing(n: int, unit: str, needs: int = ENOUGH, note: str = "") -> Figure:
-    """No number yet; with a note, none for another reason than too few."""
-    return Figure(None, None, None, n, unit, None if note else needs, note)
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval of a share, for any n above 0, a fractional one too.
+    """Wilson's score interval of a share, for any n above 0.
 
-    scipy's binomtest gives the same for whole numbers (a test compares them). E. B. Wilson (1927),
-    "Probable inference, the law of succession, and statistical inference", JASA 22.
+    scipy's binomtest gives the same for whole numbers (a test compares them), but n is fractional
+    where it is an effective sample size. E. B. Wilson (1927), "Probable inference, the law of
+    succession, and statistical inference", JASA 22.
     """
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -53,24 +29,23 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def share(hits: npt.ArrayLike, prompts: npt.ArrayLike, unit: str) -> Figure:
+def share(hits: npt.ArrayLike, prompts: npt.ArrayLike, unit: str) -> Estimate:
     """The mean of numbers in [0, 1], hits (N,), with Wilson's interval at the effective n.
 
-    Numbers of one prompt count for less where they are alike: n is divided by the design effect,
-    the variance between prompts over that of independent answers (Dean and Pagano 2015,
+    Answers about one prompt (N,) count for less where they are alike: n is divided by the design
+    effect, the variance between prompts over that of independent answers (Dean and Pagano 2015,
     "Evaluating confidence interval methods for binomial proportions in clustered surveys").
     """
     x = np.asarray(hits, float)
-    n = len(x)
-    if n < ENOUGH:
-        return missing(n, unit)
+    if len(x) < MIN_ANSWERS:
+        return missing(len(x), unit)
     value = float(x.mean())
-    low, high = wilson(value, _worth(x - value, np.asarray(prompts), value))
-    return Figure(value, low, high, n, unit)
+    low, high = wilson(value, _effective_n(x - value, np.asarray(prompts), value))
+    return Estimate(value, low, high, len(x), unit)
 
 
-def _worth(residuals: Floats, prompts: npt.NDArray[Any], value: float) -> float:
-    """How many independent yes-or-no answers these are worth; at most one each."""
+def _effective_n(residuals: Floats, prompts: npt.NDArray[np.generic], value: float) -> float:
+    """How many independent yes-or-no answers these residuals (N,) are worth; at most N."""
     _, group = np.unique(prompts, return_inverse=True)
     sums = np.bincount(group, residuals)
     n, groups = len(residuals), len(sums)
@@ -82,48 +57,46 @@ def _worth(residuals: Floats, prompts: npt.NDArray[Any], value: float) -> float:
     return float(np.clip(value * (1 - value) / variance, 1, n))
 
 
-def mean(numbers: npt.ArrayLike, unit: str) -> Figure:
+def mean(numbers: npt.ArrayLike, unit: str) -> Estimate:
     """The mean, with Student's interval."""
     x = np.asarray(numbers, float)
-    if len(x) < ENOUGH:
+    if len(x) < MIN_ANSWERS:
         return missing(len(x), unit)
     half = float(stats.t.isf((1 - CONFIDENCE) / 2, len(x) - 1)) * float(stats.sem(x))
     middle = float(x.mean())
-    return Figure(middle, middle - half, middle + half, len(x), unit)
+    return Estimate(middle, middle - half, middle + half, len(x), unit)
 
 
-def median(numbers: npt.ArrayLike, unit: str) -> Figure:
-    """The median, with the interval that order statistics give: free of any distribution."""
+def median(numbers: npt.ArrayLike, unit: str) -> Estimate:
+    """The median, with the interval of order statistics, which assumes no distribution."""
     x = np.asarray(numbers, float)
-    if len(x) < ENOUGH:
+    if len(x) < MIN_ANSWERS:
         return missing(len(x), unit)
     interval = stats.quantile_test(x, p=0.5).confidence_interval(CONFIDENCE)
-    return Figure(float(np.median(x)), float(interval.low), float(interval.high), len(x), unit)
+    return Estimate(float(np.median(x)), float(interval.low), float(interval.high), len(x), unit)
 
 
-def change(early: npt.ArrayLike, late: npt.ArrayLike, unit: str) -> Figure:
-    """The late mean less the early one, with Welch's interval; ENOUGH are needed on either side."""
+def change(early: npt.ArrayLike, late: npt.ArrayLike, unit: str) -> Estimate:
+    """The late mean less the early one, with Welch's interval; MIN_ANSWERS on either side."""
     a, b = np.asarray(early, float), np.asarray(late, float)
-    if min(len(a), len(b)) < ENOUGH:
-        return missing(len(a) + len(b), unit, 2 * ENOUGH)
-    value, error, freedom = welch(b, a)
-    half = float(stats.t.isf((1 - CONFIDENCE) / 2, freedom)) * error
-    return Figure(value, value - half, value + half, len(a) + len(b), unit)
+    n = len(a) + len(b)
+    if min(len(a), len(b)) < MIN_ANSWERS:
+        return missing(n, unit, 2 * MIN_ANSWERS)
+    value = float(b.mean() - a.mean())
+    if np.ptp(a) == 0 == np.ptp(b):
+        return Estimate(value, value, value, n, unit)
+    _, low, high = welch(b, a)
+    return Estimate(value, low, high, n, unit)
 
 
 def welch(a: Floats, b: Floats) -> tuple[float, float, float]:
-    """Difference of two means, its standard error, and Welch's degrees of freedom.
+    """Welch's t-test: the chance of a mean so far above b's, and the difference's 95% interval.
 
-    scipy's ttest_ind has the same inside (a test compares them), and warns of constant samples.
+    One of the two has to vary. scipy warns of a sample that is constant; here that is no loss of
+    precision but common: who called everything good in one half of their work.
     """
-    va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
-    parts = va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)
-    freedom = (va + vb) ** 2 / parts if parts > 0 else 1.0
-    return float(a.mean() - b.mean()), math.sqrt(va + vb), freedom
-
-
-def mapped(figure: Figure, rising: Callable[[float], float]) -> Figure:
-    """The figure and its interval under a function that never falls."""
-    ends = (figure.value, figure.low, figure.high)
-    value, low, high = (None if end is None else rising(end) for end in ends)
-    return Figure(value, low, high, figure.n, figure.unit, figure.needs, figure.note)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = stats.ttest_ind(a, b, equal_var=False)
+    interval = test.confidence_interval(CONFIDENCE)
+    return float(stats.t.sf(test.statistic, test.df)), float(interval.low), float(interval.high)

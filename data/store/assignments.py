@@ -1,4 +1,9 @@
-"""Who holds which task: the SQL of giving tasks out, within the ledger's transactions."""
+"""Who holds which task: the SQL of giving tasks out, within the ledger's transactions.
+
+A task has `wanted` places, one for each annotator who is to judge it. `remaining` counts those that
+no standing answer fills. An assignment leases a place until `lease_until`. A place is free where
+`remaining` is more than the leases that others hold now, so no task gets more answers than wanted.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +13,35 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from data import task_planning
 from data.schema import Annotator, Completion, Kind, Purpose, Role, Task, now, timestamp
 from data.store import tables as t
-from data.store.content import BATCH, distinct, insert_completions, one_writer, prompt_from
-from data.store.database import insert_ignore, one_at_a_time, upsert
+from data.store.content import BATCH, distinct, insert_completions, prompt_from
+from data.store.database import (
+    Lock,
+    ResultRow,
+    ignoring_insert,
+    insert_ignore,
+    take_lock,
+    upsert,
+)
 from data.store.judgement_rows import standing
 from data.task_planning import Shares
 
-_OPEN = t.tasks.c.remaining > sa.literal_column("0")  # spelt like this, the index on it is used
-
-# The conditions of the hot statements are built once: building them takes longer than running them.
+# The statements of a press are built once: building them takes longer than running them.
 _ME: sa.BindParameter[int] = sa.bindparam("me")
 _NOW: sa.BindParameter[str] = sa.bindparam("now")
-_FROM: sa.BindParameter[float] = sa.bindparam("from")
+_POSITION: sa.BindParameter[float] = sa.bindparam("position")
+# A literal, not a parameter: only a condition spelt like the index's own lets it be used.
+_OPEN = t.tasks.c.remaining > sa.literal_column("0")
 _other, _mine = t.assignments.alias("other"), t.assignments.alias("mine")
-_HELD_BY_OTHERS = (  # how many of a task's places are leased to other people now
+# Leases of others count while they last. The annotator's own do not: a place that is leased to
+# them is theirs to fill. Control tasks ("gold", "repeat") lease no place.
+PLACES_LEASED_TO_OTHERS = (
     sa.select(sa.func.count())
     .select_from(_other)
     .where(
@@ -40,8 +54,10 @@ _HELD_BY_OTHERS = (  # how many of a task's places are leased to other people no
     .correlate(t.tasks)
     .scalar_subquery()
 )
-# Counted, since PostgreSQL makes of NOT EXISTS a join over all that the annotator ever had.
-HAD = (  # whether this annotator has a task, answered it or skipped it
+# Counted, although NOT EXISTS says the same: PostgreSQL turns that into a join over everything
+# that the annotator ever had, which takes longer with each answer. A count is looked up by index
+# for the one task in question.
+HAD = (  # whether this annotator holds a task, answered it or skipped it
     sa.select(sa.func.count())
     .select_from(_mine)
     .where(
@@ -52,7 +68,7 @@ HAD = (  # whether this annotator has a task, answered it or skipped it
     .correlate(t.tasks)
     .scalar_subquery()
 ) > 0
-ANSWERED = (  # whether an answer of this annotator stands; where not HAD, it is from a file
+ANSWERED = (  # whether an answer of this annotator stands; where not HAD, it came from a file
     sa.select(sa.func.count())
     .select_from(t.judgements)
     .where(
@@ -63,9 +79,9 @@ ANSWERED = (  # whether an answer of this annotator stands; where not HAD, it is
     .correlate(t.tasks)
     .scalar_subquery()
 ) > 0
-_FREE = t.tasks.c.remaining > _HELD_BY_OTHERS
+_HAS_FREE_PLACE = t.tasks.c.remaining > PLACES_LEASED_TO_OTHERS
 
-_OTHERS = sa.select(_HELD_BY_OTHERS).where(t.tasks.c.id == sa.bindparam("task"))
+# A lease that ran out is still its annotator's while the task has a place for them.
 _HELD = (
     sa.select(t.assignments.c.id, t.assignments.c.turn)
     .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
@@ -73,29 +89,41 @@ _HELD = (
         t.assignments.c.annotator_id == _ME,
         t.assignments.c.state == "leased",
         ~ANSWERED,
-        sa.or_(t.assignments.c.purpose != "queue", sa.and_(_OPEN, _FREE)),
+        sa.or_(t.assignments.c.purpose != "queue", sa.and_(_OPEN, _HAS_FREE_PLACE)),
     )
     .order_by(t.assignments.c.turn, t.assignments.c.id)
 )
-_THESE = t.tasks.c.id.in_(sa.bindparam("tasks", expanding=True))
-_PLACES_FILLED = (
+_AMONG_TASKS = t.tasks.c.id.in_(sa.bindparam("tasks", expanding=True))
+_PLACES_FILLED = (  # distinct: an answer that was edited is two rows of one person
     sa.select(sa.func.count(t.judgements.c.annotator_id.distinct()))
     .where(t.judgements.c.task_id == t.tasks.c.id, t.judgements.c.purpose == "queue", standing())
     .correlate(t.tasks)
     .scalar_subquery()
 )
-_LEFT = t.tasks.c.wanted - _PLACES_FILLED
-_RECOUNT = sa.update(t.tasks).where(_THESE).values(remaining=sa.case((_LEFT > 0, _LEFT), else_=0))
-_FIRST_OPEN = sa.select(sa.func.min(t.tasks.c.position)).where(_THESE, _OPEN)
-_BEGIN = (
+_PLACES_LEFT = t.tasks.c.wanted - _PLACES_FILLED
+_RECOUNT = (
+    sa.update(t.tasks)
+    .where(_AMONG_TASKS)
+    .values(remaining=sa.case((_PLACES_LEFT > 0, _PLACES_LEFT), else_=0))
+)
+_FIRST_OPEN_POSITION = sa.select(sa.func.min(t.tasks.c.position)).where(_AMONG_TASKS, _OPEN)
+_SEARCH_FROM = (
     sa.select(sa.func.coalesce(t.annotators.c.queue_from, sa.literal(-math.inf)))
     .where(t.annotators.c.id == _ME)
     .scalar_subquery()
 )
+_SET_SEARCH_FROM = (
+    sa.update(t.annotators).where(t.annotators.c.id == _ME).values(queue_from=_POSITION)
+)
+_REWIND = (
+    sa.update(t.annotators)
+    .where(t.annotators.c.queue_from > _POSITION)
+    .values(queue_from=_POSITION)
+)
 _SHARES = sa.select(t.settings.c.value).where(t.settings.c.name == "shares").scalar_subquery()
-_ASKED = t.assignments.c.id.in_(sa.bindparam("ids", expanding=True))
+_AMONG_ASSIGNMENTS = t.assignments.c.id.in_(sa.bindparam("ids", expanding=True))
 _first, _second = t.completions.alias("first"), t.completions.alias("second")
-_IN_FULL = (
+_WITH_TEXTS = (
     sa.select(
         t.assignments.c.id,
         t.assignments.c.shown_first,
@@ -115,11 +143,11 @@ _IN_FULL = (
     .join(t.prompts, t.prompts.c.id == t.tasks.c.prompt_id)
     .join(_first, _first.c.id == t.tasks.c.completion_a)
     .outerjoin(_second, _second.c.id == t.tasks.c.completion_b)
-    .where(_ASKED)
+    .where(_AMONG_ASSIGNMENTS)
 )
 _RENEW = (
     sa.update(t.assignments)
-    .where(_ASKED)
+    .where(_AMONG_ASSIGNMENTS)
     .values(
         lease_until=sa.case(
             (t.assignments.c.id == sa.bindparam("first"), sa.bindparam("end")),
@@ -127,15 +155,20 @@ _RENEW = (
         )
     )
 )
-_SET_QUEUE_FROM = sa.update(t.annotators).where(t.annotators.c.id == _ME).values(queue_from=_FROM)
-_SET_BACK = (
-    sa.update(t.annotators).where(t.annotators.c.queue_from > _FROM).values(queue_from=_FROM)
-)
+
+
+class OpenTask(NamedTuple):
+    """The next task of the queue for a person."""
+
+    id: str
+    kind: Kind
+    shares: Shares
+    """How often a control task comes in its place."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a person is about to be asked."""
+class Candidate:
+    """A task that a person is about to be given."""
 
     task_id: str
     shown_first: str | None
@@ -153,37 +186,14 @@ class Assignment:
 
 
 def insert_tasks(connection: sa.Connection, tasks: Iterable[Task]) -> dict[str, Task]:
-    """Queue tasks; those already there stay as they are, the other way round too.
+    """Queue tasks; those already there stay as they are, with their sides exchanged too.
 
     Returns by id the task that stands for each: itself, or the one with its sides exchanged.
     """
-    one_writer(connection)  # nobody may add the other way round meanwhile
-    ways = _ways(connection, {task.id: task for task in tasks})
-    new = list({task.id: task for task in ways.values()}.values())
-    _insert_new(connection, new)
-    return ways
-
-
-def _ways(connection: sa.Connection, tasks: dict[str, Task]) -> dict[str, Task]:
-    """Which way round each task is asked: as it is stored, else as it comes first here."""
-    turned = {i: task.turned() for i, task in tasks.items() if task.b is not None}
-    ids = [*turned, *(task.id for task in turned.values())]
-    stored: set[str] = set()
-    for start in range(0, len(ids), BATCH):
-        chunk = ids[start : start + BATCH]
-        stored.update(connection.scalars(sa.select(t.tasks.c.id).where(t.tasks.c.id.in_(chunk))))
-    ways: dict[str, Task] = {}
-    for i, task in tasks.items():
-        other = turned.get(i)
-        if other is not None and i not in stored and (other.id in stored or other.id in ways):
-            ways[i] = ways.get(other.id, other)
-        else:
-            ways[i] = task
-    return ways
-
-
-def _insert_new(connection: sa.Connection, tasks: list[Task]) -> None:
-    sides = (c for task in tasks for c in (task.a, task.b) if c is not None)
+    take_lock(connection, Lock.CONTENT)  # nobody may add the exchanged pair meanwhile
+    stands_for = _stored_orders(connection, {task.id: task for task in tasks})
+    new = list({task.id: task for task in stands_for.values()}.values())
+    sides = (c for task in new for c in (task.a, task.b) if c is not None)
     insert_completions(connection, distinct(sides))
     rows = [
         {
@@ -197,17 +207,57 @@ def _insert_new(connection: sa.Connection, tasks: list[Task]) -> None:
             "position": task.position,
             "created_at": now(),
         }
-        for task in tasks
+        for task in new
     ]
     insert_ignore(connection, t.tasks, rows)
-    asked = [task.position for task in tasks if task.wanted > 0]
-    if asked:
-        reopened(connection, min(asked))
+    queued = [task.position for task in new if task.wanted > 0]
+    if queued:
+        rewind_queue(connection, min(queued))
+    return stands_for
 
 
-def one_claim_at_a_time(connection: sa.Connection) -> None:
-    """Two claims must not both see a place as free."""
-    one_at_a_time(connection, "coach: give a task out")
+def _stored_orders(connection: sa.Connection, tasks: dict[str, Task]) -> dict[str, Task]:
+    """Each task with its sides as they are stored, else as they come first among these."""
+    turned = {i: task.turned() for i, task in tasks.items() if task.b is not None}
+    ids = [*turned, *(task.id for task in turned.values())]
+    stored: set[str] = set()
+    for start in range(0, len(ids), BATCH):
+        chunk = ids[start : start + BATCH]
+        stored.update(connection.scalars(sa.select(t.tasks.c.id).where(t.tasks.c.id.in_(chunk))))
+    found: dict[str, Task] = {}
+    for i, task in tasks.items():
+        other = turned.get(i)
+        if other is not None and i not in stored and (other.id in stored or other.id in found):
+            found[i] = found.get(other.id, other)
+        else:
+            found[i] = task
+    return found
+
+
+_COPIED = (t.tasks.c.kind, t.tasks.c.prompt_id, t.tasks.c.completion_a, t.tasks.c.completion_b)
+
+
+def insert_repeats(connection: sa.Connection, repeats: dict[str, str]) -> None:
+    """Copies of stored tasks (the copy's id -> the task's) by which one person is asked again.
+
+    Nothing is wanted of a copy, so nobody finds it in the queue.
+    """
+    originals = sa.select(
+        sa.bindparam("copy"),
+        *_COPIED,
+        t.tasks.c.position,
+        sa.literal(0),
+        sa.literal(0),
+        t.tasks.c.id,
+        sa.bindparam("created", type_=sa.String),
+    ).where(t.tasks.c.id == sa.bindparam("original"))
+    names = [column.name for column in _COPIED]
+    names = ["id", *names, "position", "wanted", "remaining", "repeats", "created_at"]
+    if repeats:
+        copies = [{"copy": i, "original": of, "created": now()} for i, of in repeats.items()]
+        connection.execute(
+            ignoring_insert(connection, t.tasks).from_select(names, originals), copies
+        )
 
 
 def wanted_of(role: Role) -> sa.ColumnElement[bool]:
@@ -218,48 +268,45 @@ def wanted_of(role: Role) -> sa.ColumnElement[bool]:
 
 
 @cache
-def _next(role: Role) -> sa.Select[Any]:
-    """The first task with a free place; where the search began; the first task not had; and what
-    may come in its stead."""
+def _search_queue(role: Role) -> sa.Select[tuple[object, ...]]:
+    """The first task with a free place, and three things that the claim needs besides, so that
+    one statement does: where the search began, the first task that was not had, the shares.
+
+    A task without a free place now may have one later (its leases run out), so the next search
+    begins at the first task that was not had, `first`, and not at the one that was found.
+    """
     search = sa.select(t.tasks).where(
-        wanted_of(role), t.tasks.c.position >= _BEGIN, ~HAD, ~ANSWERED
+        wanted_of(role), t.tasks.c.position >= _SEARCH_FROM, ~HAD, ~ANSWERED
     )
     search = search.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
     first = search.with_only_columns(t.tasks.c.position).correlate(None).scalar_subquery()
     return search.with_only_columns(
         t.tasks.c.id,
         t.tasks.c.kind,
-        _BEGIN.label("began"),
+        _SEARCH_FROM.label("began"),
         first.label("first"),
         _SHARES.label("shares"),
-    ).where(_FREE)
-
-
-def others(connection: sa.Connection, task_id: str, annotator_id: int) -> int:
-    """How many of a task's places are leased to other people now."""
-    found = connection.scalar(_OTHERS, {"me": annotator_id, "now": now(), "task": task_id})
-    return int(found or 0)
+    ).where(_HAS_FREE_PLACE)
 
 
 def next_task(
     connection: sa.Connection, annotator: Annotator, kinds: Iterable[Kind] | None
-) -> tuple[str, Kind, Shares] | None:
-    """The first task with a free place that this annotator has not had, its kind, and the shares
-    of what is asked beside the queue.
+) -> OpenTask | None:
+    """The first task with a free place that this annotator has not had.
 
     What they have had at the head of the queue is not searched again: `queue_from` is stored with
-    the annotator, and `reopened` sets it back where a task behind it is to be asked again.
+    the annotator, and `rewind_queue` sets it back where a task before it is to be asked again.
     """
     me = {"me": annotator.id, "now": now()}
-    query = _next(annotator.role)
+    query = _search_queue(annotator.role)
     if kinds is not None:
         query = query.where(t.tasks.c.kind.in_(list(kinds)))
     row = connection.execute(query, me).one_or_none()
     if row is None:
         return None
     if row.first > row.began:
-        connection.execute(_SET_QUEUE_FROM, me | {"from": row.first})
-    return row.id, row.kind, read_shares(row.shares)
+        connection.execute(_SET_SEARCH_FROM, {"me": annotator.id, "position": row.first})
+    return OpenTask(row.id, row.kind, read_shares(row.shares))
 
 
 def read_shares(stored: str | None) -> Shares:
@@ -267,45 +314,48 @@ def read_shares(stored: str | None) -> Shares:
     return Shares(**json.loads(stored)) if stored else Shares()
 
 
-def reopened(connection: sa.Connection, position: float) -> None:
-    """A task at this place of the queue may be asked again: nobody passes over it.
+def rewind_queue(connection: sa.Connection, position: float) -> None:
+    """A task at this position may be asked again: no annotator's search begins behind it.
 
-    Waits for claims that are being made, which have not seen it.
+    The lock makes this wait for claims in progress. They have not seen the task, and would
+    otherwise move their annotator's `queue_from` beyond it afterwards.
     """
-    one_claim_at_a_time(connection)
-    connection.execute(_SET_BACK, {"from": position})
+    take_lock(connection, Lock.QUEUE)
+    connection.execute(_REWIND, {"position": position})
 
 
-def lease(connection: sa.Connection, asked: Asked, annotator_id: int, turn: int) -> int | None:
+def lease(
+    connection: sa.Connection, candidate: Candidate, annotator_id: int, turn: int
+) -> int | None:
     """Take the task; one released earlier is taken again with the sides it had.
 
     Returns the assignment's id; None where its annotator answered it a moment ago.
     """
-    held = {"state": "leased", "turn": turn, "lease_until": lease_end()}
-    held["purpose"] = asked.purpose
-    fresh = {
-        "task_id": asked.task_id,
+    row = {
+        "task_id": candidate.task_id,
         "annotator_id": annotator_id,
-        "shown_first": asked.shown_first,
+        "shown_first": candidate.shown_first,
+        "purpose": candidate.purpose,
+        "state": "leased",
+        "turn": turn,
+        "lease_until": lease_end(),
         "created_at": now(),
     }
-    insert = upsert(
-        connection,
-        t.assignments,
-        ["task_id", "annotator_id"],
-        set_=held,
-        where=t.assignments.c.state == "released",
-    )
-    taken: int | None = connection.scalar(insert.returning(t.assignments.c.id), fresh | held)
+    taken: int | None = connection.scalar(_lease_statement(connection.dialect.name), row)
     return taken
 
 
-def held(connection: sa.Connection, annotator: Annotator) -> list[Any]:
-    """Rows of what this annotator holds, in turn.
+@cache
+def _lease_statement(dialect: str) -> sa.Executable:
+    key, renewed = ["task_id", "annotator_id"], ["purpose", "state", "turn", "lease_until"]
+    released = t.assignments.c.state == "released"
+    insert = upsert(dialect, t.assignments, key, renewed, released)
+    return insert.returning(t.assignments.c.id)
 
-    A lease that ran out is still theirs while the task has a place for them.
-    """
-    return list(connection.execute(_HELD, {"me": annotator.id, "now": now()}))
+
+def held(connection: sa.Connection, annotator: Annotator) -> Sequence[ResultRow]:
+    """Rows (id, turn) of what this annotator holds, in turn."""
+    return connection.execute(_HELD, {"me": annotator.id, "now": now()}).all()
 
 
 def give_back(connection: sa.Connection, annotator_id: int) -> None:
@@ -319,7 +369,7 @@ def give_back(connection: sa.Connection, annotator_id: int) -> None:
     if first is not None:
         connection.execute(sa.update(t.assignments).where(mine).values(state="released"))
         own = t.annotators.c.id == annotator_id  # to others these tasks were never closed
-        connection.execute(_SET_BACK.where(own), {"from": first})
+        connection.execute(_REWIND.where(own), {"position": first})
 
 
 def recount(connection: sa.Connection, task_ids: Iterable[str]) -> None:
@@ -327,24 +377,24 @@ def recount(connection: sa.Connection, task_ids: Iterable[str]) -> None:
     connection.execute(_RECOUNT, {"tasks": list(task_ids)})
 
 
-def reopen(connection: sa.Connection, task_ids: Iterable[str]) -> None:
+def reopen_tasks(connection: sa.Connection, task_ids: Iterable[str]) -> None:
     """Places of these tasks were given up: those that are open may be asked again."""
-    first = connection.scalar(_FIRST_OPEN, {"tasks": list(task_ids)})
+    first = connection.scalar(_FIRST_OPEN_POSITION, {"tasks": list(task_ids)})
     if first is not None:
-        reopened(connection, first)
+        rewind_queue(connection, first)
 
 
 def renew(connection: sa.Connection, ids: Sequence[int]) -> None:
-    """A sign of life: leases run from now, the first for LEASE_MINUTES, those after it shorter."""
+    """Leases run from now, the first for LEASE_MINUTES, those after it for AHEAD_MINUTES."""
     ends = {"end": lease_end(), "end_ahead": lease_end(task_planning.AHEAD_MINUTES)}
     if ids:
         connection.execute(_RENEW, {"first": ids[0], "ids": list(ids)} | ends)
 
 
-def assignments(connection: sa.Connection, ids: list[int]) -> list[Assignment]:
+def load_assignments(connection: sa.Connection, ids: Sequence[int]) -> list[Assignment]:
     """These assignments with their tasks and texts, in the order asked."""
     found = {}
-    for row in connection.execute(_IN_FULL, {"ids": ids}):
+    for row in connection.execute(_WITH_TEXTS, {"ids": list(ids)}):
         prompt = prompt_from(row)
         first = Completion(prompt, row.text_a, row.finished_a)
         second = None if row.text_b is None else Completion(prompt, row.text_b, row.finished_b)

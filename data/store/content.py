@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -20,13 +20,14 @@ from data.schema import (
     now,
 )
 from data.store import tables as t
-from data.store.database import Database, insert_ignore, one_at_a_time
+from data.store.database import Database, Lock, ResultRow, Row, insert_ignore, take_lock
 from data.store.judgement_rows import standing
 from data.task_planning import Question
 
 BATCH = 500
 T = TypeVar("T")
 N = TypeVar("N", Prompt, Completion)
+_Noun = Prompt | Demonstration | Document | Completion
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,6 @@ class Content:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-
-    def add_prompts(self, prompts: Iterable[Prompt]) -> None:
-        with self._db.write() as connection:
-            insert_prompts(connection, prompts)
-
-    def add_demonstrations(self, demonstrations: Iterable[Demonstration]) -> None:
-        with self._db.write() as connection:
-            insert_demonstrations(connection, demonstrations)
-
-    def add_documents(self, documents: Iterable[Document]) -> None:
-        with self._db.write() as connection:
-            insert_documents(connection, documents)
 
     def add_generations(self, generations: Iterable[Generation]) -> None:
         """Completions with the model that wrote them."""
@@ -142,7 +131,7 @@ class Content:
             )
 
 
-def completion_columns() -> Sequence[sa.ColumnElement[Any]]:
+def completion_columns() -> Sequence[sa.Column[object]]:
     return (t.completions.c.prompt_id, t.completions.c.text, t.completions.c.finished)
 
 
@@ -151,7 +140,7 @@ def load_prompts(connection: sa.Connection) -> dict[str, Prompt]:
     return {row.id: prompt_from(row) for row in rows}
 
 
-def prompt_from(row: Any) -> Prompt:
+def prompt_from(row: ResultRow) -> Prompt:
     messages = tuple(Message(**m) for m in json.loads(row.messages))
     return Prompt(messages, tuple(json.loads(row.tags)), row.external_id, row.created_at)
 
@@ -197,25 +186,71 @@ def load_completions(
     return {r.id: Completion(prompts[r.prompt_id], r.text, r.finished) for r in rows}
 
 
-def one_writer(connection: sa.Connection) -> None:
-    """Two that write the same texts in different orders would wait for each other."""
-    one_at_a_time(connection, "coach: write content")
+# Two transactions that wrote the same texts in different orders would wait for each other, each for
+# a row that the other has inserted: each of these functions takes the content's lock first.
 
 
 def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
-    one_writer(connection)
-    for chunk in _chunks(prompts):
-        rows = [
-            {
-                "id": p.id,
-                "messages": canonical_json([m.as_dict() for m in p.messages]),
-                "tags": canonical_json(p.tags),
-                "external_id": p.external_id,
-                "created_at": p.created_at or now(),
-            }
-            for p in chunk
-        ]
-        insert_ignore(connection, t.prompts, rows)
+    def row(prompt: Prompt) -> Row:
+        messages = canonical_json([m.as_dict() for m in prompt.messages])
+        return _stored(prompt) | {"messages": messages, "tags": canonical_json(prompt.tags)}
+
+    _insert_new(connection, t.prompts, prompts, row)
+
+
+def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
+    listed = list(items)
+    insert_prompts(connection, distinct(d.prompt for d in listed))
+    _insert_new(
+        connection,
+        t.demonstrations,
+        listed,
+        lambda d: _stored(d) | {"prompt_id": d.prompt.id, "text": d.text},
+    )
+
+
+def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
+    _insert_new(connection, t.documents, items, lambda d: _stored(d) | {"text": d.text})
+
+
+def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
+    listed = list(items)
+    insert_prompts(connection, distinct(c.prompt for c in listed))
+    _insert_new(
+        connection,
+        t.completions,
+        listed,
+        lambda c: _stored(c) | {"prompt_id": c.prompt.id, "text": c.text, "finished": c.finished},
+    )
+
+
+def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
+    def row(generation: Generation) -> Row:
+        return {
+            "completion_id": generation.completion.id,
+            "model": generation.model,
+            "sampling": canonical_json(dict(generation.sampling)),
+            "created_at": generation.created_at or now(),
+        }
+
+    listed = list(items)
+    insert_completions(connection, distinct(g.completion for g in listed))
+    _insert_new(connection, t.generations, listed, row)
+
+
+def _insert_new(
+    connection: sa.Connection, table: sa.Table, items: Iterable[T], row: Callable[[T], Row]
+) -> None:
+    """Insert those that are not there yet, BATCH rows at a time."""
+    take_lock(connection, Lock.CONTENT)
+    for chunk in _chunks(items):
+        insert_ignore(connection, table, [row(item) for item in chunk])
+
+
+def _stored(item: _Noun) -> Row:
+    """The columns that every noun has."""
+    created = item.created_at or now()
+    return {"id": item.id, "external_id": item.external_id, "created_at": created}
 
 
 def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
@@ -229,7 +264,11 @@ def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
         fill_external_ids(connection, t.prompts, chunk)
 
 
-def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterable[Any]) -> None:
+def fill_external_ids(
+    connection: sa.Connection,
+    table: sa.Table,
+    items: Iterable[_Noun],
+) -> None:
     """Give what is stored in this table the external ids that it lacks; what is there stays."""
     c = table.c
     for chunk in _chunks(items):
@@ -238,70 +277,6 @@ def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterabl
             lacking = sa.and_(c.id == sa.bindparam("key"), c.external_id.is_(None))
             update = sa.update(table).where(lacking).values(external_id=sa.bindparam("new"))
             connection.execute(update, rows)
-
-
-def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
-    one_writer(connection)
-    for chunk in _chunks(items):
-        insert_prompts(connection, distinct(d.prompt for d in chunk))
-        rows = [
-            {
-                "id": d.id,
-                "prompt_id": d.prompt.id,
-                "text": d.text,
-                "external_id": d.external_id,
-                "created_at": d.created_at or now(),
-            }
-            for d in chunk
-        ]
-        insert_ignore(connection, t.demonstrations, rows)
-
-
-def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
-    one_writer(connection)
-    for chunk in _chunks(items):
-        rows = [
-            {
-                "id": d.id,
-                "text": d.text,
-                "external_id": d.external_id,
-                "created_at": d.created_at or now(),
-            }
-            for d in chunk
-        ]
-        insert_ignore(connection, t.documents, rows)
-
-
-def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
-    for chunk in _chunks(items):
-        insert_prompts(connection, distinct(c.prompt for c in chunk))
-        rows = [
-            {
-                "id": c.id,
-                "prompt_id": c.prompt.id,
-                "text": c.text,
-                "finished": c.finished,
-                "external_id": c.external_id,
-                "created_at": c.created_at or now(),
-            }
-            for c in chunk
-        ]
-        insert_ignore(connection, t.completions, rows)
-
-
-def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
-    for chunk in _chunks(items):
-        insert_completions(connection, distinct(g.completion for g in chunk))
-        rows = [
-            {
-                "completion_id": g.completion.id,
-                "model": g.model,
-                "sampling": canonical_json(dict(g.sampling)),
-                "created_at": g.created_at or now(),
-            }
-            for g in chunk
-        ]
-        insert_ignore(connection, t.generations, rows)
 
 
 def distinct(items: Iterable[N]) -> list[N]:

@@ -1,8 +1,8 @@
-"""What is asked to see how far answers can be trusted, now and then in the place of the next task.
+"""Control tasks: asked in place of the next task, to see how far answers can be trusted.
 
-Gold: tasks whose answer is known. Repeats: tasks that a person answered before, with their sides
-swapped. The page cannot tell them apart. They fill no place of a task; their answers are kept like
-any other.
+Gold tasks have a known answer. Repeats are tasks that a person answered before, with their sides
+swapped. The page cannot tell them from other tasks. They fill no place of a task; their answers are
+kept like any other.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
 from data import task_planning
 from data.schema import (
+    KINDS,
     Annotator,
     Answer,
     Gold,
@@ -32,110 +32,45 @@ from data.schema import (
     timestamp,
 )
 from data.store import tables as t
-from data.store.assignments import ANSWERED, HAD, Asked, insert_tasks, read_shares
+from data.store.assignments import (
+    ANSWERED,
+    HAD,
+    Candidate,
+    insert_repeats,
+    insert_tasks,
+    read_shares,
+)
 from data.store.content import load_completions, load_prompts
-from data.store.database import Database, insert_ignore, one_at_a_time, upsert
+from data.store.database import Database, Lock, take_lock, upsert
 from data.store.judgement_rows import judged, judgement_of, standing, task_of
 from data.task_planning import OVERLAP, Shares
 
-
-def instead(
-    connection: sa.Connection,
-    annotator: Annotator,
-    rng: random.Random,
-    shares: Shares,
-    kinds: Iterable[Kind] | None,
-) -> Asked | None:
-    """A check that comes in the place of the next task, as often as the shares say."""
-    draw = rng.random()
-    allowed = list(kinds) if kinds is not None else list(_EVERY_KIND)
-    if draw < shares.gold:
-        return _gold(connection, annotator, rng, allowed)
-    if draw < shares.gold + shares.repeat:
-        return _repeat(connection, annotator, rng, shares.repeat_days, allowed)
-    return None
-
-
-def _gold(
-    connection: sa.Connection, annotator: Annotator, rng: random.Random, kinds: list[Kind]
-) -> Asked | None:
-    """One of the tasks with a known answer that this person has not had."""
-    low, high = connection.execute(_GOLD_IDS).one()
-    if low is None:
-        return None
-    middle = {"me": annotator.id, "kinds": kinds, "middle": rng.randint(low, high)}
-    chosen = connection.execute(_GOLD_AFTER, middle).one_or_none()
-    chosen = chosen or connection.execute(_GOLD_BEFORE, middle).one_or_none()
-    if chosen is None:
-        return None
-    side = task_planning.side_order(rng) if chosen.kind == "pairwise" else None
-    return Asked(chosen.id, side, "gold")
-
-
-def _repeat(
-    connection: sa.Connection,
-    annotator: Annotator,
-    rng: random.Random,
-    days: float,
-    kinds: list[Kind],
-) -> Asked | None:
-    """A task that this person answered that long ago, with its sides swapped."""
-    before = timestamp(datetime.now(UTC) - timedelta(days=days))
-    me: dict[str, Any] = {"me": annotator.id, "before": before, "kinds": kinds}
-    low, high = connection.execute(_OWN_IDS, me).one()
-    if low is None:
-        return None
-    middle = me | {"middle": rng.randint(low, high)}
-    row = connection.execute(_DUE_AFTER, middle).one_or_none()
-    row = row or connection.execute(_DUE_BEFORE, middle).one_or_none()
-    if row is None:
-        return None
-    again = repeat_id(row.task_id, annotator.name)
-    insert_ignore(connection, t.tasks, [_again(row, again)])
-    if row.kind != "pairwise":
-        return Asked(again, None, "repeat")
-    swapped = {"a": "b", "b": "a"}.get(row.shown_first) or task_planning.side_order(rng)
-    return Asked(again, swapped, "repeat")
-
-
-def _again(row: Any, task_id: str) -> dict[str, Any]:
-    """The row of a task that asks what another asked; nobody finds it in the queue."""
-    return {
-        "id": task_id,
-        "kind": row.kind,
-        "prompt_id": row.prompt_id,
-        "completion_a": row.completion_a,
-        "completion_b": row.completion_b,
-        "wanted": 0,
-        "remaining": 0,
-        "position": row.position,
-        "repeats": row.task_id,
-        "created_at": now(),
-    }
-
-
-_EVERY_KIND: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
-_KINDS = t.tasks.c.kind.in_(sa.bindparam("kinds", expanding=True))
-_middle: sa.BindParameter[int] = sa.bindparam("middle")
 _IN_USE = t.gold.c.retired_at.is_(None)
+_OF_KINDS = t.tasks.c.kind.in_(sa.bindparam("kinds", expanding=True))
+_middle: sa.BindParameter[int] = sa.bindparam("middle")
 _GOLD_IDS = sa.select(sa.func.min(t.gold.c.id), sa.func.max(t.gold.c.id)).where(_IN_USE)
-_GOLD_LEFT = (  # the first from a random place on: looking at all of them would be felt
+# The first that fits from a random place on, else the last that fits before it. Choosing among all
+# that fit would take longer the more there are, and whoever waits longer knows of the check.
+_GOLD_LEFT = (
     sa.select(t.tasks.c.id, t.tasks.c.kind)
     .join(t.gold, t.gold.c.task_id == t.tasks.c.id)
-    .where(_IN_USE, ~HAD, ~ANSWERED, _KINDS)
+    .where(_IN_USE, ~HAD, ~ANSWERED, _OF_KINDS)
     .limit(1)
 )
 _GOLD_AFTER = _GOLD_LEFT.where(t.gold.c.id >= _middle).order_by(t.gold.c.id)
 _GOLD_BEFORE = _GOLD_LEFT.where(t.gold.c.id < _middle).order_by(t.gold.c.id.desc())
-_OWN = (t.judgements.c.annotator_id == sa.bindparam("me"), t.judgements.c.purpose == "queue")
-_OLD = (*_OWN, t.judgements.c.created_at < sa.bindparam("before"))
-_one = t.judgements.c.id
-_OWN_IDS = sa.select(
-    sa.select(_one).where(*_OLD).order_by(_one).limit(1).scalar_subquery(),
-    sa.select(_one).where(*_OLD).order_by(_one.desc()).limit(1).scalar_subquery(),
+_OLD_ANSWERS = (
+    t.judgements.c.annotator_id == sa.bindparam("me"),
+    t.judgements.c.purpose == "queue",
+    t.judgements.c.created_at < sa.bindparam("before"),
+)
+_id = t.judgements.c.id
+_OLD_ANSWER_IDS = sa.select(  # by the index from either end; min() and max() would read all of them
+    sa.select(_id).where(*_OLD_ANSWERS).order_by(_id).limit(1).scalar_subquery(),
+    sa.select(_id).where(*_OLD_ANSWERS).order_by(_id.desc()).limit(1).scalar_subquery(),
 )
 _copy, _held = t.tasks.alias("copy"), t.assignments.alias("held")
-_ASKED_AGAIN = (  # counted, as in data.leases
+_ASKED_AGAIN = (  # counted, for the reason given at assignments.HAD
     sa.select(sa.func.count())
     .select_from(_copy.join(_held, _held.c.task_id == _copy.c.id))
     .where(
@@ -147,25 +82,76 @@ _ASKED_AGAIN = (  # counted, as in data.leases
     .scalar_subquery()
 ) > 0
 _DUE = (
-    sa.select(
-        t.judgements.c.task_id,
-        t.judgements.c.shown_first,
-        t.tasks.c.kind,
-        t.tasks.c.prompt_id,
-        t.tasks.c.completion_a,
-        t.tasks.c.completion_b,
-        t.tasks.c.position,
-    )
+    sa.select(t.judgements.c.task_id, t.judgements.c.shown_first, t.tasks.c.kind)
     .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
-    .where(*_OLD, standing(), ~_ASKED_AGAIN, _KINDS)
+    .where(*_OLD_ANSWERS, standing(), ~_ASKED_AGAIN, _OF_KINDS)
     .limit(1)
 )
-_DUE_AFTER = _DUE.where(t.judgements.c.id >= _middle).order_by(t.judgements.c.id)
-_DUE_BEFORE = _DUE.where(t.judgements.c.id < _middle).order_by(t.judgements.c.id.desc())
+_DUE_AFTER = _DUE.where(_id >= _middle).order_by(_id)
+_DUE_BEFORE = _DUE.where(_id < _middle).order_by(_id.desc())
+
+
+def maybe_control_task(
+    connection: sa.Connection,
+    annotator: Annotator,
+    rng: random.Random,
+    shares: Shares,
+    kinds: Iterable[Kind] | None,
+) -> Candidate | None:
+    """A control task in place of the next task, as often as the shares say; else None."""
+    draw = rng.random()
+    allowed = list(KINDS if kinds is None else kinds)
+    if draw < shares.gold:
+        return _choose_gold(connection, annotator, rng, allowed)
+    if draw < shares.gold + shares.repeat:
+        return _choose_repeat(connection, annotator, rng, shares.repeat_days, allowed)
+    return None
+
+
+def _choose_gold(
+    connection: sa.Connection, annotator: Annotator, rng: random.Random, kinds: list[Kind]
+) -> Candidate | None:
+    """One of the tasks with a known answer that this person has not had."""
+    low, high = connection.execute(_GOLD_IDS).one()
+    if low is None:
+        return None
+    middle = {"me": annotator.id, "kinds": kinds, "middle": rng.randint(low, high)}
+    chosen = connection.execute(_GOLD_AFTER, middle).one_or_none()
+    chosen = chosen or connection.execute(_GOLD_BEFORE, middle).one_or_none()
+    if chosen is None:
+        return None
+    side = task_planning.side_order(rng) if chosen.kind == "pairwise" else None
+    return Candidate(chosen.id, side, "gold")
+
+
+def _choose_repeat(
+    connection: sa.Connection,
+    annotator: Annotator,
+    rng: random.Random,
+    days: float,
+    kinds: list[Kind],
+) -> Candidate | None:
+    """A task that this person answered that many days ago, with its sides swapped."""
+    before = timestamp(datetime.now(UTC) - timedelta(days=days))
+    me = {"me": annotator.id, "before": before, "kinds": kinds}
+    low, high = connection.execute(_OLD_ANSWER_IDS, me).one()
+    if low is None:
+        return None
+    middle = me | {"middle": rng.randint(low, high)}
+    row = connection.execute(_DUE_AFTER, middle).one_or_none()
+    row = row or connection.execute(_DUE_BEFORE, middle).one_or_none()
+    if row is None:
+        return None
+    again = repeat_id(row.task_id, annotator.name)
+    insert_repeats(connection, {again: row.task_id})
+    swapped = other_side(row.shown_first)
+    if row.kind == "pairwise" and swapped is None:  # the answer came from a file
+        swapped = task_planning.side_order(rng)
+    return Candidate(again, swapped, "repeat")
 
 
 class Checks:
-    """Known answers, repeats, and how often each is asked."""
+    """Gold tasks, repeats, and how often each is asked."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -180,11 +166,11 @@ class Checks:
         """From the next claim on."""
         row = {"value": json.dumps(asdict(shares)), "created_at": now()}
         with self._db.write() as connection:
-            insert = upsert(connection, t.settings, ["name"], set_=row)
+            insert = upsert(connection.dialect.name, t.settings, ["name"], list(row))
             connection.execute(insert, row | {"name": "shares"})
 
     def mark(self) -> tuple[int, ...]:
-        """Changes whenever a judgement or a known answer is added, taken back or retired."""
+        """Numbers that change when a judgement or a known answer is added or taken back."""
         j, g = t.judgements.c.id, t.gold.c
         query = sa.select(
             sa.select(sa.func.max(j)).scalar_subquery(),
@@ -206,7 +192,7 @@ class Checks:
         Raises ValueError for a task that is not there, or an answer that does not fit its kind.
         """
         with self._db.write() as connection:
-            tasks = _tasks(connection, known)
+            tasks = _load_tasks(connection, known)
             for task_id, value in known.items():
                 if task_id not in tasks:
                     raise ValueError(f"task {task_id!r} unknown: its answer cannot be gold")
@@ -214,7 +200,7 @@ class Checks:
             return insert_gold(connection, [Gold(tasks[i], value) for i, value in known.items()])
 
     def retire_gold(self, task_ids: Iterable[str]) -> int:
-        """These answers are known no more: nobody is asked, and nobody's answers are held to them.
+        """Take these tasks out of the gold: nobody is asked or measured by them any more.
 
         Returns how many were in use.
         """
@@ -299,49 +285,36 @@ def insert_gold(connection: sa.Connection, items: Iterable[Gold]) -> int:
 
     Raises ValueError where another answer to the same task is in use.
     """
-    one_at_a_time(connection, "coach: write gold")
+    take_lock(connection, Lock.CONTENT)
     listed = list(items)
-    ways = insert_tasks(connection, [known.task for known in listed])
-    golds = [_turned(known, ways[known.task.id]) for known in listed]
-    there = list(connection.execute(sa.select(t.gold)))
+    stands_for = insert_tasks(connection, [known.task for known in listed])
+    there = connection.execute(sa.select(t.gold)).all()
     used = {row.task_id: row.value for row in there if row.retired_at is None}
     retired = {(row.task_id, row.value, row.created_at) for row in there if row.retired_at}
     rows = []
-    for known in golds:
-        if known.retired_at and (known.task.id, known.value, known.created_at) in retired:
+    for known in listed:
+        task, value = stands_for[known.task.id], known.value
+        if task.id != known.task.id:  # stored with its sides exchanged
+            value = other_side(value) or ""
+        if known.retired_at and (task.id, value, known.created_at) in retired:
             continue
-        if known.retired_at is None and known.task.id in used:
-            if used[known.task.id] != known.value:
+        if known.retired_at is None and task.id in used:
+            if used[task.id] != value:
                 raise ValueError(
-                    f"gold {known.value!r}: {used[known.task.id]!r} is known already as the answer"
-                    f" to {known.task.a.prompt.text[:60]!r}: retire that one first"
+                    f"gold {value!r}: {used[task.id]!r} is known already as the answer"
+                    f" to {task.a.prompt.text[:60]!r}: retire that one first"
                 )
             continue
         if known.retired_at is None:
-            used[known.task.id] = known.value
-        rows.append(_gold_row(known))
+            used[task.id] = value
+        row = {"task_id": task.id, "value": value, "retired_at": known.retired_at}
+        rows.append(row | {"created_at": known.created_at or now()})
     if rows:
         connection.execute(sa.insert(t.gold), rows)
     return len(rows)
 
 
-def _turned(known: Gold, task: Task) -> Gold:
-    """The same of the task as it is stored: perhaps with its sides exchanged."""
-    if task.id == known.task.id:
-        return known
-    return replace(known, task=task, value=other_side(known.value) or "")
-
-
-def _gold_row(known: Gold) -> dict[str, Any]:
-    return {
-        "task_id": known.task.id,
-        "value": known.value,
-        "created_at": known.created_at or now(),
-        "retired_at": known.retired_at,
-    }
-
-
-def _tasks(connection: sa.Connection, task_ids: Iterable[str]) -> dict[str, Task]:
+def _load_tasks(connection: sa.Connection, task_ids: Iterable[str]) -> dict[str, Task]:
     """Stored tasks by id."""
     rows = connection.execute(sa.select(t.tasks).where(t.tasks.c.id.in_(list(task_ids)))).all()
     texts = load_completions(connection, load_prompts(connection)) if rows else {}

@@ -6,8 +6,9 @@ import re
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -23,7 +25,20 @@ POOL = 20
 """Connections kept open; as many again while there is a rush."""
 PATIENCE_SECONDS = 30.0
 """How long a write waits for others before it is given up."""
-_LOCK_KEY = 7_206_100  # any number: one advisory lock for "this store is being migrated"
+
+
+class Lock(IntEnum):
+    """What one transaction at a time does in a store, numbered in the order of taking them."""
+
+    MIGRATION = 1
+    CONTENT = 2
+    """Adding texts, tasks and known answers."""
+    QUEUE = 3
+    """Giving tasks out and recording what is answered."""
+    RUNS = 4
+    GUIDELINES = 5
+    INVITATIONS = 6
+    PASSWORDS = 7
 
 
 class Database:
@@ -35,8 +50,11 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = _engine(url)
-        self._turns = _Turns() if self.is_sqlite else nullcontext()
+        self.engine = create_engine(url)
+        self._writers: AbstractContextManager[None] = (
+            WriterQueue() if self.is_sqlite else nullcontext()
+        )
+        self._own = threading.local()  # this thread's open write transaction
         self._migrate()
 
     @property
@@ -54,10 +72,22 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that writes: all of it lands, or none."""
-        with self._turns, self.engine.connect() as connection:
-            with connection.execution_options(coach_write=True).begin():
-                yield connection
+        """A transaction that writes: all of it lands, or none.
+
+        Within another one of the same thread it is part of that one.
+        """
+        outer: sa.Connection | None = getattr(self._own, "connection", None)
+        if outer is not None:
+            yield outer
+            return
+        with self._writers, self.engine.connect() as connection:
+            connection.info[_HELD] = set()
+            self._own.connection = connection
+            try:
+                with connection.execution_options(coach_write=True).begin():
+                    yield connection
+            finally:
+                self._own.connection = None
 
     def close(self) -> None:
         self.engine.dispose()
@@ -68,26 +98,26 @@ class Database:
                 current = MigrationContext.configure(connection).get_current_revision()
         except (OperationalError, DatabaseError) as error:
             raise ValueError(
-                f"cannot open the store {_shown(self.url)}: {_reason(error)}; check the path or URL"
+                f"cannot open the store {_without_password(self.url)}: {_one_line_reason(error)};"
+                " check the path or URL"
             ) from None
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         head = ScriptDirectory.from_config(config).get_current_head()
         if current == head:
             return
-        if current is not None and current not in _revisions(config):
+        if current is not None and current not in _known_revisions(config):
             raise ValueError(
-                f"the store {_shown(self.url)} was made by a newer version (schema {current}, this"
-                f" one knows {head}): update this installation"
+                f"the store {_without_password(self.url)} was made by a newer version (schema"
+                f" {current}, this one knows {head}): update this installation"
             )
         with self.write() as connection:
-            if not self.is_sqlite:
-                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
+            take_lock(connection, Lock.MIGRATION)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
 
-class _Turns:
+class WriterQueue:
     """First come, first served among this process's writers.
 
     SQLite lets one write at a time and the others try again after a nap: without an order, one of
@@ -130,57 +160,90 @@ class _Turns:
             self._busy = False
 
 
-def one_at_a_time(connection: sa.Connection, what: str) -> None:
-    """Wait until no other transaction does this, and keep others from it until the end.
+_HELD = "locks held"
+# Advisory locks belong to a whole PostgreSQL database. The first half of the key is therefore the
+# object id of a table that every store has: the same for all who use this store, another for a
+# store in another schema. (current_schema() would not do: two users who reach the same tables may
+# differ in it. It stands in only while the store is being made.)
+_TAKE_LOCK = sa.text(
+    "SELECT pg_advisory_xact_lock("
+    "coalesce(to_regclass('alembic_version')::oid::int, hashtext(current_schema())), :lock)"
+)
 
-    SQLite's writers queue by themselves.
+
+def take_lock(connection: sa.Connection, lock: Lock) -> None:
+    """Wait until no other transaction on this store holds the lock; hold it until the end.
+
+    SQLite's writers queue by themselves, yet the order is checked there too: two transactions that
+    take the same two locks in different orders would wait for each other on PostgreSQL.
     """
+    held: set[Lock] = connection.info.setdefault(_HELD, set())
+    if lock in held:
+        return
+    assert not held or lock > max(held), f"{lock.name} taken after {max(held).name}"
+    held.add(lock)
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
+        connection.execute(_TAKE_LOCK, {"lock": int(lock)})
 
 
-def insert_ignore(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+Row = dict[str, Any]
+"""Values to store, by column."""
+ResultRow = sa.Row[*tuple[Any, ...]]
+"""What a query found: columns are attributes."""
+
+
+def insert_ignore(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert the rows, leaving those whose key is already there as they are."""
     if rows:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(ignoring_insert(connection, table), rows)
 
 
-def upsert(connection: sa.Connection, table: sa.Table, key: list[str], **update: Any) -> Any:
-    """An insert that updates the row of this key, if there is one: `set_` and `where`."""
-    return _insert(connection, table).on_conflict_do_update(index_elements=key, **update)
+def ignoring_insert(
+    connection: sa.Connection, table: sa.Table
+) -> sqlite.Insert | postgresql.Insert:
+    """The statement of `insert_ignore`."""
+    return _insert(connection.dialect.name, table).on_conflict_do_nothing()
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+def upsert(
+    dialect: str,
+    table: sa.Table,
+    key: Sequence[str],
+    update: Sequence[str],
+    where: sa.ColumnElement[bool] | None = None,
+) -> sqlite.Insert | postgresql.Insert:
+    """An insert that, where a row with this key is there, sets these columns of it instead."""
+    insert = _insert(dialect, table)
+    set_ = {name: insert.excluded[name] for name in update}
+    return insert.on_conflict_do_update(index_elements=key, set_=set_, where=where)
 
-        return sqlite_insert(table)
-    from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
-    return postgres_insert(table)
+def _insert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
-def _engine(url: str) -> sa.Engine:
+def create_engine(url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(
             url, pool_pre_ping=not url.startswith("sqlite"), pool_size=POOL, max_overflow=POOL
         )
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
         raise ValueError(
-            f"store {_masked(url)!r} is not a database URL: use a file path, sqlite:///PATH or "
-            "postgresql://USER@HOST/NAME"
+            f"store {_mask_password(url)!r} is not a database URL: use a file path,"
+            " sqlite:///PATH or postgresql://USER@HOST/NAME"
         ) from None
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"store {_shown(url)} needs the module {error.name}: pip install 'coach[postgres]'"
+            f"store {_without_password(url)} needs the module {error.name}:"
+            " pip install 'coach[postgres]'"
         ) from None
     if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _sqlite_connect)
-        sa.event.listen(engine, "begin", _sqlite_begin)
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event issues BEGIN, not the driver
     for pragma in (
         f"busy_timeout = {1000 * PATIENCE_SECONDS:.0f}",
@@ -191,24 +254,24 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _sqlite_begin(connection: sa.Connection) -> None:
+def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("coach_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _revisions(config: Config) -> set[str]:
+def _known_revisions(config: Config) -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
 
 
-def _masked(url: str) -> str:
+def _mask_password(url: str) -> str:
     """A text meant as a URL, without what may be a password."""
     return re.sub(r"://[^@/]*@", "://***@", url)
 
 
-def _shown(url: str) -> str:
+def _without_password(url: str) -> str:
     return sa.engine.make_url(url).render_as_string(hide_password=True)
 
 
-def _reason(error: DatabaseError | OperationalError) -> str:
+def _one_line_reason(error: DatabaseError | OperationalError) -> str:
     reason = str(error.orig).strip().splitlines()[0]
     return f"{reason} (perhaps the disk is full)" if "disk I/O" in reason else reason

@@ -1,31 +1,34 @@
 """Every judgement that was ever given, superseded and retracted ones too: what files carry.
 
-The everyday queries (`data.ledger`) see only what stands. Here a judgement is a Record: with its
-moment, and the moment at which its author took it back, if they did.
+The everyday queries (`data.store.ledger`) see only what stands. Here a judgement is a Record: with
+its moment, and the moment at which its author took it back, if they did.
+
+In the store, what one annotator said about one task is a chain: each row supersedes the one before,
+a row without a value takes back the one before, and the end of the chain stands if it has a value.
+A file may bring judgements in any order, and ones that are older than what the store knows. The
+newest by its own moment must stand whatever the order of reading, and rows are never changed apart
+from the `supersedes` of a chain's first row. So a new judgement is added at the end of its chain,
+or, where its annotator has said something later, below its first row. An answer that
+follows a retraction begins a new chain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import sqlalchemy as sa
 
-from data.schema import (
-    Completion,
-    Prompt,
-    Record,
-    _key,
-    now,
-)
+from data.schema import Answer, Completion, Prompt, Record, judgement_key, now
 from data.store import tables as t
-from data.store.assignments import insert_tasks, recount, reopen
-from data.store.content import BATCH, load_completions, one_writer
-from data.store.database import insert_ignore
-from data.store.judgement_rows import answer_of, judged, pack_flags, task_of
+from data.store.assignments import insert_repeats, insert_tasks, recount, reopen_tasks
+from data.store.content import BATCH, load_completions
+from data.store.database import Lock, ResultRow, Row, insert_ignore, take_lock
+from data.store.judgement_rows import answer_columns, answer_of, judged, task_of
 
 _TOKEN = "import:"
+_Pair = tuple[str, int]
+"""A task's id and an annotator's."""
 
 
 def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Record]:
@@ -38,7 +41,7 @@ def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> li
         .where(t.judgements.c.value.is_not(None))
         .order_by(t.judgements.c.id)
     )
-    return [_record(row, texts) for row in connection.execute(query)]
+    return [_record_of(row, texts) for row in connection.execute(query)]
 
 
 def load_unattributed(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Completion]:
@@ -63,84 +66,61 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     """
     if not records:
         return 0
-    one_writer(connection)
-    if connection.dialect.name == "postgresql":  # SQLite's writers queue by themselves
-        connection.execute(sa.text("LOCK TABLE judgements IN SHARE ROW EXCLUSIVE MODE"))
-    ways = insert_tasks(connection, [r.task for r in records])
-    records = [r.on(ways[r.task.id]) for r in records]
-    _insert_repeats(connection, [r for r in records if r.purpose == "repeat"])
-    past = _Past(connection, {r.task_id for r in records})
-    new = _add(connection, records, past)
-    for chunk in _batches(past.queued):
+    take_lock(connection, Lock.CONTENT)
+    take_lock(connection, Lock.QUEUE)  # what stands is read first and must not change meanwhile
+    stands_for = insert_tasks(connection, [r.task for r in records])
+    records = [r.on(stands_for[r.task.id]) for r in records]
+    repeated = {r.task_id: r.task.id for r in records if r.purpose == "repeat"}
+    insert_repeats(connection, repeated)
+    chains = _Chains(connection, {r.task_id for r in records})
+    new = _add_records(connection, records, chains)
+    for chunk in _batches(chains.queued):
         recount(connection, chunk)
-    taken_back = {r.task_id for r in records if r.retracted_at} & past.queued
+    taken_back = {r.task_id for r in records if r.retracted_at} & chains.queued
     for chunk in _batches(taken_back):
-        reopen(connection, chunk)
+        reopen_tasks(connection, chunk)
     return new
 
 
-def _insert_repeats(connection: sa.Connection, records: Sequence[Record]) -> None:
-    """The tasks by which people were asked a second time."""
-    rows = [
-        {
-            "id": record.task_id,
-            "kind": record.task.kind,
-            "prompt_id": record.task.a.prompt.id,
-            "completion_a": record.task.a.id,
-            "completion_b": record.task.b.id if record.task.b else None,
-            "wanted": 0,
-            "remaining": 0,
-            "position": record.task.position,
-            "repeats": record.task.id,
-            "created_at": now(),
-        }
-        for record in records
-    ]
-    for start in range(0, len(rows), BATCH):
-        insert_ignore(connection, t.tasks, rows[start : start + BATCH])
-
-
-def _add(connection: sa.Connection, records: Sequence[Record], past: _Past) -> int:
+def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _Chains) -> int:
     """Insert the rows that these records need, numbered as they come; returns how many are new."""
     people = _annotator_ids(connection, [r.annotator for r in records])
     ids = _reserve_ids(connection, len(records) + sum(1 for r in records if r.retracted_at))
     moment, fresh = now(), set[int]()
     for record in records:
-        if record.key not in past.known:
-            past.known[record.key] = next(ids)
-            fresh.add(past.known[record.key])
+        if record.key not in chains.known:
+            chains.known[record.key] = next(ids)
+            fresh.add(chains.known[record.key])
     new = len(fresh)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for record in sorted(records, key=lambda r: r.created_at or moment):
-        said = past.known[record.key]
-        row = _blank(record, people[record.annotator], moment)
-        pair = _pair(row)
-        hidden = False
-        if said in fresh:
-            fresh.remove(said)
-            hidden = past.is_late(pair, row["created_at"])
-            rows.append(row | _said(record, said, None if hidden else past.stands.get(pair)))
-            past.add(said, pair, hidden, taken_back=record.retracted_at is not None)
-        if record.retracted_at and (hidden or past.stands.get(pair) == said):
-            undo = {"id": next(ids), "supersedes": said, "client_token": f"undo:{said}"}
-            rows.append(row | undo | {"created_at": record.retracted_at})
-            if not hidden:
-                del past.stands[pair]
+        judgement_id = chains.known[record.key]
+        pair = record.task_id, people[record.annotator]
+        created_at = record.created_at or moment
+        below = False
+        if judgement_id in fresh:
+            fresh.remove(judgement_id)
+            below = chains.is_late(pair, created_at)
+            row = _judgement_row(record, pair, record.answer) | {"created_at": created_at}
+            supersedes = None if below else chains.stands.get(pair)
+            rows.append(row | {"id": judgement_id, "supersedes": supersedes})
+            chains.add(judgement_id, pair, below, taken_back=record.retracted_at is not None)
+        if record.retracted_at and (below or chains.stands.get(pair) == judgement_id):
+            undo: Row = {"id": next(ids), "supersedes": judgement_id}
+            undo |= {"client_token": f"undo:{judgement_id}", "created_at": record.retracted_at}
+            rows.append(_judgement_row(record, pair, None) | undo)
+            if not below:
+                del chains.stands[pair]
     for start in range(0, len(rows), BATCH):
         connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
-    _put_below(connection, past.below)
-    return new
-
-
-def _put_below(connection: sa.Connection, below: Mapping[int, int]) -> None:
-    """Let the first judgement of a chain supersede one that came to light later but is older."""
     update = (
         sa.update(t.judgements)
         .where(t.judgements.c.id == sa.bindparam("first"))
         .values(supersedes=sa.bindparam("older"))
     )
-    if below:
-        connection.execute(update, [{"first": f, "older": o} for o, f in below.items()])
+    if chains.below:
+        connection.execute(update, [{"first": f, "older": o} for o, f in chains.below.items()])
+    return new
 
 
 def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> set[str]:
@@ -151,20 +131,21 @@ def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> 
     return found
 
 
-class _Past:
+class _Chains:
     """What has been said about some tasks, and what of it stands."""
 
     def __init__(self, connection: sa.Connection, task_ids: set[str]) -> None:
         self.known: dict[str, int] = {}
-        self.stands: dict[tuple[str, int], int] = {}
+        """Ids of judgements by the key of their record."""
+        self.stands: dict[_Pair, int] = {}
         self.queued: set[str] = set()
         """Tasks that ask for answers: the ones in the file fill places."""
         self.below: dict[int, int] = {}
         """Judgements that are older than what was known, each with the one that supersedes it."""
-        self._latest: dict[tuple[str, int], str] = {}
-        self._first: dict[tuple[str, int], int] = {}
+        self._latest: dict[_Pair, str] = {}
+        self._first: dict[_Pair, int] = {}
         superseded: set[int] = set()
-        rows: list[Any] = []
+        rows: list[ResultRow] = []
         query = sa.select(t.judgements, t.annotators.c.name).join(
             t.annotators, t.annotators.c.id == t.judgements.c.annotator_id
         )
@@ -179,67 +160,44 @@ class _Past:
                 self._latest[pair] = max(row.created_at, self._latest.get(pair, ""))
                 if row.supersedes is None:
                     self._first[pair] = row.id
-                self.known[_row_key(row)] = row.id
+                self.known[_key_of(row)] = row.id
+                # The moment of a judgement that came without one was chosen by the import: only
+                # its token keeps the key that it has in its file.
                 if row.client_token.startswith(_TOKEN):
                     self.known[row.client_token.removeprefix(_TOKEN)] = row.id
         for row in sorted(rows, key=lambda r: r.id):
             if row.value is not None and row.id not in superseded:
                 self.stands[row.task_id, row.annotator_id] = row.id
 
-    def is_late(self, pair: tuple[str, int], moment: str) -> bool:
+    def is_late(self, pair: _Pair, moment: str) -> bool:
         """Whether its annotator has answered since, as far as the store knew before."""
         return moment < self._latest.get(pair, "")
 
-    def add(self, judgement_id: int, pair: tuple[str, int], hidden: bool, taken_back: bool) -> None:
-        """A new judgement: it stands, or goes under all that its annotator has said since."""
-        if not hidden:
+    def add(self, judgement_id: int, pair: _Pair, below: bool, taken_back: bool) -> None:
+        """A new judgement: it stands, or goes below all that its annotator has said since."""
+        if not below:
             self.stands[pair] = judgement_id
         elif not taken_back:
             self.below[judgement_id] = self._first[pair]
             self._first[pair] = judgement_id
 
 
-def _blank(record: Record, annotator_id: int, moment: str) -> dict[str, Any]:
+def _judgement_row(record: Record, pair: _Pair, answer: Answer | None) -> Row:
+    """The columns of a judgement, or, without an answer, of the row that takes it back."""
     return {
-        "task_id": record.task_id,
+        "task_id": pair[0],
+        "annotator_id": pair[1],
         "purpose": record.purpose,
-        "annotator_id": annotator_id,
         "kind": record.task.kind,
-        "value": None,
-        "strength": None,
-        "both_bad": None,
-        "shown_first": None,
-        "comment": None,
-        "flags": None,
-        "seconds": None,
-        "guidelines_version": None,
-        "external_id": None,
-        "created_at": record.created_at or moment,
-    }
-
-
-def _said(record: Record, judgement_id: int, supersedes: int | None) -> dict[str, Any]:
-    return {
-        "id": judgement_id,
-        "supersedes": supersedes,
         "client_token": _TOKEN + record.key,
-        "value": record.answer.value,
-        "strength": record.answer.strength,
-        "both_bad": record.answer.both_bad,
-        "shown_first": record.shown_first,
-        "comment": record.answer.comment,
-        "flags": pack_flags(record.answer.flags),
-        "seconds": record.answer.seconds,
-        "guidelines_version": record.guidelines_version,
-        "external_id": record.external_id,
+        "shown_first": answer and record.shown_first,
+        "guidelines_version": answer and record.guidelines_version,
+        "external_id": answer and record.external_id,
+        **answer_columns(answer),
     }
 
 
-def _pair(row: Mapping[str, Any]) -> tuple[str, int]:
-    return row["task_id"], row["annotator_id"]
-
-
-def _record(row: Any, texts: Mapping[str, Completion]) -> Record:
+def _record_of(row: ResultRow, texts: Mapping[str, Completion]) -> Record:
     return Record(
         task=replace(task_of(row, texts), wanted=0, position=0.0),
         annotator=row.name,
@@ -253,8 +211,8 @@ def _record(row: Any, texts: Mapping[str, Completion]) -> Record:
     )
 
 
-def _row_key(row: Any) -> str:
-    return _key(
+def _key_of(row: ResultRow) -> str:
+    return judgement_key(
         row.task_id,
         row.name,
         answer_of(row),
@@ -262,7 +220,7 @@ def _row_key(row: Any) -> str:
         row.guidelines_version,
         row.external_id,
         row.created_at,
-        *([row.purpose] if row.purpose == "gold" else []),
+        row.purpose,
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 
 from data.schema import Answer, Completion, Judgement, Task
 from data.store import tables as t
+from data.store.database import ResultRow, Row
 
 _later = t.judgements.alias("later")
 _STANDING = sa.and_(
@@ -23,7 +23,7 @@ def standing() -> sa.ColumnElement[bool]:
     return _STANDING
 
 
-def judged(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+def judged(*more: sa.ColumnElement[object]) -> sa.Select[tuple[object, ...]]:
     """Judgements with their annotator's name and their task's columns."""
     return (
         sa.select(
@@ -40,19 +40,31 @@ def judged(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
     )
 
 
-def task_of(row: Any, texts: Mapping[str, Completion]) -> Task:
+def task_of(row: ResultRow, texts: Mapping[str, Completion]) -> Task:
     """The task of a row with a task's columns."""
     second = texts[row.completion_b] if row.completion_b else None
     return Task(row.kind, texts[row.completion_a], second, row.wanted, row.position)
 
 
-def answer_of(row: Any) -> Answer:
+def answer_of(row: ResultRow) -> Answer:
     """What a judgement's row says."""
     flags = unpack_flags(row.flags)
     return Answer(row.value, row.strength, row.both_bad, row.comment, row.seconds, flags)
 
 
-def judgement_of(row: Any, texts: Mapping[str, Completion]) -> Judgement:
+def answer_columns(answer: Answer | None) -> Row:
+    """An answer as it is stored; None, an answer taken back, is stored as empty columns."""
+    return {
+        "value": answer and answer.value,
+        "strength": answer and answer.strength,
+        "both_bad": answer and answer.both_bad,
+        "comment": answer and answer.comment,
+        "flags": answer and pack_flags(answer.flags),
+        "seconds": answer and answer.seconds,
+    }
+
+
+def judgement_of(row: ResultRow, texts: Mapping[str, Completion]) -> Judgement:
     """A standing judgement, from a row of `judged`."""
     task = task_of(row, texts)
     return Judgement(row.id, task, row.name, answer_of(row), row.shown_first, row.created_at)

@@ -2,14 +2,19 @@
 
 Nothing is updated in place that a person has said: an edit or an undo is a new row that supersedes
 the old one.
+
+All steps hold the queue's lock, so each sees the queue as the step before has left it. Every step
+makes its checks before it writes: one that raises ValueError has changed nothing, and a transaction
+of several steps (`Database.write`) can go on after it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,21 +24,76 @@ from data.schema import (
     Answer,
     Judgement,
     Kind,
+    Purpose,
     Task,
     check_answer,
     check_comment,
     check_flags,
     now,
+    other_side,
 )
 from data.store import assignments, control_tasks, progress
 from data.store import tables as t
-from data.store.assignments import Assignment, insert_tasks
+from data.store.assignments import PLACES_LEASED_TO_OTHERS, Assignment, insert_tasks
 from data.store.content import load_completions, load_prompts
-from data.store.database import Database
-from data.store.judgement_rows import judged, judgement_of, pack_flags, standing
-from data.store.progress import Past, Progress
+from data.store.database import Database, Lock, take_lock
+from data.store.judgement_rows import answer_columns, judged, judgement_of, pack_flags, standing
+from data.store.people import newest_version
+from data.store.progress import Overview, PastAnswer
 
-__all__ = ["Assignment", "Ledger", "Past", "Progress"]
+__all__ = ["Assignment", "Ledger", "Overview", "PastAnswer"]
+
+_STANDING = (  # perhaps from an imported file
+    sa.select(t.judgements.c.id)
+    .where(
+        t.judgements.c.task_id == t.assignments.c.task_id,
+        t.judgements.c.annotator_id == t.assignments.c.annotator_id,
+        standing(),
+    )
+    .correlate(t.assignments)
+    .scalar_subquery()
+)
+_OWN = (
+    sa.select(
+        t.assignments.c.id,
+        t.assignments.c.task_id,
+        t.assignments.c.annotator_id,
+        t.assignments.c.state,
+        t.assignments.c.shown_first,
+        t.assignments.c.purpose,
+        t.tasks.c.kind,
+        t.tasks.c.remaining,
+        PLACES_LEASED_TO_OTHERS.label("leased_to_others"),
+        _STANDING.label("stands"),
+    )
+    .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
+    .where(
+        t.assignments.c.id == sa.bindparam("assignment"),
+        t.assignments.c.annotator_id == sa.bindparam("me"),
+    )
+)
+_OF_TOKEN = sa.select(
+    t.judgements.c.id, t.judgements.c.annotator_id, t.judgements.c.assignment_id
+).where(t.judgements.c.client_token == sa.bindparam("token"))
+_INSERT = sa.insert(t.judgements).returning(t.judgements.c.id)
+_OF_ASSIGNMENT = t.assignments.c.id == sa.bindparam("assignment")
+_SET_DONE = sa.update(t.assignments).where(_OF_ASSIGNMENT).values(state="done")
+
+
+class _Own(NamedTuple):
+    """One of an annotator's assignments, with all that decides whether they may answer it."""
+
+    id: int
+    task_id: str
+    annotator_id: int
+    state: Literal["leased", "done", "skipped", "released"]
+    shown_first: str | None
+    purpose: Purpose
+    kind: Kind
+    remaining: int
+    leased_to_others: int
+    stands: int | None
+    """Their judgement that stands on the task."""
 
 
 class Ledger:
@@ -42,12 +102,20 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    @contextmanager
+    def _step(self) -> Iterator[sa.Connection]:
+        """A write transaction in which nobody else gives tasks out or records answers."""
+        with self._db.write() as connection:
+            take_lock(connection, Lock.QUEUE)
+            yield connection
+
     def add_tasks(self, tasks: Iterable[Task]) -> int:
         """Queue tasks; those already there stay as they are. Returns how many are new."""
+        count = sa.select(sa.func.count()).select_from(t.tasks)
         with self._db.write() as connection:
-            before = _count(connection, t.tasks)
+            before = connection.scalar(count) or 0
             insert_tasks(connection, list(tasks))
-            return _count(connection, t.tasks) - before
+            return (connection.scalar(count) or 0) - before
 
     def last_position(self) -> float:
         """The position behind which new tasks queue."""
@@ -76,19 +144,38 @@ class Ledger:
 
         The first is leased for LEASE_MINUTES from now, the others for AHEAD_MINUTES.
         """
-        with self._db.write() as connection:
-            assignments.one_claim_at_a_time(connection)
-            ids = _claim(connection, annotator, rng, count, kinds)
-            assignments.renew(connection, ids)
-            return assignments.assignments(connection, ids)
+        with self._step() as connection:
+            ids = self.lease_ahead(annotator, rng, count, kinds)
+            return assignments.load_assignments(connection, ids)
 
-    def shown(self, annotator: Annotator, assignment_id: int) -> tuple[Kind, str | None] | None:
-        """Kind and side order of one of this annotator's assignments; None for any other."""
-        with self._db.read() as connection:
-            row = connection.execute(
-                _OWN, {"assignment": assignment_id, "me": annotator.id}
-            ).one_or_none()
-            return (row.kind, row.shown_first) if row else None
+    def lease_ahead(
+        self,
+        annotator: Annotator,
+        rng: random.Random,
+        count: int,
+        kinds: Iterable[Kind] | None = None,
+    ) -> list[int]:
+        """As `claim_ahead`, but the assignments' ids alone: their texts can be read without the
+        lock, see `overview`."""
+        with self._step() as connection:
+            held = assignments.held(connection, annotator)
+            ids = [row.id for row in held]
+            turn = held[-1].turn if held else 0
+            while len(ids) < count:
+                found = assignments.next_task(connection, annotator, kinds)
+                if found is None:
+                    break
+                turn += 1
+                shares = found.shares
+                task = control_tasks.maybe_control_task(connection, annotator, rng, shares, kinds)
+                if task is None:
+                    side = task_planning.side_order(rng) if found.kind == "pairwise" else None
+                    task = assignments.Candidate(found.id, side)
+                taken = assignments.lease(connection, task, annotator.id, turn)
+                if taken is not None:
+                    ids.append(taken)
+            assignments.renew(connection, ids[:count])
+            return ids[:count]
 
     def submit(
         self,
@@ -97,31 +184,30 @@ class Ledger:
         answer: Answer,
         client_token: str,
         guidelines_version: int | None = None,
+        as_shown: bool = False,
     ) -> int:
         """Record an answer to a held task; returns the judgement's id.
 
-        The same client token again returns the same id and stores nothing. Raises ValueError for
-        an answer that does not fit the kind, or an assignment that is not this annotator's to
-        answer (anybody else's, already answered under another token, skipped, or lost to others
+        With `as_shown`, "a" in the answer is the side that was shown first. The same client token
+        again returns the same id and stores nothing. Raises ValueError for an answer that does not
+        fit the kind, guidelines that do not exist, or an assignment that is not this annotator's
+        to answer (anybody else's, already answered under another token, skipped, or lost to others
         because the lease ran out).
         """
-        with self._judging() as connection:
-            row = _assignment_row(connection, assignment_id, annotator.id)
-            known = _of_token(connection, client_token, annotator.id, assignment_id)
+        with self._step() as connection:
+            known = _find_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
-            if row is None or row.state in ("done", "skipped"):
-                raise ValueError("this task is no longer yours to answer: reload the page")
-            stands = _standing(connection, row.task_id, annotator.id)
-            full = row.purpose == "queue" and stands is None
-            if full and row.remaining <= assignments.others(connection, row.task_id, annotator.id):
+            own = _find_own(connection, assignment_id, annotator.id)
+            if own is None or own.state in ("done", "skipped"):
+                raise ValueError("this task is not yours to answer any more: reload the page")
+            fills_a_place = own.purpose == "queue" and own.stands is None
+            if fills_a_place and own.remaining <= own.leased_to_others:
                 raise ValueError("this task has all its answers already: reload the page")
-            check_answer(row.kind, answer)
-            judgement_id = _insert_judgement(
-                connection, row, annotator.id, answer, client_token, guidelines_version, stands
-            )
-            _set_state(connection, assignment_id, "done")
-            assignments.recount(connection, [row.task_id])
+            given = _check_given(connection, own, answer, guidelines_version, as_shown)
+            judgement_id = _insert(connection, own, client_token, given, guidelines_version)
+            connection.execute(_SET_DONE, {"assignment": assignment_id})
+            assignments.recount(connection, [own.task_id])
             return judgement_id
 
     def edit(
@@ -131,24 +217,21 @@ class Ledger:
         answer: Answer,
         client_token: str,
         guidelines_version: int | None = None,
+        as_shown: bool = False,
     ) -> int:
         """Change an answer that stands: a new row supersedes it. Returns the judgement's id.
 
-        The same client token again stores nothing. Raises ValueError where nothing of this
-        annotator's stands, or the answer does not fit.
+        Otherwise as `submit`. Raises ValueError where nothing of this annotator's stands.
         """
-        with self._judging() as connection:
-            row = _assignment_row(connection, assignment_id, annotator.id)
-            known = _of_token(connection, client_token, annotator.id, assignment_id)
+        with self._step() as connection:
+            known = _find_token(connection, client_token, annotator.id, assignment_id)
             if known is not None:
                 return known
-            stands = row and _standing(connection, row.task_id, annotator.id)
-            if row is None or row.state != "done" or stands is None:
+            own = _find_own(connection, assignment_id, annotator.id)
+            if own is None or own.state != "done" or own.stands is None:
                 raise ValueError("there is no answer of yours to change: reload the page")
-            check_answer(row.kind, answer)
-            return _insert_judgement(
-                connection, row, annotator.id, answer, client_token, guidelines_version, stands
-            )
+            given = _check_given(connection, own, answer, guidelines_version, as_shown)
+            return _insert(connection, own, client_token, given, guidelines_version)
 
     def skip(
         self,
@@ -165,24 +248,23 @@ class Ledger:
         reasons = tuple(flags)
         check_flags(reasons)
         check_comment(comment)
-        with self._judging() as connection:
-            row = _assignment_row(connection, assignment_id, annotator.id)
-            if row is None or row.state == "done":
-                raise ValueError("this task is no longer yours to skip: reload the page")
-            if row.state == "skipped":
+        with self._step() as connection:
+            own = _find_own(connection, assignment_id, annotator.id)
+            if own is None or own.state == "done":
+                raise ValueError("this task is not yours to skip any more: reload the page")
+            if own.state == "skipped":
                 return
             said = {"flags": pack_flags(reasons), "comment": comment}
             _set_state(connection, assignment_id, "skipped", **said)
             connection.execute(
                 sa.update(t.tasks)
-                .where(t.tasks.c.id == row.task_id)
+                .where(t.tasks.c.id == own.task_id)
                 .values(skips=t.tasks.c.skips + 1)
             )
 
     def release(self, annotator: Annotator) -> None:
         """Give back what is held (sign-out); it may come again, with the same sides."""
-        with self._db.write() as connection:
-            assignments.one_claim_at_a_time(connection)
+        with self._step() as connection:
             assignments.give_back(connection, annotator.id)
 
     def undo(
@@ -196,72 +278,37 @@ class Ledger:
         Without an assignment, the last one. Returns False where there is nothing to take back. The
         same client token again takes nothing back, whatever was answered since.
         """
-        with self._judging() as connection:
-            assignments.one_claim_at_a_time(connection)
-            if assignment_id is not None:  # locked first: the same undo may come twice at once
-                _assignment_row(connection, assignment_id, annotator.id)
-            known = client_token and _of_token(
-                connection, client_token, annotator.id, assignment_id
-            )
-            if known:
+        with self._step() as connection:
+            if client_token and _find_token(connection, client_token, annotator.id, assignment_id):
                 return True
             last = progress.last_answered(connection, annotator.id, assignment_id)
-            if last is None:
+            own = last and _find_own(connection, last, annotator.id)
+            if not own or own.stands is None:
                 return False
-            row = _assignment_row(connection, last, annotator.id)
-            stands = row and _standing(connection, row.task_id, annotator.id)
-            if row is None or stands is None:
-                return False
-            connection.execute(
-                sa.insert(t.judgements).values(
-                    task_id=row.task_id,
-                    annotator_id=annotator.id,
-                    assignment_id=row.id,
-                    kind=row.kind,
-                    purpose=row.purpose,
-                    client_token=client_token or f"undo:{stands}",
-                    supersedes=stands,
-                    created_at=now(),
-                )
-            )
-            assignments.recount(connection, [row.task_id])
-            assignments.reopen(connection, [row.task_id])
+            _insert(connection, own, client_token or f"undo:{own.stands}", None)
+            assignments.recount(connection, [own.task_id])
+            assignments.reopen_tasks(connection, [own.task_id])
             turns = [other.turn for other in assignments.held(connection, annotator)]
             turn = min(turns, default=1) - 1
-            _set_state(connection, row.id, "leased", turn=turn, lease_until=assignments.lease_end())
+            _set_state(connection, own.id, "leased", turn=turn, lease_until=assignments.lease_end())
             return True
 
-    @contextmanager
-    def _judging(self) -> Iterator[sa.Connection]:
-        """A write transaction that adds a judgement, or changes what a task wants.
-
-        An import holds the table while it reads what stands. It is waited for before a task's row
-        is locked, which the import needs as well.
-        """
-        with self._db.write() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("LOCK TABLE judgements IN ROW EXCLUSIVE MODE"))
-            yield connection
-
-    def progress(self, annotator: Annotator) -> Progress:
-        """How far one annotator has come; see Progress."""
+    def overview(
+        self, annotator: Annotator, leased: Sequence[int] = (), count_left: bool = False
+    ) -> Overview:
+        """What a page shows of these assignments and beside them; see Overview."""
         with self._db.read() as connection:
-            return progress.of(connection, annotator)
+            return progress.load_overview(connection, annotator, leased, count_left)
 
-    def left(self, annotator: Annotator) -> int:
-        """Tasks that this annotator could still be given, those held by others included."""
-        with self._db.read() as connection:
-            return progress.left(connection, annotator)
-
-    def past(self, annotator: Annotator, limit: int) -> list[Past]:
+    def past(self, annotator: Annotator, limit: int) -> list[PastAnswer]:
         """This annotator's last standing answers, newest first."""
         with self._db.read() as connection:
-            return progress.past(connection, annotator, limit)
+            return progress.load_past(connection, annotator, limit)
 
     def for_leads(self) -> int:
         """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
         with self._db.read() as connection:
-            return progress.for_leads(connection)
+            return progress.count_for_leads(connection)
 
     def judgements(self, kinds: Iterable[Kind] | None = None) -> list[Judgement]:
         """What stands, oldest first: superseded and undone rows are left out.
@@ -279,66 +326,10 @@ class Ledger:
     def by_annotator(self) -> dict[str, int]:
         """Standing judgements of each annotator."""
         with self._db.read() as connection:
-            return progress.by_annotator(connection)
+            return progress.count_by_annotator(connection)
 
 
-def _claim(
-    connection: sa.Connection,
-    annotator: Annotator,
-    rng: random.Random,
-    count: int,
-    kinds: Iterable[Kind] | None,
-) -> list[int]:
-    """Assignments held, filled up to `count` with what comes next; in turn."""
-    held = assignments.held(connection, annotator)
-    ids = [row.id for row in held]
-    turn = held[-1].turn if held else 0
-    while len(ids) < count:
-        found = assignments.next_task(connection, annotator, kinds)
-        if found is None:
-            break
-        task_id, kind, shares = found
-        turn += 1
-        asked = control_tasks.instead(connection, annotator, rng, shares, kinds)
-        if asked is None:
-            asked = assignments.Asked(
-                task_id, task_planning.side_order(rng) if kind == "pairwise" else None
-            )
-        taken = assignments.lease(connection, asked, annotator.id, turn)
-        if taken is not None:
-            ids.append(taken)
-    return ids[:count]
-
-
-_OF_TOKEN = sa.select(
-    t.judgements.c.id, t.judgements.c.annotator_id, t.judgements.c.assignment_id
-).where(t.judgements.c.client_token == sa.bindparam("token"))
-_OWN = (
-    sa.select(
-        t.assignments.c.id,
-        t.assignments.c.task_id,
-        t.assignments.c.state,
-        t.assignments.c.shown_first,
-        t.assignments.c.purpose,
-        t.tasks.c.kind,
-        t.tasks.c.remaining,
-    )
-    .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
-    .where(
-        t.assignments.c.id == sa.bindparam("assignment"),
-        t.assignments.c.annotator_id == sa.bindparam("me"),
-    )
-)
-_OWN_LOCKED = _OWN.with_for_update(key_share=True)  # rows that refer to it may come meanwhile
-_STANDING = sa.select(t.judgements.c.id).where(
-    t.judgements.c.task_id == sa.bindparam("task"),
-    t.judgements.c.annotator_id == sa.bindparam("me"),
-    standing(),
-)
-_INSERT = sa.insert(t.judgements).returning(t.judgements.c.id)
-
-
-def _of_token(
+def _find_token(
     connection: sa.Connection, client_token: str, annotator_id: int, assignment_id: int | None
 ) -> int | None:
     """The judgement that was stored under this token, if it was."""
@@ -352,54 +343,49 @@ def _of_token(
     return int(known.id)
 
 
-def _assignment_row(connection: sa.Connection, assignment_id: int, annotator_id: int) -> Any | None:
-    """One of this annotator's assignments with its task, locked until the transaction ends."""
-    mine = {"assignment": assignment_id, "me": annotator_id}
-    return connection.execute(_OWN_LOCKED, mine).one_or_none()
+def _find_own(connection: sa.Connection, assignment_id: int, annotator_id: int) -> _Own | None:
+    """One of this annotator's assignments; None for anybody else's."""
+    mine = {"assignment": assignment_id, "me": annotator_id, "now": now()}
+    row = connection.execute(_OWN, mine).one_or_none()
+    return row and _Own._make(row)
 
 
-def _insert_judgement(
+def _check_given(
+    connection: sa.Connection, own: _Own, answer: Answer, guidelines: int | None, as_shown: bool
+) -> Answer:
+    """The answer in the task's order of sides, if it and the guidelines' version can be taken."""
+    if as_shown and own.shown_first == "b":
+        answer = replace(answer, value=other_side(answer.value) or "")
+    check_answer(own.kind, answer)
+    if guidelines is not None and guidelines > (newest_version(connection) or 0):
+        raise ValueError(f"there is no version {guidelines} of the guidelines: reload the page")
+    return answer
+
+
+def _insert(
     connection: sa.Connection,
-    row: Any,
-    annotator_id: int,
-    answer: Answer,
+    own: _Own,
     client_token: str,
-    guidelines_version: int | None,
-    supersedes: int | None,
+    answer: Answer | None,
+    guidelines_version: int | None = None,
 ) -> int:
-    said = {
-        "task_id": row.task_id,
-        "annotator_id": annotator_id,
-        "assignment_id": row.id,
-        "kind": row.kind,
-        "value": answer.value,
-        "strength": answer.strength,
-        "both_bad": answer.both_bad,
-        "shown_first": row.shown_first,
-        "comment": answer.comment,
-        "flags": pack_flags(answer.flags),
-        "seconds": answer.seconds,
+    """Add a judgement that supersedes what stands; without an answer it only takes that back."""
+    row = {
+        "task_id": own.task_id,
+        "annotator_id": own.annotator_id,
+        "assignment_id": own.id,
+        "kind": own.kind,
+        "shown_first": answer and own.shown_first,
         "client_token": client_token,
-        "supersedes": supersedes,
+        "supersedes": own.stands,
         "guidelines_version": guidelines_version,
-        "purpose": row.purpose,
+        "purpose": own.purpose,
         "created_at": now(),
+        **answer_columns(answer),
     }
-    return int(connection.execute(_INSERT, said).scalar_one())
+    return int(connection.execute(_INSERT, row).scalar_one())
 
 
-def _standing(connection: sa.Connection, task_id: str, annotator_id: int) -> int | None:
-    """The judgement of this annotator that stands on the task, e.g. from an imported file."""
-    return connection.scalar(_STANDING, {"task": task_id, "me": annotator_id})
-
-
-def _set_state(connection: sa.Connection, assignment_id: int, state: str, **more: Any) -> None:
-    connection.execute(
-        sa.update(t.assignments)
-        .where(t.assignments.c.id == assignment_id)
-        .values(state=state, **more)
-    )
-
-
-def _count(connection: sa.Connection, table: sa.Table) -> int:
-    return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+def _set_state(connection: sa.Connection, assignment_id: int, state: str, **more: object) -> None:
+    update = sa.update(t.assignments).where(_OF_ASSIGNMENT).values(state=state, **more)
+    connection.execute(update, {"assignment": assignment_id})

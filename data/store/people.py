@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from data.schema import ROLES, Annotator, Role, content_hash, now, timestamp
+from data.schema import ROLES, Annotator, Role, now, timestamp
 from data.store import tables as t
-from data.store.database import Database
+from data.store.database import Database, Lock, ResultRow, take_lock
 
 SESSION_DAYS = 30
 INVITATION_DAYS = 7
@@ -48,42 +48,29 @@ class People:
 
     def add(self, name: str, role: Role, password_hash: str | None = None) -> Annotator:
         """A new person. Raises ValueError if the name is taken, empty, or the role unknown."""
-        name = _checked(name)
+        name = _check_name(name)
         if role not in ROLES:
             raise ValueError(f"role {role!r} unknown: use {' or '.join(ROLES)}")
         with self._db.write() as connection:
-            if _find(connection, name):
+            if _find_by_name(connection, name):
                 raise ValueError(f"name {name!r} is taken: choose another")
+            row = {"name": name, "role": role, "password_hash": password_hash, "active": True}
             try:
-                connection.execute(
-                    sa.insert(t.annotators).values(
-                        name=name,
-                        role=role,
-                        password_hash=password_hash,
-                        active=True,
-                        created_at=now(),
-                    )
-                )
+                connection.execute(sa.insert(t.annotators).values(created_at=now(), **row))
             except IntegrityError:  # added by somebody else a moment ago
                 raise ValueError(f"name {name!r} is taken: choose another") from None
-            found = _find(connection, name)
+            found = _find_by_name(connection, name)
         assert found is not None
         return found
 
     def find(self, name: str) -> Annotator | None:
         with self._db.read() as connection:
-            return _find(connection, name.strip()) if name.isprintable() else None
+            return _find_by_name(connection, name.strip()) if name.isprintable() else None
 
     def all(self) -> list[Annotator]:
         with self._db.read() as connection:
             rows = connection.execute(sa.select(t.annotators).order_by(t.annotators.c.id))
-            return [_annotator(row) for row in rows]
-
-    def badge(self, annotator: Annotator) -> str:
-        """What tells this person from everybody else, in any store."""
-        query = sa.select(t.annotators.c.created_at).where(t.annotators.c.id == annotator.id)
-        with self._db.read() as connection:
-            return content_hash("person", annotator.id, connection.scalar(query))
+            return [_annotator_of(row) for row in rows]
 
     def has_lead(self) -> bool:
         """Whether a lead who can sign in exists yet."""
@@ -108,10 +95,10 @@ class People:
         with self._db.write() as connection:
             connection.execute(
                 sa.insert(t.invitations).values(
-                    token_hash=_hash(token),
+                    token_hash=_hash_of(token),
                     name=name,
                     role=role,
-                    expires_at=_in_days(INVITATION_DAYS),
+                    expires_at=_moment_in_days(INVITATION_DAYS),
                     created_at=now(),
                 )
             )
@@ -120,7 +107,7 @@ class People:
     def invitation(self, token: str) -> Invitation | None:
         """What an unused, unexpired token invites to."""
         with self._db.read() as connection:
-            return _invitation(connection, token)
+            return _open_invitation(connection, token)
 
     def accept(self, token: str, name: str, password_hash: str) -> Annotator:
         """Use a token up: the person exists from now on, with this password.
@@ -128,13 +115,12 @@ class People:
         Raises ValueError if the token is used, expired or unknown, or the name is taken.
         """
         with self._db.write() as connection:
-            if connection.dialect.name == "postgresql":  # one link, two people at once
-                connection.execute(sa.text("LOCK TABLE invitations IN SHARE ROW EXCLUSIVE MODE"))
-            invitation = _invitation(connection, token)
+            take_lock(connection, Lock.INVITATIONS)  # two people may use one link at once
+            invitation = _open_invitation(connection, token)
             if invitation is None:
                 raise ValueError("this link was used or has expired: ask for a new one")
-            name = _checked(invitation.name or name)
-            existing = _find(connection, name)
+            name = _check_name(invitation.name or name)
+            existing = _find_by_name(connection, name)
             if existing and invitation.name is None:
                 raise ValueError(f"name {name!r} is taken: choose another")
             values = {"role": invitation.role, "password_hash": password_hash, "active": True}
@@ -154,12 +140,12 @@ class People:
                 )
             connection.execute(
                 sa.update(t.invitations)
-                .where(t.invitations.c.token_hash == _hash(token))
+                .where(t.invitations.c.token_hash == _hash_of(token))
                 .values(used_at=now())
             )
             if invitation.role == "lead":
                 _close_open_lead_links(connection)
-            found = _find(connection, name)
+            found = _find_by_name(connection, name)
         assert found is not None
         return found
 
@@ -169,9 +155,9 @@ class People:
         with self._db.write() as connection:
             connection.execute(
                 sa.insert(t.sessions).values(
-                    token_hash=_hash(token),
+                    token_hash=_hash_of(token),
                     annotator_id=annotator.id,
-                    expires_at=_in_days(SESSION_DAYS),
+                    expires_at=_moment_in_days(SESSION_DAYS),
                     created_at=now(),
                 )
             )
@@ -181,15 +167,15 @@ class People:
         """Who a session token belongs to, while it lasts."""
         with self._db.read() as connection:
             row = connection.execute(
-                _OF_SESSION, {"token_hash": _hash(token), "now": now()}
+                _OF_SESSION, {"token_hash": _hash_of(token), "now": now()}
             ).one_or_none()
-            return _annotator(row) if row else None
+            return _annotator_of(row) if row else None
 
     def end_session(self, token: str) -> None:
         with self._db.write() as connection:
             connection.execute(
                 sa.update(t.sessions)
-                .where(t.sessions.c.token_hash == _hash(token))
+                .where(t.sessions.c.token_hash == _hash_of(token))
                 .values(expires_at=now())
             )
 
@@ -199,20 +185,17 @@ class People:
         `allowed`: how many tries each key has within the time.
         """
         w = t.wrong_passwords.c
-        hashes = {_hash(key): most for key, most in allowed.items()}
+        hashes = {_hash_of(key): most for key, most in allowed.items()}
         recent = (
             sa.select(w.key_hash, sa.func.count())
-            .where(w.key_hash.in_(hashes), w.created_at > _ago(within))
+            .where(w.key_hash.in_(hashes), w.created_at > _moment_ago(within))
             .group_by(w.key_hash)
         )
         with self._db.write() as connection:
-            if connection.dialect.name == "postgresql":  # two at once: one after the other
-                connection.execute(
-                    sa.text("LOCK TABLE wrong_passwords IN SHARE ROW EXCLUSIVE MODE")
-                )
+            take_lock(connection, Lock.PASSWORDS)  # tries at once are counted one by one
             if any(n >= hashes[key] for key, n in connection.execute(recent)):
                 return False
-            connection.execute(sa.delete(t.wrong_passwords).where(w.created_at < _ago(DAY)))
+            connection.execute(sa.delete(t.wrong_passwords).where(w.created_at < _moment_ago(DAY)))
             rows = [{"key_hash": key, "created_at": now()} for key in hashes]
             connection.execute(sa.insert(t.wrong_passwords), rows)
             return True
@@ -221,23 +204,22 @@ class People:
         """The try was right: the name's count starts anew, the address's is less by this one."""
         w = t.wrong_passwords.c
         with self._db.write() as connection:
-            connection.execute(sa.delete(t.wrong_passwords).where(w.key_hash == _hash(name)))
-            last = sa.select(sa.func.max(w.id)).where(w.key_hash == _hash(address))
+            connection.execute(sa.delete(t.wrong_passwords).where(w.key_hash == _hash_of(name)))
+            last = sa.select(sa.func.max(w.id)).where(w.key_hash == _hash_of(address))
             connection.execute(sa.delete(t.wrong_passwords).where(w.id == last.scalar_subquery()))
 
     def guidelines(self) -> Guidelines | None:
         """The newest version."""
         with self._db.read() as connection:
-            return _newest(connection)
+            return newest_guidelines(connection)
 
     def set_guidelines(self, text: str) -> Guidelines:
         """Add a version; the same text as the newest adds none."""
         if not text.strip():
             raise ValueError("the guidelines have no text: write what annotators should go by")
         with self._db.write() as connection:
-            if connection.dialect.name == "postgresql":  # two leads at once: one after the other
-                connection.execute(sa.text("LOCK TABLE guidelines IN SHARE ROW EXCLUSIVE MODE"))
-            current = _newest(connection)
+            take_lock(connection, Lock.GUIDELINES)  # two leads may save at once
+            current = newest_guidelines(connection)
             if current and current.text == text:
                 return current
             version = (current.version if current else 0) + 1
@@ -255,9 +237,16 @@ _OF_SESSION = (
         t.annotators.c.active,
     )
 )
+_NEWEST_VERSION = sa.select(sa.func.max(t.guidelines.c.version))
 
 
-def _newest(connection: sa.Connection) -> Guidelines | None:
+def newest_version(connection: sa.Connection) -> int | None:
+    """The number of the newest guidelines."""
+    version: int | None = connection.scalar(_NEWEST_VERSION)
+    return version
+
+
+def newest_guidelines(connection: sa.Connection) -> Guidelines | None:
     query = sa.select(t.guidelines).order_by(t.guidelines.c.version.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return Guidelines(row.version, row.text, row.created_at) if row else None
@@ -273,28 +262,28 @@ def _close_open_lead_links(connection: sa.Connection) -> None:
     )
 
 
-def _find(connection: sa.Connection, name: str) -> Annotator | None:
+def _find_by_name(connection: sa.Connection, name: str) -> Annotator | None:
     row = connection.execute(
         sa.select(t.annotators).where(t.annotators.c.name == name)
     ).one_or_none()
-    return _annotator(row) if row else None
+    return _annotator_of(row) if row else None
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     name = name.strip()
     if not 1 <= len(name) <= 80 or not name.isprintable():
         raise ValueError(f"name {name!r} not allowed: use 1 to 80 characters that can be seen")
     return name
 
 
-def _annotator(row: sa.Row[tuple[object, ...]]) -> Annotator:
-    return Annotator(row.id, row.name, row.role, row.active)
+def _annotator_of(row: ResultRow) -> Annotator:
+    return Annotator(row.id, row.name, row.role, row.active, row.created_at)
 
 
-def _invitation(connection: sa.Connection, token: str) -> Invitation | None:
+def _open_invitation(connection: sa.Connection, token: str) -> Invitation | None:
     row = connection.execute(
         sa.select(t.invitations).where(
-            t.invitations.c.token_hash == _hash(token),
+            t.invitations.c.token_hash == _hash_of(token),
             t.invitations.c.used_at.is_(None),
             t.invitations.c.expires_at > now(),
         )
@@ -302,13 +291,13 @@ def _invitation(connection: sa.Connection, token: str) -> Invitation | None:
     return Invitation(row.name, row.role) if row else None
 
 
-def _hash(token: str) -> str:
+def _hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _ago(span: timedelta) -> str:
+def _moment_ago(span: timedelta) -> str:
     return timestamp(datetime.now(UTC) - span)
 
 
-def _in_days(days: int) -> str:
+def _moment_in_days(days: int) -> str:
     return timestamp(datetime.now(UTC) + timedelta(days=days))

@@ -1,8 +1,8 @@
-"""What one annotator has done: figures of the day, and their last answers."""
+"""What one annotator has done and what is left, and their last answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import takewhile
@@ -14,6 +14,8 @@ from data.schema import Annotator, Answer, now
 from data.store import assignments
 from data.store import tables as t
 from data.store.judgement_rows import answer_of, standing
+from data.store.people import newest_version
+from data.store.run_rows import LIVE
 from data.task_planning import SKIPS_TO_LEAD
 
 PACE_OVER = 25
@@ -35,7 +37,22 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Past:
+class Overview:
+    """All that a rating page shows."""
+
+    tasks: tuple[assignments.Assignment, ...]
+    progress: Progress
+    left: int | None
+    """Tasks that this annotator could still be given, those held by others included; None where
+    it was not asked for."""
+    guidelines: int | None
+    """The newest version, if there is one."""
+    sampling: tuple[int, int] | None
+    """Completions sampled so far and wanted, while a run samples."""
+
+
+@dataclass(frozen=True)
+class PastAnswer:
     """An answer that stands, with what it answers."""
 
     assignment: assignments.Assignment
@@ -77,7 +94,29 @@ _LAST = (
 )
 
 
-def of(connection: sa.Connection, annotator: Annotator) -> Progress:
+_SAMPLING = (
+    sa.select(t.runs.c.done, t.runs.c.total)
+    .where(t.runs.c.kind == "sample", t.runs.c.status.in_(LIVE))
+    .order_by(t.runs.c.created_at.desc(), t.runs.c.id.desc())
+    .limit(1)
+)
+
+
+def load_overview(
+    connection: sa.Connection, annotator: Annotator, leased: Sequence[int], count_left: bool
+) -> Overview:
+    """See Overview."""
+    sampling = connection.execute(_SAMPLING).one_or_none()
+    return Overview(
+        tuple(assignments.load_assignments(connection, leased)),
+        load_progress(connection, annotator),
+        _count_left(connection, annotator) if count_left else None,
+        newest_version(connection),
+        (sampling.done, sampling.total) if sampling else None,
+    )
+
+
+def load_progress(connection: sa.Connection, annotator: Annotator) -> Progress:
     """The figures of the day."""
     today = now()[:10]
     me = {"me": annotator.id, "today": today}
@@ -102,7 +141,7 @@ def streak(days: Iterable[str], today: date) -> int:
     return sum(1 for _ in takewhile(lambda d: d.isoformat() in worked, run))
 
 
-def left(connection: sa.Connection, annotator: Annotator) -> int:
+def _count_left(connection: sa.Connection, annotator: Annotator) -> int:
     """Tasks that still want answers, less those this annotator answered or skipped."""
     wanted = assignments.wanted_of(annotator.role)
     open_now = connection.scalar(sa.select(sa.func.count()).select_from(t.tasks).where(wanted))
@@ -123,7 +162,7 @@ def left(connection: sa.Connection, annotator: Annotator) -> int:
     return int(open_now or 0) - int(had or 0)
 
 
-def for_leads(connection: sa.Connection) -> int:
+def count_for_leads(connection: sa.Connection) -> int:
     """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
     a = t.assignments.c
     leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
@@ -139,7 +178,7 @@ def for_leads(connection: sa.Connection) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def by_annotator(connection: sa.Connection) -> dict[str, int]:
+def count_by_annotator(connection: sa.Connection) -> dict[str, int]:
     """Standing judgements of each annotator."""
     query = (
         sa.select(t.annotators.c.name, sa.func.count(t.judgements.c.id))
@@ -161,7 +200,7 @@ def last_answered(
     return connection.scalar(query, {"me": annotator_id})
 
 
-def past(connection: sa.Connection, annotator: Annotator, limit: int) -> list[Past]:
+def load_past(connection: sa.Connection, annotator: Annotator, limit: int) -> list[PastAnswer]:
     """The last standing answers, newest first."""
     rows = connection.execute(
         sa.select(t.judgements)
@@ -173,5 +212,5 @@ def past(connection: sa.Connection, annotator: Annotator, limit: int) -> list[Pa
         .order_by(t.judgements.c.id.desc())
         .limit(limit)
     ).all()
-    found = assignments.assignments(connection, [row.assignment_id for row in rows])
-    return [Past(a, answer_of(row)) for a, row in zip(found, rows, strict=True)]
+    found = assignments.load_assignments(connection, [row.assignment_id for row in rows])
+    return [PastAnswer(a, answer_of(row)) for a, row in zip(found, rows, strict=True)]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from data.schema import canonical_json, now
 from data.store import tables as t
-from data.store.database import Database, one_at_a_time
+from data.store.database import Database, Lock, ResultRow, take_lock
 
 Status = Literal["starting", "running", "finished", "stopped", "failed", "died"]
 LIVE: tuple[Status, ...] = ("starting", "running")
@@ -56,7 +56,7 @@ class RunRows:
         """
         with self._db.write() as connection:
             if alone:
-                one_at_a_time(connection, "coach: add a run")
+                take_lock(connection, Lock.RUNS)
                 same = sa.select(t.runs.c.id).where(
                     t.runs.c.kind == kind, t.runs.c.status.in_(LIVE)
                 )
@@ -82,7 +82,7 @@ class RunRows:
     def get(self, run_id: str) -> Run | None:
         with self._db.read() as connection:
             row = connection.execute(sa.select(t.runs).where(t.runs.c.id == run_id)).one_or_none()
-            return _run(row) if row else None
+            return _run_of(row) if row else None
 
     def list(self, kind: str | None = None, limit: int = 200) -> list[Run]:
         """Newest first."""
@@ -90,9 +90,9 @@ class RunRows:
         if kind:
             query = query.where(t.runs.c.kind == kind)
         with self._db.read() as connection:
-            return [_run(row) for row in connection.execute(query.limit(limit))]
+            return [_run_of(row) for row in connection.execute(query.limit(limit))]
 
-    def update(self, run_id: str, **values: Any) -> None:
+    def update(self, run_id: str, **values: object) -> None:
         """Set columns of one run (status, pid, heartbeat, done, total, message, ...)."""
         with self._db.write() as connection:
             connection.execute(sa.update(t.runs).where(t.runs.c.id == run_id).values(**values))
@@ -117,20 +117,6 @@ class RunRows:
             )
 
 
-def _run(row: Any) -> Run:
-    return Run(
-        id=row.id,
-        kind=row.kind,
-        config=json.loads(row.config),
-        status=row.status,
-        pid=row.pid,
-        pid_started=row.pid_started,
-        host=row.host,
-        heartbeat=row.heartbeat,
-        stop_requested=row.stop_requested,
-        done=row.done,
-        total=row.total,
-        message=row.message,
-        created_at=row.created_at,
-        ended_at=row.ended_at,
-    )
+def _run_of(row: ResultRow) -> Run:
+    values = row._asdict()
+    return Run(**values | {"config": json.loads(row.config)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reward_model.evaluation.intervals import Figure
+from data.stats.estimate import format_estimate
 
 
 def lines(report: dict[str, Any]) -> list[str]:
@@ -16,7 +16,7 @@ def lines(report: dict[str, Any]) -> list[str]:
             text.append(f"  do: {v['action']}")
     if "rows" in report:
         text += ["", *table(report["rows"])]
-        text += [f"wins by {name}: {Figure(**f)}" for name, f in report["win_rates"].items()]
+        text += [f"wins by {name}: {format_estimate(f)}" for name, f in report["win_rates"].items()]
     return text
 
 

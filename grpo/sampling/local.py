@@ -13,7 +13,7 @@ from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from grpo.config import SampleSettings, SamplingSettings
 from grpo.policies.checkpoint import find_policy
-from reward_model.language_model.device import choose_precision
+from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.generation import completion_from, end_tokens, generate_shared
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.render import render_prompt
@@ -89,7 +89,7 @@ def from_policy(
     run.progress(0, len(prompts) * settings.per_prompt, "loading the model")
     origin = find_policy(settings.policy, settings.workspace)
     tokenizer = load_tokenizer(origin)
-    dtype, why = choose_precision()
+    dtype, why = choose_dtype()
     model = load_model(origin, dtype)
     print(f"sampling from {settings.policy}, {why}", flush=True)
     facts = {**asdict(settings.sampling), "seed": settings.seed}

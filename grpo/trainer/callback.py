@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data import runs
+from data.atomic_files import write_json
 from data.runs.recorder import Recorder
 from data.settings import as_config
 from grpo.config import PolicySettings
@@ -71,7 +72,7 @@ class GrpoCallback(RunCallback):
             return
         self._keep_samples()
         self._rows.append(dict(self.last))
-        runs.write_whole(self.run.directory / VERDICTS, self.verdicts())
+        write_json(self.run.directory / VERDICTS, self.verdicts())
         if self.last["kl_nats"] is not None:
             self._steer(self.last["kl_nats"])
 

@@ -35,7 +35,7 @@ from grpo.trainer.advantages import advantages
 from grpo.trainer.batch_metrics import Sample, figures
 from grpo.trainer.shared_prompt import _can_share, _worth_it, shared_prompt_logps
 from reward_model.language_model.generation import generate_shared
-from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.grpo_reward import GrpoReward
 
 MEASURE_ONLY = 1e-12
 """TRL measures KL only where its weight is not 0: this much holds nothing."""
@@ -58,7 +58,7 @@ class PolicyTrainer(GRPOTrainer):
 
     identity = ""
     """Of reference, reward model and prompts: a checkpoint goes on only with the same ones."""
-    learned: LearnedReward | None = None
+    learned: GrpoReward | None = None
     """Where it is None, advantages are TRL's own."""
     advantage_scale: AdvantageScale = "group"
     drop_below = 0.0

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import torch
 
-from data.runs.files import write_whole
+from data.atomic_files import write_json
 from data.schema import Prompt, make_prompt
 from grpo.config import PolicySettings
 from grpo.policies.reference import moved, reference_hashes, side_car
@@ -27,7 +27,7 @@ from grpo.trainer.batch_metrics import Sample, figures
 from grpo.trainer.policy_trainer import PolicyTrainer
 from reward_model.language_model.lora import trainable_share
 from reward_model.language_model.origin import Origin
-from reward_model.scoring.held_out import reproduce
+from reward_model.scoring.kept_answers import reproduce
 from reward_model.scoring.scorer import Scorer
 
 Level = Literal["pass", "warn", "fail"]
@@ -85,7 +85,7 @@ class Preflight:
         return "; ".join([passed, cost, *warned])
 
     def write(self, folder: Path) -> None:
-        write_whole(folder / PREFLIGHT, asdict(self))
+        write_json(folder / PREFLIGHT, asdict(self))
 
     def require(self, folder: Path) -> None:
         """Write what was found. Raises ValueError with reason and remedy where a check fails."""

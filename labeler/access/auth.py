@@ -78,10 +78,19 @@ def check_password(store: Store, name: str, password: str) -> Annotator | None:
 
 
 def person_of(store: Store, request: Any) -> Annotator | None:
-    """Who a request's session cookie belongs to. Takes a FastAPI or a Gradio request."""
-    cookies = getattr(request, "cookies", None) or {}
-    token = cookies.get(COOKIE, "")
-    return store.people.session(token) if token else None
+    """Who a request's session cookie belongs to. Takes a FastAPI or a Gradio request.
+
+    Looked up once: the door asks first, and keeps the answer with the request for those after it.
+    """
+    state = getattr(request, "state", None)
+    if state is not None and hasattr(state, "person"):
+        found: Annotator | None = state.person
+        return found
+    token = (getattr(request, "cookies", None) or {}).get(COOKIE, "")
+    person = store.people.session(token) if token else None
+    if state is not None:
+        state.person = person
+    return person
 
 
 def admit(store: Store, request: Any, role: Role) -> Annotator:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data import runs
-from data.runs.step_samples import samples_of
 from data.schema import Annotator
 from data.store.content import Counts
 from data.store.people import Guidelines
@@ -99,7 +98,7 @@ class Snapshot:
 
     def samples(self, run: Run | None, step: int | None = None) -> Sequence[Json]:
         """What a GRPO run drew at a step, or at its last."""
-        return samples_of(self.folder(run), step) if run else []
+        return runs.samples_of(self.folder(run), step) if run else []
 
     def _read_file(self, run: Run | None, read: Callable[[Path], object]) -> object:
         """What stands in a file of a run; None while it is not there or cannot be read."""

@@ -11,13 +11,14 @@ import math
 import random
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data.schema import Annotator, Answer, Completion, Message, check_answer
+from data.schema import Annotator, Answer, Completion, Message, other_side
 from data.store import Store
-from data.store.ledger import Assignment, Past, Progress
+from data.store.ledger import Assignment
+from data.store.progress import Progress
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}")
 LONGEST_SECONDS = 86_400.0
@@ -27,8 +28,11 @@ PAST = 20
 """Answers that can be looked up and changed."""
 
 
+StateName = Literal["task", "done", "sampling"]
+
+
 @dataclass(frozen=True)
-class Painted:
+class ShownTask:
     """One task as it is put before a person."""
 
     assignment_id: int
@@ -41,20 +45,20 @@ class Painted:
 
 
 @dataclass(frozen=True)
-class Said:
+class PastAnswer:
     """An answer that stands, in the page's terms."""
 
-    task: Painted
+    task: ShownTask
     answer: Answer
 
 
 @dataclass(frozen=True)
-class View:
+class RatingState:
     """All that the label page shows."""
 
-    state: Literal["task", "done", "sampling"]
+    state: StateName
     progress: Progress
-    tasks: tuple[Painted, ...] = ()
+    tasks: tuple[ShownTask, ...] = ()
     """The one to look at now, then what comes next."""
     left: int | None = None
     """Tasks that are left; None after a press: the page counts down by itself."""
@@ -68,13 +72,13 @@ class View:
     """What went wrong, in one line."""
 
     @property
-    def task(self) -> Painted | None:
+    def task(self) -> ShownTask | None:
         return self.tasks[0] if self.tasks else None
 
 
-def look(store: Store, annotator: Annotator) -> View:
+def look(store: Store, annotator: Annotator) -> RatingState:
     """The tasks this annotator holds or gets now; the same ones after a reload."""
-    return replace(_view(store, annotator), left=store.ledger.left(annotator))
+    return _state(store, annotator, _lease(store, annotator), count_left=True)
 
 
 def submit(
@@ -84,27 +88,21 @@ def submit(
     answer: Answer,
     token: str,
     guidelines: int | None = None,
-) -> View:
-    """Record what was pressed, then show what comes next.
+    edit: bool = False,
+) -> RatingState:
+    """Record what was pressed, or change an answer that stands; then show what comes next.
 
     `answer.value` is in the page's terms: "a" is the side shown first. `guidelines` is the version
-    that the page shows. An answer that cannot be taken becomes the next view's notice.
+    that the page shows. An answer that cannot be taken becomes the notice of the state returned.
     """
-    keep = store.ledger.submit
-    return _record(store, annotator, assignment_id, answer, token, guidelines, keep)
+    given = replace(answer, seconds=_plausible(answer.seconds))
+    record = store.ledger.edit if edit else store.ledger.submit
 
+    def step() -> None:
+        _check_token(token)
+        record(annotator, assignment_id, given, token, guidelines, as_shown=True)
 
-def edit(
-    store: Store,
-    annotator: Annotator,
-    assignment_id: int,
-    answer: Answer,
-    token: str,
-    guidelines: int | None = None,
-) -> View:
-    """Change an answer that stands; else as `submit`."""
-    keep = store.ledger.edit
-    return _record(store, annotator, assignment_id, answer, token, guidelines, keep)
+    return _press(store, annotator, step)
 
 
 def skip(
@@ -113,54 +111,69 @@ def skip(
     assignment_id: int,
     flags: tuple[str, ...] = (),
     comment: str | None = None,
-) -> View:
+) -> RatingState:
     """Give the task back for good, then show what comes next."""
-    try:
-        store.ledger.skip(annotator, assignment_id, flags, comment)
-    except ValueError as error:
-        return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
-    return replace(_view(store, annotator), kept=True)
+    return _press(
+        store, annotator, lambda: store.ledger.skip(annotator, assignment_id, flags, comment)
+    )
 
 
-def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> View:
+def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> RatingState:
     """Take an answer back and show its task again. The same token again takes nothing back."""
-    try:
+
+    def step() -> str:
         _check_token(token)
         taken_back = store.ledger.undo(annotator, assignment_id, token)
-    except ValueError as error:
-        return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
-    if taken_back:
-        view = replace(look(store, annotator), kept=True)
-        return replace(view, notice="Your answer was taken back.")
-    return replace(_view(store, annotator), kept=False, notice="There is nothing to take back.")
+        return "" if taken_back else "There is nothing to take back."
+
+    state = _press(store, annotator, step, count_left=True)
+    return replace(state, notice="Your answer was taken back.") if state.kept else state
 
 
-def past(store: Store, annotator: Annotator) -> list[Said]:
+def past(store: Store, annotator: Annotator) -> list[PastAnswer]:
     """The last answers, newest first, with sides as they were shown."""
-    return [_said(found) for found in store.ledger.past(annotator, PAST)]
+    return [
+        PastAnswer(_shown(found.assignment), _as_shown(found.answer, found.assignment.shown_first))
+        for found in store.ledger.past(annotator, PAST)
+    ]
 
 
-def _record(
-    store: Store,
-    annotator: Annotator,
-    assignment_id: int,
-    answer: Answer,
-    token: str,
-    guidelines: int | None,
-    keep: Callable[..., int],
-) -> View:
-    try:
-        kind, shown_first = _own(store, annotator, assignment_id)
-        value = _turned(kind, answer.value, shown_first)
-        given = replace(answer, value=value, seconds=_sane(answer.seconds))
-        check_answer(kind, given)
-        _check_token(token)
-        if guidelines is not None:
-            _check_guidelines(store, guidelines)
-        keep(annotator, assignment_id, given, token, guidelines)
-    except ValueError as error:
-        return replace(_view(store, annotator), kept=False, notice=_not_kept(error))
-    return replace(_view(store, annotator), kept=True)
+def _press(
+    store: Store, annotator: Annotator, step: Callable[[], str | None], count_left: bool = False
+) -> RatingState:
+    """Do what was pressed and claim what comes next, in one transaction.
+
+    `step` returns why nothing was done, or raises ValueError before it has written anything: the
+    claim is made all the same.
+    """
+    with store.database.write():
+        try:
+            notice = step() or ""
+        except ValueError as error:
+            notice = f"That was not kept: {str(error).removesuffix(': reload the page')}."
+        leased = _lease(store, annotator)
+    state = _state(store, annotator, leased, count_left)
+    return replace(state, kept=not notice, notice=notice)
+
+
+def _lease(store: Store, annotator: Annotator) -> list[int]:
+    return store.ledger.lease_ahead(annotator, random.SystemRandom(), AHEAD)
+
+
+def _state(
+    store: Store, annotator: Annotator, leased: Sequence[int], count_left: bool = False
+) -> RatingState:
+    """What the page shows. Read when the claim is over: nobody else waits for these queries."""
+    beside = store.ledger.overview(annotator, leased, count_left)
+    name: StateName = "task" if leased else "sampling" if beside.sampling else "done"
+    return RatingState(
+        name,
+        beside.progress,
+        tuple(map(_shown, beside.tasks)),
+        left=beside.left,
+        sampled=(name == "sampling" and beside.sampling) or (0, 0),
+        guidelines=beside.guidelines,
+    )
 
 
 def _check_token(token: str) -> None:
@@ -168,61 +181,24 @@ def _check_token(token: str) -> None:
         raise ValueError("the page sent no token with this: reload the page")
 
 
-def _check_guidelines(store: Store, version: int) -> None:
-    newest = store.people.guidelines()
-    if newest is None or version > newest.version:
-        raise ValueError(f"there is no version {version} of the guidelines: reload the page")
-
-
-def _own(store: Store, annotator: Annotator, assignment_id: int) -> tuple[str, str | None]:
-    shown = store.ledger.shown(annotator, assignment_id)
-    if shown is None:
-        raise ValueError("this task is not yours to answer: reload the page")
-    return shown
-
-
-def _turned(kind: str, value: str, shown_first: str | None) -> str:
-    """The page's A or B as the task's a or b, or the other way round."""
-    if kind == "pairwise" and shown_first == "b":
-        return {"a": "b", "b": "a"}.get(value, value)
-    return value
-
-
-def _view(store: Store, annotator: Annotator) -> View:
-    held = store.ledger.claim_ahead(annotator, random.SystemRandom(), AHEAD)
-    progress = store.ledger.progress(annotator)
-    newest = store.people.guidelines()
-    version = newest.version if newest else None
-    if held:
-        return View("task", progress, tuple(map(_painted, held)), guidelines=version)
-    sampling = [run for run in store.runs.list("sample") if run.live]
-    if sampling:
-        done = (sampling[0].done, sampling[0].total)
-        return View("sampling", progress, sampled=done, guidelines=version)
-    return View("done", progress, guidelines=version)
-
-
-def _painted(held: Assignment) -> Painted:
+def _shown(held: Assignment) -> ShownTask:
     task = held.task
     answers = (task.a,) if task.b is None else (task.a, task.b)
     if held.shown_first == "b":
         answers = answers[::-1]
     token = secrets.token_urlsafe(18)
-    return Painted(held.id, token, task.kind, task.a.prompt.messages, answers)
+    return ShownTask(held.id, token, task.kind, task.a.prompt.messages, answers)
 
 
-def _said(found: Past) -> Said:
-    held = found.assignment
-    value = _turned(held.task.kind, found.answer.value, held.shown_first)
-    return Said(_painted(held), replace(found.answer, value=value))
+def _as_shown(answer: Answer, shown_first: str | None) -> Answer:
+    """The answer with the page's A and B, from the task's a and b."""
+    if shown_first != "b":
+        return answer
+    return replace(answer, value=other_side(answer.value) or "")
 
 
-def _sane(seconds: float | None) -> float | None:
+def _plausible(seconds: float | None) -> float | None:
+    """A time that somebody may have taken, to the hundredth; else None."""
     if seconds is None or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_SECONDS:
         return None
     return round(seconds, 2)
-
-
-def _not_kept(error: ValueError) -> str:
-    reason = str(error).removesuffix(": reload the page")
-    return f"That was not kept: {reason}."

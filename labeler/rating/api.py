@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,14 +19,14 @@ from sqlalchemy.exc import OperationalError, TimeoutError
 from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
 from data.settings import disk_message
 from data.store import Store
-from data.store.people import Guidelines
 from labeler.access.auth import Refused, admit
 from labeler.rating import actions
-from labeler.rating.actions import Painted, Said, View
+from labeler.rating.actions import PastAnswer, RatingState, ShownTask
 from labeler.rating.page import first_line, guidelines_html, task_html
 
 BADGE = "coach-person"
 """Header: whose page it is. Another person's answers are never taken for this one's."""
+Json = dict[str, object]
 Row = Annotated[int, Field(ge=0, lt=2**31)]
 Token = Annotated[str, Field(max_length=64)]
 Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
@@ -72,11 +72,11 @@ class UndoBody(_Body):
 def add_rate_routes(app: FastAPI, store: Store) -> None:
     """Hang the routes under /rate."""
 
-    def served(request: Request, action: Callable[[Annotator], Any]) -> Response:
+    def served(request: Request, action: Callable[[Annotator], object]) -> Response:
         try:
             person = admit(store, request, "annotator")
             badge = request.headers.get(BADGE)
-            if badge and badge != store.people.badge(person):
+            if badge and badge != person.badge:
                 raise Refused("Somebody else signed in here. Reload the page.")
             return JSONResponse(action(person))
         except Refused as refused:
@@ -98,13 +98,15 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
             body.seconds,
             tuple(dict.fromkeys(body.flags)),
         )
-        record = actions.edit if body.edit else actions.submit
-        return served(
-            request,
-            lambda person: spell(
-                record(store, person, body.assignment, given, body.token, body.guidelines)
-            ),
-        )
+
+        def submit(person: Annotator) -> Json:
+            return spell(
+                actions.submit(
+                    store, person, body.assignment, given, body.token, body.guidelines, body.edit
+                )
+            )
+
+        return served(request, submit)
 
     @app.post("/rate/skip")
     def skip(request: Request, body: SkipBody) -> Response:
@@ -124,33 +126,41 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     @app.get("/rate/guidelines")
     def guidelines(request: Request) -> Response:
-        return served(request, lambda _person: _spell_guidelines(store.people.guidelines()))
+        def newest(_: Annotator) -> Json:
+            found = store.people.guidelines()
+            return {"version": found.version if found else None, "html": guidelines_html(found)}
+
+        return served(request, newest)
 
     @app.get("/rate/past")
     def past(request: Request) -> Response:
         return served(request, lambda person: [spell_past(s) for s in actions.past(store, person)])
 
-    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(RequestValidationError, _refuse_malformed)
 
 
-def spell(view: View) -> dict[str, Any]:
-    """A view as the page reads it."""
-    progress = asdict(view.progress) | {"left": view.left}
-    progress["today"] = progress.pop("done_today")
-    last = progress.pop("last")
+def spell(state: RatingState) -> Json:
+    """A state as the page reads it."""
+    progress = state.progress
     return {
-        "state": view.state,
-        "kept": view.kept,
-        "notice": view.notice,
-        "tasks": [_spell_task(task) for task in view.tasks],
-        "progress": progress,
-        "last": last,
-        "sampled": list(view.sampled),
-        "guidelines": view.guidelines,
+        "state": state.state,
+        "kept": state.kept,
+        "notice": state.notice,
+        "tasks": [_spell_task(task) for task in state.tasks],
+        "progress": {
+            "done": progress.done,
+            "today": progress.done_today,
+            "pace": progress.pace,
+            "streak": progress.streak,
+            "left": state.left,
+        },
+        "last": progress.last,
+        "sampled": list(state.sampled),
+        "guidelines": state.guidelines,
     }
 
 
-def _spell_task(task: Painted) -> dict[str, Any]:
+def _spell_task(task: ShownTask) -> Json:
     """One task: ready to paint, and as plain texts. Nothing says which model wrote what."""
     return {
         "assignment": task.assignment_id,
@@ -162,17 +172,13 @@ def _spell_task(task: Painted) -> dict[str, Any]:
     }
 
 
-def _spell_guidelines(found: Guidelines | None) -> dict[str, Any]:
-    return {"version": found.version if found else None, "html": guidelines_html(found)}
-
-
-def spell_past(said: Said) -> dict[str, Any]:
+def spell_past(past: PastAnswer) -> Json:
     """An answer of the person who asks, with its task."""
-    answer = asdict(said.answer) | {"flags": list(said.answer.flags)}
-    return _spell_task(said.task) | {"said": answer, "about": first_line(said.task.messages)}
+    answer = asdict(past.answer) | {"flags": list(past.answer.flags)}
+    return _spell_task(past.task) | {"said": answer, "about": first_line(past.task.messages)}
 
 
-def _malformed(_request: Request, error: Exception) -> Response:
+def _refuse_malformed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "body"

@@ -16,7 +16,7 @@ from data.store import Store
 from data.store.people import Guidelines
 from data.task_planning import LEASE_MINUTES
 from labeler.access.guard import PRIVATE, guarded
-from labeler.rating.actions import Painted
+from labeler.rating.actions import ShownTask
 from labeler.rendering import render
 from labeler.theme import plain_html
 
@@ -89,7 +89,7 @@ def build_label_page(store: Store) -> gr.Blocks:
         def furnish(person: Annotator) -> list[str]:
             found = store.people.guidelines()
             facts = {
-                "person": store.people.badge(person),
+                "person": person.badge,
                 "guidelines": found.version if found else None,
             }
             return [header_html(person, FACTS | facts), dialogs_html(found)]
@@ -114,7 +114,7 @@ def header_html(person: Annotator, facts: Mapping[str, object]) -> str:
     return render("rating", "header", person, json.dumps(facts))
 
 
-def task_html(task: Painted) -> str:
+def task_html(task: ShownTask) -> str:
     """Prompt and answers, rendered and as they are. The assignment is all that identifies it."""
     return render("rating", "task", task, SPEAKERS)
 

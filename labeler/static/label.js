@@ -207,6 +207,7 @@
     readMs = readBefore.get(task.assignment) || 0;
     readSince = document.hidden ? null : performance.now();
     paintedAt = performance.now();
+    setTimeout(() => { if (shown === task) $("task").dataset.ready = task.token; }, SETTLE_MS + 1);
     reading(task);
     showDraft();
     if (window.scrollY > 0) window.scrollTo(0, 0);

@@ -27,11 +27,11 @@ _SIDE = {"a": 1.0, "b": -1.0}
 R = TypeVar("R", "Pairs", "Binary", "Scalar")
 
 
-def _ints() -> Ints:
+def _no_ints() -> Ints:
     return np.zeros(0, np.int64)
 
 
-def _floats() -> Floats:
+def _no_floats() -> Floats:
     return np.zeros(0)
 
 
@@ -39,16 +39,16 @@ def _floats() -> Floats:
 class Pairs:
     """Pairwise judgements, one a row (N,)."""
 
-    a: Ints = field(default_factory=_ints)
+    a: Ints = field(default_factory=_no_ints)
     """Place of completion a."""
-    b: Ints = field(default_factory=_ints)
-    outcome: Ints = field(default_factory=_ints)
+    b: Ints = field(default_factory=_no_ints)
+    outcome: Ints = field(default_factory=_no_ints)
     """A, B or TIE."""
-    side: Floats = field(default_factory=_floats)
+    side: Floats = field(default_factory=_no_floats)
     """1 where a was shown first, -1 where b was, 0 where it is not known."""
-    strength: Ints = field(default_factory=_ints)
+    strength: Ints = field(default_factory=_no_ints)
     """1 slightly, 2 clearly, 3 much better; 0 where it was not said, and in a tie."""
-    annotator: Ints = field(default_factory=_ints)
+    annotator: Ints = field(default_factory=_no_ints)
 
     def __len__(self) -> int:
         return len(self.a)
@@ -58,11 +58,11 @@ class Pairs:
 class Binary:
     """Good-or-bad judgements, one a row (N,)."""
 
-    item: Ints = field(default_factory=_ints)
+    item: Ints = field(default_factory=_no_ints)
     """Place of the completion."""
-    good: Ints = field(default_factory=_ints)
+    good: Ints = field(default_factory=_no_ints)
     """1 good, 0 bad."""
-    annotator: Ints = field(default_factory=_ints)
+    annotator: Ints = field(default_factory=_no_ints)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -72,10 +72,10 @@ class Binary:
 class Scalar:
     """Ratings, one a row (N,)."""
 
-    item: Ints = field(default_factory=_ints)
-    rating: Ints = field(default_factory=_ints)
+    item: Ints = field(default_factory=_no_ints)
+    rating: Ints = field(default_factory=_no_ints)
     """1 to 10."""
-    annotator: Ints = field(default_factory=_ints)
+    annotator: Ints = field(default_factory=_no_ints)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -86,7 +86,7 @@ class Examples:
     """Judged completions and what was said of them."""
 
     completions: Sequence[Completion] = ()
-    prompt: Ints = field(default_factory=_ints)
+    prompt: Ints = field(default_factory=_no_ints)
     """Number of each completion's prompt (completions,)."""
     annotators: Sequence[str] = ()
     pairs: Pairs = field(default_factory=Pairs)
@@ -119,10 +119,11 @@ class Examples:
             scalar=rows(self.scalar, keep[self.scalar.item]),
         )
 
-    def by_prompt(self) -> list[Ints]:
-        """Places of the completions, by prompt."""
-        order = np.argsort(self.prompt, kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(self.prompt[order])) + 1)
+
+def group_rows(prompt: Ints) -> list[Ints]:
+    """Places of the rows of each prompt, by its number; prompt (N,)."""
+    order = np.argsort(prompt, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1) if len(order) else []
 
 
 def rows(table: R, chosen: NDArray[Any]) -> R:
@@ -152,7 +153,7 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
         person = people.setdefault(judgement.annotator, len(people))
         if task.b is not None:
             side = _SIDE.get(judgement.shown_first or "", 0.0)
-            strength = _strength(judgement, stated)
+            strength = _stated_strength(judgement, stated)
             row = (place(task.a), place(task.b), _OUTCOME[value], side, strength, person)
             found["pairwise"].append(row)
         elif judgement.kind == "binary":
@@ -164,9 +165,9 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
         tuple(texts),
         np.array([prompts.setdefault(c.prompt.id, len(prompts)) for c in texts], np.int64),
         tuple(people),
-        _table(Pairs, found["pairwise"]),
-        _table(Binary, found["binary"]),
-        _table(Scalar, found["scalar"]),
+        _make_columns(Pairs, found["pairwise"]),
+        _make_columns(Binary, found["binary"]),
+        _make_columns(Scalar, found["scalar"]),
     )
 
 
@@ -182,14 +183,14 @@ def latest(judgements: Iterable[Judgement]) -> list[Judgement]:
     return list(standing.values())
 
 
-def _strength(judgement: Judgement, stated: set[str]) -> int:
+def _stated_strength(judgement: Judgement, stated: set[str]) -> int:
     """What was said; who says it at times means the least by saying nothing, as in an export."""
     if judgement.answer.value == "tie":
         return 0
     return judgement.answer.strength or (UNSTATED_STRENGTH if judgement.annotator in stated else 0)
 
 
-def _table(kind: type[R], found: list[tuple[Any, ...]]) -> R:
+def _make_columns(kind: type[R], found: list[tuple[Any, ...]]) -> R:
     columns = list(zip(*found, strict=True)) if found else [()] * len(fields(kind))
     named = zip(fields(kind), columns, strict=True)
     return kind(**{f.name: np.array(c, float if f.name == "side" else int) for f, c in named})

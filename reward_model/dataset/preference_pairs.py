@@ -5,14 +5,14 @@ No torch here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reward_model.config import ENOUGH
+from data.stats.estimate import MIN_CASES
 from reward_model.dataset.examples import TIE, A, Binary, Bools, Examples, Floats, Ints, Scalar
 
 Source = Literal["comparisons", "ratings", "good or bad"]
@@ -24,7 +24,7 @@ KIND_OF: dict[Source, str] = {
 
 
 @dataclass(frozen=True)
-class Duels:
+class PreferencePairs:
     """One pair a row (n,)."""
 
     better: Ints
@@ -38,45 +38,44 @@ class Duels:
     def __len__(self) -> int:
         return len(self.better)
 
-    def where(self, keep: Bools) -> Duels:
-        return replace(
-            self,
-            better=self.better[keep],
-            worse=self.worse[keep],
-            first=self.first[keep],
-            prompt=self.prompt[keep],
-        )
+    def where(self, keep: Bools) -> PreferencePairs:
+        better, worse, first = self.better[keep], self.worse[keep], self.first[keep]
+        return PreferencePairs(better, worse, first, self.prompt[keep], self.source)
 
-    def right(self, score: NDArray[np.float64]) -> Floats:
+    def correct(self, score: NDArray[np.float64]) -> Floats:
         """1 where the better completion has the higher score (N,), 0.5 where they are equal."""
         return 0.5 + 0.5 * np.sign(score[self.better] - score[self.worse])
 
 
-def duels(examples: Examples) -> Duels:
+def preference_pairs(examples: Examples) -> PreferencePairs:
     """Comparisons that are not ties; where they are few, pairs that one annotator rated apart.
 
     The kinds are never pooled: many pairs made of a few ratings would pass for many comparisons.
     """
     found = [
-        _compared(examples),
-        _apart(examples, examples.scalar, examples.scalar.rating, "ratings"),
-        _apart(examples, examples.binary, examples.binary.good, "good or bad"),
+        _from_comparisons(examples),
+        _from_ratings(examples, examples.scalar, examples.scalar.rating, "ratings"),
+        _from_ratings(examples, examples.binary, examples.binary.good, "good or bad"),
     ]
-    enough = [some for some in found if len(some) >= ENOUGH]
+    enough = [some for some in found if len(some) >= MIN_CASES]
     return enough[0] if enough else max(found, key=len)
 
 
-def _compared(examples: Examples) -> Duels:
+def _from_comparisons(examples: Examples) -> PreferencePairs:
     pairs = examples.pairs
     decided = pairs.outcome != TIE
     a_won = (pairs.outcome == A)[decided]
     a, b = pairs.a[decided], pairs.b[decided]
     better = np.where(a_won, a, b)
     first = 0.5 + 0.5 * np.where(a_won, 1, -1) * pairs.side[decided]
-    return Duels(better, np.where(a_won, b, a), first, examples.prompt[better], "comparisons")
+    return PreferencePairs(
+        better, np.where(a_won, b, a), first, examples.prompt[better], "comparisons"
+    )
 
 
-def _apart(examples: Examples, table: Binary | Scalar, answer: Ints, source: Source) -> Duels:
+def _from_ratings(
+    examples: Examples, table: Binary | Scalar, answer: Ints, source: Source
+) -> PreferencePairs:
     """Two completions of one prompt to which one annotator gave different answers."""
     item, annotator = table.item, table.annotator
     groups: dict[tuple[int, int], list[int]] = {}
@@ -89,7 +88,7 @@ def _apart(examples: Examples, table: Binary | Scalar, answer: Ints, source: Sou
         if answer[i] != answer[j] and item[i] != item[j]
     ]
     better, worse = np.array(found, np.int64).reshape(-1, 2).T
-    return Duels(
+    return PreferencePairs(
         item[better],
         item[worse],
         np.full(len(better), 0.5),

@@ -16,26 +16,29 @@ def require_enough(objective: Objective, examples: Examples, where: str = "") ->
     `where` says which judgements they are, e.g. " of training prompts".
     """
     kinds = KINDS_OF[objective]
+    named = ("judgements" if len(kinds) > 1 else NAMES[kinds[0]]) + where
     n = sum(examples.kinds[kind] for kind in kinds)
     if not n:
+        there = ", ".join(f"{n:,} {NAMES[kind]}" for kind, n in examples.kinds.items())
         raise ValueError(
-            f"no {_named(kinds)}{where} for objective {objective} (there are {_counts(examples)}):"
-            f" collect some{_instead(objective, examples)}"
+            f"no {named} for objective {objective} (there are {there}): collect some"
+            f"{_suggest_objective(objective, examples)}"
         )
-    telling = sum(_telling(examples, kind) for kind in kinds)
+    telling = sum(_count_telling(examples, kind) for kind in kinds)
     if not telling:
         raise ValueError(
-            f"all {n} {_named(kinds)}{where} say the same ({_same(examples, kinds)}): there is"
-            f" nothing to learn from them; collect some that differ{_instead(objective, examples)}"
+            f"all {n} {named} say the same ({_name_the_answer(examples, kinds)}): there is nothing"
+            " to learn from them; collect some that differ"
+            f"{_suggest_objective(objective, examples)}"
         )
     if telling < MIN_JUDGEMENTS:
         raise ValueError(
-            f"{telling} {_named(kinds)}{where} that tell completions apart are too few: at least"
+            f"{telling} {named} that tell completions apart are too few: at least"
             f" {MIN_JUDGEMENTS} are needed, so collect {MIN_JUDGEMENTS - telling} more"
         )
 
 
-def _telling(examples: Examples, kind: str) -> int:
+def _count_telling(examples: Examples, kind: str) -> int:
     """How many judgements say anything: comparisons that are not ties, ratings that differ."""
     if kind == "pairwise":
         return int((examples.pairs.outcome != TIE).sum())
@@ -43,7 +46,7 @@ def _telling(examples: Examples, kind: str) -> int:
     return len(said) if len(np.unique(said)) > 1 else 0
 
 
-def _same(examples: Examples, kinds: tuple[str, ...]) -> str:
+def _name_the_answer(examples: Examples, kinds: tuple[str, ...]) -> str:
     said = []
     if "pairwise" in kinds and len(examples.pairs):
         said.append("ties")
@@ -54,18 +57,10 @@ def _same(examples: Examples, kinds: tuple[str, ...]) -> str:
     return ", ".join(said)
 
 
-def _counts(examples: Examples) -> str:
-    return ", ".join(f"{n:,} {NAMES[kind]}" for kind, n in examples.kinds.items())
-
-
-def _named(kinds: tuple[str, ...]) -> str:
-    return "judgements" if len(kinds) > 1 else NAMES[kinds[0]]
-
-
-def _instead(objective: Objective, examples: Examples) -> str:
+def _suggest_objective(objective: Objective, examples: Examples) -> str:
     """Another objective that these judgements can carry, if there is one."""
     for other in OBJECTIVES:
-        able = sum(_telling(examples, kind) for kind in KINDS_OF[other]) >= MIN_JUDGEMENTS
+        able = sum(_count_telling(examples, kind) for kind in KINDS_OF[other]) >= MIN_JUDGEMENTS
         if other != objective and able:
             return f", or use --objective {other}"
     return ""

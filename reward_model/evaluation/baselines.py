@@ -1,4 +1,4 @@
-"""Forecasts that a reward model must beat: by length, by order, by the prompt or by words.
+"""Predictions that a reward model must beat: by length, by order, by the prompt or by words.
 
 No torch here but for the folds, which are those of the reward model's own cross-validation.
 """
@@ -9,39 +9,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from reward_model.dataset.examples import Bools, Examples, Ints
-from reward_model.dataset.preference_pairs import Duels
+from reward_model.dataset.examples import Bools, Examples, Floats, Ints
+from reward_model.dataset.preference_pairs import PreferencePairs
 from reward_model.evaluation.cross_validation import folds
 
-Array = NDArray[np.float64]
 WORDS = 20_000
 """Different words and pairs of words, at most."""
 
 
 @dataclass(frozen=True)
-class Nulls:
+class Baselines:
     """Scores that look at no meaning."""
 
-    length: Array
+    length: Floats
     """Characters of each completion (N,)."""
-    words: Mapping[str, Array]
+    words: Mapping[str, Floats]
     """By kind of judgement, a score of each completion (N,) by the words in it, learned from the
     other prompts' judgements of that kind; nan where nothing could be learned."""
-    prompt: Mapping[str, Array]
+    prompt: Mapping[str, Floats]
     """By kind "scalar" and "binary": what the other completions of its prompt got, row by row."""
 
 
-def nulls(examples: Examples, duels: Duels, seed: int = 0) -> Nulls:
+def baselines(examples: Examples, pairs: PreferencePairs, seed: int = 0) -> Baselines:
     """All of them, from judgements of all kinds."""
     scalar, binary = examples.scalar, examples.binary
-    return Nulls(
+    return Baselines(
         np.array([len(c.text) for c in examples.completions], float),
-        by_words(examples, duels, seed),
+        by_words(examples, pairs, seed),
         {
             "scalar": by_prompt(scalar.rating.astype(float), scalar.item, examples.prompt),
             "binary": by_prompt(binary.good.astype(float), binary.item, examples.prompt),
@@ -49,7 +47,7 @@ def nulls(examples: Examples, duels: Duels, seed: int = 0) -> Nulls:
     )
 
 
-def by_prompt(answer: Array, item: Ints, prompt_of: Ints) -> Array:
+def by_prompt(answer: Floats, item: Ints, prompt_of: Ints) -> Floats:
     """What the other completions of the same prompt got, drawn to the mean of all, (n,).
 
     As much as the variance within prompts over that between them says: where prompts do not differ
@@ -64,14 +62,14 @@ def by_prompt(answer: Array, item: Ints, prompt_of: Ints) -> Array:
     others = (size[prompt] - own_size[item]).astype(float)
     sums = total[prompt] - own[item]
     mean = float(answer.mean())
-    shrink = _shrink(answer, prompt)
+    shrink = _variance_ratio(answer, prompt)
     if not np.isfinite(shrink):
         return np.full(len(answer), mean)
-    found: Array = (sums + shrink * mean) / (others + shrink)
+    found: Floats = (sums + shrink * mean) / (others + shrink)
     return found
 
 
-def _shrink(answer: Array, prompt: Ints) -> float:
+def _variance_ratio(answer: Floats, prompt: Ints) -> float:
     """Variance within prompts over that between, by the analysis of variance; inf for none."""
     _, group, size = np.unique(prompt, return_inverse=True, return_counts=True)
     n, groups = len(answer), len(size)
@@ -85,7 +83,7 @@ def _shrink(answer: Array, prompt: Ints) -> float:
     return within / spread if spread > 1e-9 else float("inf")
 
 
-def by_words(examples: Examples, duels: Duels, seed: int = 0) -> dict[str, Array]:
+def by_words(examples: Examples, pairs: PreferencePairs, seed: int = 0) -> dict[str, Floats]:
     """Linear models on TF-IDF of words and pairs of words, cross-validated over prompts.
 
     Comparisons by a logistic model of the difference of two texts, ratings by ridge, good or bad by
@@ -93,20 +91,24 @@ def by_words(examples: Examples, duels: Duels, seed: int = 0) -> dict[str, Array
     """
     unknown = np.full(len(examples.completions), np.nan)
     scores = {kind: unknown.copy() for kind in ("pairwise", "scalar", "binary")}
-    table = _tf_idf([c.text for c in examples.completions])
+    table = _tf_idf_table([c.text for c in examples.completions])
     if table is None or examples.prompts < 2:
         return scores
-    compared = duels if duels.source == "comparisons" else None
+    compared = pairs if pairs.source == "comparisons" else None
     for train, test in folds(examples, seed=seed):
         part = examples.where(train)
         if compared is not None:
-            scores["pairwise"][test] = _pairs(table, compared.where(train[compared.better]), test)
-        scores["scalar"][test] = _ridge(table, part.scalar.item, part.scalar.rating, test)
-        scores["binary"][test] = _logistic(table[part.binary.item], part.binary.good, table, test)
+            scores["pairwise"][test] = _fit_pairs(
+                table, compared.where(train[compared.better]), test
+            )
+        scores["scalar"][test] = _fit_ridge(table, part.scalar.item, part.scalar.rating, test)
+        scores["binary"][test] = _fit_logistic(
+            table[part.binary.item], part.binary.good, table, test
+        )
     return scores
 
 
-def _tf_idf(texts: list[str]) -> csr_matrix | None:
+def _tf_idf_table(texts: list[str]) -> csr_matrix | None:
     """(N, words); None where no text has a word."""
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=WORDS
@@ -117,31 +119,31 @@ def _tf_idf(texts: list[str]) -> csr_matrix | None:
         return None
 
 
-def _pairs(table: csr_matrix, won: Duels, test: Bools) -> Array:
+def _fit_pairs(table: csr_matrix, won: PreferencePairs, test: Bools) -> Floats:
     if not len(won):
         return np.full(int(test.sum()), np.nan)
     ahead = table[won.better] - table[won.worse]
     answer = np.repeat([1, 0], len(won))
-    return _logistic(vstack([ahead, -ahead]), answer, table, test, level=False)
+    return _fit_logistic(vstack([ahead, -ahead]), answer, table, test, level=False)
 
 
-def _logistic(
+def _fit_logistic(
     rows: csr_matrix, answer: Ints, table: csr_matrix, test: Bools, level: bool = True
-) -> Array:
+) -> Floats:
     if len(np.unique(answer)) < 2:
         return np.full(int(test.sum()), np.nan)
     model = LogisticRegression(fit_intercept=level, max_iter=300).fit(rows, answer)
     return np.asarray(table[test] @ model.coef_[0])
 
 
-def _ridge(table: csr_matrix, item: Ints, rating: Ints, test: Bools) -> Array:
+def _fit_ridge(table: csr_matrix, item: Ints, rating: Ints, test: Bools) -> Floats:
     if len(np.unique(rating)) < 2:
         return np.full(int(test.sum()), np.nan)
     model = Ridge(alpha=1.0).fit(table[item], rating)
     return np.asarray(table[test] @ model.coef_)
 
 
-def rates(code: Ints, prompt: Ints, values: int) -> Array:
+def rates(code: Ints, prompt: Ints, values: int) -> Floats:
     """The share of each of the answers 0 to values - 1 on the other prompts, row by row (n, K).
 
     Half an answer is added to each, so that none is held impossible.
@@ -150,5 +152,5 @@ def rates(code: Ints, prompt: Ints, values: int) -> Array:
     mine = np.zeros((int(prompt.max(initial=-1)) + 1, values))
     np.add.at(mine, prompt, chosen)
     others = chosen.sum(0) - mine[prompt] + 0.5
-    found: Array = others / others.sum(1, keepdims=True)
+    found: Floats = others / others.sum(1, keepdims=True)
     return found

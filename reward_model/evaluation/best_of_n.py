@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from scipy.special import gammaln
 
-from reward_model.dataset.examples import TIE, A, Examples, Ints
-from reward_model.dataset.preference_pairs import Duels, duels
-from reward_model.evaluation.intervals import ENOUGH, FEWEST_PROMPTS, Array, Bootstrap, nothing
+from data.stats.bootstrap import Bootstrap
+from data.stats.estimate import MIN_CASES, MIN_PROMPTS, EstimateJson, missing_json
+from reward_model.dataset.examples import TIE, A, Examples, Floats, Ints, group_rows
+from reward_model.dataset.preference_pairs import preference_pairs
 
 FLAT = 0.1
 """Within a prompt, in the unit of all its samples: below this there is nothing to climb."""
-MOST = 64
 
 
-def groups(prompt: Ints) -> list[Ints]:
-    """Rows of each prompt, by its number."""
-    order = np.argsort(prompt, kind="stable")
-    if not len(order):
-        return []
-    return [g.astype(np.int64) for g in np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1)]
+class Verdict(TypedDict):
+    verdict: str
+    sentence: str
 
 
-def spread(rewards: Array, sd: Array, prompt: Ints, boot: Bootstrap) -> dict[str, Any]:
+class Spread(Verdict):
+    """Of the policy's rewards: standard deviation within prompts, its error, share of variance."""
+
+    within: EstimateJson
+    error: NotRequired[EstimateJson]
+    share: NotRequired[EstimateJson]
+
+
+class BestOf(EstimateJson):
+    best_of: int
+
+
+def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> Spread:
     """Standard deviation of the reward within prompts, beside its error and that between prompts.
 
     rewards, sd, prompt: (S,), in reward units, of samples of the policy. "share" is the part of
     the rewards' variance that lies within prompts: GRPO sees nothing else.
     """
-    several = [g for g in groups(prompt) if len(g) > 1]
+    several = [g for g in group_rows(prompt) if len(g) > 1]
     n = sum(map(len, several))
-    if n < ENOUGH or len(several) < FEWEST_PROMPTS:
+    if n < MIN_CASES or len(several) < MIN_PROMPTS:
         return {
             "verdict": "unknown",
             "sentence": "Not enough samples of the policy yet to say whether GRPO can learn from"
-            f" it: {n} on {len(several)} prompts with several, about {ENOUGH} on {FEWEST_PROMPTS}"
+            f" it: {n} on {len(several)} prompts with several, about {MIN_CASES} on {MIN_PROMPTS}"
             " are needed.",
-            "within": nothing(n, len(several)),
+            "within": missing_json(n, len(several)),
         }
-    rows, places = _sums(rewards, sd, several)
-    within = boot.of(rows, places, lambda s: np.sqrt(s[:, 0] / s[:, 1]), n)
-    error = boot.of(rows, places, lambda s: np.sqrt(s[:, 2] / s[:, 3]), n)
-    part = boot.of(rows, places, _part_within, n, share=True)
+    rows, places = _sums_by_prompt(rewards, sd, several)
+    within = boot.of_sums(rows, places, lambda s: np.sqrt(s[:, 0] / s[:, 1]), n)
+    error = boot.of_sums(rows, places, lambda s: np.sqrt(s[:, 2] / s[:, 3]), n)
+    part = boot.of_sums(rows, places, _part_within, n, share=True)
     return {
         "within": within.as_json(),
         "error": error.as_json(),
@@ -52,7 +61,7 @@ def spread(rewards: Array, sd: Array, prompt: Ints, boot: Bootstrap) -> dict[str
     }
 
 
-def _sums(rewards: Array, sd: Array, several: list[Ints]) -> tuple[Array, Ints]:
+def _sums_by_prompt(rewards: Floats, sd: Floats, several: list[Ints]) -> tuple[Floats, Ints]:
     rows = []
     for g in several:
         r = rewards[g]
@@ -61,13 +70,13 @@ def _sums(rewards: Array, sd: Array, several: list[Ints]) -> tuple[Array, Ints]:
     return np.array(rows, float), np.arange(len(several))
 
 
-def _part_within(s: Array) -> Array:
+def _part_within(s: Floats) -> Floats:
     """Pooled variance within prompts over that of all samples, at most 1."""
     total = s[:, 5] / s[:, 3] - np.square(s[:, 4] / s[:, 3])
     return np.minimum(1, np.where(total > 1e-12, s[:, 0] / s[:, 1] / total, 0))
 
 
-def _spread_verdict(within: float, error: float) -> dict[str, str]:
+def _spread_verdict(within: float, error: float) -> Verdict:
     if within < FLAT:
         words = (
             f"The reward is nearly flat: the policy's answers to one prompt differ by {within:.2f}"
@@ -92,19 +101,19 @@ def _spread_verdict(within: float, error: float) -> dict[str, str]:
 # -- best of n
 
 
-def best_of_n(rewards: Array, prompt: Ints, boot: Bootstrap) -> list[dict[str, Any]]:
+def best_of_n(rewards: Floats, prompt: Ints, boot: Bootstrap) -> list[BestOf]:
     """Reward gained by taking the best of n samples over taking one, n = 2, 4, 8...
 
     Exactly the mean over all choices of n from a prompt's samples, on the prompts that have the
-    most; up to the n that FEWEST_PROMPTS have.
+    most; up to the n that MIN_PROMPTS have.
     """
-    sizes = sorted((len(g) for g in groups(prompt)), reverse=True)
-    if len(sizes) < FEWEST_PROMPTS:
+    sizes = sorted((len(g) for g in group_rows(prompt)), reverse=True)
+    if len(sizes) < MIN_PROMPTS:
         return []
-    most = sizes[FEWEST_PROMPTS - 1]
-    kept = [np.sort(rewards[g]) for g in groups(prompt) if len(g) >= most]
-    found = []
-    for n in _powers(most):
+    most = sizes[MIN_PROMPTS - 1]
+    kept = [np.sort(rewards[g]) for g in group_rows(prompt) if len(g) >= most]
+    found: list[BestOf] = []
+    for n in (2**i for i in range(1, 7) if 2**i <= most):
         gain = [float(chance_of_best(len(r), n) @ r - r.mean()) for r in kept]
         estimate = boot.mean(np.array(gain), np.arange(len(kept)))
         low, high = estimate.interval
@@ -113,11 +122,7 @@ def best_of_n(rewards: Array, prompt: Ints, boot: Bootstrap) -> list[dict[str, A
     return found
 
 
-def _powers(most: int) -> list[int]:
-    return [2**i for i in range(1, 7) if 2**i <= min(most, MOST)]
-
-
-def chance_of_best(k: int, n: int) -> Array:
+def chance_of_best(k: int, n: int) -> Floats:
     """Probability that each of k, from the lowest up, is the best of n drawn without return (k,).
 
     C(i - 1, n - 1) / C(k, n).
@@ -127,62 +132,47 @@ def chance_of_best(k: int, n: int) -> Array:
     safe = np.where(possible, rank, n)
     logs = gammaln(safe) - gammaln(n) - gammaln(safe - n + 1)
     logs -= gammaln(k + 1) - gammaln(n + 1) - gammaln(k - n + 1)
-    chances: Array = np.where(possible, np.exp(logs), 0.0)
+    chances: Floats = np.where(possible, np.exp(logs), 0.0)
     return chances
 
 
-def judged_best_of_n(reward: Array, examples: Examples, boot: Bootstrap) -> list[dict[str, Any]]:
+def judged_best_of_n(reward: Floats, examples: Examples, boot: Bootstrap) -> list[BestOf]:
     """How often people prefer the best of n judged completions, by unseen rewards (N,), to another.
 
     Each judged pair counts as often as one of its two would be the best of n of the prompt's
     judged completions; ties are half. Of one it is 50%.
     """
-    one, other, score = _outcomes(examples)
+    one, other, score = _pair_outcomes(examples)
     judged = np.unique(np.concatenate([one, other]))
-    chance, size = _ranks(reward, examples.prompt, judged)
+    judged = judged[np.argsort(reward[judged], kind="stable")]
+    groups = [judged[rows] for rows in group_rows(examples.prompt[judged])]
+    size = np.bincount(examples.prompt[judged], minlength=examples.prompts)
     prompt = examples.prompt[one]
-    found = []
+    found: list[BestOf] = []
     for n in (2, 3, 4, 6, 8, 12, 16):
         fit = size[prompt] >= n
         if not fit.any():
             break
-        a, b = chance(n)[one[fit]], chance(n)[other[fit]]
+        chance = np.zeros(len(reward))
+        for group in (group for group in groups if len(group) >= n):
+            # equal rewards share their chances
+            _, equal = np.unique(reward[group], return_inverse=True)
+            total = np.bincount(equal, chance_of_best(len(group), n))
+            chance[group] = (total / np.bincount(equal))[equal]
+        a, b = chance[one[fit]], chance[other[fit]]
         rows = np.stack([a * score[fit] + b * (1 - score[fit]), a + b], 1)
-        estimate = boot.of(rows, prompt[fit], lambda s: s[:, 0] / s[:, 1], share=True)
+        estimate = boot.of_sums(rows, prompt[fit], lambda s: s[:, 0] / s[:, 1], share=True)
         if not estimate.enough:
             break
         found.append({"best_of": n, **estimate.as_json()})
     return found
 
 
-def _outcomes(examples: Examples) -> tuple[Ints, Ints, Array]:
+def _pair_outcomes(examples: Examples) -> tuple[Ints, Ints, Floats]:
     """Pairs and the share of the first in them: 1, 0, or a half for a tie."""
-    some: Duels = duels(examples)
+    some = preference_pairs(examples)
     if some.source != "comparisons":
         return some.better, some.worse, np.ones(len(some))
     outcome = examples.pairs.outcome
     score = np.where(outcome == TIE, 0.5, (outcome == A).astype(float))
     return examples.pairs.a, examples.pairs.b, score
-
-
-def _ranks(reward: Array, prompt: Ints, judged: Ints) -> Any:
-    """(n -> each completion's chance (N,) to be the best of n on its prompt; judged, by prompt)."""
-    size = np.bincount(prompt[judged], minlength=int(prompt.max(initial=-1)) + 1)
-    order = judged[np.lexsort((reward[judged], prompt[judged]))]
-    parts = np.split(order, np.cumsum(size)[:-1]) if len(size) else []
-
-    def chance(n: int) -> Array:
-        found = np.zeros(len(prompt))
-        for part in parts:
-            if len(part) >= n:
-                found[part] = _shared(chance_of_best(len(part), n), reward[part])
-        return found
-
-    return chance, size
-
-
-def _shared(chance: Array, reward: Array) -> Array:
-    """Equal rewards share their chances."""
-    _, group = np.unique(reward, return_inverse=True)
-    mean: Array = np.bincount(group, chance) / np.bincount(group)
-    return mean[group]

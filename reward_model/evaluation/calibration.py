@@ -1,57 +1,87 @@
-"""Whether forecasts mean what they say: of what is called 70% likely, 70% should come true."""
+"""Calibration: of what is predicted with a probability of 70%, 70% should come true."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reward_model.dataset.examples import TIE, A
+from data.stats.bootstrap import Bootstrap, BootstrapDistribution
+from data.stats.estimate import EstimateJson
+from reward_model.dataset.examples import TIE, A, Bools, Floats, Ints
 from reward_model.evaluation.baselines import rates
-from reward_model.evaluation.intervals import Bootstrap, Estimate, nothing
-from reward_model.evaluation.metrics import Asked, beside, constant_rates, foretells_ties
+from reward_model.evaluation.metrics import (
+    EvaluationData,
+    Metric,
+    beside,
+    constant_rates,
+    predicts_ties,
+)
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 BINS = 10
 PER_BIN = 20
 """Judgements in a bin, at least; fewer judgements make fewer bins."""
 SIMULATED = 300
 
 
-def calibration(asked: Asked, seed: int = 0) -> dict[str, Any]:
+class CalibrationError(EstimateJson):
+    """The expected calibration error, and what it would be were every prediction exactly true."""
+
+    by_chance: float
+    """About that, at this n."""
+    by_chance_high: float
+    """Below that in 95 of 100 cases."""
+
+
+class Bin(TypedDict):
+    """The mean prediction in a bin, and the share that came true."""
+
+    forecast: float
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class Reliability(TypedDict):
+    ece: CalibrationError
+    brier: Metric
+    mean_forecast: EstimateJson
+    share: EstimateJson
+    """That came true."""
+    bins: list[Bin]
+
+
+def calibration(data: EvaluationData, seed: int = 0) -> dict[str, Reliability]:
     """By kind: ECE, Brier score and the bins of a reliability plot.
 
     "pairs": how sure it is of the side that it prefers, ties apart. "ties" and "binary": how likely
     it says a tie, or good, is.
     """
-    found: dict[str, Any] = {}
-    pairs, p = asked.examples.pairs, asked.forecast.pairs
+    found: dict[str, Reliability] = {}
+    pairs, p = data.examples.pairs, data.predictions.pairs
     if len(p) and np.isfinite(p).all():
-        prompt = asked.prompt(pairs.a)
+        prompt = data.prompt(pairs.a)
         constant = constant_rates(pairs.outcome, pairs.side, prompt)
         decided = pairs.outcome != TIE
         if decided.any():
-            found["pairs"] = _sides(
-                asked.boot, p[decided], constant[decided], pairs.outcome[decided], prompt[decided],
-                seed,
-            )  # fmt: skip
+            rows = p[decided], constant[decided], pairs.outcome[decided], prompt[decided]
+            found["pairs"] = _reliability_of_sides(data.bootstrap, *rows, seed)
         tie = (pairs.outcome == TIE).astype(float)
-        if tie.any() and foretells_ties(p):
-            found["ties"] = reliability(asked.boot, p[:, 2], tie, prompt, constant[:, 2], seed)
-    binary, q = asked.examples.binary, asked.forecast.binary
+        if tie.any() and predicts_ties(p):
+            found["ties"] = reliability(data.bootstrap, p[:, 2], tie, prompt, constant[:, 2], seed)
+    binary, q = data.examples.binary, data.predictions.binary
     if len(q) and np.isfinite(q).all():
-        prompt = asked.prompt(binary.item)
+        prompt = data.prompt(binary.item)
         constant_good = rates(binary.good, prompt, 2)[:, 1]
         good = binary.good.astype(float)
-        found["binary"] = reliability(asked.boot, q, good, prompt, constant_good, seed)
+        found["binary"] = reliability(data.bootstrap, q, good, prompt, constant_good, seed)
     return found
 
 
-def _sides(
-    boot: Bootstrap, p: Array, constant: Array, outcome: Ints, prompt: Ints, seed: int
-) -> dict[str, Any]:
+def _reliability_of_sides(
+    boot: Bootstrap, p: Floats, constant: Floats, outcome: Ints, prompt: Ints, seed: int
+) -> Reliability:
     """Which of a and b is the side asked about does not matter: it is the likelier one.
 
     Constant rates are asked about the same side.
@@ -65,57 +95,58 @@ def _sides(
 
 
 def reliability(
-    boot: Bootstrap, p: Array, happened: Array, prompt: Ints, constant: Array, seed: int = 0
-) -> dict[str, Any]:
-    """Forecasts p (n,) against what happened, 1 or 0 (n,), in bins of equally many.
+    boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, constant: Floats, seed: int = 0
+) -> Reliability:
+    """Predicted probabilities p (n,) against what happened, 1 or 0 (n,), in bins of equally many.
 
-    "ece" is the mean distance between the two in a bin; "by_chance" what it would be about (and
-    below what in 95 of 100 cases) at this n if every forecast were exactly true.
+    "ece" is the mean distance between the two in a bin (Naeini et al. 2015, AAAI).
     """
-    bins = _bins(p)
+    bins = _assign_bins(p)
     k = int(bins.max(initial=0)) + 1
-    ece = _ece(boot, p, happened, prompt, bins)
-    mean, high = _by_chance(p, bins, k, seed)
+    ece = _expected_calibration_error(boot, p, happened, prompt, bins)
+    mean, high = _ece_by_chance(p, bins, k, seed)
     brier = boot.mean(np.square(p - happened), prompt)
     base = boot.mean(np.square(constant - happened), prompt)
     return {
-        "ece": _around(ece) | {"by_chance": mean, "by_chance_high": high},
+        "ece": {**_with_basic_interval(ece), "by_chance": mean, "by_chance_high": high},
         "brier": beside(brier, {"constant": base}, lower=True),
         "mean_forecast": boot.mean(p, prompt, share=True).as_json(),
         "share": boot.mean(happened, prompt, share=True).as_json(),
-        "bins": [_bin(boot, p, happened, prompt, bins == b) for b in range(k)],
+        "bins": [_describe_bin(boot, p, happened, prompt, bins == b) for b in range(k)],
     }
 
 
-def _bins(p: Array) -> Ints:
-    """Bins of equally many, by forecast; equal forecasts share a bin."""
+def _assign_bins(p: Floats) -> Ints:
+    """Bins of equally many, by prediction; equal ones share a bin."""
     k = max(1, min(BINS, len(p) // PER_BIN))
     edges = np.unique(np.quantile(p, np.linspace(0, 1, k + 1)[1:-1])) if k > 1 else np.zeros(0)
     found = np.searchsorted(edges, p, side="right")
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
-def _ece(boot: Bootstrap, p: Array, happened: Array, prompt: Ints, bins: Ints) -> Estimate:
+def _expected_calibration_error(
+    boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, bins: Ints
+) -> BootstrapDistribution:
     k = int(bins.max(initial=0)) + 1
     gaps = np.zeros((len(p), k + 1))
     gaps[np.arange(len(p)), bins] = p - happened
     gaps[:, k] = 1
-    return boot.of(gaps, prompt, lambda s: np.abs(s[:, :k]).sum(1) / s[:, k])
+    return boot.of_sums(gaps, prompt, lambda s: np.abs(s[:, :k]).sum(1) / s[:, k])
 
 
-def _around(ece: Estimate) -> dict[str, Any]:
-    """The figure; its interval mirrored, since drawing prompts again adds to the distance.
+def _with_basic_interval(ece: BootstrapDistribution) -> EstimateJson:
+    """The figure with its interval mirrored, since resampling prompts adds to the distance.
 
     The basic bootstrap: Davison and Hinkley (1997), Bootstrap Methods, section 5.2.
     """
     found = ece.as_json()
-    if found["value"] is None:
-        return found
-    low, high = (2 * ece.value - end for end in reversed(ece.interval))
-    return found | {"low": max(0.0, low), "high": max(ece.value, high)}
+    if found["value"] is not None:
+        low, high = (2 * ece.value - end for end in reversed(ece.interval))
+        found["low"], found["high"] = max(0.0, low), max(ece.value, high)
+    return found
 
 
-def _by_chance(p: Array, bins: Ints, k: int, seed: int) -> tuple[float, float]:
+def _ece_by_chance(p: Floats, bins: Ints, k: int, seed: int) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
     drawn = (rng.random((SIMULATED, len(p))) < p) - p
     gaps = np.stack([np.abs(drawn[:, bins == b].sum(1)) for b in range(k)], 1)
@@ -123,15 +154,13 @@ def _by_chance(p: Array, bins: Ints, k: int, seed: int) -> tuple[float, float]:
     return float(found.mean()), float(np.quantile(found, 0.95))
 
 
-def _bin(
-    boot: Bootstrap, p: Array, happened: Array, prompt: Ints, inside: NDArray[np.bool_]
-) -> dict[str, Any]:
-    seen = boot.mean(happened[inside], prompt[inside], share=True)
-    low, high = seen.interval
+def _describe_bin(boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, inside: Bools) -> Bin:
+    seen = boot.mean(happened[inside], prompt[inside], share=True).estimate
+    forecast = float(p[inside].mean())
     return {
-        "forecast": float(p[inside].mean()),
+        "forecast": forecast,
         "value": seen.value,
-        "low": low,
-        "high": high,
-        "n": int(inside.sum()),
-    } if inside.any() else nothing()  # fmt: skip
+        "low": seen.low,
+        "high": seen.high,
+        "n": seen.n,
+    }

@@ -23,21 +23,21 @@ Array = NDArray[np.float64]
 FOLDS = 5
 VARIANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Of rewards before anything is judged: those that are tried."""
-USUAL = 1.5
+LOG_VARIANCE_SD = 1.5
 """Standard deviation of the logarithm of that variance, before anything is judged: about 1."""
-ROUGH = 0.3
+ROUGH_TOLERANCE = 0.3
 """How far from its mode a fit may stop that is only compared; 0.05 nats."""
-ENOUGH = 1500
-"""Judgements to forecast from which on no further fold is needed to compare precisions."""
-BETWEEN = 3**0.5
+ENOUGH_TO_COMPARE = 1500
+"""Judgements to predict from which on no further fold is needed to compare priors."""
+HALF_STEP = 3**0.5
 """Half a step between them."""
-WORSE = 1.0
-"""Nats by which the best forecast must be missed for stronger priors to be given up."""
+GIVE_UP_NATS = 1.0
+"""Nats by which the best prediction must be missed for stronger priors to be given up."""
 RATINGS = np.arange(1, 11)
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Predictions:
     """Expected answers, row by row of some examples; NaN where an objective says nothing of it."""
 
     reward: Array
@@ -51,9 +51,9 @@ class Forecast:
     scalar: Array
     """P(1) to P(10) of each rating (S, 10)."""
     nll: float
-    """Nats over all that is forecast, a stated strength included."""
+    """Nats over all that is predicted, a stated strength included."""
     n: int
-    """Judgements forecast."""
+    """Judgements predicted."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Model:
         return Joint(examples, self.objective, self.scalar, self.effects)
 
 
-def forecast(
+def predict(
     model: Model, examples: Examples, rewards: Array, sd: Array, values: Values
-) -> Forecast:
+) -> Predictions:
     """Of the judgements in `examples`, from rewards and sd of all completions (N,).
 
     A new prompt's difficulty is averaged over its prior: a logit is divided by
@@ -83,15 +83,17 @@ def forecast(
         known[PROMPTS] = torch.zeros_like(known[PROMPTS])
     r = torch.from_numpy(rewards)
     with torch.no_grad():
-        binary, binary_nll = _binary(joint, examples, r, known, unknown)
-        scalar, scalar_nll = _scalar(joint, examples, r, known, unknown)
+        binary, binary_nll = _predict_binary(joint, examples, r, known, unknown)
+        scalar, scalar_nll = _predict_scalar(joint, examples, r, known, unknown)
         pair_nll = float(joint.pair_nll(r, known)) if joint.n_pairs else 0.0
-        pairs = _pairs(joint, examples, r, known)
+        pairs = _predict_pairs(joint, examples, r, known)
     nll = pair_nll + binary_nll + scalar_nll
-    return Forecast(rewards, sd, pairs, binary, scalar, nll, len(joint))
+    return Predictions(rewards, sd, pairs, binary, scalar, nll, len(joint))
 
 
-def _pairs(joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values) -> Array:
+def _predict_pairs(
+    joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values
+) -> Array:
     if not joint.n_pairs:
         return np.full((len(examples.pairs), 3), np.nan)
     difference = joint.difference(rewards, values)
@@ -101,24 +103,24 @@ def _pairs(joint: Joint, examples: Examples, rewards: torch.Tensor, values: Valu
     return torch.stack([p, 1 - p, torch.zeros_like(p)], 1).numpy()
 
 
-def _binary(
+def _predict_binary(
     joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values, unknown: float
 ) -> tuple[Array, float]:
     if not joint.n_binary:
         return np.full(len(examples.binary), np.nan), 0.0
-    margin = joint.binary_margin(rewards, values) * _flatter(unknown)
+    margin = joint.binary_margin(rewards, values) * _logit_shrinkage(unknown)
     good = torch.from_numpy(joint.binary.good)
     return torch.sigmoid(margin).numpy(), float(terms.binary(margin, good))
 
 
-def _scalar(
+def _predict_scalar(
     joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values, unknown: float
 ) -> tuple[Array, float]:
     if not joint.n_scalar:
         return np.full((len(examples.scalar), len(RATINGS)), np.nan), 0.0
     place = joint.position(rewards, values)
     if joint.ordinal:
-        flat = _flatter(unknown)
+        flat = _logit_shrinkage(unknown)
         log_p = terms.cumulative(flat * place, flat * joint.cuts(values))
     else:
         away = (torch.from_numpy(RATINGS)[None] - place[:, None]) / joint.noise(values)
@@ -127,7 +129,7 @@ def _scalar(
     return log_p.exp().numpy(), -float(log_p.gather(1, given).sum())
 
 
-def _flatter(variance: float) -> float:
+def _logit_shrinkage(variance: float) -> float:
     """What a logit is worth where a Gaussian of that variance is added to it unseen."""
     return float((1 + np.pi * variance / 8) ** -0.5)
 
@@ -152,27 +154,27 @@ def cross_validate(
     precision: float,
     between: Callable[[], None] = lambda: None,
     seed: int = 0,
-) -> Forecast:
-    """Every judgement forecast by a head that was fitted without its prompt.
+) -> Predictions:
+    """Every judgement predicted by a head that was fitted without its prompt.
 
     features: (N, d), one row a completion. `between` is called between folds and may raise.
     """
     basis = Basis.of(features)
     z = basis.coordinates(features)
     reward, sd = np.full(len(features), np.nan), np.full(len(features), np.nan)
-    parts: list[tuple[Bools, Forecast]] = []
+    parts: list[tuple[Bools, Predictions]] = []
     for train, test in folds(examples, seed=seed):
         between()
         fit = fit_coordinates(z, model.joint(examples.where(train)), precision, basis)
-        here = forecast(model, examples.where(test), z @ fit.w,
+        here = predict(model, examples.where(test), z @ fit.w,
                         fit.spread(features, basis.mean), fit.values)  # fmt: skip
         reward[test], sd[test] = here.reward[test], here.sd[test]
         parts.append((test, here))
-    return replace(_together(examples, parts), reward=reward, sd=sd)
+    return replace(merge_folds(examples, parts), reward=reward, sd=sd)
 
 
-def _together(examples: Examples, parts: Sequence[tuple[Bools, Forecast]]) -> Forecast:
-    """The folds' forecasts, each in its rows' places."""
+def merge_folds(examples: Examples, parts: Sequence[tuple[Bools, Predictions]]) -> Predictions:
+    """The folds' predictions, each in its rows' places."""
     pairs = np.full((len(examples.pairs), 3), np.nan)
     binary = np.full(len(examples.binary), np.nan)
     scalar = np.full((len(examples.scalar), len(RATINGS)), np.nan)
@@ -182,10 +184,10 @@ def _together(examples: Examples, parts: Sequence[tuple[Bools, Forecast]]) -> Fo
         scalar[test[examples.scalar.item]] = part.scalar
     empty = np.zeros(0)
     nll, n = sum(p.nll for _, p in parts), sum(p.n for _, p in parts)
-    return Forecast(empty, empty, pairs, binary, scalar, nll, n)
+    return Predictions(empty, empty, pairs, binary, scalar, nll, n)
 
 
-def choose_precision(
+def choose_prior_precision(
     model: Model,
     features: Array,
     examples: Examples,
@@ -205,25 +207,27 @@ def choose_precision(
         return size
     sides: list[tuple[Joint, Examples]] = []
     for train, test in folds(examples, seed=seed):
-        if sum(len(held) for _, held in sides) < ENOUGH:
+        if sum(len(held) for _, held in sides) < ENOUGH_TO_COMPARE:
             sides.append((model.joint(examples.where(train)), examples.where(test)))
     fits: list[HeadFit | None] = [None] * len(sides)
 
     def loss(variance: float) -> float:
-        total = 0.5 * (np.log(variance) / USUAL) ** 2
+        total = 0.5 * (np.log(variance) / LOG_VARIANCE_SD) ** 2
         for i, (joint, held) in enumerate(sides):
             between()
-            fit = fits[i] = fit_coordinates(z, joint, size / variance, basis, fits[i], ROUGH)
+            fit = fits[i] = fit_coordinates(
+                z, joint, size / variance, basis, fits[i], ROUGH_TOLERANCE
+            )
             rewards = z @ fit.w
-            total += forecast(model, held, rewards, rewards, fit.values).nll
+            total += predict(model, held, rewards, rewards, fit.values).nll
         return float(total)
 
     found: dict[float, float] = {}
     for variance in VARIANCES:
         found[variance] = loss(variance)
-        if found[variance] > min(found.values()) + WORSE:
+        if found[variance] > min(found.values()) + GIVE_UP_NATS:
             break
     best = min(found, key=lambda v: found[v])
-    for near in (best * BETWEEN, best / BETWEEN):
+    for near in (best * HALF_STEP, best / HALF_STEP):
         found[near] = loss(near)
     return size / min(found, key=lambda v: found[v])

@@ -10,61 +10,85 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.stats.agreement import Ceiling
-from reward_model.dataset.examples import Bools, Examples
-from reward_model.dataset.preference_pairs import Duels
-from reward_model.evaluation.cross_validation import Forecast, Model, folds, forecast
-from reward_model.evaluation.intervals import DRAWS, Bootstrap, Estimate
+from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution
+from data.stats.estimate import EstimateJson
+from reward_model.dataset.examples import Bools, Examples, Floats
+from reward_model.dataset.preference_pairs import PreferencePairs
+from reward_model.evaluation.cross_validation import Model, Predictions, folds, predict
 from reward_model.likelihood.fit import Basis, HeadFit, fit_head
 
-Array = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
 SHARES = (0.125, 0.25, 0.5)
 """Parts of the prompts that are learned from; the whole is the cross-validation itself."""
-FEWEST = 20
+MIN_PART = 20
 """Judgements in a part, at least."""
 ENOUGH_PAIRS, ENOUGH_PROMPTS = 100, 20
 EXPONENTS = (0.2, 1.0)
 FURTHEST = 10.0
-"""Times today's judgements: no forecast goes beyond."""
+"""Times today's judgements: no extrapolation goes beyond."""
 LITTLE = 0.02
 """Accuracy that four times the judgements must bring to be called worth it."""
 STEP = 0.05
-CERTAIN = 0.2
+KNOWN_CEILING = 0.2
 """Width of the human ceiling's interval from which on it is compared with."""
 
 
 @dataclass(frozen=True)
-class Learned:
+class CurvePoint:
     """What a head knew that had learned from a share of the prompts."""
 
     share: float
-    reward: Array
+    reward: Floats
     """Of all completions (N,), each by a head that had not seen its prompt."""
     nll: float
     """Nats a judgement."""
 
 
-def enough(duels: Duels) -> bool:
+class CurveVerdict(TypedDict):
+    """Whether more judgements would help, in a word and a sentence; how many more, where known."""
+
+    verdict: str
+    sentence: str
+    target: NotRequired[float]
+    more: NotRequired[dict[str, float | None]]
+
+
+class AccuracyAt(EstimateJson):
+    """Pairwise accuracy from so many judgements."""
+
+    judgements: int
+
+
+class FittedPoint(AccuracyAt):
+    log_loss: float
+
+
+class LearningCurve(CurveVerdict):
+    points: list[FittedPoint]
+    ahead: list[AccuracyAt]
+    """Extrapolated."""
+
+
+def enough_pairs(pairs: PreferencePairs) -> bool:
     """Whether there are pairs enough for a curve."""
-    return len(duels) >= ENOUGH_PAIRS and len(np.unique(duels.prompt)) >= ENOUGH_PROMPTS
+    return len(pairs) >= ENOUGH_PAIRS and len(np.unique(pairs.prompt)) >= ENOUGH_PROMPTS
 
 
-def refits(
+def fit_curve_points(
     model: Model,
-    features: Array,
+    features: Floats,
     examples: Examples,
     precision: float,
     progress: Progress,
     seed: int = 0,
-) -> list[Learned]:
+) -> list[CurvePoint]:
     """Heads fitted to nested parts of the other folds' prompts, the smallest first."""
-    shares = [s for s in SHARES if s * 0.8 * len(examples) >= FEWEST]
+    shares = [s for s in SHARES if s * 0.8 * len(examples) >= MIN_PART]
     if examples.prompts < ENOUGH_PROMPTS or not shares:
         return []
     basis = Basis.of(features)
@@ -74,17 +98,19 @@ def refits(
         held = examples.where(test)
         asked += len(model.joint(held))
         fit: HeadFit | None = None
-        for i, part in enumerate(_nested(examples, train, shares, seed + fold)):
+        for i, part in enumerate(_nested_parts(examples, train, shares, seed + fold)):
             progress(fold * len(shares) + i, 5 * len(shares), "the learning curve")
             fit = fit_head(features, model.joint(examples.where(part)), precision, basis, fit)
-            found = forecast(model, held, fit.rewards(features), np.zeros(0), fit.values)
+            found = predict(model, held, fit.rewards(features), np.zeros(0), fit.values)
             rewards[i, test] = found.reward[test]
             nll[i] += found.nll
-    return [Learned(s, r, float(loss) / max(1, asked))
-            for s, r, loss in zip(shares, rewards, nll, strict=True)]  # fmt: skip
+    curve = zip(shares, rewards, nll / max(1, asked), strict=True)
+    return [CurvePoint(share, reward, float(loss)) for share, reward, loss in curve]
 
 
-def _nested(examples: Examples, train: Bools, shares: list[float], seed: int) -> Iterator[Bools]:
+def _nested_parts(
+    examples: Examples, train: Bools, shares: list[float], seed: int
+) -> Iterator[Bools]:
     """Masks of completions (N,): the larger parts hold the smaller."""
     order = np.random.default_rng(seed).permutation(np.unique(examples.prompt[train]))
     for share in shares:
@@ -93,41 +119,43 @@ def _nested(examples: Examples, train: Bools, shares: list[float], seed: int) ->
 
 
 def learning_curve(
-    learned: list[Learned],
-    crossed: Forecast,
+    learned: list[CurvePoint],
+    crossed: Predictions,
     examples: Examples,
-    duels: Duels,
+    pairs: PreferencePairs,
     ceiling: Ceiling | None,
     boot: Bootstrap,
-) -> dict[str, Any]:
-    """Points of the curve, its forecast, and what they say about collecting more."""
+) -> LearningCurve:
+    """Points of the curve, its extrapolation, and what they say about collecting more."""
     total = len(examples)
-    if not enough(duels) or not learned:
-        prompts = len(np.unique(duels.prompt))
+    if not enough_pairs(pairs) or not learned:
+        prompts = len(np.unique(pairs.prompt))
         return {
             "verdict": "unknown",
-            "sentence": "Not enough data yet to foretell what more judgements would bring:"
-            f" {len(duels)} pairs with a better side on {prompts} prompts, about {ENOUGH_PAIRS} on"
+            "sentence": "Not enough data yet to predict what more judgements would bring:"
+            f" {len(pairs)} pairs with a better side on {prompts} prompts, about {ENOUGH_PAIRS} on"
             f" {ENOUGH_PROMPTS} are needed.",
             "points": [],
             "ahead": [],
         }
-    whole = Learned(1.0, crossed.reward, crossed.nll / max(1, crossed.n))
+    whole = CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n))
     curve = [*learned, whole]
-    accuracy = [boot.mean(duels.right(c.reward), duels.prompt, share=True) for c in curve]
-    points = [
+    accuracy = [boot.mean(pairs.correct(c.reward), pairs.prompt, share=True) for c in curve]
+    points: list[FittedPoint] = [
         {"judgements": round(c.share * total), "log_loss": c.nll, **a.as_json()}
         for c, a in zip(curve, accuracy, strict=True)
     ]
-    future = Future(np.array([c.share for c in curve]), accuracy, seed=0)
-    ahead = [{"judgements": round(m * total), **future.at(m).as_json()} for m in (2.0, 4.0)]
-    return {"points": points, "ahead": ahead, **_verdict(future, total, ceiling)}
+    future = Extrapolation(np.array([c.share for c in curve]), accuracy, seed=0)
+    ahead: list[AccuracyAt] = [
+        {"judgements": round(times * total), **future.at(times).as_json()} for times in (2.0, 4.0)
+    ]
+    return {"points": points, "ahead": ahead, **_curve_verdict(future, total, ceiling)}
 
 
-class Future:
+class Extrapolation:
     """Where the curve goes, as multiples of today's judgements."""
 
-    def __init__(self, shares: Array, accuracy: list[Estimate], seed: int) -> None:
+    def __init__(self, shares: Floats, accuracy: list[BootstrapDistribution], seed: int) -> None:
         self.today = accuracy[-1]
         self.best_before = max(a.value for a in accuracy[:-1])
         rng = np.random.default_rng(seed)
@@ -135,24 +163,26 @@ class Future:
         y = np.stack([a.draws for a in accuracy], 1)  # (DRAWS, sizes)
         x = -(shares[None] ** -self._c[:, None])
         x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-        self._b: Array = np.maximum(0, (x * y).sum(1) / np.square(x).sum(1))
+        self._b: Floats = np.maximum(0, (x * y).sum(1) / np.square(x).sum(1))
 
     @property
     def falling(self) -> bool:
         """Fewer judgements did clearly better than all: the curve has not settled."""
         return self.best_before > self.today.value + LITTLE / 2
 
-    def gain(self, times: float) -> Array:
+    def gain(self, times: float) -> Floats:
         """Accuracy gained by that many times the judgements (DRAWS,)."""
-        gained: Array = self._b * (1 - times**-self._c)
+        gained: Floats = self._b * (1 - times**-self._c)
         return np.minimum(gained, 1 - self.today.draws)
 
-    def at(self, times: float) -> Estimate:
+    def at(self, times: float) -> BootstrapDistribution:
         draws = self.today.draws + self.gain(times)
         today = self.today
-        return Estimate(float(np.median(draws)), draws, today.n, today.prompts, share=True)
+        return BootstrapDistribution(
+            float(np.median(draws)), draws, today.n, today.prompts, share=True
+        )
 
-    def times_to(self, target: float) -> Array:
+    def times_to(self, target: float) -> Floats:
         """Times today's judgements until the target (DRAWS,); inf where it is never reached."""
         need = (target - self.today.value) / np.maximum(self._b, 1e-12)
         with np.errstate(divide="ignore"):
@@ -160,58 +190,58 @@ class Future:
         return np.where(times > FURTHEST, np.inf, times)
 
 
-def _verdict(future: Future, total: int, ceiling: Ceiling | None) -> dict[str, Any]:
+def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -> CurveVerdict:
     gain = future.gain(4.0)
     most, middle, least = (float(np.quantile(gain, q)) for q in (0.975, 0.5, 0.025))
-    people = _people(future.today, ceiling)
+    people = _ceiling_range(future.today, ceiling)
     if people and middle < LITTLE:
-        return _enough(future.today, most, people)
+        return _verdict_at_limit(future.today, most, people)
     if future.today.interval[0] <= 0.5 or future.falling:
-        return {
-            "verdict": "unsure",
-            "sentence": "The curve does not yet say whether more judgements would help: it does not"
-            " rise, and a few more prompts may change that. Judge more, and look again.",
-        }
+        return _unsure_verdict(
+            "it does not rise, and a few more prompts may change that. Judge more, and look again."
+        )
     if most < LITTLE:
-        return _enough(future.today, most, people)
+        return _verdict_at_limit(future.today, most, people)
     if least < 0.002 or middle < LITTLE / 2:
-        return {
-            "verdict": "unsure",
-            "sentence": "The curve does not yet say whether more judgements would help: four times"
-            f" as many would bring between {_points(least)} and {_points(most)} percentage points.",
-        }
-    return _more(future, total)
+        between = f"{100 * least:.1f} and {100 * most:.1f} percentage points"
+        return _unsure_verdict(f"four times as many would bring between {between}.")
+    return _verdict_more(future, total)
 
 
-def _people(today: Estimate, ceiling: Ceiling | None) -> str:
+def _unsure_verdict(why: str) -> CurveVerdict:
+    text = f"The curve does not yet say whether more judgements would help: {why}"
+    return {"verdict": "unsure", "sentence": text}
+
+
+def _ceiling_range(today: BootstrapDistribution, ceiling: Ceiling | None) -> str:
     """The range of the human ceiling where it is known well enough, and today's accuracy in it."""
     if ceiling is None:
         return ""
     least, most = ceiling.at_least, ceiling.at_most
     if least.value is None or least.low is None or least.high is None or most.value is None:
         return ""
-    if least.high - least.low > CERTAIN or today.value < least.value:
+    if least.high - least.low > KNOWN_CEILING or today.value < least.value:
         return ""
     return f"{least.value:.0%} to {most.value:.0%}"
 
 
-def _enough(today: Estimate, most: float, people: str) -> dict[str, Any]:
+def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) -> CurveVerdict:
     if people:
         return {
             "verdict": "ceiling",
             "sentence": f"More judgements will hardly help: at {today.value:.0%} it is at the human"
             f" ceiling ({people}), for people agree no better with one another. Four times as many"
-            f" would bring {_points(most)} percentage points at most.",
+            f" would bring {100 * most:.1f} percentage points at most.",
         }
     return {
         "verdict": "flat",
         "sentence": "More judgements of this sort will hardly help: four times as many would bring"
-        f" {_points(most)} percentage points at most. A larger model, or completions that differ"
+        f" {100 * most:.1f} percentage points at most. A larger model, or completions that differ"
         " more, may.",
     }
 
 
-def _more(future: Future, total: int) -> dict[str, Any]:
+def _verdict_more(future: Extrapolation, total: int) -> CurveVerdict:
     """The next round number within reach, and what it takes."""
     today, reach = future.today.value, future.at(4.0).value
     target = np.ceil((today + 0.005) / STEP) * STEP
@@ -221,23 +251,17 @@ def _more(future: Future, total: int) -> dict[str, Any]:
     low, middle, high = (float(np.quantile(more, q, method="nearest")) for q in (0.025, 0.5, 0.975))
     if not np.isfinite(middle):
         middle, high = (FURTHEST - 1) * total, np.inf
-    upper = f"{_round(high):,}" if np.isfinite(high) else f"more than {_round(9 * total):,}"
+    upper = _two_figures(high) if np.isfinite(high) else f"more than {_two_figures(9 * total)}"
     return {
         "verdict": "more",
         "target": float(target),
         "more": {"value": middle, "low": low, "high": high if np.isfinite(high) else None},
-        "sentence": f"About {_round(middle):,} more judgements to {target:.0%} (95%: between"
-        f" {_round(low):,} and {upper}); today it is {today:.0%}.",
+        "sentence": f"About {_two_figures(middle)} more judgements to {target:.0%} (95%: between"
+        f" {_two_figures(low)} and {upper}); today it is {today:.0%}.",
     }
 
 
-def _points(gain: float) -> str:
-    return f"{100 * gain:.1f}"
-
-
-def _round(n: float) -> int:
-    """Two figures: more would pretend."""
-    if n < 10:
-        return max(1, round(n))
-    size = 10 ** (len(str(int(n))) - 2)
-    return round(n / size) * size
+def _two_figures(n: float) -> str:
+    """Rounded to two significant figures: more would claim more than is known."""
+    size = 10 ** max(0, len(str(int(n))) - 2)
+    return f"{max(1, round(n / size) * size):,}"

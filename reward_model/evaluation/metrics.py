@@ -1,349 +1,362 @@
-"""How well rewards and forecasts agree with judgements of prompts that they have not seen.
+"""How well rewards and predictions agree with judgements of prompts that they have not seen.
 
-Every measure stands beside what it must beat: the best null, or a forecast of constant rates; the
-difference from it is paired.
+Every metric stands beside what it must beat: the best baseline, or constant rates as predictions;
+the difference from it is paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NotRequired, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from reward_model.dataset.examples import TIE, Examples, Ints
-from reward_model.dataset.preference_pairs import KIND_OF, Duels
-from reward_model.evaluation.baselines import Nulls, rates
-from reward_model.evaluation.cross_validation import Forecast
-from reward_model.evaluation.intervals import Bootstrap, Estimate, auc, nothing, rank_correlation
+from data.stats.bootstrap import UNKNOWN, Bootstrap, BootstrapDistribution
+from data.stats.estimate import EstimateJson, missing_json
+from data.stats.ranks import auc, rank_correlation
+from reward_model.dataset.examples import TIE, Bools, Examples, Floats, Ints, group_rows
+from reward_model.dataset.preference_pairs import KIND_OF, PreferencePairs
+from reward_model.evaluation.baselines import Baselines, rates
+from reward_model.evaluation.cross_validation import RATINGS, Predictions
 
-Array = NDArray[np.float64]
 TINY = 1e-12
 NEAR = 0.15
 """Texts whose lengths differ by less than this share of the longer one are of about one length."""
-RATINGS = np.arange(1, 11)
+
+
+class NamedEstimate(EstimateJson):
+    """A baseline's figure."""
+
+    name: str
+
+
+class Lead(EstimateJson):
+    """How far ahead of the baseline `over` a figure is, paired; up is better."""
+
+    over: str
+
+
+class Metric(EstimateJson):
+    """A figure, the best baseline's, and the lead over it; the last two None where unknown."""
+
+    baseline: NotRequired[NamedEstimate | None]
+    lead: NotRequired[Lead | None]
+
+
+Metrics = dict[str, Metric]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is compared: the judgements that a forecast speaks of, its rewards, and the nulls."""
+class EvaluationData:
+    """What is compared: judgements, the rewards and predictions of them, and the baselines."""
 
     examples: Examples
-    duels: Duels
-    forecast: Forecast
-    nulls: Nulls
-    boot: Bootstrap
+    pairs: PreferencePairs
+    predictions: Predictions
+    baselines: Baselines
+    bootstrap: Bootstrap
 
     @property
-    def reward(self) -> Array:
-        return self.forecast.reward
+    def reward(self) -> Floats:
+        """Of each completion (N,)."""
+        return self.predictions.reward
 
     def prompt(self, item: Ints) -> Ints:
+        """Numbers of the completions' prompts."""
         return self.examples.prompt[item]
 
 
-def about(
-    examples: Examples, duels: Duels, forecast: Forecast, nulls: Nulls, boot: Bootstrap
-) -> Asked:
-    """The part of the examples whose completions have a reward (N,) in the forecast."""
-    known = np.isfinite(forecast.reward)
-    pairs = known[examples.pairs.a] & known[examples.pairs.b]
+def evaluation_data(
+    examples: Examples,
+    pairs: PreferencePairs,
+    predictions: Predictions,
+    baselines: Baselines,
+    bootstrap: Bootstrap,
+) -> EvaluationData:
+    """The part of the examples whose completions have a reward (N,) in the predictions."""
+    known = np.isfinite(predictions.reward)
+    compared = known[examples.pairs.a] & known[examples.pairs.b]
     good, rated = known[examples.binary.item], known[examples.scalar.item]
-    part = Forecast(
-        forecast.reward,
-        forecast.sd,
-        forecast.pairs[pairs],
-        forecast.binary[good],
-        forecast.scalar[rated],
-        forecast.nll,
-        forecast.n,
-    )
-    prompt = {"binary": nulls.prompt["binary"][good], "scalar": nulls.prompt["scalar"][rated]}
-    return Asked(
+    prompt = {
+        "binary": baselines.prompt["binary"][good],
+        "scalar": baselines.prompt["scalar"][rated],
+    }
+    return EvaluationData(
         examples.where(known),
-        duels.where(known[duels.better] & known[duels.worse]),
-        part,
-        Nulls(nulls.length, nulls.words, prompt),
-        boot,
+        pairs.where(known[pairs.better] & known[pairs.worse]),
+        replace(
+            predictions,
+            pairs=predictions.pairs[compared],
+            binary=predictions.binary[good],
+            scalar=predictions.scalar[rated],
+        ),
+        replace(baselines, prompt=prompt),
+        bootstrap,
     )
 
 
-def measures(asked: Asked) -> dict[str, dict[str, Any]]:
-    """By name: a figure, its "baseline" (a figure with a name), and the "lead" over it."""
-    return {**accuracies(asked), **_ratings(asked), **_good_or_bad(asked)}
+def measures(data: EvaluationData) -> Metrics:
+    """All metrics that the judgements allow, by name."""
+    return {**pair_metrics(data), **_rating_metrics(data), **_binary_metrics(data)}
 
 
-def beside(ours: Estimate, others: Mapping[str, Estimate], lower: bool = False) -> dict[str, Any]:
-    """A figure beside the best of the others, and how far it is ahead, paired; up is better."""
+def beside(
+    ours: BootstrapDistribution, others: Mapping[str, BootstrapDistribution], lower: bool = False
+) -> Metric:
+    """A figure beside the best of the others, and the lead over it. lower: less is better."""
     found = ours.as_json()
     known = {n: e for n, e in others.items() if e.enough}
     if not known or not ours.enough:
-        return found | {"baseline": None, "lead": None}
+        return {**found, "baseline": None, "lead": None}
     sign = -1 if lower else 1
     best = max(known, key=lambda name: sign * known[name].value)
     ahead = known[best] - ours if lower else ours - known[best]
-    baseline = {"name": best, **known[best].as_json()}
-    return found | {"baseline": baseline, "lead": {"over": best, **ahead.as_json()}}
+    baseline: NamedEstimate = {"name": best, **known[best].as_json()}
+    return {**found, "baseline": baseline, "lead": {"over": best, **ahead.as_json()}}
+
+
+def _beside_constant(
+    figure: Callable[[Floats], BootstrapDistribution], p: Floats, constant: Floats, lower: bool
+) -> Metric:
+    """A figure of predictions p beside that of constant rates."""
+    return beside(figure(p), {"constant": figure(constant)}, lower)
 
 
 # -- pairs
 
 
-def right(asked: Asked) -> Estimate:
+def pairwise_accuracy(data: EvaluationData) -> BootstrapDistribution:
     """Share of pairs whose better completion has the higher reward."""
-    d = asked.duels
-    return asked.boot.mean(d.right(asked.reward), d.prompt, share=True)
+    return data.bootstrap.mean(data.pairs.correct(data.reward), data.pairs.prompt, share=True)
 
 
-def pair_nulls(asked: Asked) -> dict[str, Estimate]:
-    """How often each null is right about the pairs."""
-    d = asked.duels
+def pair_baselines(data: EvaluationData) -> dict[str, BootstrapDistribution]:
+    """The pairwise accuracy of each baseline."""
+    pairs = data.pairs
     found = {
-        "longer": d.right(asked.nulls.length),
-        "shorter": d.right(-asked.nulls.length),
-        "prompt": np.full(len(d), 0.5),
-        "words": d.right(asked.nulls.words[KIND_OF[d.source]]),
+        "longer": pairs.correct(data.baselines.length),
+        "shorter": pairs.correct(-data.baselines.length),
+        "prompt": np.full(len(pairs), 0.5),
+        "words": pairs.correct(data.baselines.words[KIND_OF[pairs.source]]),
     }
-    if d.source == "comparisons":
-        found["first"] = d.first
+    if pairs.source == "comparisons":
+        found["first"] = pairs.first
     means = {
-        n: asked.boot.mean(v, d.prompt, share=n != "prompt") for n, v in found.items() if len(v)
+        name: data.bootstrap.mean(correct, pairs.prompt, share=name != "prompt")
+        for name, correct in found.items()
+        if len(correct)
     }
-    return {n: e for n, e in means.items() if np.isfinite(e.value)}
+    return {name: mean for name, mean in means.items() if np.isfinite(mean.value)}
 
 
-def accuracies(asked: Asked) -> dict[str, dict[str, Any]]:
-    """Of pairs: who is better; with ties; and log-losses, in nats a judgement."""
-    if not len(asked.duels) and not len(asked.examples.pairs):
-        return {"accuracy": nothing()}
-    found = {"accuracy": nothing()}
-    if len(asked.duels):
-        found["accuracy"] = beside(right(asked), pair_nulls(asked))
-    p = asked.forecast.pairs
+def pair_metrics(data: EvaluationData) -> Metrics:
+    """Accuracy on pairs, without and with ties, and log-losses in nats a judgement."""
+    accuracy = cast(Metric, missing_json())
+    if len(data.pairs):
+        accuracy = beside(pairwise_accuracy(data), pair_baselines(data))
+    p = data.predictions.pairs
     if not len(p) or not np.isfinite(p).all():
-        return found
-    return found | _three_ways(asked, p)
+        return {"accuracy": accuracy}
+    return {"accuracy": accuracy, **_three_way_metrics(data, p)}
 
 
-def _three_ways(asked: Asked, p: Array) -> dict[str, dict[str, Any]]:
+def _three_way_metrics(data: EvaluationData, p: Floats) -> Metrics:
     """P(a), P(b), P(tie) of each comparison (n, 3) against what was said and constant rates."""
-    pairs, prompt = asked.examples.pairs, asked.prompt(asked.examples.pairs.a)
+    pairs, prompt = data.examples.pairs, data.prompt(data.examples.pairs.a)
     code, constant = pairs.outcome, constant_rates(pairs.outcome, pairs.side, prompt)
     decided = code != TIE
-    boot = asked.boot
 
-    def loss(forecast: Array) -> Estimate:
-        return boot.mean(-np.log(_picked(forecast, code) + TINY), prompt)
+    def loss(p: Floats) -> BootstrapDistribution:
+        return _log_loss(data, p, code, prompt)
 
-    def decided_loss(forecast: Array) -> Estimate:
-        given = forecast[decided, :2] / forecast[decided, :2].sum(1, keepdims=True)
-        return boot.mean(-np.log(_picked(given, code[decided]) + TINY), prompt[decided])
+    def decided_loss(p: Floats) -> BootstrapDistribution:
+        given = p[decided, :2] / p[decided, :2].sum(1, keepdims=True)
+        return _log_loss(data, given, code[decided], prompt[decided])
 
-    def hit(forecast: Array) -> Estimate:
-        """Half or a third right where two or all three are called equally likely."""
-        top = np.isclose(forecast, forecast.max(1, keepdims=True), atol=1e-9)
-        return boot.mean(_picked(top, code) / top.sum(1), prompt, share=True)
+    def hit(p: Floats) -> BootstrapDistribution:
+        # half or a third right where two or all three are called equally likely
+        top = np.isclose(p, p.max(1, keepdims=True), atol=1e-9)
+        right = top[np.arange(len(code)), code] / top.sum(1)
+        return data.bootstrap.mean(right, prompt, share=True)
 
-    found = {"three_way": beside(hit(p), {"constant": hit(constant)})}
-    if foretells_ties(p):
-        found["log_loss_ties"] = beside(loss(p), {"constant": loss(constant)}, lower=True)
+    found = {"three_way": _beside_constant(hit, p, constant, lower=False)}
+    if predicts_ties(p):
+        found["log_loss_ties"] = _beside_constant(loss, p, constant, lower=True)
     if decided.any():
-        found["log_loss"] = beside(
-            decided_loss(p), {"constant": decided_loss(constant)}, lower=True
-        )
+        found["log_loss"] = _beside_constant(decided_loss, p, constant, lower=True)
     return found
 
 
-def foretells_ties(p: Array) -> bool:
-    """P(a), P(b), P(tie) (n, 3) come from a model of ties; the textbook loss has none."""
+def _log_loss(data: EvaluationData, p: Floats, code: Ints, prompt: Ints) -> BootstrapDistribution:
+    """Mean of -log p[i, code[i]], in nats, of predictions p (n, K)."""
+    return data.bootstrap.mean(-np.log(p[np.arange(len(code)), code] + TINY), prompt)
+
+
+def predicts_ties(p: Floats) -> bool:
+    """P(a), P(b), P(tie) (n, 3) come from a model of ties; Bradley-Terry's has none."""
     return bool(p[:, TIE].any())
 
 
-def constant_rates(outcome: Ints, side: Array, prompt: Ints) -> Array:
+def constant_rates(outcome: Ints, side: Floats, prompt: Ints) -> Floats:
     """P(a), P(b), P(tie) (n, 3) from how often the first, the second or none was preferred.
 
     On the other prompts. Where nobody knows which was first, a stands for it.
     """
-    turned = (side < 0) & (outcome != TIE)
-    found = rates(np.where(turned, 1 - outcome, outcome), prompt, 3)
-    swap = side < 0
-    found[swap] = found[swap][:, [1, 0, 2]]
+    second = side < 0
+    found = rates(np.where(second & (outcome != TIE), 1 - outcome, outcome), prompt, 3)
+    found[second] = found[second][:, [1, 0, 2]]
     return found
 
 
-def _picked(table: Array, code: Ints) -> Array:
-    chosen: Array = np.asarray(table, float)[np.arange(len(code)), code]
-    return chosen
-
-
-def at_equal_length(asked: Asked) -> dict[str, Any]:
+def at_equal_length(data: EvaluationData) -> dict[str, EstimateJson]:
     """Two ways of holding length fixed.
 
     "near": accuracy where the two texts are about as long. "balanced": the mean of the accuracy
     where people preferred the longer one, and where the shorter: whatever grows or falls with
     length alone scores 50%.
     """
-    d, length = asked.duels, asked.nulls.length
-    if not len(d):
-        return {name: nothing() for name in ("near", "balanced", "longer", "shorter")}
-    right_, better, worse = d.right(asked.reward), length[d.better], length[d.worse]
-    near = np.abs(better - worse) <= NEAR * np.maximum(better, worse)
-    longer, shorter = (better > worse).astype(float), (better < worse).astype(float)
-    table = np.stack([longer * right_, longer, shorter * right_, shorter], 1)[better != worse]
-    prompt = d.prompt[better != worse]
+    pairs, length = data.pairs, data.baselines.length
+    if not len(pairs):
+        return {name: missing_json() for name in ("near", "balanced", "longer", "shorter")}
+    correct, better, worse = pairs.correct(data.reward), length[pairs.better], length[pairs.worse]
+    longer, shorter = better > worse, better < worse
+
+    def mean_of(rows: Bools) -> EstimateJson:
+        if not rows.any():
+            return missing_json()
+        return data.bootstrap.mean(correct[rows], pairs.prompt[rows], share=True).as_json()
+
     found = {
-        "near": _mean_of(asked, right_, near),
-        "longer": _mean_of(asked, right_, longer > 0),
-        "shorter": _mean_of(asked, right_, shorter > 0),
+        "near": mean_of(np.abs(better - worse) <= NEAR * np.maximum(better, worse)),
+        "longer": mean_of(longer),
+        "shorter": mean_of(shorter),
+        "balanced": missing_json(),
     }
-    if not (longer.any() and shorter.any()):
-        return found | {"balanced": nothing(0)}
-    both = asked.boot.of(
-        table, prompt, lambda s: 0.5 * (s[:, 0] / s[:, 1] + s[:, 2] / s[:, 3]), share=True
-    )
-    return found | {"balanced": both.as_json()}
-
-
-def _mean_of(asked: Asked, values: Array, keep: NDArray[np.bool_]) -> dict[str, Any]:
-    if not keep.any():
-        return nothing()
-    return asked.boot.mean(values[keep], asked.duels.prompt[keep], share=True).as_json()
+    if longer.any() and shorter.any():
+        columns = (longer * correct, longer, shorter * correct, shorter)
+        unequal = better != worse
+        found["balanced"] = data.bootstrap.of_sums(
+            np.stack(columns, 1).astype(float)[unequal],
+            pairs.prompt[unequal],
+            lambda s: 0.5 * (s[:, 0] / s[:, 1] + s[:, 2] / s[:, 3]),
+            share=True,
+        ).as_json()
+    return found
 
 
 # -- ratings
 
 
-def _ratings(asked: Asked) -> dict[str, dict[str, Any]]:
-    scalar = asked.examples.scalar
+def _rating_metrics(data: EvaluationData) -> Metrics:
+    scalar = data.examples.scalar
     if not len(scalar):
         return {}
-    prompt = asked.prompt(scalar.item)
-    rating = scalar.rating.astype(float)
+    prompt, rating = data.prompt(scalar.item), scalar.rating.astype(float)
 
-    def overall(score: Array) -> Estimate:
-        return asked.boot.weighted(prompt, lambda w: rank_correlation(w, score, rating))
+    def overall(score: Floats) -> BootstrapDistribution:
+        return data.bootstrap.of_weights(prompt, lambda w: rank_correlation(w, score, rating))
 
-    scores = _scores(asked, "scalar")
-    by_item = {n: s[scalar.item] for n, s in scores.items()}
-    by_item["prompt"] = asked.nulls.prompt["scalar"]
-    within = {n: _within(asked, s) for n, s in scores.items()}
+    scores = _baseline_scores(data, "scalar")
+    by_row = {name: score[scalar.item] for name, score in scores.items()}
+    by_row["prompt"] = data.baselines.prompt["scalar"]
+    within = {name: _rank_correlation_within(data, score) for name, score in scores.items()}
     found = {
-        "spearman_within": beside(_within(asked, asked.reward), within),
+        "spearman_within": beside(_rank_correlation_within(data, data.reward), within),
         "spearman": beside(
-            overall(asked.reward[scalar.item]), {n: overall(s) for n, s in by_item.items()}
+            overall(data.reward[scalar.item]), {n: overall(s) for n, s in by_row.items()}
         ),
     }
-    p = asked.forecast.scalar
-    return found | _points(asked, p, prompt) if np.isfinite(p).all() else found
+    p = data.predictions.scalar
+    if not np.isfinite(p).all():
+        return found
+    code = scalar.rating - 1
+    constant = rates(code, prompt, len(RATINGS))
+
+    def error(p: Floats) -> BootstrapDistribution:
+        predicted_median = 1 + (np.cumsum(p, 1) < 0.5 - 1e-9).sum(1)
+        return data.bootstrap.mean(np.abs(predicted_median - 1.0 - code), prompt)
+
+    def loss(p: Floats) -> BootstrapDistribution:
+        return _log_loss(data, p, code, prompt)
+
+    found["rating_error"] = _beside_constant(error, p, constant, lower=True)
+    found["rating_log_loss"] = _beside_constant(loss, p, constant, lower=True)
+    return found
 
 
-def _scores(asked: Asked, kind: str) -> dict[str, Array]:
-    """Nulls that give every completion a score (N,); none that is the same for all."""
-    found = {"longer": asked.nulls.length, "shorter": -asked.nulls.length}
-    words = asked.nulls.words[kind]
-    known = np.isfinite(asked.reward)
+def _baseline_scores(data: EvaluationData, kind: str) -> dict[str, Floats]:
+    """Baselines that give every completion a score (N,) of its own."""
+    found = {"longer": data.baselines.length, "shorter": -data.baselines.length}
+    words = data.baselines.words[kind]
+    known = np.isfinite(data.reward)
     return found | {"words": words} if np.isfinite(words[known]).all() else found
 
 
-def _within(asked: Asked, score: Array) -> Estimate:
-    """Spearman within prompts, averaged over those with ratings of two completions apart."""
-    scalar = asked.examples.scalar
-    mean = np.bincount(scalar.item, scalar.rating, len(score))
+def _rank_correlation_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
+    """Spearman's within prompts, averaged over those with two completions rated differently."""
+    scalar = data.examples.scalar
+    total = np.bincount(scalar.item, scalar.rating, len(score))
     count = np.bincount(scalar.item, minlength=len(score))
     rated = np.flatnonzero(count)
-    prompt, n = asked.prompt(rated), count[rated]
-    order = np.argsort(prompt, kind="stable")
     values, prompts, ratings = [], [], 0
-    for group in np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1):
+    for group in group_rows(data.prompt(rated)):
         items = rated[group]
-        given = mean[items] / count[items]
+        given = total[items] / count[items]
         if len(items) > 1 and np.ptp(given) > 0:
-            values.append(_spearman(score[items], given))
-            prompts.append(int(prompt[group[0]]))
-            ratings += int(n[group].sum())
+            ranks = rankdata(score[items]), rankdata(given)
+            values.append(0.0 if np.ptp(score[items]) == 0 else float(np.corrcoef(*ranks)[0, 1]))
+            prompts.append(int(data.prompt(items[0])))
+            ratings += int(count[items].sum())
     if not values:
-        return Estimate(float("nan"), np.zeros(0), 0, 0)
-    found = asked.boot.mean(np.array(values), np.array(prompts))
-    return Estimate(found.value, found.draws, ratings, found.prompts)
-
-
-def _spearman(score: Array, given: Array) -> float:
-    if np.ptp(score) == 0:
-        return 0.0
-    return float(np.corrcoef(rankdata(score), rankdata(given))[0, 1])
-
-
-def _points(asked: Asked, p: Array, prompt: Ints) -> dict[str, dict[str, Any]]:
-    """How far off ratings are, in points, and their log-loss, beside constant rates."""
-    code = asked.examples.scalar.rating - 1
-    constant = rates(code, prompt, len(RATINGS))
-
-    def off(forecast: Array) -> Estimate:
-        middle = 1 + (np.cumsum(forecast, 1) < 0.5 - 1e-9).sum(1)
-        return asked.boot.mean(np.abs(middle - 1.0 - code), prompt)
-
-    def loss(forecast: Array) -> Estimate:
-        return asked.boot.mean(-np.log(_picked(forecast, code) + TINY), prompt)
-
-    return {
-        "rating_error": beside(off(p), {"constant": off(constant)}, lower=True),
-        "rating_log_loss": beside(loss(p), {"constant": loss(constant)}, lower=True),
-    }
+        return UNKNOWN
+    return replace(data.bootstrap.mean(np.array(values), np.array(prompts)), n=ratings)
 
 
 # -- good or bad
 
 
-def _good_or_bad(asked: Asked) -> dict[str, dict[str, Any]]:
-    binary = asked.examples.binary
+def _binary_metrics(data: EvaluationData) -> Metrics:
+    binary = data.examples.binary
     if not len(binary):
         return {}
-    prompt, good = asked.prompt(binary.item), binary.good.astype(float)
+    prompt, good = data.prompt(binary.item), binary.good.astype(float)
 
-    def overall(score: Array) -> Estimate:
-        return asked.boot.weighted(prompt, lambda w: auc(w, score, good), share=True)
+    def overall(score: Floats) -> BootstrapDistribution:
+        return data.bootstrap.of_weights(prompt, lambda w: auc(w, score, good), share=True)
 
-    scores = {n: s[binary.item] for n, s in _scores(asked, "binary").items()}
-    ours = asked.reward[binary.item]
-    within = {n: _auc_within(asked, s, good, prompt) for n, s in scores.items()}
+    scores = {n: s[binary.item] for n, s in _baseline_scores(data, "binary").items()}
+    ours = data.reward[binary.item]
+    within = {n: _auc_within(data.bootstrap, s, good, prompt) for n, s in scores.items()}
+    by_row = scores | {"prompt": data.baselines.prompt["binary"]}
     found = {
-        "auc_within": beside(_auc_within(asked, ours, good, prompt), within),
-        "auc": beside(
-            overall(ours),
-            {n: overall(s) for n, s in (scores | {"prompt": asked.nulls.prompt["binary"]}).items()},
-        ),
+        "auc_within": beside(_auc_within(data.bootstrap, ours, good, prompt), within),
+        "auc": beside(overall(ours), {n: overall(s) for n, s in by_row.items()}),
     }
-    p = asked.forecast.binary
-    if not np.isfinite(p).all():
-        return found
-    constant = rates(binary.good, prompt, 2)[:, 1]
+    p = data.predictions.binary
+    if np.isfinite(p).all():
 
-    def loss(forecast: Array) -> Estimate:
-        said = np.where(good > 0, forecast, 1 - forecast)
-        return asked.boot.mean(-np.log(said + TINY), prompt)
+        def loss(p: Floats) -> BootstrapDistribution:
+            return _log_loss(data, np.stack([1 - p, p], 1), binary.good, prompt)
 
-    return found | {"good_log_loss": beside(loss(p), {"constant": loss(constant)}, lower=True)}
+        constant = rates(binary.good, prompt, 2)[:, 1]
+        found["good_log_loss"] = _beside_constant(loss, p, constant, lower=True)
+    return found
 
 
-def _auc_within(asked: Asked, score: Array, good: Array, prompt: Ints) -> Estimate:
-    """Of two completions of one prompt, one called good and one bad: the good one has more."""
+def _auc_within(
+    bootstrap: Bootstrap, score: Floats, good: Floats, prompt: Ints
+) -> BootstrapDistribution:
+    """Of two completions of one prompt, one good and one bad: how often the good scores higher."""
     found = []
-    order = np.argsort(prompt, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1):
+    for group in group_rows(prompt):
         yes, no = score[group][good[group] > 0], score[group][good[group] == 0]
         if len(yes) and len(no):
             ahead = 0.5 + 0.5 * np.sign(yes[:, None] - no[None])
             found.append((ahead.sum(), ahead.size, len(group), prompt[group[0]]))
     if not found:
-        return Estimate(float("nan"), np.zeros(0), 0, 0)
+        return UNKNOWN
     table = np.array(found, float)
-    return asked.boot.of(
-        table[:, :2],
-        table[:, 3].astype(np.int64),
-        lambda s: s[:, 0] / s[:, 1],
-        n=int(table[:, 2].sum()),
-        share=True,
-    )
+    prompts, n = table[:, 3].astype(np.int64), int(table[:, 2].sum())
+    return bootstrap.of_sums(table[:, :2], prompts, lambda s: s[:, 0] / s[:, 1], n, share=True)

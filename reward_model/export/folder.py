@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from huggingface_hub import ModelCard, ModelCardData
 
 from data.atomic_files import whole_folder
-from reward_model.export.parity import CERTIFICATE, certify, check
+from reward_model.export.parity import CERTIFICATE, Certificate, certify, require_green
 from reward_model.export.parity_routes import SCRIPT, STANDALONE
-from reward_model.scoring.scorer import EXPORT, Scorer, read_facts
+from reward_model.scoring.scorer import EXPORT, Facts, Scorer, read_facts
 
 CARD = "README.md"
+CARD_TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
 COPIED = ("receipt.json", "receipt.html", CARD)
 """Files of a run's folder that go along, where they are."""
 KEPT_FACTS = (
@@ -39,7 +40,7 @@ KEPT_FACTS = (
 )
 
 
-def export(run: Path, out: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+def export(run: Path, out: Path, say: Callable[[str], None] = print) -> Certificate:
     """Write the folder, whole or not at all; returns its certificate.
 
     An earlier export makes way. Raises ValueError for a folder that holds anything else, for a run
@@ -55,11 +56,12 @@ def export(run: Path, out: Path, say: Callable[[str], None] = print) -> dict[str
         write_model(fresh, scorer)
         shutil.copy(run / "head.npz", fresh)
         shutil.copy(STANDALONE, fresh / SCRIPT)
-        write_papers(fresh, run, facts, scorer)
+        copy_papers(fresh, run, facts)
+        write_card(fresh, run.name, scorer)
         write_facts(fresh, run.name, facts)
         del scorer
         certificate = certify(run, fresh, say)
-        check(certificate)
+        require_green(certificate)
         (fresh / CERTIFICATE).write_text(json.dumps(certificate, indent=1), encoding="utf-8")
     return certificate
 
@@ -72,15 +74,15 @@ def check_folder(out: Path) -> None:
         raise ValueError(f"{out} is the folder you are in: name another, or one in it")
     if not out.is_dir():
         return
-    sidecar = out / EXPORT
-    ours = json.loads(sidecar.read_text(encoding="utf-8"))["files"] if sidecar.is_file() else []
+    facts = out / EXPORT
+    ours = json.loads(facts.read_text(encoding="utf-8"))["files"] if facts.is_file() else []
     foreign = sorted(path.name for path in out.iterdir() if path.name not in ours)
     if foreign:
         what = "and is no earlier export" if not ours else "which no export wrote"
         raise ValueError(f"{out} holds {foreign[0]} {what}: name a new folder with --out")
 
 
-def check_run(run: Path, facts: Mapping[str, Any]) -> None:
+def check_run(run: Path, facts: Facts) -> None:
     """ValueError for a reward model that no single folder of weights can hold."""
     if "model" not in facts:
         raise ValueError(f"{run.name} is an export already: copy the folder")
@@ -103,73 +105,45 @@ def write_model(folder: Path, scorer: Scorer) -> None:
     scorer.tokenizer.save_pretrained(folder)
 
 
-def write_papers(folder: Path, run: Path, facts: Mapping[str, Any], scorer: Scorer) -> None:
-    """Card and receipt, without the places on this machine that they name."""
-    for name in COPIED:
-        if (run / name).is_file():
-            text = (run / name).read_text(encoding="utf-8")
-            (folder / name).write_text(_without_places(text, run, facts), encoding="utf-8")
-    card = folder / CARD
-    before = card.read_text(encoding="utf-8") if card.is_file() else _HEADING.format(name=run.name)
-    limit = "" if scorer.max_tokens is None else _LIMIT.format(n=scorer.max_tokens)
-    usage = _USAGE.format(mean=scorer.mean, sd=scorer.sd, limit=limit)
-    card.write_text(before.rstrip() + "\n\n" + usage, encoding="utf-8")
+def copy_papers(folder: Path, run: Path, facts: Facts) -> None:
+    """Card and receipt, in which folders of this machine keep their last name alone."""
+    model = Path(facts["model"])
+    places = [run.absolute(), *list(run.absolute().parents)[:-1], Path.home()]
+    places += [model] if model.is_absolute() else []
+    for path in [run / name for name in COPIED if (run / name).is_file()]:
+        text = path.read_text(encoding="utf-8")
+        for place in sorted(map(str, places), key=len, reverse=True):
+            for spelt in {place, json.dumps(place)[1:-1]}:
+                if spelt.count("/") + spelt.count("\\") > 1:
+                    text = text.replace(spelt + "/", "").replace(spelt, Path(place).name)
+        (folder / path.name).write_text(text, encoding="utf-8")
 
 
-def _without_places(text: str, run: Path, facts: Mapping[str, Any]) -> str:
-    """Text in which folders of this machine keep their last name alone."""
-    named = [Path(facts["model"])] if Path(facts["model"]).is_absolute() else []
-    places = [*named, run.absolute(), *list(run.absolute().parents)[:-1], Path.home()]
-    for place in sorted(map(str, places), key=len, reverse=True):
-        for spelt in {place, json.dumps(place)[1:-1]}:
-            if spelt.count("/") + spelt.count("\\") > 1:
-                text = text.replace(spelt + "/", "").replace(spelt, Path(place).name)
-    return text
+def write_card(folder: Path, name: str, scorer: Scorer) -> None:
+    """The run's model card, or a heading where it has none, and how to use the folder."""
+    path = folder / CARD
+    data = ModelCardData(
+        library_name="transformers", pipeline_tag="text-classification", tags=["reward-model"]
+    )
+    body = f"# Reward model {name}"
+    if path.is_file():
+        of_run = ModelCard.load(path)
+        data, body = of_run.data, of_run.text
+    card = ModelCard.from_template(
+        data,
+        template_path=str(CARD_TEMPLATE),
+        body=body,
+        max_tokens=scorer.max_tokens,
+        mean=repr(scorer.mean),
+        sd=repr(scorer.sd),
+    )
+    path.write_text(f"{str(card).rstrip()}\n", encoding="utf-8")
 
 
-def write_facts(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
-    """The sidecar: what a Scorer needs to know, and which files are the export's."""
+def write_facts(folder: Path, name: str, facts: Facts) -> None:
+    """What a Scorer needs to know, and which files are the export's."""
     files = sorted({path.name for path in folder.iterdir()} | {EXPORT, CERTIFICATE})
-    kept = {key: facts[key] for key in KEPT_FACTS}
+    kept = {key: value for key, value in facts.items() if key in KEPT_FACTS}
     unit = {"unit": "mean 0 and standard deviation 1 on the SFT policy's samples"}
     said = {"name": name, **kept, **unit, "files": files}
     (folder / EXPORT).write_text(json.dumps(said, indent=1), encoding="utf-8")
-
-
-_HEADING = """---
-library_name: transformers
-pipeline_tag: text-classification
-tags:
-- reward-model
----
-
-# Reward model {name}
-"""
-_LIMIT = (
-    "\nAt most {n} tokens are read: of a longer text the completion stays whole and the prompt"
-    " loses its\nbeginning.\n"
-)
-_USAGE = """## Use it
-
-    python score.py FILE
-
-scores JSON lines with `prompt` and `completion` (and `finished`, true where it is not given) by
-transformers and torch alone; `score.py` is short, and shows which tokens the model reads. The text
-is the prompt in the chat template with its generation prompt, the completion, and end-of-turn only
-where the completion ended by itself.
-{limit}
-`AutoModelForSequenceClassification.from_pretrained(folder)` gives one label, which is the reward
-before it is brought to its unit:
-
-    reward = (label - ({mean!r})) / {sd!r}
-
-The two numbers are `reward_mean` and `reward_sd` in `config.json`; with them the SFT policy's
-samples have mean 0 and standard deviation 1. Load it in float32: bfloat16 has steps of
-about 1/100 at rewards near 1. vLLM takes the folder with `--dtype float32`, and `/classify` then
-gives the label in `probs`.
-
-With the project it came from: `Scorer.load(folder)`, or
-`python -m reward_model score --run FOLDER --serve`.
-
-`certificate.json` says how far the label was from the trained network's, along each way of asking.
-"""

@@ -1,6 +1,6 @@
 """The parity certificate: the reward that was trained is the reward that is served.
 
-Probes go along every road from the trainer's own network to the reward that GRPO climbs, in
+Probes go along every route from the trainer's own network to the reward that GRPO maximises, in
 float32, one by one, three by three, and sixteen by sixteen in another order. An exported folder
 carries the outcome; one whose certificate is not green is not written.
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from data.schema import Completion, content_hash
 from reward_model.export import parity_routes
+from reward_model.export.probes import hard_probes
 from reward_model.language_model.origin import file_hash
 from reward_model.language_model.render import fingerprint
-from reward_model.scoring.probes import hard_probes, kept_probes
+from reward_model.scoring.kept_answers import kept_probes
 from reward_model.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
@@ -31,68 +32,80 @@ CERTIFICATE = "certificate.json"
 TOLERANCE = 1e-5
 """In reward units; in the head's own output where its standard deviation is below 1."""
 SLACK = 4.0
-"""How many times its own rounding a network may be off: other roads add up in other orders."""
+"""How many times its own rounding a network may be off: other routes add up in other orders."""
 MOST_SLACK = 1e-3
 """In the same units: a network whose rounding needs more than this gets no certificate."""
 RULE = (
-    "Differences are from the trained network in float64; all roads compute in float32. Green where"
-    f" every road is within {TOLERANCE:g}, in reward units, or in the head's own output where its"
-    " standard deviation is below 1, because dividing by it magnifies rounding. A network that"
-    " rounds more than that in float32 by itself, text by text, may be off by"
+    "Differences are from the trained network in float64; all routes compute in float32. Green"
+    f" where every route is within {TOLERANCE:g}, in reward units, or in the head's own output"
+    " where its standard deviation is below 1, because dividing by it magnifies rounding. A network"
+    " that rounds more than that in float32 by itself, text by text, may be off by"
     f" {SLACK:g} times its own rounding, and by {MOST_SLACK:g} at most."
 )
+
+
+class Check(TypedDict):
+    """What was found along one route."""
+
+    road: str
+    """The route's name. The key is kept for certificates that exist."""
+    what: str
+    n: int
+    max_difference: float
+    """From the trained network in float64, in the head's own output."""
+    max_difference_in_reward_units: float
+    passed: bool
+
+
+Certificate = dict[str, Any]
+"""JSON values: `roads` are the checks, `green` whether all of them passed."""
 
 
 def plans(n: int, seed: int = 0) -> list[list[list[int]]]:
     """Ways to take n probes in batches: one by one, in threes, and in sixteens out of order."""
     order = list(range(n))
     mixed = random.Random(seed).sample(order, n)
-    return [_chunks(order, 1), _chunks(order, 3), _chunks(mixed, 16)]
-
-
-def _chunks(order: Sequence[int], size: int) -> list[list[int]]:
-    return [list(order[i : i + size]) for i in range(0, len(order), size)]
+    return [
+        [some[i : i + size] for i in range(0, n, size)]
+        for some, size in ((order, 1), (order, 3), (mixed, 16))
+    ]
 
 
 def certify(
-    run: Path, export: Path, say: Callable[[str], None] = lambda road: None
-) -> dict[str, Any]:
-    """Compare every road from the run's network to the export's; `say` hears which one is next.
+    run: Path, export: Path, say: Callable[[str], None] = lambda outcome: None
+) -> Certificate:
+    """Compare every route from the run's network to the export's; `say` hears each outcome.
 
-    Returns the certificate: JSON values, `green` says how it came out. Raises ValueError where a
-    road cannot be taken at all.
+    Returns the certificate; `green` says how it came out. Raises ValueError where a route cannot
+    be taken at all.
     """
     scorer = Scorer.load(run, torch.float32)
     kept, live, live_dtype = kept_probes(run)
     probes = [*kept, *hard_probes(scorer.tokenizer, scorer.max_tokens)]
     ways = plans(len(probes))
-    exact = parity_routes.through(
-        parity_routes.trainer(run, scorer, torch.float64), probes, ways[0]
-    )
-    own = parity_routes.trainer(run, scorer, torch.float32)
-    legs = _Legs(scorer.sd, exact, parity_routes.through(own, probes, ways[0]), say)
-    for name, what, road in (
-        ("trainer", "the trained network, its side-car not merged", own),
-        ("scorer", "the Scorer of the run, merged", parity_routes.scored(scorer)),
-        ("grpo", "the reward function that GRPO calls", parity_routes.climbed(scorer)),
-    ):
-        legs.take(name, what, [parity_routes.through(road, probes, way) for way in ways])
+
+    def along(route: parity_routes.Route, some: Sequence[parity_routes.Plan] = ways) -> list[Array]:
+        return [parity_routes.through(route, probes, way) for way in some]
+
+    (exact,) = along(parity_routes.trainer(run, scorer, torch.float64), ways[:1])
+    own = along(parity_routes.trainer(run, scorer, torch.float32))
+    checks = _Checks(scorer.sd, exact, own[0], say)
+    checks.add("trainer", "the trained network, its adapter not merged", own)
+    checks.add("scorer", "the Scorer of the run, merged", along(scorer.raw_of))
+    grpo = along(parity_routes.grpo(scorer))
+    checks.add("grpo", "the reward function that GRPO calls", grpo)
     if live_dtype == "float32":
-        legs.take("trained", "what the trainer's live network gave, noted then", [live])
+        checks.add("trained", "what the trainer's live network gave, noted then", [live])
     fresh = parity_routes.reloaded(export, probes, ways)
-    legs.take("reloaded", "the folder in a fresh process, by transformers alone", fresh)
-    with parity_routes.over_http(Scorer.load(export, torch.float32)) as roads:
-        for name, road in roads.items():
-            legs.take(
-                name,
-                "HTTP, from the folder",
-                [parity_routes.through(road, probes, w) for w in ways],
-            )
-    return legs.certificate(scorer, export, probes, len(kept))
+    checks.add("reloaded", "the folder in a fresh process, by transformers alone", fresh)
+    with parity_routes.over_http(Scorer.load(export, torch.float32)) as routes:
+        for name, route in routes.items():
+            checks.add(name, "HTTP, from the folder", along(route))
+    return checks.certificate(scorer, export, probes, len(kept))
 
 
 def tolerance(sd: float, rounding: float = 0.0) -> float:
-    """What a road may be off by, in the head's own output.
+    """What a route may be off by, in the head's own output.
 
     sd: the standard deviation that rewards are divided by. rounding: what the trained network is
     off by in float32, by itself. See RULE.
@@ -101,19 +114,20 @@ def tolerance(sd: float, rounding: float = 0.0) -> float:
     return max(TOLERANCE * unit, min(SLACK * rounding, MOST_SLACK * unit))
 
 
-class _Legs:
-    """What was found along each road."""
+class _Checks:
+    """What was found along each route."""
 
     def __init__(self, sd: float, exact: Array, own: Array, say: Callable[[str], None]) -> None:
         """exact, own: (N,), what the trained network gives in float64 and in float32."""
         self.sd = sd
         self.exact = exact
         self.say = say
-        self.found: list[dict[str, Any]] = []
+        self.found: list[Check] = []
+        # text by text: an allowance that batches raise would hide faults of batching
         self.rounding = float(np.abs(own - exact).max())
         self.tolerance = tolerance(sd, self.rounding)
 
-    def take(self, name: str, what: str, outputs: Sequence[Array]) -> None:
+    def add(self, name: str, what: str, outputs: Sequence[Array]) -> None:
         """Head outputs (N,) of the probes, or of the first of them, for each way of batching."""
         apart = np.concatenate([np.abs(out - self.exact[: len(out)]) for out in outputs])
         most = float(apart.max()) if np.isfinite(apart).all() else float("inf")
@@ -131,14 +145,15 @@ class _Legs:
 
     def certificate(
         self, scorer: Scorer, export: Path, probes: Sequence[Completion], kept: int
-    ) -> dict[str, Any]:
+    ) -> Certificate:
+        """All checks, and what they were made with. kept: how many probes were judged."""
         tokenizer = scorer.tokenizer
         texts = [scorer.render(p.prompt, p.text, p.finished) for p in probes]
         weights = sorted(export.glob("*.safetensors"))
         return {
-            "green": all(leg["passed"] for leg in self.found),
+            "green": all(check["passed"] for check in self.found),
             "rule": RULE,
-            "within_1e-5": all(leg["max_difference"] < tolerance(self.sd) for leg in self.found),
+            "within_1e-5": all(c["max_difference"] < tolerance(self.sd) for c in self.found),
             "tolerance": self.tolerance,
             "own_rounding": self.rounding,
             "reward_mean": scorer.mean,
@@ -161,29 +176,29 @@ class _Legs:
         }
 
 
-def line(leg: Mapping[str, Any]) -> str:
-    """One road's outcome in words."""
-    said = "ok" if leg["passed"] else "DIFFERS"
+def line(check: Check) -> str:
+    """One route's outcome in words."""
+    said = "ok" if check["passed"] else "DIFFERS"
     return (
-        f"{leg['road']:<22} {said:<8} at most {leg['max_difference']:.1e} over n={leg['n']}"
-        f" ({leg['max_difference_in_reward_units']:.1e} in reward units)"
+        f"{check['road']:<22} {said:<8} at most {check['max_difference']:.1e} over n={check['n']}"
+        f" ({check['max_difference_in_reward_units']:.1e} in reward units)"
     )
 
 
-def verdict(certificate: Mapping[str, Any]) -> str:
+def verdict(certificate: Certificate) -> str:
     """A green certificate in a line."""
-    worst = max(leg["max_difference"] for leg in certificate["roads"])
-    roads = f"{len(certificate['roads'])} roads give the trained rewards to {worst:.1e}"
+    worst = max(check["max_difference"] for check in certificate["roads"])
+    routes = f"{len(certificate['roads'])} routes give the trained rewards to {worst:.1e}"
     if certificate["within_1e-5"]:
-        return roads
-    return f"{roads}; this network's own float32 rounding is {certificate['own_rounding']:.1e}"
+        return routes
+    return f"{routes}; this network's own float32 rounding is {certificate['own_rounding']:.1e}"
 
 
-def check(certificate: Mapping[str, Any]) -> None:
-    """Raise ValueError where a certificate is not green, naming the road that is furthest off."""
+def require_green(certificate: Certificate) -> None:
+    """Raise ValueError for a certificate that is not, naming the route that is furthest off."""
     if certificate["green"]:
         return
-    worst = max(certificate["roads"], key=lambda leg: leg["max_difference"])
+    worst = max(certificate["roads"], key=lambda check: check["max_difference"])
     raise ValueError(
         f"not the rewards that were trained: {worst['road']} is off by"
         f" {worst['max_difference']:.1e}, allowed is below {certificate['tolerance']:.0e}; nothing"

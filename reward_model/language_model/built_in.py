@@ -11,11 +11,7 @@ import zipfile
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GgufConfig,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from reward_model.config import BUILT_IN_MODEL
 

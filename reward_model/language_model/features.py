@@ -9,14 +9,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from data.schema import content_hash
-from reward_model.language_model.classifier import body_of, last_states
+from reward_model.language_model.classifier import body_of, head_weights, last_states
 from reward_model.language_model.render import Rendered
 
 Floats32 = NDArray[np.float32]
@@ -28,7 +28,7 @@ class FeatureCache:
     """Features on disk, for one network read in one way."""
 
     def __init__(self, folder: Path, *depends_on: object) -> None:
-        """`depends_on`: hashes of weights, tokenizer and template; longest text; precision."""
+        """`depends_on`: hashes of weights, tokenizer and template; longest text; dtype."""
         self.folder = folder / content_hash("features", *depends_on)
         self._known: dict[str, Floats32] = {}
         for path in sorted(self.folder.glob("*.npz")):
@@ -43,7 +43,7 @@ class FeatureCache:
         return np.array([self._known[i] for i in ids], np.float64)
 
     def add(self, ids: Sequence[str], features: Floats32) -> None:
-        """Keep more; a file appears whole or not at all, whoever else writes."""
+        """Keep more (N, d); a file appears whole or not at all, whoever else writes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as stream:
             np.savez(stream, ids=np.array(ids), features=features)
@@ -53,20 +53,19 @@ class FeatureCache:
 
 @torch.inference_mode()
 def read_features(
-    model: Any,
+    model: PreTrainedModel,
     texts: Sequence[Rendered],
     pad_token_id: int,
     batch: int = 16,
     progress: Progress = lambda done, total: None,
 ) -> Floats32:
     """States (N, d) at the texts' ends, in the texts' order; texts of one prompt run together."""
+    # sorted, so that a batch holds completions of one prompt, which share it, of like length
     order = sorted(range(len(texts)), key=lambda i: (texts[i].prompt, len(texts[i].completion)))
-    found: list[Floats32] = []
+    features = np.empty((len(texts), head_weights(model).size(-1)), np.float32)
     for start in range(0, len(order), batch):
         progress(start, len(order))
-        chosen = [texts[i] for i in order[start : start + batch]]
-        found.append(last_states(body_of(model), chosen, pad_token_id).cpu().numpy())
-    features = np.concatenate(found) if found else np.zeros((0, model.score.in_features), "f4")
-    back = np.empty_like(features)
-    back[order] = features
-    return back
+        places = order[start : start + batch]
+        states = last_states(body_of(model), [texts[i] for i in places], pad_token_id)
+        features[places] = states.cpu().numpy()
+    return features

@@ -1,4 +1,4 @@
-"""Generation in which the completions of one prompt share the pass over it."""
+"""Sampling completions from a causal model, the prompts of a group run once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import torch
 from transformers import DynamicCache, GenerationConfig, PreTrainedTokenizerBase
 
 from data.schema import Completion, Prompt
+from reward_model.language_model.shared_prompt import distinct_prompts, run_prompts
+
+# Models are `Any` here: `generate` belongs to a mixin that PreTrainedModel does not declare, and
+# PEFT's wrapper hands it on.
 
 
 @torch.no_grad()
@@ -17,49 +21,33 @@ def generate_shared(
 ) -> list[list[int]]:
     """Token ids of one completion of each prompt, in order, up to and with the first end-of-turn.
 
-    Each distinct prompt runs once; its keys and values are handed to all its completions. Draws
-    from the same distribution as `model.generate` on the padded prompts. Raises ValueError where
-    the model's scores are not numbers.
+    Draws from the same distribution as `model.generate` on the padded prompts. Raises ValueError
+    where the model's scores are not finite.
     """
-    device = model.device
-    distinct = list(dict.fromkeys(tuple(p) for p in prompts))
-    owner = torch.tensor([distinct.index(tuple(p)) for p in prompts], device=device)
-    width = max(len(p) for p in distinct)
-    ids = torch.full((len(distinct), width), int(config.pad_token_id), device=device)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(distinct):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
-        mask[row, width - len(prompt) :] = 1
+    ids, mask, owner = distinct_prompts(prompts, int(config.pad_token_id), model.device)
+    width = ids.size(1)
     cache = DynamicCache()
     if width > 1:
         # all but the last token: generate itself reads that one, to draw the first new token
-        read = model(
-            input_ids=ids[:, :-1],
-            attention_mask=mask[:, :-1],
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, :-1],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        read, cache = run_prompts(model, ids[:, :-1], mask[:, :-1], owner, logits_to_keep=1)
         if not bool(torch.isfinite(read.logits).all()):
             raise ValueError(
                 "the model's scores are not finite: its weights overflow; use a smaller"
                 " --learning-rate, or another model"
             )
-        cache.batch_select_indices(owner)
     out = model.generate(
         input_ids=ids[owner],
         attention_mask=mask[owner],
         past_key_values=cache,
         generation_config=config,
     )
-    ends = set(_as_list(config.eos_token_id))
-    return [_up_to_end(row, ends) for row in out[:, width:].tolist()]
+    ends = _token_list(config.eos_token_id)
+    return [_cut_after_end(row, ends) for row in out[:, width:].tolist()]
 
 
 @torch.no_grad()
 def require_finite(model: Any, prompt: Sequence[int], name: str) -> None:
-    """Raise ValueError where the model's next-token scores of a prompt are not numbers."""
+    """Raise ValueError where the model's next-token scores of a prompt are not finite."""
     logits = model(input_ids=torch.tensor([list(prompt)], device=model.device)).logits
     if not bool(torch.isfinite(logits).all()):
         raise ValueError(
@@ -70,7 +58,7 @@ def require_finite(model: Any, prompt: Sequence[int], name: str) -> None:
 
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Tokens that end a completion: the tokenizer's end-of-turn, and any the model declares."""
-    declared = _as_list(model.generation_config.eos_token_id)
+    declared = _token_list(model.generation_config.eos_token_id)
     return list(dict.fromkeys([int(tokenizer.eos_token_id), *declared]))
 
 
@@ -83,14 +71,13 @@ def completion_from(
     return Completion(prompt, str(text), finished)
 
 
-def _up_to_end(tokens: list[int], ends: set[int]) -> list[int]:
-    for place, token in enumerate(tokens):
-        if token in ends:
-            return tokens[: place + 1]
-    return tokens
+def _cut_after_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    place = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+    return tokens[: place + 1]
 
 
-def _as_list(value: int | list[int] | None) -> list[int]:
+def _token_list(value: int | list[int] | None) -> list[int]:
+    """A configuration's end-of-turn as a list: it may name none, one or several."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -1,7 +1,4 @@
-"""LoRA target presets, resolved by looking at the model's own linear layers.
-
-Lives beside the backbone because both reward models and policies sit on it.
-"""
+"""LoRA target presets, resolved by looking at the model's own linear layers."""
 
 from __future__ import annotations
 
@@ -15,16 +12,24 @@ from transformers.pytorch_utils import Conv1D
 
 from reward_model.config import LoraSettings
 
-_ATTENTION = re.compile(
+ATTENTION_LAYER = re.compile(
     r"^(q|k|v|o)_proj$|^(query|key|value|qkv|qkv_proj|query_key_value|c_attn|Wqkv)$"
 )
-_MLP = re.compile(
+MLP_LAYER = re.compile(
     r"^(gate|up|down)_proj$|^(gate_up_proj|fc1|fc2|c_fc|dense_h_to_4h|dense_4h_to_h|w1|w2|w3)$"
 )
-_NEVER = ("lm_head", "embed_out", "score", "classifier", "gate", "router", "shared_expert_gate")
+NEVER_ADAPTED = (
+    "lm_head",
+    "embed_out",
+    "score",
+    "classifier",
+    "gate",
+    "router",
+    "shared_expert_gate",
+)
 """Heads, and what sends tokens to experts."""
-_STATE_SPACE = ("mixer.out_proj", "mamba.out_proj")
-"""PEFT refuses these: the fused kernel of a state-space layer reads past a side-car."""
+STATE_SPACE_OUTPUT = ("mixer.out_proj", "mamba.out_proj")
+"""PEFT refuses these: the fused kernel of a state-space layer reads past an adapter."""
 
 
 def resolve_targets(model: nn.Module, preset: str) -> list[str]:
@@ -57,8 +62,8 @@ def _linear_layers(model: nn.Module) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D)
         and any(part.isdigit() for part in name.split("."))
-        and name.rsplit(".", 1)[-1] not in _NEVER
-        and not name.endswith(_STATE_SPACE)
+        and name.rsplit(".", 1)[-1] not in NEVER_ADAPTED
+        and not name.endswith(STATE_SPACE_OUTPUT)
     ]
 
 
@@ -69,9 +74,9 @@ def _part_of(name: str) -> str | None:
             return "attention"
         if "mlp" in parent or "ffn" in parent or "feed_forward" in parent:
             return "mlp"
-    if _ATTENTION.match(leaf):
+    if ATTENTION_LAYER.match(leaf):
         return "attention"
-    return "mlp" if _MLP.match(leaf) else None
+    return "mlp" if MLP_LAYER.match(leaf) else None
 
 
 def lora_config(model: nn.Module, settings: LoraSettings, task: str) -> LoraConfig:
@@ -86,7 +91,7 @@ def lora_config(model: nn.Module, settings: LoraSettings, task: str) -> LoraConf
 
 
 def matched(model: nn.Module) -> list[str]:
-    """The full names of the modules that a side-car sits on."""
+    """The full names of the modules that an adapter sits on."""
     return [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
 
 

@@ -7,10 +7,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ADAPTER = "adapter"
-"""Folder, inside a run's, that holds the side-car."""
+"""Folder, inside a run's, that holds the adapter."""
 MODEL = "model"
 """Folder, inside a run's, that holds a policy's whole weights and its tokenizer."""
 ORIGIN = "origin.json"
@@ -18,16 +17,16 @@ ORIGIN = "origin.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a side-car sits on."""
+    """A model, and the adapter on it."""
 
     model: str
-    """Name or folder of the model under it."""
+    """Name or folder of the model without adapter."""
     adapter: str
-    """Folder of the side-car; empty where there is none."""
+    """Folder of the adapter; empty where there is none."""
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the side-car's weights; without one, the folder's, else the model's name."""
+        """SHA-256 over the adapter's weights; without one, the folder's, else the model's name."""
         if not self.adapter:
             weights = sorted(Path(self.model).glob("*.safetensors"))
             named = [self.model] if not weights else [file_hash(path) for path in weights]
@@ -72,7 +71,7 @@ def find_origin(name: str, runs: Path | None = None) -> Origin:
     return Origin(name, "")
 
 
-def save_origin(folder: Path, origin: Origin, **facts: Any) -> None:
+def save_origin(folder: Path, origin: Origin, **facts: object) -> None:
     """Note beside a policy which model it was trained from, and any facts that belong to it.
 
     A model in another run's folder is named from here (`../RUN/model`), so that a workspace may be

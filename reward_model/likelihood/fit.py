@@ -186,8 +186,9 @@ def fit_coordinates(
     close: float = CLOSE,
 ) -> HeadFit:
     """The same, where the features' coordinates (N, m) are at hand."""
-    problem = _Problem(z, joint, close=close)
-    with one_thread():
+    problem = _Problem(z, joint, close)
+    # steps are too small to share, and on a busy machine threads that wait for each other spin
+    with _thread_pools().limit(limits=1):
         theta, info, left = problem.solve(problem.begin(start), precision)
     w, values = problem.unpack(theta)
     return HeadFit(
@@ -202,38 +203,18 @@ def fit_coordinates(
     )
 
 
-def fit_effects(rewards: Array, joint: Joint, start: Values | None = None) -> Values:
-    """The nuisance parameters alone, where the rewards (N,) are given."""
-    problem = _Problem(np.zeros((len(rewards), 0)), joint, rewards)
-    values = joint.start() | (start or {})
-    with one_thread():
-        theta, _, _ = problem.solve(problem.pack(np.zeros(0), values), 1.0)
-    return problem.unpack(theta)[1]
-
-
-def one_thread() -> Any:
-    """A context in which BLAS and OpenMP keep to one thread.
-
-    Steps are too small to share, and on a busy machine threads that wait for each other spin.
-    """
-    return _pools().limit(limits=1)
-
-
 @cache
-def _pools() -> ThreadpoolController:
+def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
 class _Problem:
     """Negative log-posterior of one flat vector: weights, then the nuisance parameters."""
 
-    def __init__(
-        self, z: Array, joint: Joint, given: Array | None = None, close: float = CLOSE
-    ) -> None:
+    def __init__(self, z: Array, joint: Joint, close: float) -> None:
         self.close = close
         self.z = torch.from_numpy(z)
         self.joint = joint
-        self.given = torch.from_numpy(np.zeros(len(z)) if given is None else given)
         self.m = z.shape[1]
         self.sizes = {name: part.size for name, part in joint.parts.items()}
 
@@ -252,19 +233,22 @@ class _Problem:
 
     def unpack(self, theta: Array | torch.Tensor) -> tuple[torch.Tensor, Values]:
         flat = torch.as_tensor(theta)
-        w, *rest = flat.split([self.m, *self.sizes.values()])
+        w, *rest = torch.split(flat, [self.m, *self.sizes.values()])
         return w, dict(zip(self.sizes, rest, strict=True))
 
     def nll(self, theta: Array) -> float:
         w, values = self.unpack(theta)
-        return float(self.joint.nll(self.given + self.z @ w, values))
+        return float(self.joint.nll(self.z @ w, values))
 
     def loss(self, theta: Array, precision: float, odds: Array) -> tuple[float, Array]:
-        """Nats, and their gradient by theta."""
+        """Nats, and their gradient by theta; odds: log(h / (1-h)) at a slope of 1 (judgements,)."""
         flat = torch.tensor(theta, requires_grad=True)
         w, values = self.unpack(flat)
-        total = self.joint.nll(self.given + self.z @ w, values) + self.joint.prior(values)
+        total = self.joint.nll(self.z @ w, values) + self.joint.prior(values)
         total = total + 0.5 * precision * w.square().sum()
+        # half the log-determinant of the weights' precision, judgement by judgement: without it the
+        # mode buys smaller weights with larger slopes. softplus(odds + 2 log slope) is
+        # log(1 + h/(1-h) slope^2), and does not overflow
         pull = torch.from_numpy(odds) + 2 * self.joint.log_slopes(values)
         total = total + 0.5 * torch.nn.functional.softplus(pull).sum()
         total.backward()  # type: ignore[no-untyped-call]
@@ -274,10 +258,12 @@ class _Problem:
 
     def solve(self, theta: Array, precision: float) -> tuple[Array, Information, float]:
         """The mode from `theta` on, the information there, and how far it still is."""
+        # each round is a Newton step with the expected information in place of the Hessian, but for
+        # L-BFGS inside it, which mends what that gets wrong away from the mode
         held: Array | None = None
         for rounds in range(ROUNDS):
             w, values = self.unpack(theta)
-            info = information(self.joint, self.z, self.given + self.z @ w, values, precision)
+            info = information(self.joint, self.z, self.z @ w, values, precision)
             odds = np.log(info.leverage / (1 - info.leverage))
             odds -= 2 * self.joint.log_slopes(values).numpy()
             left = float(np.linalg.norm(info.gradient(self.loss(theta, precision, odds)[1])))
@@ -286,7 +272,7 @@ class _Problem:
             # leverages and slopes may chase each other: then a part of the way is closer
             part = 2 / (2 + max(0, rounds - FREE))
             held = odds if held is None else held + part * (odds - held)
-            theta = self._descend(theta, precision, held, info)
+            theta = self._descend_one_round(theta, precision, held, info)
         if left > self.close:
             warnings.warn(
                 f"the fit of the head stopped {left:.2g} standard deviations from its best point:"
@@ -295,8 +281,10 @@ class _Problem:
             )
         return theta, info, left
 
-    def _descend(self, theta: Array, precision: float, odds: Array, info: Information) -> Array:
-        """Down in the coordinates of `info`, its leverages held."""
+    def _descend_one_round(
+        self, theta: Array, precision: float, odds: Array, info: Information
+    ) -> Array:
+        """Down in the coordinates of `info`, in which the posterior is nearly round."""
 
         def loss(x: Array) -> tuple[float, Array]:
             value, slope = self.loss(theta + info.step(x), precision, odds)

@@ -19,6 +19,7 @@ and raise everybody's consistency.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from reward_model.config import KINDS_OF, Objective, ScalarLink
 from reward_model.dataset.examples import TIE, Binary, Examples, Ints, Pairs, Scalar
-from reward_model.likelihood import terms as likelihood
+from reward_model.likelihood import terms
 
 Values = dict[str, Tensor]
 """The nuisance parameters by name; what each is stands in `Part`s."""
@@ -78,14 +79,29 @@ class Joint:
         self.n_scalar = len(self.scalar)
         self.prompt = torch.from_numpy(examples.prompt)
         self.annotators, self.prompts = len(examples.annotators), examples.prompts
-        self.parts = self._parts()
-        self.pins = self._pins()
-        self._gather()
+        self.parts = self._list_parts()
+        self.pins = self._list_pins()
+        self._gather_tensors()
 
     def __len__(self) -> int:
         return self.n_pairs + self.n_binary + self.n_scalar
 
-    def _gather(self) -> None:
+    def unshared(self) -> Joint:
+        """The same judgements as if no two were of one completion, annotator or prompt.
+
+        Their rewards and parameters are then numbered as the judgements of each kind are; the
+        second completions of comparisons come after all first ones.
+        """
+        own = copy(self)
+        pairs, binary, scalar = map(torch.arange, (self.n_pairs, self.n_binary, self.n_scalar))
+        own._a = own._pair_person = pairs
+        own._b = pairs + self.n_pairs
+        own._binary_item = own._binary_person = binary
+        own._scalar_item = own._scalar_person = scalar
+        own.prompt = torch.arange(max(self.n_binary, self.n_scalar))
+        return own
+
+    def _gather_tensors(self) -> None:
         """What every evaluation reads, as tensors."""
         pairs, binary, scalar = self.pairs, self.binary, self.scalar
         self._a, self._b = torch.from_numpy(pairs.a), torch.from_numpy(pairs.b)
@@ -102,7 +118,7 @@ class Joint:
         self._scalar_person = torch.from_numpy(scalar.annotator)
         self._rating = torch.from_numpy(scalar.rating)
 
-    def _parts(self) -> dict[str, Part]:
+    def _list_parts(self) -> dict[str, Part]:
         parts: dict[str, Part] = {}
         if self.n_pairs and self.effects:
             parts |= {"first": Part(1, 0, SPREAD), "log_tie": Part(1, math.log(0.5), 1)}
@@ -119,9 +135,9 @@ class Joint:
             parts["level"] = Part(1, 5.5, 5)
         if self.n_scalar and (self.n_pairs or self.n_binary):
             parts["scalar_gain"] = Part(1, 0, SPREAD)
-        return parts | self._effects() if self.effects else parts
+        return parts | self._list_effects() if self.effects else parts
 
-    def _effects(self) -> dict[str, Part]:
+    def _list_effects(self) -> dict[str, Part]:
         people, parts = self.annotators, {}
         if self.n_pairs or self.n_binary:
             parts["consistency"] = Part(people, 0, SPREAD)
@@ -137,7 +153,7 @@ class Joint:
             parts[PROMPTS] = Part(self.prompts, 0, DIFFICULTY_SD)
         return parts
 
-    def _pins(self) -> dict[str, Tensor]:
+    def _list_pins(self) -> dict[str, Tensor]:
         """Annotators' shares (A,) in the average that is held at 0, by parameter."""
         judged: Ints = self.pairs.annotator if self.n_pairs else self.binary.annotator
         by = {"consistency": judged, "scale": self.scalar.annotator}
@@ -158,11 +174,11 @@ class Joint:
 
     def prior(self, values: Values) -> Tensor:
         """Negative log-prior, without its constant, in nats."""
-        terms = [
+        penalties = [
             0.5 * ((values[name] - p.mean) / p.sd).square().sum() for name, p in self.parts.items()
         ]
-        terms += [0.5 * (share @ values[n] / PINNED).square() for n, share in self.pins.items()]
-        return torch.stack(terms).sum() if terms else torch.zeros((), dtype=self.dtype)
+        penalties += [0.5 * (share @ values[n] / PINNED).square() for n, share in self.pins.items()]
+        return torch.stack(penalties).sum() if penalties else torch.zeros((), dtype=self.dtype)
 
     def nll(self, rewards: Tensor, values: Values) -> Tensor:
         """Negative log-likelihood of all judgements, summed, in nats. rewards: (N,)."""
@@ -171,7 +187,7 @@ class Joint:
             total = total + self.pair_nll(rewards, values)
         if self.n_binary:
             margin = self.binary_margin(rewards, values)
-            total = total + likelihood.binary(margin, self._good)
+            total = total + terms.binary(margin, self._good)
         if self.n_scalar:
             total = total + self._scalar_nll(rewards, values)
         return total
@@ -198,7 +214,7 @@ class Joint:
         if not self.effects:
             return apart
         pull = values["first"] + values["side"][self._pair_person]
-        return _exp(values["consistency"])[self._pair_person] * apart + pull * self._side
+        return _safe_exp(values["consistency"])[self._pair_person] * apart + pull * self._side
 
     def log_tie(self, values: Values) -> Tensor:
         """Logarithm of Davidson's tie propensity in each comparison (N,)."""
@@ -206,18 +222,18 @@ class Joint:
 
     def strength_cuts(self, values: Values) -> Tensor:
         """Cut points (2,) between slightly, clearly and much better."""
-        return likelihood.rising(values["strength_cut"], values["strength_gap"])
+        return terms.rising(values["strength_cut"], values["strength_gap"])
 
     def pair_nll(self, rewards: Tensor, values: Values) -> Tensor:
         """Of the comparisons alone, a stated strength included."""
         difference = self.difference(rewards, values)
         if not self.effects:
             won = torch.where(self._outcome == TIE, 0.5, 1 - self._outcome).to(difference.dtype)
-            return likelihood.bradley_terry(difference, torch.zeros_like(difference), won)
-        log_p = likelihood.davidson(difference, self.log_tie(values))
+            return terms.bradley_terry(difference, torch.zeros_like(difference), won)
+        log_p = terms.davidson(difference, self.log_tie(values))
         total = -log_p.gather(1, self._outcome[:, None]).sum()
         if "strength_cut" in self.parts:
-            log_s = likelihood.cumulative(
+            log_s = terms.cumulative(
                 self.strength_position(difference, values), self.strength_cuts(values)
             )
             total = total - log_s.gather(1, self._level[:, None]).sum()
@@ -225,7 +241,7 @@ class Joint:
 
     def strength_position(self, difference: Tensor, values: Values) -> Tensor:
         """Where the stated strengths' distributions lie on the scale of their cuts (said,)."""
-        return _exp(values["strength_slope"]) * self._towards * difference[self._said]
+        return _safe_exp(values["strength_slope"]) * self._towards * difference[self._said]
 
     # -- good or bad
 
@@ -237,7 +253,7 @@ class Joint:
 
     def binary_slope(self, values: Values) -> Tensor:
         """Logits per unit of reward in each good-or-bad judgement (N,)."""
-        return _exp(self._log_gain(values))
+        return _safe_exp(self._log_gain(values))
 
     def binary_margin(self, rewards: Tensor, values: Values) -> Tensor:
         """Log-odds of good in each judgement (N,)."""
@@ -259,7 +275,7 @@ class Joint:
 
     def scalar_slope(self, values: Values) -> Tensor:
         """Units of the rating scale per unit of reward in each rating (N,)."""
-        return _exp(self._log_scale(values))
+        return _safe_exp(self._log_scale(values))
 
     def position(self, rewards: Tensor, values: Values) -> Tensor:
         """Where each rating's distribution lies on the scale of the cuts, or of points (N,)."""
@@ -272,26 +288,26 @@ class Joint:
 
     def cuts(self, values: Values) -> Tensor:
         """Cut points (9,) between the ratings."""
-        return likelihood.rising(values["cut"], values["gaps"])
+        return terms.rising(values["cut"], values["gaps"])
 
     def noise(self, values: Values) -> Tensor:
-        """How far ratings scatter: the unit of the prompts' difficulty in them ().
+        """How far ratings scatter: the unit of the prompts' difficulty in them () or (1,).
 
         A Gaussian's standard deviation, at least what rounding to whole points makes.
         """
         if "log_sd" not in self.parts:
             return torch.ones((), dtype=self.dtype)
-        return (_exp(2 * values["log_sd"][0]) + ROUNDING).sqrt()
+        return (_safe_exp(2 * values["log_sd"]) + ROUNDING).sqrt()
 
     def _scalar_nll(self, rewards: Tensor, values: Values) -> Tensor:
         place = self.position(rewards, values)
         if not self.ordinal:
             log_sd = self.noise(values).log().to(place.dtype)
-            return likelihood.gaussian(place, self._rating, log_sd.expand_as(place))
-        log_p = likelihood.cumulative(place, self.cuts(values))
+            return terms.gaussian(place, self._rating, log_sd.expand_as(place))
+        log_p = terms.cumulative(place, self.cuts(values))
         return -log_p.gather(1, self._rating[:, None] - 1).sum()
 
 
-def _exp(logs: Tensor) -> Tensor:
+def _safe_exp(logs: Tensor) -> Tensor:
     """e^x, held within what a step of a search cannot overflow."""
     return torch.exp(logs.clamp(-LARGEST_LOG, LARGEST_LOG))

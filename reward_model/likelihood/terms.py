@@ -42,10 +42,10 @@ def cumulative(position: Tensor, cuts: Tensor) -> Tensor:
 
         P(answer <= q) = sigma(c_q - position)
 
-    position: (N,); cuts c: (K-1,), rising. McCullagh 1980, JRSS B 42:109. Differences of sigmoids
-    are taken in logs, so answers far from the position keep a gradient.
+    position: (N,); cuts c: (K-1,), or (N, K-1), rising. McCullagh 1980, JRSS B 42:109. Differences
+    of sigmoids are taken in logs, so answers far from the position keep a gradient.
     """
-    gap = cuts[None] - position[:, None]  # (N, K-1)
+    gap = cuts - position[:, None]  # (N, K-1)
     lowest = F.logsigmoid(gap[:, :1])
     highest = F.logsigmoid(-gap[:, -1:])
     upper, lower = gap[:, 1:], gap[:, :-1]
@@ -74,6 +74,5 @@ def gaussian(expected: Tensor, rating: Tensor, log_sd: Tensor) -> Tensor:
 
 
 def rising(first: Tensor, log_gaps: Tensor) -> Tensor:
-    """Cut points (K-1,) from the first one () and the logarithms of the gaps between (K-2,)."""
-    steps = torch.cat([first.reshape(1), torch.exp(log_gaps.clamp(-8, 8))])
-    return steps.cumsum(0)
+    """Cut points (..., K-1) from the first (..., 1) and the logarithms of the gaps (..., K-2)."""
+    return torch.cat([first, torch.exp(log_gaps.clamp(-8, 8))], -1).cumsum(-1)

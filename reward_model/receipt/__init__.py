@@ -1,10 +1,10 @@
 """The receipt: the evaluation report of a reward model.
 
-build       computed from the judgements
-wording     its sentences
-html        as a page
-plots       its plots as SVG
-style       its CSS
-text        as lines for the shell
-model_card  as a model card
+build       computes it from judgements and predictions, as JSON
+contents    its typed form, read from that JSON
+wording     names of measures and baselines, and its sentences
+html        as a page, by templates/receipt.html
+plots       the page's plots, drawn by templates/plot.svg
+text        as lines for the shell, and its files
+model_card  as a model card, by templates/model_card.md
 """

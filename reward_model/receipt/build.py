@@ -1,6 +1,6 @@
-"""The receipt: everything that says how good a reward model is, worked out once, ready for JSON.
+"""Compute a receipt: everything that says how good a reward model is, as receipt.json keeps it.
 
-`receipt` makes the dict; receipt_html, receipt_lines and model_card show it, and need no torch.
+`receipt` makes the JSON; `contents` reads it, and html, text and model_card show it without torch.
 """
 
 from __future__ import annotations
@@ -15,48 +15,51 @@ from numpy.typing import NDArray
 from data.quality import quality
 from data.schema import Judgement
 from data.stats.agreement import Ceiling
+from data.stats.bootstrap import Bootstrap
 from reward_model.config import Tuning
 from reward_model.dataset.examples import Examples, Ints
-from reward_model.dataset.preference_pairs import duels
+from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.annotators import cards
-from reward_model.evaluation.baselines import nulls
+from reward_model.evaluation.baselines import baselines
 from reward_model.evaluation.best_of_n import best_of_n, judged_best_of_n, spread
 from reward_model.evaluation.calibration import calibration
-from reward_model.evaluation.cross_validation import Forecast, Model
-from reward_model.evaluation.intervals import Bootstrap
-from reward_model.evaluation.learning_curve import Progress, enough, learning_curve, refits
+from reward_model.evaluation.cross_validation import Model, Predictions
+from reward_model.evaluation.learning_curve import (
+    Progress,
+    enough_pairs,
+    fit_curve_points,
+    learning_curve,
+)
 from reward_model.evaluation.metrics import (
-    Asked,
-    about,
+    EvaluationData,
+    Metrics,
     at_equal_length,
+    evaluation_data,
     measures,
-    pair_nulls,
-    right,
+    pair_baselines,
+    pairwise_accuracy,
 )
 from reward_model.likelihood.fit import HeadFit
-from reward_model.receipt.wording import summary
+from reward_model.receipt.contents import read_held_out
+from reward_model.receipt.wording import summary, verdict
 
 Array = NDArray[np.float64]
 Source = Literal["held", "crossed"]
+Json = dict[str, Any]
 FORMAT = 1
-BEFORE = "The head that the tuned model started from"
-
-
-def _empty() -> Array:
-    return np.zeros(0)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a receipt is worked out from. Rows are those of `examples`."""
+    """What a receipt is computed from. Rows are those of `examples`: N completions."""
 
     model: Model
     judgements: Sequence[Judgement]
     """All standing ones, for the human ceiling."""
     examples: Examples
-    crossed: Forecast | None
+    crossed: Predictions | None
     """By heads that had not seen the prompt, of all prompts; None where there is one prompt."""
-    held: Forecast | None
+    held: Predictions | None
     """By the very model that is released, of prompts that it was not trained on; its reward is nan
     at other completions. None where there is no such prompt."""
     fit: HeadFit
@@ -64,46 +67,54 @@ class Evidence:
     features: Array
     """(N, d)"""
     precision: float
+    """Of the Gaussian prior on the head's weights."""
     tuning: Tuning = "head"
-    policy_rewards: Array = field(default_factory=_empty)
-    """Of samples of the policy (S,), in reward units."""
-    policy_sd: Array = field(default_factory=_empty)
+    policy_rewards: Array = field(default_factory=lambda: np.zeros(0))
+    """Of S samples of the policy (S,), in reward units; their standard deviations, and the number
+    of each sample's prompt."""
+    policy_sd: Array = field(default_factory=lambda: np.zeros(0))
     policy_prompts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     dropped: Mapping[str, int] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
     """What else a reader wants to know, as it is to be shown: models, hashes, precision, date."""
 
 
-def _silent(done: int, total: int, message: str) -> None:
-    pass
-
-
-def receipt(evidence: Evidence, progress: Progress = _silent, seed: int = 0) -> dict[str, Any]:
-    """All figures; a figure without a number says how much it needs.
+def receipt(
+    evidence: Evidence, progress: Progress = lambda done, total, message: None, seed: int = 0
+) -> Json:
+    """The receipt's JSON; an estimate without a value says how much data it needs.
 
     `progress(done, total, message)` is called on the way and may raise to stop.
     """
     examples = evidence.examples
+    # One set of draws for all estimates of a receipt, so that differences between them are paired.
     boot = Bootstrap(max(1, examples.prompts), seed)
     progress(0, 1, "people's agreement with one another")
     ceiling = quality(evidence.judgements, seed=seed).ceiling if evidence.judgements else None
     progress(0, 1, "the baselines")
-    some = duels(examples)
-    null = nulls(examples, some, seed)
+    pairs = preference_pairs(examples)
+    trivial = baselines(examples, pairs, seed)
     progress(0, 1, "the figures")
-    forecasts: dict[Source, Forecast | None] = {"held": evidence.held, "crossed": evidence.crossed}
-    asked = {
-        name: about(examples, some, forecast, null, boot)
-        for name, forecast in forecasts.items()
-        if forecast is not None
+    sources: list[tuple[Source, Predictions | None]] = [
+        ("held", evidence.held),
+        ("crossed", evidence.crossed),
+    ]
+    data = {
+        source: evaluation_data(examples, pairs, predictions, trivial, boot)
+        for source, predictions in sources
+        if predictions is not None
     }
-    main = headline(asked, evidence.tuning)
-    scores = {name: measures(one) for name, one in asked.items()}
-    compact = _compact(asked.get(main), scores.get(main, {}))
+    main = headline(data, evidence.tuning)
+    scores = {source: measures(one) for source, one in data.items()}
+    compact = _held_out(data.get(main), scores.get(main, {}))
+    held_out = read_held_out(compact)
+    # With too little held out, a tuned model's figures are those of the head it started from.
+    of_head = main == "crossed" and evidence.tuning != "head"
+    subject = "The head that the tuned model started from" if of_head else "It"
     found = {
         "format": FORMAT,
-        "summary": summary(compact, BEFORE if stands_in(main, evidence.tuning) else "It"),
-        "verdict": verdict(compact),
+        "summary": summary(held_out, subject),
+        "verdict": verdict(held_out),
         "held_out": compact,
         "headline": main,
         "judgements": examples.kinds,
@@ -111,94 +122,67 @@ def receipt(evidence: Evidence, progress: Progress = _silent, seed: int = 0) -> 
         "objective": evidence.model.objective,
         "tuning": evidence.tuning,
         "scores": scores,
-        "ceiling": _ceiling(ceiling),
+        "ceiling": {**asdict(ceiling), "sentence": ceiling.sentence} if ceiling else None,
         "dropped": dict(evidence.dropped),
         "facts": dict(evidence.facts),
     }
-    if main in asked:
-        found["equal_length"] = at_equal_length(asked[main])
-        found["calibration"] = calibration(asked[main], seed)
-    return found | _learning(evidence, asked, ceiling, boot, progress, seed) | _policy(evidence)
+    if main in data:
+        found["equal_length"] = at_equal_length(data[main])
+        found["calibration"] = calibration(data[main], seed)
+    found["annotators"] = cards(examples, evidence.fit)
+    if evidence.crossed is not None:
+        found |= _head_learning(evidence, data["crossed"], ceiling, progress, seed)
+    return found | _policy_spread(evidence)
 
 
-def headline(asked: Mapping[Source, Asked], tuning: Tuning) -> Source:
-    """Which forecast speaks for the model that is released.
+def headline(data: Mapping[Source, EvaluationData], tuning: Tuning) -> Source:
+    """Which predictions speak for the model that is released: "held" or "crossed".
 
-    The cross-validation of a head is of the same procedure on more prompts. A tuned model is
-    another one: it speaks for itself where enough was held out.
+    Cross-validation of a head tests the same procedure on more prompts. A tuned model is another
+    one: it speaks for itself where enough was held out.
     """
-    held = asked.get("held")
-    if "crossed" not in asked:
+    held = data.get("held")
+    if "crossed" not in data:
         return "held"
-    some = held is not None and len(held.duels) and right(held).enough
-    return "held" if tuning != "head" and some else "crossed"
+    enough = held is not None and len(held.pairs) and pairwise_accuracy(held).enough
+    return "held" if tuning != "head" and enough else "crossed"
 
 
-def stands_in(main: Source, tuning: Tuning) -> bool:
-    """The figures are about the head that a tuned model started from: too little was held out."""
-    return main == "crossed" and tuning != "head"
-
-
-def _compact(asked: Asked | None, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _held_out(data: EvaluationData | None, scores: Metrics) -> Json:
     """Accuracy, its lead, rank correlation and baselines: what a small page shows."""
-    if asked is None:
+    if data is None:
         return {"accuracy": None, "lead": None, "spearman": None, "baselines": {}, "prompts": 0,
                 "of": "comparisons"}  # fmt: skip
-    accuracy = dict(scores["accuracy"])
-    lead = accuracy.pop("lead", None)
-    accuracy.pop("baseline", None)
-    rank = scores.get("spearman")
-    known = np.isfinite(asked.reward)
+    accuracy, rank = scores["accuracy"], scores.get("spearman")
+    known = np.isfinite(data.reward)
     return {
-        "accuracy": accuracy,
-        "lead": lead,
-        "spearman": {k: rank[k] for k in ("value", "low", "high", "n", "prompts")}
+        "accuracy": {k: v for k, v in accuracy.items() if k not in ("baseline", "lead")},
+        "lead": accuracy.get("lead"),
+        "spearman": {k: rank.get(k) for k in ("value", "low", "high", "n", "prompts")}
         if rank
         else None,
-        "baselines": {n: e.as_json() for n, e in pair_nulls(asked).items()},
-        "prompts": len(np.unique(asked.examples.prompt[known])),
-        "of": asked.duels.source,
+        "baselines": {name: e.as_json() for name, e in pair_baselines(data).items()},
+        "prompts": len(np.unique(data.examples.prompt[known])),
+        "of": data.pairs.source,
     }
 
 
-def verdict(compact: Mapping[str, Any]) -> str:
-    """beats, unsure (ahead, but it may be chance), loses, or unknown where too little is judged."""
-    lead = compact["lead"]
-    if not lead or lead["value"] is None:
-        return "unknown"
-    if lead["low"] > 0:
-        return "beats"
-    return "unsure" if lead["value"] > 0 else "loses"
+def _head_learning(
+    evidence: Evidence, data: EvaluationData, ceiling: Ceiling | None, progress: Progress, seed: int
+) -> Json:
+    """What cross-validation says of the head, whatever the released model is."""
+    e, learned = evidence, []
+    if enough_pairs(data.pairs):
+        learned = fit_curve_points(e.model, e.features, e.examples, e.precision, progress, seed)
+    return {
+        "learning": learning_curve(
+            learned, data.predictions, data.examples, data.pairs, ceiling, data.bootstrap
+        ),
+        "judged_best_of_n": judged_best_of_n(data.reward, data.examples, data.bootstrap),
+    }
 
 
-def _ceiling(ceiling: Ceiling | None) -> dict[str, Any] | None:
-    return {**asdict(ceiling), "sentence": ceiling.sentence} if ceiling else None
-
-
-def _learning(
-    evidence: Evidence,
-    asked: Mapping[Source, Asked],
-    ceiling: Ceiling | None,
-    boot: Bootstrap,
-    progress: Progress,
-    seed: int,
-) -> dict[str, Any]:
-    """What is about the head by cross-validation, whatever the released model is."""
-    found: dict[str, Any] = {"annotators": cards(evidence.examples, evidence.fit)}
-    if evidence.crossed is None:
-        return found
-    one, e = asked["crossed"], evidence
-    learned = []
-    if enough(one.duels):
-        learned = refits(e.model, e.features, e.examples, e.precision, progress, seed)
-    found["learning"] = learning_curve(
-        learned, evidence.crossed, one.examples, one.duels, ceiling, boot
-    )
-    found["judged_best_of_n"] = judged_best_of_n(one.reward, one.examples, boot)
-    return found
-
-
-def _policy(evidence: Evidence) -> dict[str, Any]:
+def _policy_spread(evidence: Evidence) -> Json:
     _, prompt = np.unique(evidence.policy_prompts, return_inverse=True)
     boot = Bootstrap(int(prompt.max(initial=0)) + 1)
     rewards = evidence.policy_rewards

@@ -5,60 +5,54 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from data.stats.estimate import format_estimate
+from reward_model.receipt.contents import Receipt
 from reward_model.receipt.html import receipt_html
-from reward_model.receipt.model_card import card
+from reward_model.receipt.model_card import model_card
 from reward_model.receipt.wording import (
     BASELINES,
     MEASURES,
     SHORT_SOURCES,
-    further,
-    known,
-    people,
-    written,
+    further_measures,
+    limits,
 )
 
 RECEIPT_HTML, RECEIPT_JSON, CARD = "receipt.html", "receipt.json", "README.md"
-WIDTH = 34
 
 
-def lines(receipt: Mapping[str, Any]) -> list[str]:
-    """The summary first, then each figure with its interval and n beside what it must beat."""
-    text = [receipt["summary"]]
-    held = receipt["held_out"]
-    if known(held["accuracy"]):
-        text.append(_row(f"picks the better of {held['of']}", written(held["accuracy"], "share")))
-        text += [
-            _row(f"  {BASELINES[name]}", written(figure, "share"))
-            for name, figure in held["baselines"].items()
-            if known(figure)
+def lines(report: Mapping[str, object]) -> list[str]:
+    """The summary first, then each figure with its interval and n beside what it must beat.
+
+    report: a receipt's JSON, or the report of a reward model's run, which holds it.
+    """
+    receipt = Receipt.read(report)
+    held_out, rows = receipt.held_out, []
+    if held_out.accuracy.value is not None:
+        rows = [(f"pairwise accuracy, {held_out.of}", format_estimate(held_out.accuracy))]
+        rows += [
+            (f"  {BASELINES[name]}", format_estimate(estimate))
+            for name, estimate in held_out.baselines.items()
+            if estimate.value is not None
         ]
-    text += [_row(name, figure) for name, figure in further(receipt)]
-    for source, scores in receipt["scores"].items():
-        found = [(MEASURES[key], f) for key, f in scores.items() if known(f) and key != "accuracy"]
-        if found:
-            text.append(f"{SHORT_SOURCES[source]}:")
-        text += [_row(f"  {words.name}", written(f, words.unit)) for words, f in found]
-    if people(receipt):
-        text.append(people(receipt))
-    if receipt.get("ceiling"):
-        text.append(receipt["ceiling"]["sentence"])
-    for part in ("learning", "spread"):
-        if receipt.get(part):
-            text.append(receipt[part]["sentence"])
-    return text + [f"left out or cut: {n} {what}" for what, n in receipt["dropped"].items() if n]
+    rows += further_measures(receipt)
+    text = [receipt.summary, *(f"{name:<34} {figure}" for name, figure in rows)]
+    for source, scores in receipt.scores.items():
+        known = {k: m for k, m in scores.items() if m.value is not None and k != "accuracy"}
+        text += [f"{SHORT_SOURCES[source]}:"] * bool(known)
+        for key, measure in known.items():
+            words = MEASURES[key]
+            text.append(f"  {words.name:<32} {format_estimate(measure, words.style)}")
+    text += limits(receipt)
+    return text + [f"left out or cut: {n} {what}" for what, n in receipt.dropped.items() if n]
 
 
-def write_receipt(receipt: Mapping[str, Any], folder: Path) -> None:
-    """receipt.html, receipt.json and README.md (a model card) in the folder."""
+def write_receipt(report: Mapping[str, object], folder: Path) -> None:
+    """Write receipt.html, receipt.json and README.md (a model card) into the folder."""
+    receipt = Receipt.read(report)
     for name, content in (
         (RECEIPT_HTML, receipt_html(receipt)),
-        (RECEIPT_JSON, json.dumps(receipt, indent=1)),
-        (CARD, card(receipt)),
+        (RECEIPT_JSON, json.dumps(report, indent=1)),
+        (CARD, model_card(receipt)),
     ):
         (folder / name).write_text(content, encoding="utf-8")
-
-
-def _row(name: str, figure: str) -> str:
-    return f"{name:<{WIDTH}} {figure}"

@@ -1,205 +1,162 @@
-"""The words of the receipt: names, one-line explanations and numbers as people read them."""
+"""The words of a receipt: names of measures and baselines, explanations, and its sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import NamedTuple
 
-Unit = Literal["share", "number", "nats", "points"]
+from data.stats.estimate import (
+    Style,
+    format_estimate,
+    format_interval,
+    format_missing,
+    format_value,
+)
+from reward_model.receipt.contents import HeldOut, Receipt
+
 BASELINES = {
     "longer": "always the longer",
     "shorter": "always the shorter",
     "first": "always the one shown first",
     "prompt": "the prompt alone",
     "words": "the words alone (TF-IDF)",
-    "constant": "the same chances always",
+    "constant": "constant rates",
 }
 SOURCES = {
     "held": "the released model, on prompts held out from its training",
-    "crossed": "the head, on prompts left out of its fit in turn (cross-validation)",
+    "crossed": "the head, cross-validated: on prompts left out of its fit in turn",
 }
-SHORT_SOURCES = {"held": "Released model", "crossed": "Head, cross-validated"}
-OF = {
+SHORT_SOURCES = {"held": "Released model, held out", "crossed": "Head, cross-validated"}
+PAIR_SOURCES = {
     "comparisons": "comparisons",
     "ratings": "pairs that one annotator rated differently",
     "good or bad": "pairs of which one annotator called one good and the other bad",
 }
-
-
-@dataclass(frozen=True)
-class Words:
-    """How a measure is named, explained and written."""
-
-    name: str
-    about: str
-    unit: Unit
-    higher: bool = True
-    """More is better."""
-
-
-MEASURES = {
-    "accuracy": Words(
-        "Picks the better one",
-        "How often the completion that people preferred has the higher reward, ties apart.",
-        "share",
-    ),
-    "three_way": Words(
-        "Foretells a, b or tie",
-        "How often the likeliest of the three answers is the one that was given.",
-        "share",
-    ),
-    "log_loss": Words(
-        "Surprise at comparisons",
-        "Log-loss, ties apart: being sure and wrong costs most. A coin scores 0.69.",
-        "nats",
-        False,
-    ),
-    "log_loss_ties": Words(
-        "Surprise, ties counted",
-        "Log-loss over a, b and tie. Guessing among the three scores 1.10.",
-        "nats",
-        False,
-    ),
-    "spearman_within": Words(
-        "Orders ratings of one prompt",
-        "Spearman's rank correlation within a prompt: 1 is the same order, 0 none.",
-        "number",
-    ),
-    "spearman": Words(
-        "Orders all ratings",
-        "The same over all prompts, where knowing easy prompts from hard ones helps too.",
-        "number",
-    ),
-    "rating_error": Words(
-        "Misses a rating by", "Mean distance of the foretold rating from the given one.", "points",
-        False,
-    ),
-    "rating_log_loss": Words(
-        "Surprise at ratings", "Log-loss over 1 to 10. Guessing scores 2.30.", "nats", False
-    ),
-    "auc_within": Words(
-        "Tells good from bad, one prompt",
-        "AUC within a prompt: how often a good completion has more reward than a bad one.",
-        "share",
-    ),
-    "auc": Words(
-        "Tells good from bad, all prompts",
-        "AUC: how often any good completion has more reward than any bad one.",
-        "share",
-    ),
-    "good_log_loss": Words(
-        "Surprise at good or bad", "Log-loss. A coin scores 0.69.", "nats", False
-    ),
-}  # fmt: skip
-
-TRAITS = {
-    "consistency": ("Consistency", "times the crowd's; near 0 is guessing"),
-    "side": ("Takes the first", "of two equally good completions"),
-    "threshold": ("Says good", "where the crowd does every other time"),
-    "scale": ("Stretch", "of the rating scale, times the crowd's"),
-    "offset": ("Rates", "points above or below the crowd"),
-}
-
-
-CALIBRATED = {"pairs": "the side it prefers", "ties": "ties", "binary": "good or bad"}
+KINDS = {"pairwise": "comparisons", "scalar": "ratings", "binary": "good or bad"}
+CALIBRATED = {"pairs": "preferred side", "ties": "ties", "binary": "good or bad"}
 ONE_PERSON = (
     "One person judged everything: this is one taste, and nothing here says how far others share"
     " it."
 )
 
 
-def known(figure: Mapping[str, Any] | None) -> bool:
-    """There is a number in it."""
-    return bool(figure) and figure is not None and figure.get("value") is not None
+class Words(NamedTuple):
+    """How a measure is called, explained and written."""
+
+    name: str
+    about: str
+    style: Style
 
 
-def missing(figure: Mapping[str, Any] | None) -> str:
-    """What a figure without a number still needs."""
-    if not figure or "needs" not in figure:
-        return "not enough data yet"
-    n, prompts = figure["n"], figure["prompts"]
-    if n < figure["needs"]:
-        return f"not enough data yet (n {n:,}, about {figure['needs']} needed)"
-    if prompts < figure["needs_prompts"]:
-        return f"not enough data yet ({prompts} prompts, about {figure['needs_prompts']} needed)"
-    return "not defined: all the same"
+MEASURES = {
+    "accuracy": Words("Pairwise accuracy", "How often the completion that people preferred has the"
+        " higher reward; ties are left out.", "share"),
+    "three_way": Words("Three-way accuracy", "How often the likeliest of a, b and tie is the answer"
+        " that was given.", "share"),
+    "log_loss": Words("Log-loss of comparisons", "Minus the log of the probability of what was"
+        " answered; ties are left out. Being sure and wrong costs most; a coin scores 0.69.",
+        "nats"),
+    "log_loss_ties": Words("Log-loss with ties", "Over a, b and tie. Guessing among the three"
+        " scores 1.10.", "nats"),
+    "spearman_within": Words("Spearman within prompts", "Rank correlation of rewards with the"
+        " ratings of one prompt's completions: 1 is the same order, 0 none.", "number"),
+    "spearman": Words("Spearman over all prompts", "The same over all prompts, where knowing easy"
+        " prompts from hard ones helps too.", "number"),
+    "rating_error": Words("Mean absolute error of ratings", "Mean distance of the predicted"
+        " rating from the given one.", "points"),
+    "rating_log_loss": Words("Log-loss of ratings", "Over 1 to 10. Guessing scores 2.30.", "nats"),
+    "auc_within": Words("AUC within prompts", "How often a completion called good has more reward"
+        " than one of the same prompt called bad.", "share"),
+    "auc": Words("AUC over all prompts", "How often any completion called good has more reward than"
+        " any called bad.", "share"),
+    "good_log_loss": Words("Log-loss of good or bad", "A coin scores 0.69.", "nats"),
+}  # fmt: skip
 
 
-def amount(value: float, unit: Unit, signed: bool = False) -> str:
-    """A number in its unit: 71%, 0.43, 1.2 points."""
-    plus = "+" if signed else ""
-    if unit == "share":
-        return f"{100 * value:{plus}.0f}%"
-    text = f"{value:{plus}.2f}"
-    return text + {"number": "", "nats": "", "points": " points"}[unit]
+class TraitWords(NamedTuple):
+    """How a trait of an annotator is called, explained and written."""
+
+    name: str
+    about: str
+    style: Style
+    suffix: str = ""
+    signed: bool = False
 
 
-def between(figure: Mapping[str, Any], unit: Unit, signed: bool = False) -> str:
-    """The 95% interval: [66, 75]."""
-    scale, plus = (100 if unit == "share" else 1), "+" if signed else ""
-    digits = 0 if unit == "share" else 2
-    low, high = (f"{scale * figure[end]:{plus}.{digits}f}" for end in ("low", "high"))
-    return f"[{low}, {high}]"
+TRAITS = {
+    "consistency": TraitWords("Consistency", "times the crowd's; near 0 is guessing", "number",
+        "×"),
+    "side": TraitWords("First-position rate", "how often the first of two equally good completions"
+        " is preferred", "share"),
+    "threshold": TraitWords("Threshold", "how often good is said where the crowd says it every"
+        " other time", "share"),
+    "scale": TraitWords("Scale", "stretch of the ratings, times the crowd's", "number", "×"),
+    "offset": TraitWords("Offset", "points above or below the crowd's rating", "number", "", True),
+}  # fmt: skip
 
 
-def written(figure: Mapping[str, Any] | None, unit: Unit, n: bool = True) -> str:
-    """A figure in full: "71% [66, 75], n 184"."""
-    if figure is None or not known(figure):
-        return missing(figure)
-    count = f", n {figure['n']:,}" if n else ""
-    return f"{amount(figure['value'], unit)} {between(figure, unit)}{count}"
+def summary(held_out: HeldOut, subject: str = "It") -> str:
+    """One sentence: whether the rewards beat every baseline, with the numbers that say so.
 
-
-def summary(compact: Mapping[str, Any], it: str = "It") -> str:
-    """One sentence: whether the rewards say more than a baseline does, the numbers after it.
-
-    `it` names what the numbers are about.
+    subject: which model the numbers are about.
     """
-    found, lead = compact["accuracy"], compact["lead"]
-    of = OF[compact["of"]]
-    if not known(found) or not known(lead):
-        if not found or not found["n"]:
+    accuracy, lead = held_out.accuracy, held_out.lead
+    pairs = PAIR_SOURCES[held_out.of]
+    if accuracy.value is None or lead.value is None or lead.low is None:
+        if not accuracy.n:
             return (
                 "Nothing to check it by yet: no two completions of a prompt were judged apart."
                 " Judge more prompts."
             )
-        return f"It is not known yet whether it beats its baselines: {missing(found)}, of {of}."
-    best, name = compact["baselines"][lead["over"]], BASELINES[lead["over"]]
+        missing = format_missing(accuracy)
+        return f"It is not known yet whether it beats its baselines: {missing}, of {pairs}."
+    best = held_out.baselines[lead.over].value or 0.0
     against = (
-        f"right about {written(found, 'share')} {of} of unseen prompts,"
-        f" against {amount(best['value'], 'share')} for {name}"
+        f"pairwise accuracy {format_estimate(accuracy)} {pairs} of held-out prompts, against"
+        f" {format_value(best)} for {BASELINES[lead.over]}"
     )
-    ahead = f"ahead by {100 * lead['value']:.0f} points {between(lead, 'share')}"
-    if lead["low"] > 0:
-        return f"{it} beats every baseline: {against} ({ahead})."
-    if lead["value"] > 0:
+    ahead = f"ahead by {100 * lead.value:.0f} points {format_interval(lead)}"
+    if lead.low > 0:
+        return f"{subject} beats every baseline: {against} ({ahead})."
+    if lead.value > 0:
         return (
-            f"{it} is not shown to beat its baselines: {against} ({ahead}, which may be chance)."
-            " More judgements will tell."
+            f"{subject} is not shown to beat its baselines: {against} ({ahead}, which may be"
+            " chance). More judgements will tell."
         )
-    return f"{it} does not beat its baselines: {against}. Do not train a policy on it."
+    return f"{subject} does not beat its baselines: {against}. Do not train a policy on it."
 
 
-def further(receipt: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and numbers of what stands beside the measures: length held fixed, and calibration."""
+def verdict(held_out: HeldOut) -> str:
+    """beats, unsure (ahead, but it may be chance), loses, or unknown where too little is judged."""
+    lead = held_out.lead
+    if lead.value is None or lead.low is None:
+        return "unknown"
+    if lead.low > 0:
+        return "beats"
+    return "unsure" if lead.value > 0 else "loses"
+
+
+def further_measures(receipt: Receipt) -> list[tuple[str, str]]:
+    """Names and numbers of what stands beside `scores`: accuracy at equal length, calibration."""
     found = []
-    equal = receipt.get("equal_length")
-    if equal:
+    if receipt.equal_length:
         found += [
-            ("right with length held fixed", written(equal["balanced"], "share")),
-            ("right where both are as long", written(equal["near"], "share")),
+            ("accuracy with length held fixed", format_estimate(receipt.equal_length.balanced)),
+            ("accuracy where both are as long", format_estimate(receipt.equal_length.near)),
         ]
-    for kind, one in (receipt.get("calibration") or {}).items():
-        ece, brier = one["ece"], one["brier"]
-        chance = f"; {ece['by_chance']:.2f} by chance" if known(ece) else ""
-        base = brier.get("baseline")
-        beat = f"; {base['value']:.2f} {BASELINES[base['name']]}" if base else ""
-        found.append((f"ECE, {CALIBRATED[kind]}", written(ece, "number") + chance))
-        found.append((f"Brier, {CALIBRATED[kind]}", written(brier, "number") + beat))
+    for kind, one in receipt.calibration.items():
+        ece, brier = one.ece, one.brier
+        chance = f"; {ece.by_chance:.2f} by chance" if ece.value is not None else ""
+        base = brier.baseline
+        against = f"; {base.value:.2f} {BASELINES[base.name]}" if base.value is not None else ""
+        found += [
+            (f"ECE, {CALIBRATED[kind]}", format_estimate(ece, "number") + chance),
+            (f"Brier score, {CALIBRATED[kind]}", format_estimate(brier, "number") + against),
+        ]
     return found
 
 
-def people(receipt: Mapping[str, Any]) -> str:
-    """What is to be said of who judged: something only where one person did."""
-    return ONE_PERSON if receipt["annotators_count"] == 1 else ""
+def limits(receipt: Receipt) -> list[str]:
+    """Sentences on how far the figures reach: who judged, ceiling, learning curve, spread."""
+    parts = (receipt.ceiling, receipt.learning, receipt.spread)
+    alone = [ONE_PERSON] if receipt.annotators_count == 1 else []
+    return alone + [part.sentence for part in parts if part and part.sentence]

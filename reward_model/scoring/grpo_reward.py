@@ -1,13 +1,12 @@
-"""The reward that GRPO climbs: a Scorer, called as a function, with what it scored kept.
+"""The reward that GRPO maximises: a Scorer's, less penalties, with all that it was made of.
 
 It stands here rather than in grpo so that an export can prove that it gives the served reward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,36 +14,40 @@ from numpy.typing import NDArray
 from reward_model.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
+Turns = Sequence[Mapping[str, str]]
+"""Messages with "role" and "content"."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What the last call scored, one completion a place (B,), in the order given."""
+    """What was scored, one completion a place (B,), in the order given."""
 
-    prompts: list[str] = field(default_factory=list)
+    prompts: list[str]
     """The last turn of each."""
-    completions: list[str] = field(default_factory=list)
-    finished: list[bool] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    mean: Array = field(default_factory=lambda: np.zeros(0))
-    """The reward model's, before anything is taken off."""
-    sd: Array = field(default_factory=lambda: np.zeros(0))
-    reward: Array = field(default_factory=lambda: np.zeros(0))
-    noise: Array = field(default_factory=lambda: np.zeros(0))
-    """Of each group (B / group size,)."""
+    completions: list[str]
+    finished: list[bool]
+    tokens: list[int]
+    """In each completion."""
+    mean: Array
+    """The reward model's reward, before anything is taken off."""
+    sd: Array
+    """Its standard deviation."""
+    reward: Array
+    """What GRPO maximises."""
+    noise: Array
+    """Of each group (B / group size,); see `Scorer.score_groups`."""
 
 
-class LearnedReward:
+class GrpoReward:
     """A reward function in TRL's sense around a Scorer.
 
     reward = clip(mean - penalty x standard deviation) - length penalty x tokens / 100
 
     The lower end of what the reward may be, as Coste et al. 2023, arXiv:2310.02743, use of an
-    ensemble. `finished` is read off the token ids: a completion that was cut looks cut to the
-    reward model.
+    ensemble.
     """
 
-    __name__ = "learned"
+    __name__ = "learned"  # TRL's metrics are called by it
 
     def __init__(
         self,
@@ -55,21 +58,26 @@ class LearnedReward:
         uncertainty_penalty: float = 0.0,
         length_penalty: float = 0.0,
     ) -> None:
+        """`ends`: ids of the tokens that end a completion."""
         self.scorer = scorer
         self.ends = ends
         self.clip = clip
         self.group_size = group_size
         self.uncertainty_penalty = uncertainty_penalty
         self.length_penalty = length_penalty
-        self.scored = Scored()
+        self.scored: Scored
 
-    def __call__(
+    def score(
         self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
+        prompts: Sequence[Turns],
+        completions: Sequence[str | Turns],
         completion_ids: Sequence[Sequence[int]],
-        **_: Any,
-    ) -> list[float]:
+    ) -> Scored:
+        """Rewards of B completions, `group_size` in a row to each prompt.
+
+        Whether one is finished is read off its token ids: one that was cut looks cut to the scorer.
+        Raises ValueError if the completions are no whole groups.
+        """
         texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
         finished = [bool(ids) and ids[-1] in self.ends for ids in completion_ids]
         tokens = [len(ids) for ids in completion_ids]
@@ -77,5 +85,16 @@ class LearnedReward:
         reward = np.clip(mean - self.uncertainty_penalty * sd, -self.clip, self.clip)
         reward = reward - self.length_penalty * np.array(tokens) / 100
         asked = [p[-1]["content"] for p in prompts]
-        self.scored = Scored(asked, texts, finished, tokens, mean, sd, reward, noise)
-        return [float(r) for r in reward]
+        return Scored(asked, texts, finished, tokens, mean, sd, reward, noise)
+
+    def __call__(
+        self,
+        prompts: Sequence[Turns],
+        completions: Sequence[str | Turns],
+        completion_ids: Sequence[Sequence[int]],
+        **_: object,
+    ) -> list[float]:
+        """The rewards alone (B,), as TRL asks for them."""
+        self.scored = self.score(prompts, completions, completion_ids)
+        rewards: list[float] = self.scored.reward.tolist()
+        return rewards

@@ -6,38 +6,61 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, NotRequired, TypedDict, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from data.schema import Prompt, make_prompt
-from reward_model.language_model.classifier import with_head
-from reward_model.language_model.device import choose_precision
+from data.schema import Completion, Prompt, make_prompt
+from reward_model.language_model.classifier import apply_head, head_weights, set_head, with_head
+from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.features import read_features
 from reward_model.language_model.loading import (
     cast,
     load_classifier,
     load_model,
     load_tokenizer,
-    with_side_car,
+    with_adapter,
 )
-from reward_model.language_model.origin import ORIGIN, Origin, noted_model
+from reward_model.language_model.origin import ADAPTER, ORIGIN, Origin, noted_model
 from reward_model.language_model.render import Rendered, fingerprint, render
 from reward_model.likelihood.fit import Basis, posterior_sd
 
 EXPORT = "reward.json"
 """File, inside an exported folder, that says what `origin.json` says of a run."""
 POLICY_ADAPTER = "policy_adapter"
-"""Folder, inside a reward model's, with a copy of the SFT side-car that lies under its own."""
+"""Folder, inside a reward model's, with a copy of the SFT adapter that it was trained on."""
 WEIGHTS = "weights"
 """Folder, inside a reward model's, with all weights, where all of them were tuned."""
 BATCH = 16
 
 Array = NDArray[np.float64]
 PromptLike = Prompt | str | Sequence[Mapping[str, str]]
+
+
+class Facts(TypedDict):
+    """What a run or an export notes about its reward model."""
+
+    objective: str
+    tuning: str
+    members: int
+    tokenizer: str
+    """Fingerprint of tokenizer and chat template."""
+    policy_hash: str
+    mean: float
+    """Of the raw reward on the policy's samples."""
+    sd: float
+    max_tokens: int | None
+    """Longest text read."""
+    model: NotRequired[str]
+    """What the adapters sit on. None in an export, which holds everything."""
+    policy: NotRequired[str]
+    level: NotRequired[float]
+    """Makes the raw reward the one that absolute judgements are about."""
+    name: NotRequired[str]
+    """An export's."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +77,10 @@ class Head:
     """(d,), mean state of the SFT policy's samples: there the reward is 0 by definition."""
 
     def sd(self, states: Array, beside: Array | None = None) -> Array:
-        """Standard deviation (N,) of the raw reward of states (N, d), beside that of a state (d,):
-        the centre, where none is given."""
+        """Standard deviation (N,) of raw rewards less that of one state.
+
+        states: (N, d); beside: (d,), the centre where it is not given.
+        """
         centre = self.centre if beside is None else beside
         return posterior_sd(self.basis, self.factor, self.precision, states, centre)
 
@@ -73,12 +98,23 @@ class Head:
             )
 
 
+Reading = tuple[Array, Array]
+"""A member's head output (N,) and the states (N, d) that it read."""
+
+
 @dataclass
 class Member:
     """One network of a reward model, and its head."""
 
     model: PreTrainedModel
     head: Head
+
+    @torch.inference_mode()
+    def read(self, texts: Sequence[Rendered], pad_token_id: int) -> Reading:
+        """The head's output (N,) and the states (N, d) at the texts' ends."""
+        states = read_features(self.model, texts, pad_token_id, BATCH)
+        raw = apply_head(self.model, torch.from_numpy(states))
+        return raw.double().cpu().numpy(), states.astype(np.float64)
 
 
 class Scorer:
@@ -120,7 +156,7 @@ class Scorer:
                 f"reward model {folder.name} was trained with another tokenizer or chat template"
                 f" than {origin.model} has now: train it again"
             )
-        dtype = dtype or choose_precision()[0]
+        dtype = dtype or choose_dtype()[0]
         pad = tokenizer.pad_token_id
         members = [load_member(folder, facts, i, pad, dtype) for i in range(facts["members"])]
         return cls(
@@ -159,7 +195,7 @@ class Scorer:
         `return_std` also the standard deviation of each (B,), in the same units: how far it could
         be off, given the judgements. Raises ValueError if the lengths differ.
         """
-        raw, sd = self.read(self._texts(prompts, completions, finished))
+        raw, sd = self.read(self._render_all(prompts, completions, finished))
         rewards = (raw - self.mean) / self.sd
         return (rewards, sd / self.sd) if return_std else rewards
 
@@ -169,8 +205,16 @@ class Scorer:
         completions: Sequence[str],
         finished: Sequence[bool] | None = None,
     ) -> Array:
-        """The head's output, before it is brought to reward units."""
-        return self.read(self._texts(prompts, completions, finished))[0]
+        """The head's output (B,), before it is brought to reward units."""
+        return self.read(self._render_all(prompts, completions, finished))[0]
+
+    def raw_of(self, completions: Sequence[Completion]) -> Array:
+        """The same, of completions (N,) that know their prompts."""
+        return self.raw(
+            [c.prompt for c in completions],
+            [c.text for c in completions],
+            [c.finished for c in completions],
+        )
 
     def render(self, prompt: PromptLike, completion: str, finished: bool) -> Rendered:
         """The token ids that this scorer reads."""
@@ -193,13 +237,13 @@ class Scorer:
         """
         if len(completions) % size:
             raise ValueError(f"{len(completions)} completions are no groups of {size}")
-        texts = self._texts(prompts, completions, finished)
-        readings = read_states(self.members, texts, self.tokenizer.pad_token_id)
+        texts = self._render_all(prompts, completions, finished)
+        readings = self._read_members(texts)
         raw, sd = combined(self.members, readings)
         noise = group_noise(self.members, readings, size)
         return (raw - self.mean) / self.sd, sd / self.sd, noise / self.sd
 
-    def _texts(
+    def _render_all(
         self,
         prompts: Sequence[PromptLike],
         completions: Sequence[str],
@@ -218,33 +262,14 @@ class Scorer:
         return texts
 
     def read(self, texts: Sequence[Rendered]) -> tuple[Array, Array]:
-        """The head's output (N,) and its standard deviation (N,), over all members."""
-        return read_members(self.members, texts, self.tokenizer.pad_token_id)
+        """Raw rewards (N,), the members' mean, and their standard deviations (N,).
 
+        The variance is the members' own, on average, and that between them.
+        """
+        return combined(self.members, self._read_members(texts))
 
-def read_members(
-    members: Sequence[Member], texts: Sequence[Rendered], pad_token_id: int, batch: int = BATCH
-) -> tuple[Array, Array]:
-    """Raw rewards (N,): the members' mean; and standard deviations (N,).
-
-    The variance is the members' own, on average, and that between them.
-    """
-    return combined(members, read_states(members, texts, pad_token_id, batch))
-
-
-Reading = tuple[Array, Array]
-"""A member's head output (N,) and the states (N, d) that it read."""
-
-
-def read_states(
-    members: Sequence[Member], texts: Sequence[Rendered], pad_token_id: int, batch: int = BATCH
-) -> list[Reading]:
-    """What each member makes of the texts."""
-    readings = []
-    for member in members:
-        states = read_features(member.model, texts, pad_token_id, batch)
-        readings.append((head_output(member.model, states), states.astype(np.float64)))
-    return readings
+    def _read_members(self, texts: Sequence[Rendered]) -> list[Reading]:
+        return [member.read(texts, self.tokenizer.pad_token_id) for member in self.members]
 
 
 def combined(members: Sequence[Member], readings: Sequence[Reading]) -> tuple[Array, Array]:
@@ -270,58 +295,49 @@ def group_noise(members: Sequence[Member], readings: Sequence[Reading], size: in
     return noise
 
 
-@torch.inference_mode()
-def head_output(model: Any, states: NDArray[np.float32]) -> Array:
-    """The head's output (N,) on states (N, d)."""
-    weight = model.score.weight
-    given = torch.from_numpy(states).to(weight.device, weight.dtype)
-    out: Array = model.score(given)[:, 0].double().cpu().numpy()
-    return out
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> Facts:
     """What a run or an export noted about itself. Raises ValueError if it is no reward model."""
     path = folder / (EXPORT if (folder / EXPORT).is_file() else ORIGIN)
-    facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    if "objective" not in facts:
+    facts: Facts | None = json.loads(path.read_text()) if path.is_file() else None
+    if facts is None or "objective" not in facts:
         raise ValueError(
             f"{folder} holds no finished reward model: name a reward run's id or folder"
         )
     return facts
 
 
-def under(folder: Path, facts: Mapping[str, Any]) -> Origin:
-    """The policy that a reward model sits on: its copy of the SFT side-car, or the model.
+def under(folder: Path, facts: Facts) -> Origin:
+    """The policy that a reward model was trained from: the model, and its copy of the SFT adapter.
 
     Of an export: the folder itself, all is merged into it.
     """
     if "model" not in facts:
         return Origin(str(folder), "")
-    side_car = folder / POLICY_ADAPTER
+    adapter = folder / POLICY_ADAPTER
     model = noted_model(folder, facts["model"])
-    return Origin(model, str(side_car) if side_car.is_dir() else "")
+    return Origin(model, str(adapter) if adapter.is_dir() else "")
 
 
 def load_member(
-    folder: Path, facts: Mapping[str, Any], place: int, pad_token_id: int, dtype: torch.dtype
+    folder: Path, facts: Facts, place: int, pad_token_id: int, dtype: torch.dtype
 ) -> Member:
-    """One network with its side-cars merged, in float32 and then cast, and its head."""
-    weights, adapter = folder / member_name(WEIGHTS, place), folder / member_name("adapter", place)
+    """One network with its adapters merged, in float32 and then cast, and its head."""
+    weights, adapter = folder / member_name(WEIGHTS, place), folder / member_name(ADAPTER, place)
     head = Head.load(folder / f"{member_name('head', place)}.npz")
-    if "model" not in facts:  # its weights hold its head too
-        model: Any = cast(load_classifier(folder), dtype)
-        model.score.float()
-        return Member(model, head)
-    if weights.is_dir():
-        model = load_classifier(weights)
+    if "model" not in facts:
+        network = load_classifier(folder)
+    elif weights.is_dir():
+        network = load_classifier(weights)
     else:
-        model = with_head(load_model(under(folder, facts), torch.float32), pad_token_id)
+        network = with_head(load_model(under(folder, facts), torch.float32), pad_token_id)
     if adapter.is_dir():
-        model = with_side_car(model, str(adapter)).merge_and_unload()
-    model = cast(model, dtype)
-    model.score.float()
-    model.score.weight.data.copy_(torch.from_numpy(head.weights)[None])
-    return Member(model, head)
+        network = with_adapter(network, str(adapter)).merge_and_unload()
+    network = cast(network, dtype)
+    # the head stays in float32: one number a text costs nothing, and rewards keep their digits
+    head_weights(network).data = head_weights(network).data.float()
+    if "model" in facts:  # an export's own weights hold its head
+        set_head(network, head.weights)
+    return Member(network, head)
 
 
 def member_name(name: str, place: int) -> str:

@@ -2,5 +2,5 @@
 
 http       routes
 batching   requests that arrive together are scored together
-chat_text  templated text back into messages
+chat_text  texts and token ids in the chat template
 """

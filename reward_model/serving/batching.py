@@ -1,12 +1,11 @@
-"""One thread that reads texts for all who ask: whatever waits goes through the network together."""
+"""Requests that arrive together go through the network together."""
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,55 +21,36 @@ AT_ONCE = 256
 
 
 class Reader:
-    """Requests of several clients in one pass of the scorer: one forward at a time."""
+    """A scorer that several threads share: one forward at a time, for all that wait by then."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
-        self._asked: queue.SimpleQueue[tuple[Sequence[Rendered], Future[Read]] | None]
-        self._asked = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def __enter__(self) -> Reader:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._asked.put(None)
-        self._thread.join()
+        self._turn = threading.Lock()
+        self._waiting: deque[tuple[Sequence[Rendered], Future[Read]]] = deque()
 
     def read(self, texts: Sequence[Rendered]) -> Read:
         """Waits for its turn. Raises what the network raises."""
         answer: Future[Read] = Future()
-        self._asked.put((texts, answer))
+        self._waiting.append((texts, answer))
+        with self._turn:
+            # whoever was before may have answered this request with its own
+            while not answer.done():
+                self._answer_waiting()
         return answer.result()
 
-    def _work(self) -> None:
-        while (first := self._asked.get()) is not None:
-            together, ended = [first], False
-            while sum(len(texts) for texts, _ in together) < AT_ONCE and not self._asked.empty():
-                more = self._asked.get()
-                if more is None:
-                    ended = True
-                    break
-                together.append(more)
-            self._answer(together)
-            if ended:
-                return
-
-    def _answer(self, together: Sequence[tuple[Sequence[Rendered], Future[Read]]]) -> None:
+    def _answer_waiting(self) -> None:
+        """One pass over the requests that came first. Only whose turn it is calls this."""
+        texts: list[Rendered] = []
+        asked: list[tuple[slice, Future[Read]]] = []
+        while self._waiting and len(texts) < AT_ONCE:
+            more, answer = self._waiting.popleft()
+            asked.append((slice(len(texts), len(texts) + len(more)), answer))
+            texts += more
         try:
-            raw, sd = self.scorer.read([text for texts, _ in together for text in texts])
+            raw, sd = self.scorer.read(texts)
         except Exception as error:
-            for _, answer in together:
+            for _, answer in asked:
                 answer.set_exception(error)
             return
-        start = 0
-        for texts, answer in together:
-            part = slice(start, start + len(texts))
+        for part, answer in asked:
             answer.set_result((raw[part], sd[part]))
-            start = part.stop

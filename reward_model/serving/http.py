@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TypeGuard, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -28,11 +28,14 @@ from starlette.exceptions import HTTPException as Refused
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.ports import address, listen, local
+from data.schema import make_prompt
 from reward_model.language_model.render import Rendered
 from reward_model.scoring.scorer import Scorer
 from reward_model.serving.batching import Array, Read, Reader
 from reward_model.serving.chat_text import ChatText
 
+Answer = dict[str, object]
+Row = TypeVar("Row")
 LARGEST_BODY = 16 * 2**20
 """Bytes."""
 MOST_TEXTS = 4096
@@ -49,7 +52,7 @@ class ScoreRequest(BaseModel):
     """Rewards of completions."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    prompts: list[Any]
+    prompts: list[object]
     """Each a text, or a list of {"role", "content"}."""
     completions: list[str]
     finished: list[bool] | None = None
@@ -61,9 +64,9 @@ class ClassifyRequest(BaseModel):
     """vLLM's. What it knows besides is accepted and has no effect: the output is one raw number."""
 
     model: str | None = None
-    input: Any = None
+    input: object = None
     """A text or token ids, or a list of such; a text is in the chat template."""
-    messages: list[Any] | None = None
+    messages: list[object] | None = None
     """In place of `input`: one conversation, which ends with the assistant's turn."""
     continue_final_message: bool = False
     """Whether the assistant's turn was cut off."""
@@ -74,7 +77,7 @@ class GetRewardRequest(BaseModel):
 
     query: list[str]
     """Prompt and completion as one text, end-of-turn included where the completion ended."""
-    prompts: list[Any] | None = None
+    prompts: list[object] | None = None
     """The part of each query that is the prompt."""
 
 
@@ -85,28 +88,41 @@ class Service:
         self.reader = reader
         self.scorer = reader.scorer
         self.name = name
-        self.chat = ChatText.of(self.scorer.tokenizer, self.scorer.max_tokens)
+        self.chat = ChatText(self.scorer.tokenizer, self.scorer.max_tokens)
 
-    def score(self, asked: ScoreRequest) -> dict[str, Any]:
-        finished = asked.finished
-        if finished is None:
-            finished = [True] * len(asked.completions)
-        if not len(asked.prompts) == len(asked.completions) == len(finished):
+    def score(self, asked: ScoreRequest) -> Answer:
+        """Rewards in reward units."""
+        n = len(asked.completions)
+        finished = [True] * n if asked.finished is None else asked.finished
+        if not len(asked.prompts) == n == len(finished):
             raise ValueError(
-                f"{len(asked.prompts)} prompts, {len(asked.completions)} completions and"
+                f"{len(asked.prompts)} prompts, {n} completions and"
                 f" {len(finished)} marks of finished ones: send as many of each"
             )
         rows = list(zip(asked.prompts, asked.completions, finished, strict=True))
-        texts = _each("completions", rows, lambda row: self.scorer.render(*row))
-        rewards, sd = self._rewards(texts)
-        std = {"std": sd} if asked.return_std else {}
+        texts = _read_each(
+            "completions", rows, lambda row: self.scorer.render(make_prompt(row[0]), *row[1:])
+        )
+        rewards, sd = self._score_texts(texts)
+        std: Answer = {"std": sd} if asked.return_std else {}
         return {"rewards": rewards, **std, "model": self.name, "unit": UNIT}
 
-    def classify(self, asked: ClassifyRequest) -> dict[str, Any]:
+    def classify(self, asked: ClassifyRequest) -> Answer:
+        """The head's output, in the shape of vLLM's answers."""
         if asked.model not in (None, self.name):
             raise LookupError(f"model {asked.model!r} is not served here: use {self.name!r}")
-        texts = self._classified(asked)
-        raw, _ = self._read(texts)
+        if (asked.input is None) == (asked.messages is None):
+            raise ValueError("send one of input and messages")
+        if asked.messages is not None:
+            finished = not asked.continue_final_message
+            texts = _read_each(
+                "messages", [asked.messages], lambda m: self.chat.read_chat(m, finished)
+            )
+        else:
+            given = asked.input
+            rows = given if isinstance(given, list) and not _are_ids(given) else [given]
+            texts = _read_each("input", rows, self._read_input)
+        raw, _ = self._read_finite(texts)
         tokens = sum(len(text.ids) for text in texts)
         data = [
             {"index": i, "label": "reward", "probs": [value], "num_classes": 1}
@@ -126,42 +142,39 @@ class Service:
             },
         }
 
-    def _classified(self, asked: ClassifyRequest) -> list[Rendered]:
-        given = asked.input
-        if (given is None) == (asked.messages is None):
-            raise ValueError("send one of input and messages")
-        if asked.messages is not None:
-            finished = not asked.continue_final_message
-            return _each("messages", [asked.messages], lambda m: self.chat.read_chat(m, finished))
-        several = isinstance(given, list) and not _are_ids(given)
-        return _each("input", given if several else [given], self._classified_one)
-
-    def _classified_one(self, one: object) -> Rendered:
+    def _read_input(self, one: object) -> Rendered:
         if isinstance(one, str):
             return self.chat.read_text(one)
-        if isinstance(one, list) and _are_ids(one):
+        if _are_ids(one):
             return self.chat.read_ids(one)
         raise ValueError("neither a text nor token ids")
 
-    def get_reward(self, asked: GetRewardRequest) -> dict[str, Any]:
-        prompts = asked.prompts if asked.prompts is not None else [""] * len(asked.query)
+    def get_reward(self, asked: GetRewardRequest) -> Answer:
+        """Rewards in reward units, in the shape of OpenRLHF's answers."""
+        prompts = [""] * len(asked.query) if asked.prompts is None else asked.prompts
         if len(prompts) != len(asked.query):
             raise ValueError(
                 f"{len(asked.query)} texts in query and {len(prompts)} prompts: send as many of"
                 " each, or no prompts"
             )
-        rows = list(zip(asked.query, prompts, strict=True))
-        texts = _each("query", rows, lambda row: self.chat.read_text(row[0], _text(row[1])))
-        rewards, sd = self._rewards(texts)
+        texts = _read_each("query", list(zip(asked.query, prompts, strict=True)), self._read_query)
+        rewards, sd = self._score_texts(texts)
         return {"rewards": rewards, "scores": rewards, "extra_logs": {"reward_sd": sd}}
 
-    def _rewards(self, texts: Sequence[Rendered]) -> tuple[list[float], list[float]]:
-        raw, sd = self._read(texts)
-        scorer = self.scorer
-        rewards: Array = (raw - scorer.mean) / scorer.sd
-        return rewards.tolist(), (sd / scorer.sd).tolist()
+    def _read_query(self, row: tuple[str, object]) -> Rendered:
+        query, prompt = row
+        if not isinstance(prompt, str):
+            raise ValueError(
+                f"prompt {str(prompt)[:40]!r} is no text: send it in the chat template"
+            )
+        return self.chat.read_text(query, prompt)
 
-    def _read(self, texts: Sequence[Rendered]) -> Read:
+    def _score_texts(self, texts: Sequence[Rendered]) -> tuple[list[float], list[float]]:
+        raw, sd = self._read_finite(texts)
+        rewards: Array = (raw - self.scorer.mean) / self.scorer.sd
+        return rewards.tolist(), (sd / self.scorer.sd).tolist()
+
+    def _read_finite(self, texts: Sequence[Rendered]) -> Read:
         raw, sd = self.reader.read(texts)
         bad = np.flatnonzero(~np.isfinite(raw))
         if len(bad):
@@ -169,7 +182,7 @@ class Service:
         return raw, sd
 
 
-def _each(name: str, rows: Sequence[Any], read: Callable[[Any], Rendered]) -> list[Rendered]:
+def _read_each(name: str, rows: Sequence[Row], read: Callable[[Row], Rendered]) -> list[Rendered]:
     """Every row read; a ValueError says which one it is about."""
     if not 0 < len(rows) <= MOST_TEXTS:
         raise ValueError(f"{len(rows)} texts in {name} not allowed: send 1 to {MOST_TEXTS}")
@@ -185,39 +198,24 @@ def _each(name: str, rows: Sequence[Any], read: Callable[[Any], Rendered]) -> li
     return texts
 
 
-def _are_ids(value: list[Any]) -> bool:
-    return bool(value) and all(type(i) is int for i in value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"prompt {str(value)[:40]!r} is no text: send it in the chat template")
-    return value
+def _are_ids(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and bool(value) and all(type(i) is int for i in value)
 
 
 def build_app(reader: Reader, name: str) -> FastAPI:
     """The routes over a running reader. `name`: what the model is called in answers."""
     app = FastAPI(title=f"reward model {name}")
     service = Service(reader, name)
-
-    @app.post("/score")
-    def score(asked: ScoreRequest) -> dict[str, Any]:
-        return service.score(asked)
-
-    @app.post("/classify")
-    def classify(asked: ClassifyRequest) -> dict[str, Any]:
-        return service.classify(asked)
-
-    @app.post("/get_reward")
-    def get_reward(asked: GetRewardRequest) -> dict[str, Any]:
-        return service.get_reward(asked)
+    app.post("/score")(service.score)
+    app.post("/classify")(service.classify)
+    app.post("/get_reward")(service.get_reward)
 
     @app.get("/health")
-    def health() -> dict[str, Any]:
+    def health() -> Answer:
         return {"status": "ok", "model": name, "unit": UNIT}
 
     @app.get("/v1/models")
-    def models() -> dict[str, Any]:
+    def models() -> Answer:
         return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "coach"}]}
 
     _refuse_clearly(app)
@@ -251,10 +249,7 @@ def _refuse_clearly(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> JSONResponse:
         known = ", ".join([*SHAPES, "/health"])
-        said = {
-            404: f"no {request.url.path} here: use {known}",
-            405: "use POST for what is scored",
-        }
+        said = {404: f"no {request.url.path} here: use {known}", 405: "use POST for what is scored"}
         return refusal(error.status_code, said.get(error.status_code, error.detail))
 
 
@@ -288,10 +283,9 @@ class BodyLimit:
 
 def serve(load: Callable[[], Scorer], name: str, host: str, port: int) -> None:
     """Answer until Ctrl-C. Raises ValueError if the port is taken, before it loads the model."""
-    with listen(host, port) as listener, Reader(load()) as reader:
-        config = uvicorn.Config(
-            build_app(reader, name), log_level="warning", timeout_graceful_shutdown=2
-        )
+    with listen(host, port) as listener:
+        app = build_app(Reader(load()), name)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         where = address(host, listener.getsockname()[1])
         print(f"{name} answers at {where}; Ctrl-C ends it", flush=True)
         if not local(host):
@@ -304,8 +298,9 @@ def serve(load: Callable[[], Scorer], name: str, host: str, port: int) -> None:
 @contextmanager
 def serving(scorer: Scorer, name: str) -> Iterator[str]:
     """The same in the background on a free port of this machine; gives its address."""
-    with listen("127.0.0.1", 0) as listener, Reader(scorer) as reader:
-        server = uvicorn.Server(uvicorn.Config(build_app(reader, name), log_level="warning"))
+    with listen("127.0.0.1", 0) as listener:
+        app = build_app(Reader(scorer), name)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:

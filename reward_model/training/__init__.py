@@ -4,4 +4,5 @@ inputs             what every training and evaluation starts from
 reference_samples  the SFT policy's answers that set zero and one
 finetune           LoRA or all weights on the joint likelihood
 ensemble           several members and their average
+evidence           what a receipt rests on
 """

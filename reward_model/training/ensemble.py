@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft import PeftModel
+from transformers import PreTrainedModel
 
 from reward_model.dataset.examples import Examples, rows
 from reward_model.likelihood.fisher import information
@@ -21,8 +22,8 @@ Array = NDArray[np.float64]
 class TrainedMember:
     """One network, what its head makes of every completion, and how sure that is."""
 
-    network: Any
-    """None where the policy's own is used as it is."""
+    network: PreTrainedModel | PeftModel | None
+    """What is saved of it; None where the policy's own is used as it is."""
     weights: Array
     """The head's (d,)."""
     level: float
@@ -46,7 +47,7 @@ class Trained:
     @property
     def raw(self) -> Array:
         """The members' mean (C,)."""
-        return np.mean([m.raw for m in self.members], axis=0)
+        return np.asarray(np.mean([m.raw for m in self.members], axis=0))
 
     @property
     def level(self) -> float:

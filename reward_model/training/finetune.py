@@ -1,29 +1,28 @@
-"""Tuning a reward model's network on the joint likelihood, from the fitted head on."""
+"""Tuning a reward model's network on the joint likelihood, starting from the fitted head."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from peft import get_peft_model
-from transformers import get_cosine_schedule_with_warmup
+from peft import PeftModel, get_peft_model
+from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from data.runs.recorder import Recorder
 from reward_model.config import RewardSettings
-from reward_model.dataset.examples import TIE, A, Examples
+from reward_model.dataset.examples import TIE, A, Examples, group_rows
 from reward_model.evaluation.cross_validation import Model
-from reward_model.language_model.classifier import body_of, last_states
+from reward_model.language_model.classifier import apply_head, body_of, last_states, set_head
 from reward_model.language_model.lora import lora_config, what_trains
 from reward_model.language_model.render import Rendered
 from reward_model.likelihood.fit import HeadFit
 
 
 def tune(
-    network: Any,
+    network: PreTrainedModel,
     examples: Examples,
     texts: Sequence[Rendered],
     fit: HeadFit,
@@ -31,52 +30,69 @@ def tune(
     pad_token_id: int,
     run: Recorder,
     seed: int,
-) -> Any:
-    """The network with a side-car, or with all its weights, trained on `examples`.
+) -> PreTrainedModel | PeftModel:
+    """Train the network in place; returns what is to be saved: it, or the adapter in it.
 
     Annotators and cuts stay as the head's fit found them; each batch holds whole prompts. Raises
     ValueError where the loss stops being finite.
     """
-    with torch.no_grad():
-        network.score.weight.copy_(torch.from_numpy(fit.weights)[None])
-    network, base = _trainable(network, settings)
+    set_head(network, fit.weights)
+    trained = _make_trainable(network, settings)
     batches = list(prompt_batches(examples, settings, random.Random(seed)))
-    parameters = [p for p in network.parameters() if p.requires_grad]
+    parameters = [p for p in trained.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimiser, len(batches) // 10, len(batches))
     model = Model(settings.objective, settings.scalar, settings.effects)
+    # divided by the average batch's judgements, not its own: each judgement then weighs the same
     per_batch = max(1.0, len(model.joint(examples)) * settings.epochs / max(1, len(batches)))
-    network.train()
+    trained.train()
     for step, batch in enumerate(batches, 1):
         run.check_stop()
         begun = time.monotonic()
-        states = last_states(body_of(base), [texts[i] for i in batch], pad_token_id)
-        rewards = base.score(states)[:, 0].double() + fit.intercept
+        states = last_states(body_of(network), [texts[i] for i in batch], pad_token_id)
+        rewards = apply_head(network, states).double() + fit.intercept
         loss, n, right = batch_loss(model, examples, batch, rewards, fit)
         if n:
-            (loss / per_batch).backward()
+            torch.autograd.backward(loss / per_batch)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             optimiser.step()
             optimiser.zero_grad()
-            _log(run, settings, step, len(batches), float(loss.detach()) / n, right, norm, begun)
+            _require_finite(step, settings, norm, float(loss.detach()))
+            run.log(
+                step=step,
+                loss=round(float(loss.detach()) / n, 5),
+                accuracy=None if right is None else round(right, 4),
+                grad_norm=round(norm, 5),
+                seconds=round(time.monotonic() - begun, 2),
+            )
+            run.progress(step, len(batches), "training")
         schedule.step()
-    network.eval()
-    return network
+    trained.eval()
+    return trained
 
 
-def _trainable(network: Any, settings: RewardSettings) -> tuple[Any, Any]:
-    """(what trains, the classifier inside it), in training precision."""
+def _make_trainable(
+    network: PreTrainedModel, settings: RewardSettings
+) -> PreTrainedModel | PeftModel:
+    """The network, or the adapter put into it; what trains is in float32."""
+    trained: PreTrainedModel | PeftModel = network
     if settings.tuning == "full":
         network.requires_grad_(True)
-        base = network
     else:
-        network = get_peft_model(network, lora_config(network, settings.lora, "SEQ_CLS"))
-        base = network.base_model.model
-    for parameter in network.parameters():
+        trained = get_peft_model(network, lora_config(network, settings.lora, "SEQ_CLS"))
+    for parameter in trained.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    print(what_trains(network), flush=True)
-    return network, base
+    print(what_trains(trained), flush=True)
+    return trained
+
+
+def _require_finite(step: int, settings: RewardSettings, *found: float) -> None:
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"the loss became infinite or NaN at step {step}: use a smaller --learning-rate"
+            f" than {settings.learning_rate}"
+        )
 
 
 def batch_loss(
@@ -101,31 +117,6 @@ def batch_loss(
     return joint.nll(every, fit.values), len(joint), right
 
 
-def _log(
-    run: Recorder,
-    settings: RewardSettings,
-    step: int,
-    steps: int,
-    loss: float,
-    right: float | None,
-    norm: float,
-    begun: float,
-) -> None:
-    if not np.isfinite(norm) or not np.isfinite(loss):
-        raise ValueError(
-            f"the loss became infinite or NaN at step {step}: use a smaller --learning-rate"
-            f" than {settings.learning_rate}"
-        )
-    run.log(
-        step=step,
-        loss=round(loss, 5),
-        accuracy=None if right is None else round(right, 4),
-        grad_norm=round(norm, 5),
-        seconds=round(time.monotonic() - begun, 2),
-    )
-    run.progress(step, steps, "training")
-
-
 def prompt_batches(
     examples: Examples, settings: RewardSettings, rng: random.Random
 ) -> Iterator[list[int]]:
@@ -133,7 +124,7 @@ def prompt_batches(
     judged = np.zeros(len(examples.completions), bool)
     for places in (examples.pairs.a, examples.pairs.b, examples.binary.item, examples.scalar.item):
         judged[places] = True
-    groups = [kept for g in examples.by_prompt() if len(kept := g[judged[g]].tolist())]
+    groups = [kept for g in group_rows(examples.prompt) if len(kept := g[judged[g]].tolist())]
     for _ in range(settings.epochs):
         rng.shuffle(groups)
         batch: list[int] = []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from data.schema import Completion
 from data.splits import split_of
@@ -28,11 +27,15 @@ TOKENS = 64
 
 
 def reference_samples(
-    store: Store, policy: str, network: Callable[[], Any], tokenizer: Any, tick: Tick
+    store: Store,
+    policy: str,
+    load: Callable[[], PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    tick: Tick,
 ) -> tuple[list[Completion], str]:
     """(answers of the policy to training prompts, where they come from).
 
-    Those that it has written already; where they are few, fresh ones, for which `network` loads the
+    Those that it has written already; where they are few, fresh ones, for which `load` loads the
     policy. Whole prompts first: a prompt's answers stay together.
     """
     prompts = [p for p in store.content.prompts() if split_of(p) == "train"]
@@ -46,7 +49,7 @@ def reference_samples(
         return own[:MOST], f"stored answers of {policy}"
     tick(0, 1, "sampling the policy, for the reward's unit")
     asked = [prompts[i // EACH % len(prompts)] for i in range(FEWEST)]
-    causal = network()
+    causal = load()
     ends = end_tokens(causal, tokenizer)
     config = GenerationConfig(
         do_sample=True,

@@ -29,11 +29,11 @@ from grpo.config import SampleSettings, SamplingSettings, SftSettings
 from grpo.policies.checkpoint import find_policy
 from reward_model import train as reward_train
 from reward_model.config import LoraSettings, RewardSettings
-from reward_model.language_model import loading
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import Origin
 from reward_model.language_model.render import render
 from reward_model.scoring.scorer import Scorer
+from tests.support.content import add_content
 from tests.support.tiny import make_tiny
 
 THINGS = (
@@ -165,7 +165,7 @@ def garden(workspace: Path, size: Size = WHOLE) -> Iterator[Garden]:
 
     In float32 whatever the processor: the figures are then the same everywhere, to rounding.
     """
-    plain = patch.object(loading, "_processor_flags", lambda: frozenset())
+    plain = patch.object(torch.cpu, "get_capabilities", dict)
     with plain, Store.open(workspace) as store:
         if not store.runs.list("reward"):
             _train(store, workspace, size)
@@ -185,11 +185,8 @@ def garden(workspace: Path, size: Size = WHOLE) -> Iterator[Garden]:
 
 def _train(store: Store, workspace: Path, size: Size) -> None:
     rng = random.Random(1)
-    store.content.add_demonstrations(
-        Demonstration(make_prompt(q), answer(thing, rng))
-        for q, thing in questions()
-        for _ in range(4)
-    )
+    asked = [(make_prompt(q), thing) for q, thing in questions() for _ in range(4)]
+    add_content(store, [Demonstration(prompt, answer(thing, rng)) for prompt, thing in asked])
     base = pretrain(workspace / "model", size.steps)
     tuned = SftSettings(model=str(base), lora=LORA, learning_rate=2e-3, epochs=size.epochs)
     policy = run_stage(store, workspace, "sft", sft.train, tuned)

@@ -22,7 +22,7 @@ from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from reward_model.dataset.examples import TIE, Examples, rows
-from reward_model.evaluation.cross_validation import Model, choose_precision, cross_validate
+from reward_model.evaluation.cross_validation import Model, choose_prior_precision, cross_validate
 from reward_model.likelihood.fit import Basis, HeadFit, fit_head
 from tests.benchmarks.figures import machine, say
 from tests.support.worlds import Array, World, accuracy, calibration_error, judged, unseen, world
@@ -239,7 +239,7 @@ def _chances(here: World, examples: Examples, a: Array, b: Array) -> dict[str, A
 
 
 def _chosen(model: Model, features: Array, examples: Examples) -> HeadFit:
-    precision = choose_precision(model, features, examples)
+    precision = choose_prior_precision(model, features, examples)
     return fit_head(features, model.joint(examples), precision)
 
 
@@ -264,7 +264,7 @@ def seconds() -> str:
         timed("cold fit", lambda: fit_head(x, model.joint(examples), precision, basis))
         timed("refit", lambda: fit_head(x, model.joint(examples), precision, start=earlier))
     timed("standard deviations of 6,000 scores", lambda: earlier.spread(x, basis.mean))
-    timed("choosing the precision", lambda: choose_precision(model, x, examples))
+    timed("choosing the precision", lambda: choose_prior_precision(model, x, examples))
     timed("cross-validation", lambda: cross_validate(model, x, examples, precision))
     lines = [[name, f"{np.median(v):.2f}", f"{min(v):.2f} to {max(v):.2f}", str(len(v))]
              for name, v in found.items()]  # fmt: skip

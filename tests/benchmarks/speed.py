@@ -23,7 +23,7 @@ from grpo.policies.tuning import trainable
 from grpo.train import to_trl
 from grpo.trainer.policy_trainer import PolicyTrainer
 from reward_model.config import BUILT_IN_MODEL
-from reward_model.language_model.device import choose_device, choose_precision
+from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import find_origin
 
@@ -36,7 +36,7 @@ PROMPTS = (
 
 
 def main() -> None:
-    print(f"{processor()}, {choose_precision()[1]}, {time.strftime('%Y-%m-%d')}")
+    print(f"{processor()}, {choose_dtype()[1]}, {time.strftime('%Y-%m-%d')}")
     with tempfile.TemporaryDirectory() as scratch:
         shared_prompt(Path(scratch))
 
@@ -50,7 +50,7 @@ def shared_prompt(scratch: Path) -> None:
     )
     rows = [{"prompt": [{"role": "user", "content": p}]} for p in PROMPTS]
     trainer = PolicyTrainer(
-        trainable(origin, settings.lora, choose_precision()[0]),
+        trainable(origin, settings.lora, choose_dtype()[0]),
         reward_funcs=lambda completions, **_: [0.0] * len(completions),
         args=to_trl(settings, str(scratch / "trainer"), tokenizer),
         train_dataset=Dataset.from_list(rows),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data import Store, runs
-from tests.support.browser import SETTLE_MS, Server, needs_chromium, open_grpo, sign_in, violations
+from tests.support.browser import Server, needs_chromium, open_grpo, sign_in, violations
 from tests.support.grpo_run import HOSTILE, check, preflight, sample, step, verdict, write
 from tests.support.labeler_helpers import add_person, add_tasks
 
@@ -57,7 +57,6 @@ def test_a_run_is_followed_live(page: Any, server: Server) -> None:
     page.click("#grpo-advanced >> text=Advanced")
     assert violations(page) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_timeout(SETTLE_MS)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     with Store.open(server.workspace) as store:
         store.runs.end(run_id, "stopped", "")

@@ -21,6 +21,7 @@ from data.schema import Document
 from data.simulated_annotators import simulate
 from data.store.run_rows import Run
 from tests.support.browser import Server, needs_chromium, open_grpo, sign_in
+from tests.support.content import add_content
 from tests.support.labeler_helpers import PASSWORD
 
 pytestmark = needs_chromium
@@ -98,9 +99,7 @@ def test_2_fine_tune_from_the_browser(page: Any, server: Server) -> None:
 
 def test_2b_pretrain_on_documents_to_fine_tune_on_top(page: Any, server: Server) -> None:
     with Store.open(server.workspace) as store:
-        store.content.add_documents(
-            Document(f"Bread number {i} rises at dusk. " * 9) for i in range(40)
-        )
+        add_content(store, [Document(f"Bread number {i} rises at dusk. " * 9) for i in range(40)])
     sign_in(page, server, "lena")
     page.wait_for_selector("#flow .node")
     page.click("role=tab[name='Policy']")
@@ -145,7 +144,7 @@ def test_3_train_the_reward_model(page: Any, server: Server) -> None:
     _read_receipt(page, head.id)  # the model before it, while this one trains
     page.click("#reward-stop")
     assert wait_until(server, "reward", "stopped").id != head.id
-    fill(page, "reward-lora-rank", "4")
+    page.click("#reward-tuning label:has-text('head')")
     started(page, "reward")
     _read_receipt(page, wait_until(server, "reward").id)
     page.click("#pick-reward input")

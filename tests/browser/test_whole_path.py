@@ -27,6 +27,7 @@ from tests.support.browser import (
     shown,
     sign_in,
 )
+from tests.support.content import add_content
 from tests.support.labeler_helpers import PASSWORD, add_person, add_tasks
 
 pytestmark = needs_chromium
@@ -45,7 +46,7 @@ def fill(workspace: Path) -> None:
         store.ledger.add_tasks([Task("binary", hostile, position=-1.0)])
         for kind in ("binary", "scalar", "pairwise"):
             add_tasks(store, kind, 4)
-        store.content.add_demonstrations([Demonstration(make_prompt("Hello?"), "Hi there.")])
+        add_content(store, [Demonstration(make_prompt("Hello?"), "Hi there.")])
         add_person(store, "ann")
 
 

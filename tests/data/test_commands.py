@@ -139,10 +139,10 @@ def test_a_store_that_cannot_be_written_is_one_line(
         ),
     ):
         away = sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError(said))
-        monkeypatch.setattr("data.imports._insert", Mock(side_effect=away))
+        monkeypatch.setattr("data.imports.insert_lines", Mock(side_effect=away))
         assert refused(run, "import", "in.jsonl") == told
     bug = sa.exc.OperationalError("SELECT", {}, sqlite3.OperationalError("no such column: x"))
-    monkeypatch.setattr("data.imports._insert", Mock(side_effect=bug))
+    monkeypatch.setattr("data.imports.insert_lines", Mock(side_effect=bug))
     with pytest.raises(sa.exc.OperationalError):
         run("import", "in.jsonl")
 
@@ -211,6 +211,14 @@ def test_import_says_what_it_took_the_file_for(run: Callable[..., Done], tmp_pat
     forced = refused(run, "import", "in.csv", "--as", "trl-unpaired")
     assert 'column "chosen" unknown in TRL unpaired preference' in forced
     assert refused(run, "import", "in.csv", "--recipe", "x").startswith('error: recipe "x" unknown')
+    assert "'chosen' not allowed" in refused(run, "import", "in.csv", "--columns", "chosen")
+
+
+def test_import_renames_columns(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("ask,best,rejected,source\nq,x,y,web\n")
+    renamed = ("--columns", "ask=prompt", "best=chosen", "source=")
+    done = run("import", "in.csv", "--annotator", "ann", *renamed)
+    assert done.stdout.splitlines()[0] == "read in.csv as TRL preference, CSV"
 
 
 def test_a_dataset_of_the_hub_with_no_network(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import pytest
 
 from data import starter
@@ -332,18 +329,12 @@ def test_each_completion_counts_once_and_the_first_is_the_example() -> None:
     )
 
 
-def test_a_hundred_thousand_short_texts_take_a_second(tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
-        starter.load(store)
-        texts = [d.text for d in store.content.demonstrations()]
-    texts = (texts * (100_000 // len(texts) + 1))[:100_000]
-    started = time.process_time()
-    assert not any(map(names_maker, texts))
-    assert time.process_time() - started < 2.0  # 1 s, and room for a busy machine
-
-
 @pytest.mark.parametrize("part", ["I am ", "I am an AI, ", "as an ai large language ", "I cannot "])
 def test_a_hostile_text_takes_no_longer_than_its_length(part: str) -> None:
-    started = time.process_time()
-    names_maker("openai " + part * 20_000)
-    assert time.process_time() - started < 3.0
+    """Where a pattern backtracks without bounds this does not come back."""
+    assert len(names_maker("openai " + part * 20_000 + ". I am ChatGPT") or "") <= 60
+
+
+def test_the_starter_texts_name_nobody(sqlite_store: Store) -> None:
+    starter.load(sqlite_store)
+    assert not any(names_maker(d.text) for d in sqlite_store.content.demonstrations())

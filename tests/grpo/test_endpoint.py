@@ -26,6 +26,7 @@ from grpo.config import SampleSettings, SamplingSettings
 from grpo.sample import sample
 from grpo.sampling import endpoint
 from grpo.sampling.endpoint import KEY_VARIABLE, asked_to_wait
+from tests.support.content import add_content
 from tests.support.endpoint import Fake, Reply, distinct, says, serving
 from tests.test_imports import HEAVY, ROOT
 
@@ -44,7 +45,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
 def fill(store: Store, prompts: int = 6) -> None:
     """Prompts that are not held out."""
     asked = (make_prompt(f"Question {i}?") for i in range(3 * prompts))
-    store.content.add_prompts([p for p in asked if split_of(p) != "test"][:prompts])
+    add_content(store, [p for p in asked if split_of(p) != "test"][:prompts])
 
 
 def settings(fake: Fake, **changes: Any) -> SampleSettings:

@@ -32,7 +32,7 @@ from reward_model.language_model.device import choose_device
 from reward_model.language_model.generation import generate_shared
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
-from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.grpo_reward import GrpoReward
 from reward_model.scoring.scorer import Scorer
 from tests.support.tiny import make_tiny
 from tests.support.training import POLICY, SHORT, SMALL
@@ -276,7 +276,7 @@ def test_another_tokenizer_is_refused(trained, tmp_path):
 def test_rewards_are_clipped(trained):
     scorer = Scorer.load(trained.folder("reward"))
     scorer.sd = 1e-9
-    reward = LearnedReward(scorer, [2], clip=5.0)
+    reward = GrpoReward(scorer, [2], clip=5.0)
     prompts = [[{"role": "user", "content": "Why?"}]] * 2
     given = reward(prompts=prompts, completions=["a", "b c d"], completion_ids=[[5], [6, 2]])
     assert max(map(abs, given)) == 5.0

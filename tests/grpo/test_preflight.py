@@ -16,7 +16,7 @@ from grpo import train as grpo_train
 from grpo.policies.checkpoint import find_policy
 from grpo.policies.reference import side_car
 from grpo.trainer.preflight import PREFLIGHT, Preflight, duration, preflight
-from reward_model.scoring.held_out import HELD, reproduce
+from reward_model.scoring.kept_answers import HELD, reproduce
 from reward_model.scoring.scorer import Scorer
 from tests.support.training import POLICY
 

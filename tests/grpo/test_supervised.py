@@ -31,6 +31,7 @@ from reward_model.config import RewardSettings
 from reward_model.language_model.loading import load_model, load_tokenizer, merged
 from reward_model.language_model.origin import find_origin
 from reward_model.scoring.scorer import Scorer
+from tests.support.content import add_content
 from tests.support.tiny import make_tiny
 from tests.support.training import POLICY, SHORT, SMALL, Trained
 
@@ -50,7 +51,7 @@ def place(trained, tmp_path_factory):
         for path in trained.workspace.glob("store.db*"):
             shutil.copy(path, folder)
     with Store.open(folder) as store:
-        store.content.add_documents(documents())
+        add_content(store, documents())
         yield Trained(folder, store, dict(trained.ids), dict(trained.reports))
 
 
@@ -199,7 +200,7 @@ def test_documents_are_needed(place, tiny_model, tmp_path):
         with pytest.raises(ValueError, match="no documents yet: import some"):
             other.run("pretrain", pretrain.train, PretrainSettings(model=str(tiny_model)))
         held = next(d for d in documents(500) if side_of(d) == "validation")
-        store.content.add_documents([held])
+        add_content(store, [held])
         with pytest.raises(ValueError, match="all 1 documents are held out"):
             other.run("pretrain", pretrain.train, PretrainSettings(model=str(tiny_model)))
     with pytest.raises(ValueError, match=r"max tokens 4096 not allowed.*at most 512"):
@@ -301,9 +302,8 @@ def test_the_best_weights_are_what_is_saved(tiny_model, tmp_path):
     prompts = [make_prompt(f"What of {i}?") for i in range(40)]
     answers = {"train": "A short and friendly one.", "validation": "Dusk turns midnight red."}
     with Store.open(tmp_path) as store:
-        store.content.add_demonstrations(
-            Demonstration(p, answers[split_of(p)]) for p in prompts if split_of(p) in answers
-        )
+        known = [p for p in prompts if split_of(p) in answers]
+        add_content(store, [Demonstration(p, answers[split_of(p)]) for p in known])
         own = Trained(tmp_path, store)
         settings = SftSettings(
             model=str(tiny_model), tuning="full", learning_rate=0.03, epochs=20, eval_every=2,
@@ -357,9 +357,8 @@ def test_a_stop_before_the_first_step_keeps_nothing(place, tiny_model):
 def test_without_held_out_texts_the_last_weights_are_kept(tiny_model, tmp_path):
     prompts = (make_prompt(f"How are you, {i}?") for i in range(200))
     with Store.open(tmp_path) as store:
-        store.content.add_demonstrations(
-            Demonstration(p, "Fine.") for p in prompts if split_of(p) == "train"
-        )
+        train = [p for p in prompts if split_of(p) == "train"]
+        add_content(store, [Demonstration(p, "Fine.") for p in train])
         own = Trained(tmp_path, store)
         own.run("sft", sft.train, SftSettings(model=str(tiny_model), lora=SMALL, epochs=0.1))
     report = own.reports["sft"]

@@ -28,7 +28,7 @@ from grpo.trainer.preflight import preflight
 from reward_model.config import LoraSettings
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
-from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.grpo_reward import GrpoReward
 from reward_model.scoring.scorer import Scorer
 from tests.grpo.test_policies import _stop_after, adapter, same
 from tests.support.training import POLICY
@@ -93,22 +93,22 @@ ASKED = {
 
 
 def test_reward_is_mean_less_uncertainty_less_length(scorer):
-    plain = LearnedReward(scorer, [2], clip=50.0, group_size=4)
+    plain = GrpoReward(scorer, [2], clip=50.0, group_size=4)
     base = np.array(plain(**ASKED))
     mean, sd = scorer.score(
         ["Why?"] * 4, ASKED["completions"], plain.scored.finished, return_std=True
     )
     assert np.allclose(base, mean) and np.allclose(plain.scored.sd, sd)
-    careful = LearnedReward(scorer, [2], 50.0, 4, uncertainty_penalty=1.5)
+    careful = GrpoReward(scorer, [2], 50.0, 4, uncertainty_penalty=1.5)
     assert np.allclose(careful(**ASKED), mean - 1.5 * sd)
-    short = LearnedReward(scorer, [2], 50.0, 4, length_penalty=2.0)
+    short = GrpoReward(scorer, [2], 50.0, 4, length_penalty=2.0)
     assert np.allclose(short(**ASKED), base - 2 * np.array([3, 30, 2, 2]) / 100)
     assert short.scored.tokens == [3, 30, 2, 2]
 
 
 def test_noise_of_a_group_is_about_differences_alone(scorer):
     alike = {**ASKED, "completions": ["No"] * 4, "completion_ids": [[9, 2]] * 4}
-    reward = LearnedReward(scorer, [2], 50.0, 4)
+    reward = GrpoReward(scorer, [2], 50.0, 4)
     reward(**alike)
     assert reward.scored.noise == pytest.approx([0], abs=1e-3)
     assert (reward.scored.sd > 0.1).all()

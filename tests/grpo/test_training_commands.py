@@ -1,4 +1,7 @@
-"""The training verbs as a user runs them: by subprocess, right and wrong, stopped and killed."""
+"""The training verbs as a user runs them: right and wrong, stopped and killed.
+
+What can be stopped or killed runs as a process of its own, all else in this one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from data import runs
 from data.schema import Answer, Completion, Task, make_prompt
 from data.store import Store
 from grpo.__main__ import main
+from tests.support.commands import assert_refused, command
 from tests.support.training import fill
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -26,32 +29,6 @@ TINY_GRPO = (
     "--prompts-per-step", "2", "--group-size", "4", "--sampling.max-new-tokens", "8",
     "--learning-rate", "1e-3",
 )  # fmt: skip
-
-
-def command(*words, timeout=180):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def at_once(*commands):
-    """The outcomes of several: each takes seconds to load its libraries."""
-    with ThreadPoolExecutor(len(commands)) as pool:
-        return list(pool.map(lambda words: command(*words), commands))
-
-
-def refused(outcome, *words):
-    """Exit code 2, one line on standard error, which says all the words."""
-    assert outcome.returncode == 2, outcome.stderr
-    (line,) = [s for s in outcome.stderr.splitlines() if s.startswith("error: ")]
-    assert "Traceback" not in outcome.stderr
-    for word in words:
-        assert word in line, line
 
 
 def copy_of(trained, folder):
@@ -85,7 +62,7 @@ def test_the_loop_end_to_end(tiny_model, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count("Plotly.newPlot") >= 4
     assert "<script src" not in page and "<link" not in page
-    refused(
+    assert_refused(
         command("grpo", "loop", "--workspace", tmp_path, "--model", tiny_model), "store already"
     )
 
@@ -93,13 +70,15 @@ def test_the_loop_end_to_end(tiny_model, tmp_path):
 @pytest.mark.parametrize(
     "verb", ["pretrain", "sft", "sample", "train", "evaluate", "export", "loop"]
 )
-def test_every_policy_verb_has_help_and_stands_in_the_readme(verb, monkeypatch, capsys):
+def test_every_policy_verb_has_help_and_is_documented(verb, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["grpo", verb, "--help"])
     with pytest.raises(SystemExit) as left:
         main()
     assert not left.value.code and "--workspace" in capsys.readouterr().out
     assert verb in (grpo.__main__.__doc__ or "")
-    assert f"python -m grpo {verb}" in (Path(__file__).parents[2] / "README.md").read_text()
+    assert (
+        f"python -m grpo {verb}" in (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    )
 
 
 # --- wrong input
@@ -108,7 +87,7 @@ def test_every_policy_verb_has_help_and_stands_in_the_readme(verb, monkeypatch, 
 def test_an_unknown_model_is_named(tmp_path):
     with Store.open(tmp_path) as store:
         fill(store)
-    refused(
+    assert_refused(
         command("grpo", "sft", "--workspace", tmp_path, "--model", "no/such-model"),
         "no/such-model",
         "local model folder",
@@ -122,12 +101,10 @@ def test_an_unknown_model_is_named(tmp_path):
 def test_no_judgements_and_no_policy_are_said(tmp_path):
     with Store.open(tmp_path) as store:
         fill(store)
-    reward, policy = at_once(
-        ("reward_model", "train", "--workspace", tmp_path),
-        ("grpo", "train", "--workspace", tmp_path),
-    )
-    refused(reward, "no judgements for objective joint", "collect some")
-    refused(policy, "no finished SFT run")
+    reward = command("reward_model", "train", "--workspace", tmp_path)
+    policy = command("grpo", "train", "--workspace", tmp_path)
+    assert_refused(reward, "no judgements for objective joint", "collect some")
+    assert_refused(policy, "no finished SFT run")
 
 
 def test_fewer_than_twenty_comparisons_are_refused(tmp_path):
@@ -143,7 +120,7 @@ def test_fewer_than_twenty_comparisons_are_refused(tmp_path):
         for i in range(7):
             held = store.ledger.claim(person, random.Random(i))
             store.ledger.submit(person, held.id, Answer("a"), str(i))
-    refused(
+    assert_refused(
         command("reward_model", "train", "--workspace", tmp_path),
         "7 judgements that tell completions apart",
         "collect 13 more",
@@ -158,9 +135,8 @@ def test_settings_out_of_range_are_refused_before_anything_loads(tmp_path):
         "top p 2": ("grpo", "sample", "--sampling.top-p", "2"),
         "none.jsonl": ("reward_model", "score", "--run", "x", "--file", "none.jsonl"),
     }
-    outcomes = at_once(*((*words, "--workspace", tmp_path) for words in wrong.values()))
-    for said, outcome in zip(wrong, outcomes, strict=True):
-        refused(outcome, said)
+    for said, words in wrong.items():
+        assert_refused(command(*words, "--workspace", tmp_path), said)
 
 
 # --- scoring and evaluating from the shell
@@ -173,14 +149,12 @@ def test_score_and_evaluate(trained, tmp_path):
     bad = tmp_path / "bad.jsonl"
     bad.write_text(file.read_text() + '{"prompt": "", "completion": ""}')
     known = ("--workspace", trained.workspace, "--run", run)
-    scored, wrong, judged = at_once(
-        ("reward_model", "score", *known, "--file", file),
-        ("reward_model", "score", *known, "--file", bad),
-        ("reward_model", "evaluate", *known, "--out", tmp_path / "receipt"),
-    )
+    scored = command("reward_model", "score", *known, "--file", file)
+    wrong = command("reward_model", "score", *known, "--file", bad)
+    judged = command("reward_model", "evaluate", *known, "--out", tmp_path / "receipt")
     assert scored.returncode == 0, scored.stderr
     assert isinstance(json.loads(scored.stdout)["reward"], float)
-    refused(wrong, "bad.jsonl:2", "prompt has no text")
+    assert_refused(wrong, "bad.jsonl:2", "prompt has no text")
     assert judged.returncode == 0, judged.stderr
     then, now = (
         trained.reports["reward"],
@@ -235,54 +209,68 @@ def start_grpo(workspace, *words):
     return child, run_id, folder
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_resume_goes_on(trained, tmp_path):
+def wait_for_step(folder, step):
+    deadline = time.monotonic() + 120
+    while not (rows := runs.metrics(folder)) or rows[-1]["step"] < step:
+        assert time.monotonic() < deadline, runs.log_tail(folder)
+        time.sleep(0.05)
+
+
+def test_ctrl_c_kill_9_and_the_stop_verb_each_leave_what_goes_on(trained, tmp_path):
     workspace = copy_of(trained, tmp_path)
-    child, run_id, folder = start_grpo(workspace, "--steps", "300")
+    child, run_id, folder = start_grpo(workspace, "--steps", "300", "--save-every", "2")
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 130, errors
     assert f"--resume {run_id}" in errors
     with Store.open(workspace) as store:
         assert store.runs.get(run_id).status == "stopped"
-        judged = store.content.counts().judgements_total
-    assert judged == trained.store.content.counts().judgements_total
     last = runs.metrics(folder)[-1]["step"]
     assert (folder / f"checkpoint-{last}").is_dir()
-    child, _, resumed = start_grpo(workspace, "--resume", run_id)
-    assert runs.metrics(resumed)[0]["step"] == 1
-    while runs.metrics(resumed)[-1]["step"] <= last:
-        time.sleep(0.05)
-    child.send_signal(signal.SIGTERM)
-    child.communicate(timeout=60)
-    assert child.returncode == 130
 
-
-def test_kill_9_loses_the_steps_since_the_last_checkpoint_alone(trained, tmp_path):
-    workspace = copy_of(trained, tmp_path)
-    child, run_id, folder = start_grpo(workspace, "--steps", "300", "--save-every", "2")
-    while not list(folder.glob("checkpoint-*/generation_window.pt")):
-        time.sleep(0.05)
+    child, killed_id, killed = start_grpo(workspace, "--resume", run_id)
+    assert runs.metrics(killed)[0]["step"] == 1
+    wait_for_step(killed, last + 3)
     os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
-    last = runs.metrics(folder)[-1]["step"]
-    child, again, resumed = start_grpo(workspace, "--resume", run_id)
+    reached = runs.metrics(killed)[-1]["step"]
+
+    child, again, resumed = start_grpo(workspace, "--resume", killed_id)
     with Store.open(workspace) as store:
-        assert store.runs.get(run_id).status == "died"
+        assert store.runs.get(killed_id).status == "died"
         assert store.content.counts() == trained.store.content.counts()
+    wait_for_step(resumed, reached)
     stopped = command("grpo", "stop", "--run", again, "--workspace", workspace)
     assert stopped.returncode == 0 and "stops at its next step" in stopped.stdout
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 130, errors
     kept = runs.metrics(resumed)
     assert [m["step"] for m in kept] == list(range(1, len(kept) + 1))
-    first, second = runs.metrics(folder), {m["step"]: m for m in kept}
-    again = [m for m in first if m["step"] in second]
-    assert len(again) >= last - 2  # what was lost was done again, to the same figures
-    assert all(_figures(m) == _figures(second[m["step"]]) for m in again)
-    refused(
-        command("grpo", "stop", "--run", resumed.name, "--workspace", workspace), "is not running"
-    )
-    refused(command("grpo", "stop", "--run", "none", "--workspace", workspace), "'none' unknown")
+    for lost, row in zip(
+        runs.metrics(killed), kept, strict=False
+    ):  # done again, to the same figures
+        assert _figures(lost) == _figures(row)
+    for name, said in ((resumed.name, "is not running"), ("none", "'none' unknown")):
+        assert_refused(command("grpo", "stop", "--run", name, "--workspace", workspace), said)
+
+
+def test_sigterm_stops_a_run_like_ctrl_c(trained, tmp_path, monkeypatch):
+    """Sent by this process to itself after the second step."""
+    from grpo.trainer.callback import GrpoCallback
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step_ends(self, args, state, control, **kwargs)
+
+    step_ends = GrpoCallback.on_step_end
+    monkeypatch.setattr(GrpoCallback, "on_step_end", on_step_end)
+    workspace = copy_of(trained, tmp_path)
+    outcome = command("grpo", "train", "--workspace", workspace, *TINY_GRPO, "--steps", "300")
+    assert outcome.returncode == 130 and "--resume" in outcome.stderr
+    folder = runs.runs_folder(workspace) / outcome.stdout.split()[1]
+    last = runs.metrics(folder)[-1]["step"]
+    assert 2 <= last <= 3 and (folder / f"checkpoint-{last}").is_dir()
 
 
 def _figures(row):
@@ -325,7 +313,7 @@ def test_a_full_disk_is_said_and_what_was_stored_stays(small_disk, tmp_path, tin
         "".join(json.dumps({"type": "prompt", "prompt": f"{i} " + "x" * 900}) + "\n"
                 for i in range(6000))
     )  # fmt: skip
-    refused(command("data", "import", big, "--workspace", small_disk), "disk is full")
+    assert_refused(command("data", "import", big, "--workspace", small_disk), "disk is full")
     with Store.open(small_disk) as store:
         assert store.content.counts().prompts == 60
     filler = small_disk / "filler"
@@ -335,7 +323,7 @@ def test_a_full_disk_is_said_and_what_was_stored_stays(small_disk, tmp_path, tin
                 stream.write(b"0" * 4096)
         except OSError:
             pass
-    refused(
+    assert_refused(
         command("grpo", "sft", "--workspace", small_disk, "--model", tiny_model), "disk is full"
     )
     filler.unlink()
@@ -352,7 +340,7 @@ def test_a_disk_that_fills_up_ends_grpo_cleanly(trained, small_disk):
     outcome = command(
         "grpo", "train", "--workspace", workspace, *TINY_GRPO, "--steps", "90", "--save-every", "1"
     )
-    refused(outcome, "disk is full")
+    assert_refused(outcome, "disk is full")
     folder = runs.runs_folder(workspace) / outcome.stdout.split()[1]
     assert runs.metrics(folder)
     assert all((p / "generation_window.pt").is_file() or p == max(folder.glob("checkpoint-*"))

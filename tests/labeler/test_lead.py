@@ -25,6 +25,7 @@ from labeler.lead.views import charts, home
 from labeler.rating import actions
 from labeler.rendering import duration, number, refusal
 from reward_model.config import RewardSettings
+from tests.support.content import add_content
 from tests.support.labeler_helpers import add_comparisons, add_person, add_tasks, open_store
 
 HERE = "http://127.0.0.1:8000/v1"
@@ -68,7 +69,7 @@ def values(kind: str, choices: Any, **changes: Any) -> list[Any]:
 
 
 def demonstrate(site: Site) -> None:
-    site.store.content.add_demonstrations([Demonstration(make_prompt("Hello?"), "Hi.")])
+    add_content(site.store, [Demonstration(make_prompt("Hello?"), "Hi.")])
 
 
 def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
@@ -110,7 +111,7 @@ def test_adapter_fields_are_there_for_adapters_only() -> None:
 )
 def test_every_form_starts_its_command(site, started, kind, choices, command) -> None:
     demonstrate(site)
-    site.store.content.add_documents([Document("Bread rises.")])
+    add_content(site.store, [Document("Bread rises.")])
     add_comparisons(site.store, add_person(site.store, "ann"), 20)
     for needed in ("sft", "reward", "grpo"):
         ended_run(site, needed)
@@ -158,7 +159,7 @@ def test_bad_input_is_one_line_and_starts_nothing(
     site: Site, started: Any, kind: str, choices: Any, changes: Any, reason: str | None
 ) -> None:
     if reason is None:
-        site.store.content.add_prompts([make_prompt("Hello?")])
+        add_content(site.store, [make_prompt("Hello?")])
         launch(site, kind, choices, values(kind, choices, **changes))
         assert len(started) == 1
         return

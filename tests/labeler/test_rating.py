@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from fastapi.testclient import TestClient
 
 from data import Store
 from data.schema import Annotator, Answer, make_prompt
+from data.store import ledger
 from data.store import tables as t
+from labeler.access.auth import COOKIE
+from labeler.app import build_app
 from labeler.rating import actions
-from labeler.rating.actions import Painted, View
-from labeler.rating.api import spell, spell_past
+from labeler.rating.actions import RatingState, ShownTask
+from labeler.rating.api import BADGE, spell, spell_past
 from labeler.rating.page import FACTS, header_html, task_html
 from tests.support.labeler_helpers import add_person, add_tasks, open_store
 
@@ -30,7 +35,7 @@ def ann(store: Store) -> Annotator:
     return add_person(store, "ann")
 
 
-def painted(view: View) -> Painted:
+def painted(view: RatingState) -> ShownTask:
     assert view.task is not None, view
     return view.task
 
@@ -165,7 +170,7 @@ def test_past_answers_come_in_the_pages_terms_and_can_be_changed(
     assert past[0].task.assignment_id == actions.look(store, ann).progress.last
     for said in past:
         again = said.task
-        view = actions.edit(store, ann, again.assignment_id, Answer("b"), again.token)
+        view = actions.submit(store, ann, again.assignment_id, Answer("b"), again.token, edit=True)
         assert view.kept
     assert {s.answer.value for s in actions.past(store, ann)} == {"b"}
     assert len(store.ledger.judgements()) == 8
@@ -231,3 +236,38 @@ def test_nobody_receives_what_another_said(store: Store, ann: Annotator) -> None
     actions.skip(store, ann, painted(actions.look(store, ann)).assignment_id, ("other",), "no")
     assert received() == before
     assert len(actions.past(store, ann)) == 2
+
+
+def test_a_press_takes_three_transactions_and_checks_the_answer_once(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session; what was pressed and the next claim; what the page shows beside the task."""
+    begun: list[object] = []
+    checked: list[Answer] = []
+    monkeypatch.setattr(ledger, "check_answer", lambda _kind, answer: checked.append(answer))
+    with Store.open(store_url) as store:
+        ann = add_person(store, "ann")
+        add_tasks(store, "pairwise", 6)
+        client = TestClient(build_app(store, tmp_path, "a-model"), base_url="http://coach.test")
+        client.cookies.set(COOKIE, store.people.start_session(ann))
+        sa.event.listen(store.database.engine, "begin", begun.append)
+
+        def post(path: str, **body: object) -> dict[str, Any]:
+            begun.clear()
+            answer = client.post(path, json=body, headers={BADGE: ann.badge})
+            assert answer.status_code == 200 and len(begun) == 3, (path, answer.text)
+            state: dict[str, Any] = answer.json()
+            return state
+
+        shown = post("/rate/tasks")["tasks"]
+        given = {"assignment": shown[0]["assignment"], "token": shown[0]["token"], "value": "a"}
+        state = post("/rate/answer", **given, strength=2, seconds=1.5, flags=["other"])
+        assert state["kept"] and len(checked) == 1
+        assert state["tasks"][0]["assignment"] == shown[1]["assignment"]
+        assert len(state["tasks"]) == 2
+        assert post("/rate/answer", **given)["kept"] and len(checked) == 1  # sent again
+        again = given | {"token": "t" * 24, "value": "b", "edit": True}
+        assert post("/rate/answer", **again)["kept"] and len(checked) == 2
+        assert post("/rate/undo", assignment=given["assignment"], token="u" * 24)["kept"]
+        assert post("/rate/skip", assignment=given["assignment"])["kept"]
+        assert not post("/rate/answer", **given | {"token": "v" * 24})["kept"]

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from data import runs
-from data.runs import step_samples
-from data.runs.step_samples import samples_of
+from data.runs import files, samples_of
 from data.store.run_rows import Run
 from grpo.config import PolicySettings
 from labeler.jobs import Site
@@ -158,7 +157,7 @@ def test_a_step_is_found_without_reading_the_rest(
     write(tmp_path, samples=rows)
     read: list[object] = []
     whole = json.loads
-    monkeypatch.setattr(step_samples.json, "loads", lambda line: read.append(line) or whole(line))
+    monkeypatch.setattr(files.json, "loads", lambda line: read.append(line) or whole(line))
     for n in (1, 2, 6, 999, 1998):
         read.clear()
         assert samples_of(tmp_path, n) == [row for row in rows if row["step"] == n]

@@ -17,12 +17,13 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from data import runs
 from data.imports import import_file
+from data.runs import recorder
 from data.schema import Answer, Completion, Task, make_prompt
 from data.settings import as_config
 from data.splits import split_of
 from data.store import Store
 from reward_model.config import LoraSettings, RewardSettings
-from reward_model.language_model.loading import load_tokenizer, with_side_car
+from reward_model.language_model.loading import load_tokenizer, with_adapter
 from reward_model.language_model.lora import lora_config
 from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
 from reward_model.likelihood.fit import Basis
@@ -259,7 +260,7 @@ def test_a_side_car_of_another_model_is_refused(tmp_path, tiny_model, other):
     run.mkdir()
     adapter = side_car(foreign, run)
     with pytest.raises(ValueError, match="belongs to another model") as error:
-        with_side_car(base, str(adapter))
+        with_adapter(base, str(adapter))
     assert "\n" not in str(error.value)
     save_origin(run, find_origin(str(tiny_model)))
     assert "belongs to another model" in Place(tmp_path, compared()).refused(run)
@@ -283,7 +284,7 @@ def test_a_stop_leaves_nothing_half_written(tmp_path, tiny_model, monkeypatch, a
             if message.startswith(at):
                 self.request_stop()
 
-    monkeypatch.setattr(runs, "Recorder", Asked)
+    monkeypatch.setattr(recorder, "Recorder", Asked)
     with Store.open(place.folder) as store:
         with runs.recording(store, place.folder, "reward", as_config(asked)) as run:
             run.report(train(asked, store, run))

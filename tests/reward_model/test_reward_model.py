@@ -141,7 +141,7 @@ def test_a_report_is_the_receipt_and_what_other_runs_read(trained):
 
 
 def test_regression_learns_points(trained):
-    """Ratings are points of a Gaussian: what is foretold of them is a rating from 1 to 10."""
+    """Ratings are points of a Gaussian: what is predicted of them is a rating from 1 to 10."""
     settings = RewardSettings(
         policy=trained.ids["sft"], objective="regression", lora=SMALL, learning_rate=1e-4
     )

@@ -19,6 +19,7 @@ import torch
 
 from data.ports import listen
 from data.schema import make_prompt
+from reward_model.__main__ import main
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render
@@ -188,7 +189,7 @@ def test_the_seam_between_prompt_and_completion_is_kept(tmp_path):
     """Where the two grow together, one text is other tokens than the model was trained on."""
     grown = tiny.TEXT + "a\n\n\nb" * 60
     tokenizer = load_tokenizer(find_origin(str(tiny.make_tiny(tmp_path / "model", text=grown))))
-    chat = ChatText.of(tokenizer, None)
+    chat = ChatText(tokenizer, None)
     assert (chat.opening, chat.closing) == ("<|im_start|>assistant\n", "\n")
     start = in_template(tokenizer, [{"role": "user", "content": "Why?"}])
     text = start + "\n\nSo.<|im_end|>"
@@ -198,6 +199,35 @@ def test_the_seam_between_prompt_and_completion_is_kept(tmp_path):
     spelt = "I write <|im_start|>assistant\n\n\nhere."
     wanted = render(tokenizer, make_prompt("Why?"), spelt, False)
     assert chat.read_text(start + spelt, start) == wanted
+
+
+TEMPLATES = {
+    "llama 3": "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}<|endoftext|>\n\n"
+    "{{ m['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant<|endoftext|>\n\n{% endif %}",
+    "gemma": "{% for m in messages %}<|im_start|>"
+    "{{ 'model' if m['role'] == 'assistant' else 'user' }}\n"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>model\n{% endif %}",
+    "mistral, without an opening": "{% for m in messages %}{% if m['role'] == 'assistant' %}"
+    "{{ m['content'] }}<|im_end|>{% else %}[INST]{{ m['content'] }}[/INST]{% endif %}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_text_is_read_as_its_messages_in_any_template(tiny_model, template, finished):
+    tokenizer = load_tokenizer(find_origin(str(tiny_model)))
+    tokenizer.chat_template = template
+    tokenizer.bos_token = "<|im_start|>"
+    chat = ChatText(tokenizer, 96)
+    turns = [*CHAT[1:], {"role": "assistant", "content": " Two\nplain sentences."}]
+    wanted = render(tokenizer, make_prompt(turns[:-1]), turns[-1]["content"], finished, 96).ids
+    text = in_template(tokenizer, turns[:-1]) + turns[-1]["content"] + "<|im_end|>" * finished
+    assert chat.read_text(text).ids == chat.read_chat(turns, finished).ids == wanted
+    assert chat.read_ids(wanted).ids == wanted
+    if finished:
+        assert chat.read_text(tokenizer.apply_chat_template(turns, tokenize=False)).ids == wanted
 
 
 def test_health(client):
@@ -342,10 +372,10 @@ def test_a_pass_that_fails_fails_for_those_in_it_alone(scorer):
 
     failing = Failing(scorer.members, scorer.tokenizer)
     short = [scorer.render("Why?", "So.", True)]
-    with Reader(failing) as reader:
-        with pytest.raises(RuntimeError, match="out of memory"):
-            reader.read([scorer.render("Why?", "and so on " * 30, True)])
-        raw, sd = reader.read(short)
+    reader = Reader(failing)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        reader.read([scorer.render("Why?", "and so on " * 30, True)])
+    raw, sd = reader.read(short)
     assert np.isfinite(raw).all() and len(raw) == len(sd) == 1
 
 
@@ -385,7 +415,7 @@ def test_the_command_serves_until_interrupted(run, scorer):
     assert "stopped serving" in out and "Traceback" not in err
 
 
-def test_the_command_refuses_in_one_line(run, tmp_path):
+def test_the_command_refuses_in_one_line(run, tmp_path, monkeypatch, capsys):
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
@@ -395,12 +425,11 @@ def test_the_command_refuses_in_one_line(run, tmp_path):
             (("--run", run), "name one of --file and --serve"),
             (("--run", tmp_path, "--serve"), "holds no finished reward model"),
         ]
-        processes = [(started(*words), said) for words, said in asked]
-        for process, said in processes:
-            _, err = process.communicate(timeout=120)
-            assert process.returncode == 2, err
-            (line,) = [s for s in err.splitlines() if s.startswith("error: ")]
-            assert said in line and "Traceback" not in err
+        for words, said in asked:
+            monkeypatch.setattr(sys, "argv", ["reward_model", "score", *map(str, words)])
+            assert main() == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith("error: ") and said in line
 
 
 def test_answers_do_not_wait_for_an_acknowledgement():

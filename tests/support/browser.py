@@ -35,7 +35,6 @@ QUIET_BROWSER = [
     "--disable-gpu",
 ]
 PATIENCE_MS = 20_000
-SETTLE_MS = 300
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium: set CHROMIUM to its path"
@@ -136,8 +135,7 @@ def open_grpo(page: Any) -> None:
 
 def ready(page: Any) -> None:
     """Wait until a task is painted and takes presses."""
-    page.wait_for_selector("#task")
-    page.wait_for_timeout(SETTLE_MS)
+    page.wait_for_selector("#task[data-ready]")
 
 
 def token(page: Any) -> str:
@@ -150,10 +148,9 @@ def act(page: Any, how: Any) -> None:
     how()
     page.wait_for_function(
         "before => { const t = document.getElementById('task');"
-        " return t && t.dataset.token !== before }",
+        " return t && t.dataset.token !== before && t.dataset.ready === t.dataset.token }",
         arg=before,
     )
-    page.wait_for_timeout(SETTLE_MS)  # the page takes no press so soon after painting
     settle(page)
 
 

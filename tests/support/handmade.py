@@ -17,7 +17,7 @@ from reward_model.language_model.lora import lora_config
 from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
 from reward_model.language_model.render import fingerprint, render
 from reward_model.likelihood.fit import Basis
-from reward_model.scoring.probes import keep_probes
+from reward_model.scoring.kept_answers import keep_probes
 from reward_model.scoring.scorer import POLICY_ADAPTER, WEIGHTS, Head
 
 JUDGED = [
@@ -31,7 +31,7 @@ MAX_TOKENS = 96
 
 
 def shaken(model, scale: float, seed: int):
-    """The model with something learned in its side-car, which starts as nothing."""
+    """The model with something learned in its adapter, which starts at zero."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
@@ -41,7 +41,7 @@ def shaken(model, scale: float, seed: int):
 
 
 def make_reward(folder: Path, base: str | Path, tuning: str = "lora") -> Path:
-    """Network, head and facts of a reward model on `base`, with an SFT side-car under it."""
+    """Network, head and facts of a reward model on `base`, with an SFT adapter under it."""
     settings = LoraSettings(rank=4, alpha=8)
     folder.mkdir(parents=True)
     origin = find_origin(str(base))

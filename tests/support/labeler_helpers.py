@@ -10,13 +10,14 @@ from typing import Any
 from data import Store
 from data.schema import Annotator, Answer, Completion, Generation, Kind, Prompt, Task, make_prompt
 from labeler.access.auth import COOKIE, hash_password
+from tests.support.content import add_content
 
 PASSWORD = "correct horse"
 
 
 def open_store(folder: Path, prompts: int = 0) -> Store:
     store = Store.open(folder)
-    store.content.add_prompts([make_prompt(f"Question number {i}?") for i in range(prompts)])
+    add_content(store, [make_prompt(f"Question number {i}?") for i in range(prompts)])
     return store
 
 

@@ -22,6 +22,7 @@ from grpo.config import (
     SftSettings,
 )
 from reward_model.config import LoraSettings, RewardSettings
+from tests.support.content import add_content
 
 SHORT = SamplingSettings(max_new_tokens=8)
 SMALL = LoraSettings(rank=4, alpha=8)
@@ -54,9 +55,14 @@ class Trained:
 
 def fill(store: Store, prompts: int = 60) -> None:
     """Prompts with a demonstration each."""
-    store.content.add_demonstrations(
-        Demonstration(make_prompt(f"What is a good answer to {i}?"), "A short and friendly one.")
-        for i in range(prompts)
+    add_content(
+        store,
+        [
+            Demonstration(
+                make_prompt(f"What is a good answer to {i}?"), "A short and friendly one."
+            )
+            for i in range(prompts)
+        ],
     )
 
 

@@ -174,9 +174,12 @@ def accuracy(world: World, rewards: Array, prompts: int) -> float:
     return float(same.mean())
 
 
-def calibration_error(forecast: Array, truth: Array, bins: int = 10) -> float:
+def calibration_error(prediction: Array, truth: Array, bins: int = 10) -> float:
     """Expected |P(said) - P(true)| (Naeini 2015), both for the side that is thought likelier."""
-    said, true = np.maximum(forecast, 1 - forecast), np.where(forecast > 0.5, truth, 1 - truth)
+    said, true = (
+        np.maximum(prediction, 1 - prediction),
+        np.where(prediction > 0.5, truth, 1 - truth),
+    )
     at = np.minimum(((said - 0.5) * 2 * bins).astype(int), bins - 1)
     here: list[Bools] = [at == i for i in range(bins)]
     return float(sum(abs(said[h].mean() - true[h].mean()) * h.mean() for h in here if h.any()))

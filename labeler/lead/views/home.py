@@ -9,12 +9,12 @@ from shlex import quote
 
 from data.runs.kinds import title_of
 from data.schema import Annotator
+from data.stats.estimate import MIN_CASES, format_interval
 from data.store.run_rows import Run
 from labeler.lead.next_step import Step
 from labeler.lead.receipt_routes import RECEIPT, address
 from labeler.lead.snapshot import Json, Snapshot, mapping_in, read_as
 from labeler.rendering import duration, number, render
-from reward_model.config import ENOUGH
 
 BASELINES = {
     "longer": "always the longer",
@@ -41,8 +41,8 @@ class Estimate:
         """Why the share is not shown; empty where it can be."""
         if self.value is None:
             return "not enough data yet"
-        if self.n is not None and self.n < ENOUGH:
-            return f"not enough data yet (n {self.n}, about {ENOUGH} needed)"
+        if self.n is not None and self.n < MIN_CASES:
+            return f"not enough data yet (n {self.n}, about {MIN_CASES} needed)"
         return ""
 
     @property
@@ -52,8 +52,7 @@ class Estimate:
     @property
     def bounds(self) -> str:
         """The interval and n, e.g. "[66, 75], n 184"."""
-        known = self.low is not None and self.high is not None
-        interval = f"[{100 * self.low:.0f}, {100 * self.high:.0f}]" if known else ""  # type: ignore[operator]
+        interval = format_interval({"low": self.low, "high": self.high})
         return ", ".join(filter(None, [interval, "" if self.n is None else f"n {self.n:,}"]))
 
     @property

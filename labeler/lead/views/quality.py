@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from data.stats.estimate import Style, format_estimate, format_interval, format_value
 from labeler.lead.quality_worker import QualityResult
 from labeler.lead.snapshot import Json
 from labeler.rendering import note, refusal, render
 
 Row = tuple[str, str]
 
-# path of the figure, words, how it is written
-TEAM = (
+Rows = tuple[tuple[str, str, Style], ...]
+"""Path of a figure, words, how it is written."""
+TEAM: Rows = (
     ("agreement.without_ties", "Agreement on comparisons, ties left out", "share"),
     ("agreement.with_ties", "Agreement on comparisons, ties included", "share"),
     ("agreement.binary", "Agreement on good/bad", "share"),
@@ -29,7 +31,7 @@ TEAM = (
     ("seconds", "Median seconds per answer", "seconds"),
     ("quick", "Too quick: faster than anyone reads", "share"),
 )
-PERSON = (
+PERSON: Rows = (
     ("agreement.without_ties", "agrees with others", "share"),
     ("repeats", "with themselves", "share"),
     ("gold", "on gold tasks", "share"),
@@ -38,7 +40,7 @@ PERSON = (
     ("seconds", "seconds", "seconds"),
     ("quick", "too quick", "share"),
 )
-DRIFT = (
+DRIFT: Rows = (
     ("drift.rating", "Drift of ratings: later half minus earlier half", "number"),
     ("drift.good", "Drift of good/bad: share of good, later half minus earlier half", "number"),
     ("drift.agreement", "Drift of agreement: later half minus earlier half", "number"),
@@ -46,8 +48,6 @@ DRIFT = (
 )
 SOME = """With so few judgements only a strong habit would show; the README says what is found
 after how many."""
-FORMATS = {"share": (100, 0, "%"), "number": (1, 2, ""), "seconds": (1, 1, "")}
-"""How a figure is written: times what, with how many digits, and what follows it."""
 
 
 def quality_html(found: QualityResult) -> str:
@@ -63,7 +63,12 @@ def quality_html(found: QualityResult) -> str:
         "" if found.current else note("More was judged since: the figures are being renewed."),
         refusal(ValueError(found.trouble)) if found.trouble else "",
         render("quality", "warnings", found.figures["warnings"], nobody_stands_out(people)),
-        render("quality", "ceiling", sentence, "" if longer["value"] is None else as_text(longer)),
+        render(
+            "quality",
+            "ceiling",
+            sentence,
+            "" if longer["value"] is None else format_estimate(longer),
+        ),
         render("quality", "team", *_table_of(figures["team"], TEAM)),
         people_html(people),
         render("quality", "models", _acceptance_rows(figures["models"])),
@@ -81,7 +86,7 @@ def nobody_stands_out(people: Iterable[Json]) -> str:
     return said if least >= 1 else f"{said} {SOME}"
 
 
-def _table_of(figures: Json, rows: Sequence[tuple[str, str, str]]) -> tuple[str, list[Row]]:
+def _table_of(figures: Json, rows: Rows) -> tuple[str, list[Row]]:
     """The table's head, and each figure with its words."""
     head = f"{figures['judgements']:,} judgements"
     return head, [(words, figure_html(figure_at(figures, path), how)) for path, words, how in rows]
@@ -110,7 +115,7 @@ def _acceptance_rows(models: Iterable[Json]) -> list[Row]:
     return [(model["model"], figure_html(model["acceptance"], "share")) for model in models]
 
 
-def figure_html(figure: Json, how: str, short: bool = False) -> str:
+def figure_html(figure: Json, how: Style, short: bool = False) -> str:
     """A figure with its interval and n, or what it still needs."""
     if figure["value"] is None:
         needs = f"{figure['n']:,} of about {figure['needs']:,}" if figure["needs"] else ""
@@ -119,14 +124,8 @@ def figure_html(figure: Json, how: str, short: bool = False) -> str:
         why = f"{needs} {figure['unit']}" if needs else figure["note"]
         return render("quality", "missing", f"not enough data yet: {why}")
     unit = "" if short else f" {figure['unit']}"
-    value, interval = _value_as_text(figure["value"], how), _interval_as_text(figure, how)
+    value, interval = format_value(figure["value"], how), format_interval(figure, how)
     return render("quality", "figure", value, interval, f"{figure['n']:,}", unit, short)
-
-
-def as_text(share: Json) -> str:
-    """A share in running text: "58% [50, 65], n 184"."""
-    value, interval = _value_as_text(share["value"], "share"), _interval_as_text(share, "share")
-    return f"{value} {interval}, n {share['n']:,}"
 
 
 def gold_html(found: QualityResult) -> str:
@@ -156,16 +155,3 @@ def figure_at(values: Json, path: str) -> Json:
     for name in path.split("."):
         values = values[name]
     return values
-
-
-def _value_as_text(value: float, how: str) -> str:
-    scale, digits, suffix = FORMATS[how]
-    return f"{scale * value:.{digits}f}{suffix}"
-
-
-def _interval_as_text(figure: Json, how: str) -> str:
-    low, high = figure["low"], figure["high"]
-    if low is None or high is None:
-        return ""
-    scale, digits, _ = FORMATS[how]
-    return f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"

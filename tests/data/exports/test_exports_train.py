@@ -13,7 +13,7 @@ from data.exports import export
 from data.store import Store
 from tests.data.exports.test_exports import fill
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 
 
 def folder(store: Store, tmp_path: Path, format: Any) -> str:
@@ -22,10 +22,10 @@ def folder(store: Store, tmp_path: Path, format: Any) -> str:
     return str(tmp_path / "out")
 
 
-def test_trl_trains_a_reward_model_as_the_readme_says(
+def test_trl_trains_a_reward_model_as_the_documentation_says(
     sqlite_store: Store, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = re.findall(r"```python\n(from datasets.+?)```", README.read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(from datasets.+?)```", PAGE.read_text(), re.DOTALL)
     where = {
         '"preferences"': repr(folder(sqlite_store, tmp_path, "trl-preference")),
         '"your/hf-id"': repr(str(tiny_model)),

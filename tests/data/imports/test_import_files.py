@@ -125,7 +125,7 @@ def test_a_saved_dataset(sqlite_store: Store, tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:200])
     refused(sqlite_store, tmp_path / "one", "one", "damaged or cut short")
     (tmp_path / "one" / "state.json").write_text("{")
-    refused(sqlite_store, tmp_path / "one", "one", "is damaged or missing: save the dataset again")
+    refused(sqlite_store, tmp_path / "one", "one", "is damaged or cut short")
 
 
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

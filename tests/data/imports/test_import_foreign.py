@@ -235,7 +235,7 @@ PLATFORM_BAD: dict[str, tuple[Any, str]] = {
     ),
     "a rating beyond ten": (
         studio(result("rating", {"rating": 11}, "answer1")),
-        "scalar value 11 not allowed",
+        "value 11 not allowed",
     ),
     "a flat export": (ARGILLA | {"responses": ["x"]}, "export them nested, not flat"),
     "a ranking of others": (

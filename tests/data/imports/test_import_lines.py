@@ -11,7 +11,7 @@ import pytest
 
 from data.exports import export_file
 from data.imports import import_file
-from data.schema import make_prompt
+from data.schema import Answer, Completion, Task, make_prompt
 from data.store import Store
 
 PAIR = {
@@ -104,10 +104,6 @@ def test_what_was_taken_back_stays_taken_back(store: Store, tmp_path: Path) -> N
 
 def test_an_own_judgement_is_recognised_and_superseded(store: Store, tmp_path: Path) -> None:
     """What was answered in the browser comes back from a file, changed or not."""
-    import random
-
-    from data.schema import Answer, Completion, Task
-
     prompt = make_prompt("q")
     store.ledger.add_tasks([Task("pairwise", Completion(prompt, "x"), Completion(prompt, "y"))])
     ann = store.people.add("ann", "annotator")
@@ -128,10 +124,6 @@ def test_an_own_judgement_is_recognised_and_superseded(store: Store, tmp_path: P
 
 
 def test_an_answer_after_an_import_supersedes_it(store: Store, tmp_path: Path) -> None:
-    import random
-
-    from data.schema import Answer, Completion, Task
-
     prompt = make_prompt("q")
     store.ledger.add_tasks([Task("scalar", Completion(prompt, "x"))])
     ann = store.people.add("ann", "annotator")
@@ -143,10 +135,6 @@ def test_an_answer_after_an_import_supersedes_it(store: Store, tmp_path: Path) -
 
 
 def test_an_answer_that_an_import_took_back_cannot_be_changed(store: Store, tmp_path: Path) -> None:
-    import random
-
-    from data.schema import Answer, Completion, Task
-
     store.ledger.add_tasks([Task("scalar", Completion(make_prompt("q"), "x"))])
     ann = store.people.add("ann", "annotator")
     held = store.ledger.claim(ann, random.Random(0))
@@ -163,10 +151,6 @@ def test_an_answer_that_an_import_took_back_cannot_be_changed(store: Store, tmp_
 
 def test_imported_answers_fill_places_of_the_queue(store: Store, tmp_path: Path) -> None:
     """A task that wants three gets three: whoever answered in a file is not asked again."""
-    import random
-
-    from data.schema import Answer, Completion, Task
-
     prompt = make_prompt("q")
     store.ledger.add_tasks([Task("binary", Completion(prompt, "x"), wanted=3)])
     ann, bob, eve = (store.people.add(name, "annotator") for name in ("ann", "bob", "eve"))
@@ -177,7 +161,11 @@ def test_imported_answers_fill_places_of_the_queue(store: Store, tmp_path: Path)
     import_file(store, write(tmp_path / "in", *said))
     assert store.ledger.claim(ann, random.Random(0)) is None
     assert store.ledger.claim(bob, random.Random(0)) is None  # answered while they held it
-    assert [store.ledger.left(person) for person in (ann, bob, eve)] == [0, 0, 1]
+    assert [store.ledger.overview(person, count_left=True).left for person in (ann, bob, eve)] == [
+        0,
+        0,
+        1,
+    ]
     store.ledger.submit(bob, held.id, Answer("bad"), "t1")
     last = store.ledger.claim(eve, random.Random(0))
     assert last is not None
@@ -313,15 +301,15 @@ BAD: dict[str, tuple[Any, str]] = {
     "unknown kind": ({**PAIR, "kind": "ranking"}, 'kind "ranking" unknown: use binary, scalar'),
     "scalar 11": (
         {**SINGLE, "value": 11},
-        "scalar value 11 not allowed: use a whole number",
+        "value 11 not allowed: use a whole number",
     ),
-    "scalar 0": ({**SINGLE, "value": 0}, "scalar value 0 not allowed"),
-    "scalar 7.5": ({**SINGLE, "value": 7.5}, "scalar value 7.5 not allowed"),
-    "scalar true": ({**SINGLE, "value": True}, "scalar value true not allowed"),
-    "scalar of a text": ({**SINGLE, "value": "7"}, 'scalar value "7" not allowed'),
-    "binary yes": ({**BINARY, "value": "yes"}, 'binary value "yes" not allowed: use true or false'),
-    "binary 1": ({**BINARY, "value": 1}, "binary value 1 not allowed"),
-    "pairwise c": ({**PAIR, "value": "c"}, 'pairwise value "c" not allowed: use "a", "b" or "tie"'),
+    "scalar 0": ({**SINGLE, "value": 0}, "value 0 not allowed"),
+    "scalar 7.5": ({**SINGLE, "value": 7.5}, "value 7.5 not allowed"),
+    "scalar true": ({**SINGLE, "value": True}, "value true not allowed"),
+    "scalar of a text": ({**SINGLE, "value": "7"}, 'value "7" not allowed'),
+    "binary yes": ({**BINARY, "value": "yes"}, 'value "yes" not allowed: use true or false'),
+    "binary 1": ({**BINARY, "value": 1}, "value 1 not allowed"),
+    "pairwise c": ({**PAIR, "value": "c"}, 'value "c" not allowed: use "a", "b" or "tie"'),
     "no value": ({k: v for k, v in PAIR.items() if k != "value"}, "value is missing"),
     "strength 4": ({**PAIR, "strength": 4}, "strength 4 not allowed: use 1"),
     "strength true": ({**PAIR, "strength": True}, "strength true not allowed"),

@@ -1,20 +1,20 @@
-"""Recipes: any table as lines of the exchange format, with what was changed counted."""
+"""Published data sets, and tables of one's own, as lines of the exchange format."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.imports import import_file
-from data.imports.recipe import SHIPPED, Recipe, load_recipe
 from data.quality import Quality
-from data.quality.store_report import source_report
 from data.store import Store
+from tests.benchmarks.published_figures import figures_by_source
 from tests.data.imports.test_import_lines import standing, write
 
 SHARED = os.environ.get("COACH_SHARED_DATA", "")
@@ -33,7 +33,7 @@ TULU: dict[str, Any] = {
 
 
 def run(store: Store, file: Path, name: str) -> Any:
-    return import_file(store, file, recipe=load_recipe(name))
+    return import_file(store, file, recipe=name)
 
 
 def test_pandalm(store: Store, tmp_path: Path) -> None:
@@ -81,139 +81,69 @@ def test_tulu(store: Store, tmp_path: Path) -> None:
     assert Counter(v for _, kind, v in standing(store) if kind == "binary") == {"good": 2, "bad": 3}
 
 
-def recipe(**more: Any) -> Recipe:
-    line = {"type": "demonstration", "prompt": {"column": "ask"}, "completion": {"column": "say"}}
-    return Recipe("mine", {"lines": [line | more]})
+def test_a_table_of_ones_own_is_read_by_a_function(sqlite_store: Store, tmp_path: Path) -> None:
+    def stars(row: dict[str, Any], left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+        if row["checked"] == "no":
+            left_out["not checked"] += 1
+            return
+        judged = {"type": "judgement", "kind": "scalar", "prompt": row["question"]}
+        yield judged | {"completion": row["reply"], "value": row["stars"]}
+
+    (tmp_path / "in.csv").write_text("question,reply,stars,checked\nq,x,7,yes\nq,y,3,no\n")
+    report = import_file(sqlite_store, tmp_path / "in.csv", recipe=stars, annotator="ann")
+    assert report.left_out == {"not checked": 1}
+    assert report.read_as == "recipe stars, CSV"
+    assert standing(sqlite_store) == [("ann", "scalar", "7")]  # a number again
 
 
-def test_rows_and_parts_left_out_are_counted(sqlite_store: Store, tmp_path: Path) -> None:
-    written = {
-        "each": "turns",
-        "leave_out": [
-            {"when": {"column": "turns.mark", "is": [0, "no"]}, "why": "not checked"},
-            {"when": {"column": "turns.say.0", "empty": True}, "why": "no text"},
-        ],
-        "lines": [
-            {
-                "type": "demonstration",
-                "prompt": {"column": "ask"},
-                "completion": {"column": "turns.say.0"},
-            }
-        ],
-    }
-    turns = [{"mark": m, "say": [s]} for m, s in ((1, "x"), (0, "y"), ("no", "y"), (1, " "))]
-    file = write(tmp_path / "in", {"ask": "q", "turns": turns}, {"ask": "r", "turns": None})
-    report = import_file(sqlite_store, file, recipe=Recipe("mine", written))
-    assert report.new == {"demonstration": 1}
-    assert report.left_out == {"row left out: not checked": 2, "row left out: no text": 1}
+def test_columns_are_renamed_and_left_out(sqlite_store: Store, tmp_path: Path) -> None:
+    columns = {"question": "prompt", "best": "chosen", "worst": "rejected", "source": ""}
+    (tmp_path / "in.csv").write_text("question,best,worst,source\nq,x,y,web\n")
+    report = import_file(sqlite_store, tmp_path / "in.csv", columns=columns, annotator="ann")
+    assert report.read_as == "TRL preference, CSV"
+    assert standing(sqlite_store) == [("ann", "pairwise", "a")]
 
 
-def test_columns_in_order_of_the_alphabet() -> None:
-    made = Recipe("mine", {"lines": [{"type": "document", "text": {"text": "{one,two}: {two}"}}]})
-    for row in ({"one": "x", "two": "y"}, {"one": "z", "two": "y"}):
-        (line,) = made.lines(row, Counter())
-        assert line["text"] == ",".join(sorted(row.values())) + ": y"
-
-
-def test_a_table_s_numbers_are_numbers_again(sqlite_store: Store, tmp_path: Path) -> None:
-    line = {"type": "judgement", "kind": "scalar", "value": {"column": "stars"}, "prompt": "q"}
-    mine = Recipe("mine", {"lines": [line | {"completion": {"column": "text"}}]})
-    (tmp_path / "in.csv").write_text("text,stars\nx,7\n")
-    import_file(sqlite_store, tmp_path / "in.csv", recipe=mine, annotator="ann")
-    assert standing(sqlite_store) == [("ann", "scalar", "7")]
-
-
-BAD_ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "a column that is not there": ({}, {"ask": "q"}, 'column "say" is missing: it has ask'),
-    "true for a text": ({}, {"ask": "q", "say": True}, "completion true not allowed: use a text"),
-    "an empty completion": ({}, {"ask": "q", "say": ""}, "completion '' has no text"),
-    "a value that is not in the map": (
-        {"completion": {"column": "say", "map": {"x": "y", "z": "y"}}},
-        {"ask": "q", "say": "w"},
-        'say "w" is not in the recipe: it has x or z',
+BAD_ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a column that is not there": ("pandalm", {}, 'column "instruction" is missing: it has idx'),
+    "a value of no meaning": (
+        *("pandalm", PANDA | {"annotator2": 3}),
+        "annotator2 3 not allowed: use 0, 1 or 2",
     ),
-    "a number that is no text": (
-        {"completion": {"column": "say", "not_text": {"true": "True"}}},
-        {"ask": "q", "say": 3},
-        "say 3 is not in the recipe: it has true",
-    ),
-    "a part that is not there": (
-        {"completion": {"column": "say", "split": "_", "part": 1}},
-        {"ask": "q", "say": "x"},
-        '"x" has no part 1 between "_"',
+    "a number for a text": ("pandalm", PANDA | {"response1": 3}, "completion_a 3 not allowed"),
+    "one model": ("pandalm", PANDA | {"cmp_key": "m"}, 'cmp_key "m" names one model'),
+    "a word of no meaning": (
+        *("tulu_human_eval", TULU | {"completion_a_is_acceptable": "perhaps"}),
+        'completion_a_is_acceptable "perhaps" not allowed: use yes or no',
     ),
 }
 
 
 @pytest.mark.parametrize("what", BAD_ROWS)
 def test_a_row_that_a_recipe_cannot_read(sqlite_store: Store, tmp_path: Path, what: str) -> None:
-    more, row, reason = BAD_ROWS[what]
-    good = {"ask": "q", "say": "x_y" if "part" in what else "x"}
-    file = write(tmp_path / "in.jsonl", good, row)
+    name, row, reason = BAD_ROWS[what]
+    good = PANDA if name == "pandalm" else TULU
+    file = write(tmp_path / "in.jsonl", good, row or {"idx": 1})
     with pytest.raises(ValueError) as caught:
-        import_file(sqlite_store, file, recipe=recipe(**more))
+        import_file(sqlite_store, file, recipe=name)
     assert str(caught.value).startswith(f"{file}:2: ")
     assert reason in str(caught.value)
     assert sqlite_store.content.prompts() == []
-    skipped = import_file(sqlite_store, file, tmp_path / "bad", recipe=recipe(**more))
-    assert (skipped.new, skipped.skipped) == ({"demonstration": 1}, 1)
-
-
-BAD_RECIPES: dict[str, tuple[Any, str]] = {
-    "a list": ([], "write an object with a list of lines"),
-    "no lines": ({"about": "x"}, "write an object with a list of lines"),
-    "an unknown key": ({"lines": [], "line": 1}, '"line" unknown: use about, each, leave_out'),
-    "a line of text": ({"lines": ["x"]}, 'line "x" is not an object'),
-    "an unknown type": ({"lines": [{"type": "pair"}]}, 'line of type "pair" unknown'),
-    "an unknown column": ({"lines": [{"type": "prompt", "ask": 1}]}, '"ask" unknown: use type'),
-    "no source": ({"lines": [{"type": "prompt", "prompt": {"map": {}}}]}, "needs one of column"),
-    "an unknown step": (
-        {"lines": [{"type": "prompt", "prompt": {"column": "q", "upper": True}}]},
-        '"upper" unknown: use column, join',
-    ),
-    "a map of text": (
-        {"lines": [{"type": "prompt", "prompt": {"column": "q", "map": "x"}}]},
-        'map "x" is of the wrong type',
-    ),
-    "a rule of text": ({"leave_out": "x", "lines": []}, '"x" needs when, with a column'),
-    "a rule without a reason": (
-        {"leave_out": [{"when": {"column": "x", "empty": True}}], "lines": []},
-        "needs when, with a column, and why",
-    ),
-    "a condition without a test": (
-        {"leave_out": [{"when": {"column": "x"}, "why": "y"}], "lines": []},
-        "needs one of is, empty or same_as",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", BAD_RECIPES)
-def test_a_bad_recipe_is_named(tmp_path: Path, what: str) -> None:
-    written, reason = BAD_RECIPES[what]
-    (tmp_path / "mine.json").write_text(json.dumps(written))
-    with pytest.raises(ValueError) as caught:
-        load_recipe(str(tmp_path / "mine.json"))
-    assert str(caught.value).startswith("recipe mine: ")
-    assert reason in str(caught.value)
+    assert import_file(sqlite_store, file, tmp_path / "bad", recipe=name).skipped == 1
 
 
 def test_recipes_by_name(sqlite_store: Store, tmp_path: Path) -> None:
-    names = sorted(file.stem for file in SHIPPED.glob("*.json"))
-    assert [load_recipe(name).name for name in names] == names == ["pandalm", "tulu_human_eval"]
-    with pytest.raises(ValueError, match='"none" unknown: name a file, or use pandalm or tulu'):
-        load_recipe("none")
-    (tmp_path / "mine.json").write_text("{\n'")
-    with pytest.raises(ValueError, match=r"mine\.json:2: not JSON"):
-        load_recipe(str(tmp_path / "mine.json"))
+    with pytest.raises(ValueError, match=r'"mine\.json" unknown: use pandalm or tulu_human_eval;'):
+        import_file(sqlite_store, write(tmp_path / "in", PANDA), recipe="mine.json")
     with pytest.raises(ValueError, match="leave --as out, or the recipe"):
-        import_file(sqlite_store, tmp_path, shape="argilla", recipe=recipe())
+        import_file(sqlite_store, tmp_path, shape="argilla", recipe="pandalm")
 
 
 # -- the published figures, where the published files are at hand ------------------------
 
 
 def figures(store: Store) -> Quality:
-    return source_report(store).quality
+    return figures_by_source(store)
 
 
 @shared

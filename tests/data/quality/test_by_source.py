@@ -7,9 +7,10 @@ from typing import Any
 
 from data.imports import import_file
 from data.quality import Quality
-from data.quality.store_report import quality_report, source_report
+from data.quality.store_report import quality_report
 from data.quality.text import lines as printed_lines
 from data.store import Store
+from tests.benchmarks.published_figures import figures_by_source
 from tests.data.imports.test_import_lines import BINARY, PAIR, write
 
 ASKED = 20
@@ -27,7 +28,7 @@ def rows(item: str, **said: Any) -> list[dict[str, Any]]:
 def found(store: Store, folder: Path, *lines: dict[str, Any]) -> tuple[Quality, Quality]:
     """Figures by question and by source."""
     import_file(store, write(folder / "in.jsonl", *lines))
-    return quality_report(store).quality, source_report(store).quality
+    return quality_report(store).quality, figures_by_source(store)
 
 
 def test_one_question_of_two_items_counts_twice(store: Store, tmp_path: Path) -> None:
@@ -59,8 +60,8 @@ def test_kappas_majorities_and_models_are_printed(store: Store, tmp_path: Path) 
     said = {"model_a": "m1", "model_b": "m2"}
     lines = [row | said | {"annotator": who} for row in rows("x") for who in ("ann", "bo", "cy")]
     lines[0] = lines[0] | {"value": "b"}
-    _, apart = found(store, tmp_path, *lines, *({**r, "value": "b"} for r in rows("y") if r))
-    printed = [line.split() for line in printed_lines(apart)]
+    plain, _ = found(store, tmp_path, *lines)
+    printed = [line.split() for line in printed_lines(plain)]
     assert ["pairwise", "20", "0", "b,", "0", "tie,", "20", "a,", "0", "none"] in printed
     assert any(line[:4] == ["ann", "and", "bo", "pairwise"] for line in printed)
     assert any(line[:3] == ["m1", "v", "m2"] and len(line) == 11 for line in printed)

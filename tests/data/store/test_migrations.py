@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from data.schema import Answer
 from data.store import Store
 from data.store import tables as t
-from data.store.database import MIGRATIONS, _engine
+from data.store.database import MIGRATIONS, create_engine
 
 
 def test_migrations_lead_to_the_tables(store: Store) -> None:
@@ -58,7 +58,7 @@ def test_rows_of_an_older_store_are_kept(store_url: str) -> None:
         "judgements": {"id": 100, "task_id": "t", "annotator_id": 100, "assignment_id": 100}
         | {"kind": "binary", "value": "good", "client_token": "token"},
     }
-    engine = _engine(store_url if "://" in store_url else f"sqlite:///{store_url}")
+    engine = create_engine(store_url if "://" in store_url else f"sqlite:///{store_url}")
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
@@ -74,7 +74,7 @@ def test_rows_of_an_older_store_are_kept(store_url: str) -> None:
         [judgement] = store.ledger.judgements()
         assert (judgement.annotator, judgement.answer) == ("ann", Answer("good"))
         ann = store.people.find("ann")
-        assert ann is not None and store.ledger.left(ann) == 0
+        assert ann is not None and store.ledger.overview(ann, count_left=True).left == 0
         ben = store.people.add("ben", "annotator")
         held = store.ledger.claim(ben, random.Random(0))
         assert held is not None and held.task == judgement.task

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.schema import Answer, Completion, Judgement, Kind, Prompt, Task, make_prompt
-from reward_model.dataset.examples import TIE, A, B, collect, latest, rows
+from reward_model.dataset.examples import TIE, A, B, collect, group_rows, latest, rows
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(4)]
 NUMBER = itertools.count()
@@ -120,7 +120,7 @@ def test_some_completions_judgements() -> None:
     assert some.pairs.a.tolist() == [2] and some.completions == examples.completions
     # both sides of a pair must be there
     assert len(examples.where(np.arange(4) != 1).pairs) == 1
-    assert [g.tolist() for g in examples.by_prompt()] == [[0, 1], [2, 3]]
+    assert [g.tolist() for g in group_rows(examples.prompt)] == [[0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize("chosen", [np.array([True, False]), np.array([0])])

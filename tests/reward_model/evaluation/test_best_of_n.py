@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from data.stats.bootstrap import Bootstrap
 from reward_model.evaluation.best_of_n import best_of_n, chance_of_best, judged_best_of_n, spread
-from reward_model.evaluation.intervals import Bootstrap
 from tests.support.receipts import Told
 
 

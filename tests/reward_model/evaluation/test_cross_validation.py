@@ -1,4 +1,4 @@
-"""Forecasts of judgements on unseen prompts, and the precision that is chosen by them."""
+"""Predictionss of judgements on unseen prompts, and the precision that is chosen by them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from reward_model.config import OBJECTIVES, Objective
 from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
 from reward_model.evaluation.cross_validation import (
     Model,
-    choose_precision,
+    choose_prior_precision,
     cross_validate,
     folds,
-    forecast,
+    predict,
 )
 from reward_model.likelihood.fit import Basis, fit_head
 from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS
@@ -28,7 +28,7 @@ def few(seed: int = 0, n: int = 60, prompts: int = 60) -> tuple[World, Examples]
     return made, judged(made, np.random.default_rng(seed), n, n, n, prompts)
 
 
-# -- forecasts
+# -- predictions
 
 
 @pytest.mark.parametrize("effects", [True, False])
@@ -60,7 +60,7 @@ def test_a_new_prompts_difficulty_is_averaged_over() -> None:
     model = Model()
     joint = model.joint(examples)
     values = joint.start() | {PROMPTS: torch.tensor([9.0], dtype=torch.float64)}
-    found = forecast(model, examples, np.array([1.3]), np.array([0.1]), values)
+    found = predict(model, examples, np.array([1.3]), np.array([0.1]), values)
     drawn = DIFFICULTY_SD * np.random.default_rng(0).normal(size=20_000)
     r = torch.tensor([1.3], dtype=torch.float64)
     good, eight = [], []
@@ -75,18 +75,18 @@ def test_a_new_prompts_difficulty_is_averaged_over() -> None:
 
 
 def test_a_kind_that_was_not_learned_from_beside_it_keeps_its_gain() -> None:
-    """Ratings alone, forecast by a fit to every kind: at the gain that the fit found."""
+    """Ratings alone, predicted by a fit to every kind: at the gain that the fit found."""
     made, examples = few()
     model = Model()
     fit = fit_head(made.features, model.joint(examples), 8.0)
     r = fit.rewards(made.features)
-    both = forecast(model, examples, r, r, fit.values)
+    both = predict(model, examples, r, r, fit.values)
     alone = replace(examples, pairs=Pairs(), binary=Binary())
-    assert np.allclose(forecast(model, alone, r, r, fit.values).scalar, both.scalar)
+    assert np.allclose(predict(model, alone, r, r, fit.values).scalar, both.scalar)
 
 
-def test_forecasts_are_calibrated() -> None:
-    """Of many judgements, as many are good, and as many ratings are high, as was forecast."""
+def test_predictions_are_calibrated() -> None:
+    """Of many judgements, as many are good, and as many ratings are high, as was predicted."""
     made = world(1, prompts=300, dims=8)
     examples = judged(made, np.random.default_rng(1), 1000, 1000, 1000, 300)
     found = cross_validate(Model(), made.features, examples, 8.0)
@@ -113,8 +113,8 @@ def test_a_prompt_is_never_on_two_sides() -> None:
     assert (tested == 1).all()
 
 
-def test_a_forecast_is_made_without_its_prompt() -> None:
-    """Judgements of one prompt turned round: what is forecast of that prompt stays."""
+def test_a_prediction_is_made_without_its_prompt() -> None:
+    """Judgements of one prompt turned round: what is predicted of that prompt stays."""
     made, examples = few()
     there = examples.prompt == 7
     b = examples.binary
@@ -134,7 +134,7 @@ def test_one_prompt_cannot_be_cross_validated() -> None:
     with pytest.raises(ValueError, match="needs judgements of two prompts: there is one"):
         cross_validate(Model(), x, examples, 1.0)
     size = np.square(Basis.of(x).coordinates(x)).sum(1)
-    assert choose_precision(Model(), x, examples) == pytest.approx(np.median(size))
+    assert choose_prior_precision(Model(), x, examples) == pytest.approx(np.median(size))
 
 
 # -- the precision
@@ -155,7 +155,7 @@ def test_the_precision_chosen_is_near_the_best(n: int, worst: float) -> None:
             fit = fit_head(made.features, model.joint(examples), p)
             return accuracy(made, fit.rewards(made.features), 120)
 
-        chosen.append(reached(choose_precision(model, made.features, examples)))
+        chosen.append(reached(choose_prior_precision(model, made.features, examples)))
         fixed.append([reached(24 / variance) for variance in (0.1, 0.3, 1, 3, 10)])
     assert np.mean(chosen) > np.mean(fixed, 0).max() - worst
 
@@ -166,7 +166,7 @@ def test_a_handful_of_judgements_does_not_carry_the_precision_away() -> None:
     for seed in range(6):
         made, examples = few(seed, n=2)
         size = np.median(np.square(Basis.of(made.features).coordinates(made.features)).sum(1))
-        chosen = choose_precision(Model(), made.features, examples)
+        chosen = choose_prior_precision(Model(), made.features, examples)
         away.append(abs(np.log(size / chosen)))
     assert np.mean(away) < 1.4
 
@@ -176,8 +176,8 @@ def test_noise_asks_for_a_stronger_prior_than_signal() -> None:
     b = examples.binary
     coin = np.random.default_rng(0).integers(2, size=len(b))
     noise = replace(examples, pairs=Pairs(), scalar=Scalar(), binary=replace(b, good=coin))
-    signal = choose_precision(Model("binary"), made.features, examples)
-    assert choose_precision(Model("binary"), made.features, noise) > 3 * signal
+    signal = choose_prior_precision(Model("binary"), made.features, examples)
+    assert choose_prior_precision(Model("binary"), made.features, noise) > 3 * signal
 
 
 def test_choosing_can_be_stopped() -> None:
@@ -187,7 +187,7 @@ def test_choosing_can_be_stopped() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        choose_precision(Model(), made.features, examples, stop)
+        choose_prior_precision(Model(), made.features, examples, stop)
     with pytest.raises(InterruptedError):
         cross_validate(Model(), made.features, examples, 1.0, stop)
 
@@ -201,6 +201,6 @@ def test_the_least_there_can_be(objective: Objective) -> None:
         Binary(ints(0, 2), ints(1, 1), ints(0, 0)), Scalar(ints(1, 3), ints(5, 5), ints(0, 0)),
     )  # fmt: skip
     x = np.random.default_rng(0).normal(size=(4, 6))
-    precision = choose_precision(Model(objective), x, examples)
+    precision = choose_prior_precision(Model(objective), x, examples)
     assert 0 < precision < np.inf
     assert np.isfinite(cross_validate(Model(objective), x, examples, precision).nll)

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 
 from data.stats.agreement import Ceiling
-from data.stats.intervals import Figure
-from reward_model.dataset.preference_pairs import duels
-from reward_model.evaluation.cross_validation import Forecast, Model, folds
-from reward_model.evaluation.intervals import DRAWS, Bootstrap, Estimate
-from reward_model.evaluation.learning_curve import Future, Learned, learning_curve, refits
+from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution
+from data.stats.estimate import Estimate
+from reward_model.dataset.preference_pairs import preference_pairs
+from reward_model.evaluation.cross_validation import Model, Predictions, folds
+from reward_model.evaluation.learning_curve import (
+    CurvePoint,
+    Extrapolation,
+    fit_curve_points,
+    learning_curve,
+)
 from tests.support.receipts import Told, tell
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -29,14 +34,14 @@ def compared():
 
 def ceiling(low, high, width=0.06):
     def figure(value):
-        return Figure(value, value - width / 2, value + width / 2, 300, 20, "shared tasks")
+        return Estimate(value, value - width / 2, value + width / 2, 300, "shared tasks")
 
     return Ceiling(figure(low), figure(high), figure(high))
 
 
 def curve(examples, accuracies, people=None, nested=True):
     """The curve of heads that are right on such shares of the prompts, nested or drawn anew."""
-    some, rng = duels(examples), np.random.default_rng(0)
+    some, rng = preference_pairs(examples), np.random.default_rng(0)
     order = rng.permutation(examples.prompts)
     first = np.array([c.text == "one" for c in examples.completions])
 
@@ -45,9 +50,9 @@ def curve(examples, accuracies, people=None, nested=True):
         right = rank < round(accuracy * examples.prompts)
         return np.where(first == right, 1.0, 0.0)
 
-    learned = [Learned(s, reward(a), 0.6) for s, a in zip(SHARES, accuracies[:-1], strict=False)]
+    learned = [CurvePoint(s, reward(a), 0.6) for s, a in zip(SHARES, accuracies[:-1], strict=False)]
     empty = np.zeros(0)
-    whole = Forecast(reward(accuracies[-1]), empty, empty, empty, empty, 200.0, 400)
+    whole = Predictions(reward(accuracies[-1]), empty, empty, empty, empty, 200.0, 400)
     boot = Bootstrap(examples.prompts)
     return learning_curve(learned, whole, examples, some, people, boot)
 
@@ -90,7 +95,7 @@ def test_a_ceiling_that_is_hardly_known_is_not_compared_with(compared):
     assert "ceiling" not in found["sentence"]
 
 
-def test_a_curve_that_wavers_is_not_foretold(compared):
+def test_a_curve_that_wavers_is_not_predicted(compared):
     found = curve(compared, [0.66, 0.7, 0.66, 0.68], nested=False)
     assert found["verdict"] == "unsure"
     assert "does not yet say" in found["sentence"]
@@ -106,7 +111,7 @@ def test_few_pairs_are_not_enough():
     assert "99 pairs with a better side on 99 prompts, about 100 on 20" in found["sentence"]
 
 
-def test_the_forecast_follows_a_power_law():
+def test_the_extrapolation_follows_a_power_law():
     """accuracy = 0.9 - 0.2 n^-0.6: within the interval at 2 and 4 times."""
     noise = np.random.default_rng(0).normal(scale=0.004, size=(DRAWS, 4))
 
@@ -114,9 +119,10 @@ def test_the_forecast_follows_a_power_law():
         return 0.9 - 0.2 * np.asarray(n) ** -0.6
 
     accuracy = [
-        Estimate(float(at(s)), at(s) + noise[:, i], 400, 100, True) for i, s in enumerate(SHARES)
+        BootstrapDistribution(float(at(s)), at(s) + noise[:, i], 400, 100, True)
+        for i, s in enumerate(SHARES)
     ]
-    future = Future(np.array(SHARES), accuracy, 0)
+    future = Extrapolation(np.array(SHARES), accuracy, 0)
     for times in (2.0, 4.0):
         low, high = future.at(times).interval
         assert low < at(times) < high and high - low < 0.2
@@ -124,9 +130,11 @@ def test_the_forecast_follows_a_power_law():
     assert np.isinf(future.times_to(0.99)).mean() > 0.8
 
 
-def test_a_curve_is_never_foretold_to_fall():
-    accuracy = [Estimate(a, np.full(DRAWS, a), 400, 100, True) for a in (0.8, 0.75, 0.7, 0.65)]
-    future = Future(np.array(SHARES), accuracy, 0)
+def test_a_curve_is_never_predicted_to_fall():
+    accuracy = [
+        BootstrapDistribution(a, np.full(DRAWS, a), 400, 100, True) for a in (0.8, 0.75, 0.7, 0.65)
+    ]
+    future = Extrapolation(np.array(SHARES), accuracy, 0)
     assert future.gain(4.0).max() == 0 and future.at(4.0).value == pytest.approx(0.65)
 
 
@@ -136,7 +144,7 @@ def test_refits_learn_from_nested_parts_and_never_from_the_prompt():
     examples = told.examples()
     features = told.table(examples)
     calls = []
-    found = refits(
+    found = fit_curve_points(
         Model(), features, examples, 2.0, lambda done, total, words: calls.append((done, total))
     )
     assert [one.share for one in found] == [0.5]  # an eighth and a quarter are below 20
@@ -145,7 +153,7 @@ def test_refits_learn_from_nested_parts_and_never_from_the_prompt():
     train, test = next(iter(folds(examples, seed=0)))
     changed = features.copy()
     changed[test] += 100.0 * (examples.prompt[test] % 2)[:, None]
-    other = refits(Model(), changed, examples, 2.0, lambda *_: None)
+    other = fit_curve_points(Model(), changed, examples, 2.0, lambda *_: None)
     assert np.isfinite(other[0].reward).all()
     assert not set(examples.prompt[train]) & set(examples.prompt[test])
 
@@ -158,4 +166,4 @@ def test_a_stop_ends_the_refits():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refits(Model(), told.table(examples), examples, 2.0, stop)
+        fit_curve_points(Model(), told.table(examples), examples, 2.0, stop)

@@ -9,19 +9,19 @@ import pytest
 from scipy.stats import spearmanr
 
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
+from data.stats.bootstrap import Bootstrap
 from reward_model.dataset.examples import collect
-from reward_model.dataset.preference_pairs import duels
-from reward_model.evaluation.baselines import by_prompt, by_words, nulls, rates
+from reward_model.dataset.preference_pairs import preference_pairs
+from reward_model.evaluation.baselines import baselines, by_prompt, by_words, rates
 from reward_model.evaluation.calibration import calibration, reliability
-from reward_model.evaluation.cross_validation import Forecast
-from reward_model.evaluation.intervals import Bootstrap
+from reward_model.evaluation.cross_validation import Predictions
 from reward_model.evaluation.metrics import (
-    about,
     at_equal_length,
     beside,
     constant_rates,
+    evaluation_data,
     measures,
-    pair_nulls,
+    pair_baselines,
 )
 from tests.support.receipts import Told, tell
 
@@ -38,15 +38,15 @@ def absolute(prompt, text, value, annotator="ann", kind="scalar"):
 
 
 def asked(judgements, reward, pairs=None, binary=None, scalar=None):
-    """What `measures` reads. reward: of a completion's text; the rest: forecasts, or none."""
+    """What `measures` reads. reward: of a completion's text; the rest: predictions, or none."""
     examples = collect(judgements)
-    some = duels(examples)
+    some = preference_pairs(examples)
     values = np.array([reward(c) for c in examples.completions], float)
 
-    def given(forecast, shape):
-        return np.full(shape, np.nan) if forecast is None else np.asarray(forecast, float)
+    def given(prediction, shape):
+        return np.full(shape, np.nan) if prediction is None else np.asarray(prediction, float)
 
-    forecast = Forecast(
+    prediction = Predictions(
         values,
         np.zeros(len(values)),
         given(pairs, (len(examples.pairs), 3)),
@@ -56,20 +56,20 @@ def asked(judgements, reward, pairs=None, binary=None, scalar=None):
         len(examples),
     )
     boot = Bootstrap(max(1, examples.prompts))
-    return about(examples, some, forecast, nulls(examples, some), boot)
+    return evaluation_data(examples, some, prediction, baselines(examples, some), boot)
 
 
 # --- pairs of which one is better
 
 
-def test_accuracy_by_hand_beside_every_null():
+def test_accuracy_by_hand_beside_every_baseline():
     judgements = [pair(p, "long long long", "short", "a") for p in PROMPTS[:20]]
     judgements += [pair(p, "tiny", "much much longer", "a", first="b") for p in PROMPTS[20:30]]
     judgements += [pair(p, "same", "other", "tie") for p in PROMPTS[30:50]]
     one = asked(judgements, lambda c: c.text in ("long long long", "tiny"))
     found = measures(one)["accuracy"]
     assert found["value"] == 1.0 and found["n"] == 30 and found["prompts"] == 30
-    null = {name: e.value for name, e in pair_nulls(one).items()}
+    null = {name: e.value for name, e in pair_baselines(one).items()}
     assert null["longer"] == pytest.approx(2 / 3) and null["shorter"] == pytest.approx(1 / 3)
     assert null["first"] == pytest.approx(2 / 3) and null["prompt"] == 0.5
     assert found["lead"]["value"] == pytest.approx(1 - found["baseline"]["value"])
@@ -100,7 +100,7 @@ def test_one_annotators_ratings_become_pairs():
             absolute(PROMPTS[1], "w", "1"),
         ]
     )
-    found = duels(examples)
+    found = preference_pairs(examples)
     text = [c.text for c in examples.completions]
     assert [(text[b], text[w]) for b, w in zip(found.better, found.worse, strict=True)] == [
         ("x", "y")
@@ -116,7 +116,7 @@ def test_good_and_bad_of_one_annotator_become_pairs():
             absolute(PROMPTS[1], "z", "good", kind="binary"),
         ]
     )
-    found = duels(examples)
+    found = preference_pairs(examples)
     text = [c.text for c in examples.completions]
     assert [(text[found.better[0]], text[found.worse[0]])] == [("y", "x")]
     assert found.source == "good or bad"
@@ -125,11 +125,11 @@ def test_good_and_bad_of_one_annotator_become_pairs():
 def test_ratings_do_not_pass_for_comparisons():
     """The kinds are not pooled: comparisons where there are enough of them."""
     judgements = [absolute(PROMPTS[0], f"t{i}", str(1 + i)) for i in range(9)]
-    assert len(duels(collect(judgements))) == 36
+    assert len(preference_pairs(collect(judgements))) == 36
     judgements += [pair(p, "x", "y", "a") for p in PROMPTS[:30]]
-    found = duels(collect(judgements))
+    found = preference_pairs(collect(judgements))
     assert found.source == "comparisons" and len(found) == 30
-    few = duels(collect(judgements[:-1]))
+    few = preference_pairs(collect(judgements[:-1]))
     assert few.source == "ratings" and len(few) == 36
 
 
@@ -140,7 +140,7 @@ def test_who_was_shown_first_follows_the_side():
         pair(PROMPTS[2], "x", "y", "b", first="b"),
         pair(PROMPTS[3], "x", "y", "b", first=None),
     ]
-    assert duels(collect(judgements)).first.tolist() == [1, 0, 1, 0.5]
+    assert preference_pairs(collect(judgements)).first.tolist() == [1, 0, 1, 0.5]
 
 
 # --- with ties, and losses
@@ -182,7 +182,7 @@ def test_the_baseline_is_the_best_of_them():
     assert found["lead"]["value"] == pytest.approx(-0.1)
 
 
-def test_undecided_forecasts_are_partly_right():
+def test_undecided_predictions_are_partly_right():
     judgements = thirty("a", slice(0, 30))
     found = measures(asked(judgements, lambda c: 0, pairs=[[1 / 3] * 3] * 30))
     assert found["three_way"]["value"] == pytest.approx(1 / 3)
@@ -220,7 +220,9 @@ def test_a_reward_that_is_only_length_knows_nothing_at_equal_length():
     assert found["near"]["value"] == 0.5 and found["balanced"]["value"] == 0.5
     assert found["longer"]["value"] == 1 and found["longer"]["n"] == 45
     assert found["shorter"]["value"] is None and found["shorter"]["n"] == 15
-    shorter = at_equal_length(replace(one, forecast=replace(one.forecast, reward=-one.reward)))
+    shorter = at_equal_length(
+        replace(one, predictions=replace(one.predictions, reward=-one.reward))
+    )
     assert shorter["balanced"]["value"] == 0.5 and shorter["longer"]["value"] == 0
     assert measures(one)["accuracy"]["lead"]["value"] <= 0
 
@@ -264,8 +266,8 @@ def test_all_ratings_the_same_have_no_order():
 
 def test_how_far_a_rating_is_missed_by_hand():
     judgements = [absolute(p, "x", "7" if i % 2 else "5") for i, p in enumerate(PROMPTS)]
-    forecast = np.tile(np.eye(10)[6] * 0.9 + 0.01, (60, 1))
-    found = measures(asked(judgements, lambda c: 0, scalar=forecast))
+    prediction = np.tile(np.eye(10)[6] * 0.9 + 0.01, (60, 1))
+    found = measures(asked(judgements, lambda c: 0, scalar=prediction))
     assert found["rating_error"]["value"] == 1.0
     assert found["rating_log_loss"]["value"] == pytest.approx(-(np.log(0.91) + np.log(0.01)) / 2)
 
@@ -276,8 +278,8 @@ def test_auc_within_and_over_prompts_by_hand():
         for k, value in enumerate(["good", "bad"]):
             reward[f"{i} {k}"] = 100 * i + (k if i < 5 else -k)
             judgements.append(absolute(p, f"{i} {k}", value, kind="binary"))
-    forecast = [0.8, 0.4] * 20
-    found = measures(asked(judgements, lambda c: reward[c.text], binary=forecast))
+    prediction = [0.8, 0.4] * 20
+    found = measures(asked(judgements, lambda c: reward[c.text], binary=prediction))
     assert found["auc_within"]["value"] == pytest.approx(15 / 20)
     assert found["auc"]["value"] == pytest.approx((190 + 15) / 400)
     assert found["good_log_loss"]["value"] == pytest.approx(-(np.log(0.8) + np.log(0.6)) / 2)
@@ -305,13 +307,13 @@ def test_bins_hold_equally_many_and_are_told_apart():
     found = reliability(Bootstrap(100), p, happened, np.arange(400) % 100, np.full(400, 0.5))
     assert [b["n"] for b in found["bins"]] == [40] * 10
     assert found["ece"]["value"] < found["ece"]["by_chance_high"]
-    forecasts = [b["forecast"] for b in found["bins"]]
-    assert forecasts == sorted(forecasts)
+    predictions = [b["forecast"] for b in found["bins"]]
+    assert predictions == sorted(predictions)
     wrong = reliability(Bootstrap(100), p**3, happened, np.arange(400) % 100, np.full(400, 0.5))
     assert wrong["ece"]["value"] > wrong["ece"]["by_chance_high"] and wrong["ece"]["low"] > 0
 
 
-def test_what_chance_makes_of_a_true_forecast():
+def test_what_chance_makes_of_a_true_prediction():
     """Of n answers at p, E|share - p| is sqrt(2 p (1 - p) / (pi n))."""
     half, prompt = np.full(100, 0.5), np.arange(100) % 50
     found = reliability(Bootstrap(50), half, np.tile([0.0, 1], 50), prompt, half)
@@ -340,7 +342,7 @@ def test_which_side_is_called_a_does_not_matter():
     assert one["brier"]["baseline"]["value"] == pytest.approx(other["brier"]["baseline"]["value"])
 
 
-# --- nulls
+# --- baselines
 
 
 def test_the_prompt_alone_tells_prompts_apart_and_does_not_see_the_answer():
@@ -370,7 +372,7 @@ def test_words_are_learned_from_other_prompts():
         told.say("binary", kind, "good", "ann")
         told.say("binary", rude, "bad", "ann")
     examples = told.examples()
-    found = by_words(examples, duels(examples))
+    found = by_words(examples, preference_pairs(examples))
     likes = np.array(["kind" in c.text for c in examples.completions])
     for kind, score in found.items():
         assert score[likes].min() > score[~likes].max(), kind
@@ -381,29 +383,37 @@ def test_words_that_the_own_prompt_alone_has_teach_nothing():
     judgements = [pair(p, f"only{i} only{i}", "other", "a") for i, p in enumerate(PROMPTS[:20])]
     one = asked(judgements + [pair(p, "x", "y", "b") for p in PROMPTS[20:40]], lambda c: 0)
     text = [c.text for c in one.examples.completions]
-    scores = one.nulls.words["pairwise"][[i for i, t in enumerate(text) if t.startswith("only")]]
+    scores = one.baselines.words["pairwise"][
+        [i for i, t in enumerate(text) if t.startswith("only")]
+    ]
     assert np.ptp(scores) == pytest.approx(0, abs=1e-9)
 
 
 def test_texts_without_words_have_no_score():
     examples = collect([pair(p, "…", "!", "a") for p in PROMPTS[:30]])
-    found = by_words(examples, duels(examples))
+    found = by_words(examples, preference_pairs(examples))
     assert np.isnan(found["pairwise"]).all()
-    assert "words" not in pair_nulls(asked([pair(p, "…", "!", "a") for p in PROMPTS], lambda c: 0))
+    assert "words" not in pair_baselines(
+        asked([pair(p, "…", "!", "a") for p in PROMPTS], lambda c: 0)
+    )
 
 
 def test_only_what_has_a_reward_is_asked_about():
     told = tell(prompts=12)
     examples = told.examples()
-    some = duels(examples)
+    some = preference_pairs(examples)
     known = examples.prompt < 6
     reward = np.where(known, 1.0, np.nan)
-    empty = Forecast(reward, reward, np.full((len(examples.pairs), 3), 0.3),
+    empty = Predictions(reward, reward, np.full((len(examples.pairs), 3), 0.3),
                      np.full(len(examples.binary), 0.5), np.full((len(examples.scalar), 10), 0.1),
                      0.0, 0)  # fmt: skip
-    one = about(examples, some, empty, nulls(examples, some), Bootstrap(12))
-    assert len(one.forecast.pairs) == len(one.examples.pairs)
-    assert len(one.forecast.scalar) == len(one.examples.scalar) == len(one.nulls.prompt["scalar"])
+    one = evaluation_data(examples, some, empty, baselines(examples, some), Bootstrap(12))
+    assert len(one.predictions.pairs) == len(one.examples.pairs)
+    assert (
+        len(one.predictions.scalar)
+        == len(one.examples.scalar)
+        == len(one.baselines.prompt["scalar"])
+    )
     assert 0 < len(one.examples.binary) < len(examples.binary)
     assert (examples.prompt[one.examples.binary.item] < 6).all()
-    assert (one.duels.prompt < 6).all()
+    assert (one.pairs.prompt < 6).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -13,14 +14,17 @@ import numpy as np
 import pytest
 import torch
 
+from reward_model.__main__ import main
+from reward_model.export import folder
 from reward_model.export.folder import export
 from reward_model.language_model.render import fingerprint
 from reward_model.scoring.scorer import Scorer
-from tests.support.handmade import JUDGED, make_reward
+from tests.reward_model.export.conftest import RECEIPT
+from tests.support.handmade import JUDGED
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 TRANSFORMERS_ALONE = """
-import json, sys, torch
+import json, runpy, sys, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 folder, text = sys.argv[1], sys.argv[2]
 tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -38,45 +42,43 @@ print(json.dumps({
     "template": tokenizer.chat_template,
     "ours": [m for m in sys.modules if m.split(".")[0] == "reward_model"],
 }))
+sys.argv = ["score.py", sys.argv[3]]
+runpy.run_path(folder + "/score.py", run_name="__main__")
 """
-RECEIPT = {"summary": "Right in 70%.", "policy": "?"}
+ROWS = [
+    {"prompt": c.prompt.plain(), "completion": c.text, "finished": c.finished, "id": i}
+    for i, c in enumerate(JUDGED)
+] + [{"prompt": [{"role": "user", "content": "Why?"}], "completion": "So. " * 99}]
 
 
 @pytest.fixture(scope="module")
-def run(tiny_model, tmp_path_factory):
-    """A run with the papers of a real one, which name folders of this machine."""
-    folder = make_reward(tmp_path_factory.mktemp("made") / "runs" / "reward-1", tiny_model)
-    papers = RECEIPT | {"policy": str(tiny_model), "folder": str(folder / "adapter")}
-    (folder / "receipt.json").write_text(json.dumps(papers))
-    (folder / "receipt.html").write_text(f"<p>made in {folder}</p>")
-    (folder / "README.md").write_text(f"---\ntags: [x]\n---\n\n# Card\n\nOn {tiny_model}.\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
-    out = tmp_path_factory.mktemp("exported") / "out"
-    export(run, out, lambda road: None)
-    return out
-
-
-def child(*words, cwd=None):
+def said(exported, run, tmp_path_factory):
+    """What a fresh process says that has transformers alone: of the model, then of some rows."""
+    scorer = Scorer.load(run, torch.float32)
+    text = scorer.tokenizer.decode(scorer.render("Why?", "So.", True).ids)
+    file = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, ROWS)) + "\n")
+    words = [sys.executable, "-c", TRANSFORMERS_ALONE, str(exported), text, str(file)]
     done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=180, check=False,
-    )  # fmt: skip
-    return done
+        words, capture_output=True, text=True, env=ENVIRONMENT, cwd="/", timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def certified(exported, monkeypatch):
+    """Every export gets the certificate of the one that was made."""
+    certificate = json.loads((exported / "certificate.json").read_text())
+    monkeypatch.setattr(folder, "certify", lambda *given: certificate)
 
 
 # --- what it holds
 
 
-def test_transformers_alone_loads_it_in_a_fresh_process(exported, run):
+def test_transformers_alone_loads_it_in_a_fresh_process(said, run):
     scorer = Scorer.load(run, torch.float32)
-    text = scorer.tokenizer.decode(scorer.render("Why?", "So.", True).ids)
-    done = child("-c", TRANSFORMERS_ALONE, exported, text, cwd="/")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = said[0]
     (raw,) = scorer.raw(["Why?"], ["So."])
     assert found["logit"] == pytest.approx(raw, abs=1e-5)
     assert found["piped"] == {"label": "reward", "score": pytest.approx(raw, abs=1e-5)}
@@ -90,22 +92,18 @@ def test_transformers_alone_loads_it_in_a_fresh_process(exported, run):
     assert found["ours"] == []
 
 
-def test_its_script_scores_a_file(exported, run, tmp_path):
-    rows = [{"prompt": c.prompt.plain(), "completion": c.text, "finished": c.finished, "id": i}
-            for i, c in enumerate(JUDGED)]  # fmt: skip
-    rows.append({"prompt": [{"role": "user", "content": "Why?"}], "completion": "So. " * 99})
-    file = tmp_path / "rows.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)) + "\n")
-    done = child(exported / "score.py", file)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+def test_its_script_scores_a_file(said, exported, run, monkeypatch):
     columns = zip(
-        *((r["prompt"], r["completion"], r.get("finished", True)) for r in rows), strict=True
+        *((r["prompt"], r["completion"], r.get("finished", True)) for r in ROWS), strict=True
     )
-    rewards = Scorer.load(run, torch.float32).score(*map(list, columns))
-    assert [line.pop("reward") for line in lines] == pytest.approx(rewards, abs=1e-5)
-    assert lines == rows
-    assert child(exported / "score.py").stderr.startswith("error: name one file")
+    scorer = Scorer.load(run, torch.float32)
+    rewards = scorer.score(*map(list, columns))
+    found = [line["reward"] for line in said[1:]]
+    assert np.abs(found - rewards).max() * scorer.sd < 1e-5
+    assert [{k: v for k, v in line.items() if k != "reward"} for line in said[1:]] == ROWS
+    monkeypatch.setattr(sys, "argv", ["score.py"])
+    with pytest.raises(SystemExit, match="name one file"):
+        runpy.run_path(str(exported / "score.py"), run_name="__main__")
 
 
 def test_the_scorer_loads_it_with_its_error_bars(exported, run):
@@ -119,7 +117,7 @@ def test_the_scorer_loads_it_with_its_error_bars(exported, run):
     assert next(Scorer.load(exported, torch.bfloat16).model.parameters()).dtype == torch.bfloat16
 
 
-def test_the_sidecar_says_what_a_config_cannot(exported, run):
+def test_reward_json_says_what_a_config_cannot(exported, run):
     facts = json.loads((exported / "reward.json").read_text())
     origin = json.loads((run / "origin.json").read_text())
     for key in ("mean", "sd", "max_tokens", "tokenizer", "policy_hash", "objective", "tuning"):
@@ -131,9 +129,15 @@ def test_the_sidecar_says_what_a_config_cannot(exported, run):
 
 def test_card_and_receipt_go_along(exported):
     card = (exported / "README.md").read_text()
-    assert card.startswith("---\ntags: [x]\n---\n\n# Card\n")
+    assert card.startswith("---\ntags:\n- x\n---\n\n# Card\n")
     facts = json.loads((exported / "reward.json").read_text())
-    for word in ("score.py", repr(facts["mean"]), repr(facts["sd"]), "At most 96 tokens"):
+    for word in (
+        "score.py",
+        repr(facts["mean"]),
+        repr(facts["sd"]),
+        "At most 96 tokens",
+        "\n\n## Use it\n",
+    ):
         assert word in card
     receipt = json.loads((exported / "receipt.json").read_text())
     assert receipt == RECEIPT | {"policy": "model", "folder": "adapter"}
@@ -141,11 +145,11 @@ def test_card_and_receipt_go_along(exported):
     assert json.loads((exported / "certificate.json").read_text())["green"]
 
 
-def test_a_run_without_papers_gets_a_card(run, tmp_path):
+def test_a_run_without_papers_gets_a_card(run, certified, tmp_path):
     bare = shutil.copytree(run, tmp_path / "reward-2")
     for name in ("README.md", "receipt.json", "receipt.html"):
         (bare / name).unlink()
-    export(bare, tmp_path / "out", lambda road: None)
+    export(bare, tmp_path / "out", lambda outcome: None)
     card = (tmp_path / "out" / "README.md").read_text()
     assert (
         card.startswith("---\nlibrary_name: transformers\n") and "# Reward model reward-2" in card
@@ -164,32 +168,34 @@ def test_it_names_no_folder_of_this_machine(exported, run, tiny_model):
 # --- whole or not there
 
 
-def red(run, folder):
+def red(run, out):
     """A copy of the run whose trainer gave something else than its folder does."""
-    broken = shutil.copytree(run, folder)
+    broken = shutil.copytree(run, out)
     kept = json.loads((broken / "probes.json").read_text())
     kept["probes"][0]["raw"] += 1.0
     (broken / "probes.json").write_text(json.dumps(kept))
     return broken
 
 
-def test_a_red_certificate_writes_nothing_and_keeps_what_was_there(run, exported, tmp_path):
+def test_a_red_certificate_writes_nothing_and_keeps_what_was_there(
+    run, exported, in_process, tmp_path
+):
     broken, out = red(run, tmp_path / "broken"), tmp_path / "out"
     with pytest.raises(ValueError, match=r"trained is off by 1\.0e\+00.*nothing was written"):
-        export(broken, out, lambda road: None)
+        export(broken, out, lambda outcome: None)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken"]
     shutil.copytree(exported, out)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(ValueError, match="nothing was written"):
-        export(broken, out, lambda road: None)
+        export(broken, out, lambda outcome: None)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken", "out"]
 
 
-def test_an_earlier_export_makes_way(run, exported, tmp_path):
+def test_an_earlier_export_makes_way(run, exported, certified, tmp_path):
     out = shutil.copytree(exported, tmp_path / "out")
     (out / "README.md").write_text("old")
-    export(run, out, lambda road: None)
+    export(run, out, lambda outcome: None)
     assert (out / "README.md").read_text() == (exported / "README.md").read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -228,18 +234,14 @@ def test_what_no_single_folder_holds_is_refused(run, exported, tmp_path):
         export(tmp_path, tmp_path / "out")
 
 
-def test_the_command(run, exported, tmp_path):
-    broken = red(run, tmp_path / "broken")
-    made = child("-m", "reward_model", "export", "--run", run, "--out", tmp_path / "made")
-    assert made.returncode == 0, made.stderr
-    assert "roads give the trained rewards to" in made.stdout
+def test_the_command(run, certified, tmp_path, monkeypatch, capsys):
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["reward_model", "export", *map(str, words)])
+        return main(), capsys.readouterr()
+
+    code, made = command("--run", run, "--out", tmp_path / "made")
+    assert code == 0 and "9 routes give the trained rewards to" in made.out
     assert json.loads((tmp_path / "made" / "certificate.json").read_text())["within_1e-5"]
-    for words, said in (
-        (("--run", broken, "--out", tmp_path / "out"), "not the rewards that were trained"),
-        (("--run", run, "--out", tmp_path), "holds broken and is no earlier export"),
-    ):
-        done = child("-m", "reward_model", "export", *words)
-        assert done.returncode == 2, done.stderr
-        (line,) = [s for s in done.stderr.splitlines() if s.startswith("error: ")]
-        assert said in line and "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists()
+    code, refused = command("--run", run, "--out", tmp_path)
+    (line,) = refused.err.splitlines()
+    assert code == 2 and line.startswith("error: ") and "is no earlier export" in line

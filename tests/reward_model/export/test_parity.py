@@ -10,44 +10,36 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reward_model.export import parity_routes
 from reward_model.export.folder import export
-from reward_model.export.parity import certify, check, plans, tolerance, verdict
-from reward_model.scoring.probes import hard_probes, keep_probes, kept_probes
+from reward_model.export.parity import certify, plans, require_green, tolerance, verdict
+from reward_model.export.probes import hard_probes
+from reward_model.scoring.kept_answers import keep_probes, kept_probes
 from reward_model.scoring.scorer import Scorer
 from tests.support.handmade import JUDGED, MAX_TOKENS, make_reward
 
-ROADS = {
+ROUTES = {
     "trainer", "scorer", "grpo", "trained", "reloaded",
     "/score", "/classify, token ids", "/classify, messages", "/get_reward",
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def run(tiny_model, tmp_path_factory):
-    return make_reward(tmp_path_factory.mktemp("made") / "reward-1", tiny_model)
-
-
-@pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
-    out = tmp_path_factory.mktemp("exported") / "out"
-    export(run, out, lambda road: None)
-    return out
-
-
-def test_every_road_gives_the_trained_reward(exported, run):
+def test_every_route_gives_the_trained_reward(exported):
     certificate = json.loads((exported / "certificate.json").read_text())
     assert certificate["green"] and certificate["within_1e-5"]
-    assert {leg["road"] for leg in certificate["roads"]} == ROADS
-    probes = certificate["probes"]
+    assert {check["road"] for check in certificate["roads"]} == ROUTES
+    probes, bound = certificate["probes"], certificate["tolerance"]
     assert probes["judged"] == len(JUDGED) and probes["hard"] >= 12 and probes["cut_to_fit"] >= 2
-    for leg in certificate["roads"]:
-        ways = 1 if leg["road"] == "trained" else 3
-        assert leg["n"] == ways * (len(JUDGED) if leg["road"] == "trained" else probes["n"])
-        assert leg["max_difference"] < 1e-5
-        assert leg["max_difference_in_reward_units"] < 1e-5
+    assert bound == tolerance(certificate["reward_sd"], certificate["own_rounding"]) < 1e-4
+    for check in certificate["roads"]:
+        ways = 1 if check["road"] == "trained" else 3
+        assert check["n"] == ways * (len(JUDGED) if check["road"] == "trained" else probes["n"])
+        assert check["max_difference"] < bound and check["passed"]
+        in_units = check["max_difference"] / certificate["reward_sd"]
+        assert check["max_difference_in_reward_units"] == pytest.approx(in_units)
     assert certificate["dtype"] == "float32" and certificate["device"] in ("cpu", "cuda")
-    assert "roads give the trained rewards" in verdict(certificate)
-    check(certificate)
+    assert "9 routes give the trained rewards" in verdict(certificate)
+    require_green(certificate)
 
 
 def test_it_says_what_it_was_made_of(exported, run):
@@ -61,17 +53,12 @@ def test_it_says_what_it_was_made_of(exported, run):
     assert not any(c.text and c.text in text for c in JUDGED), "judged texts are private"
 
 
-def test_a_trained_model_has_a_green_certificate(reward_folder, tmp_path):
-    certificate = export(reward_folder, tmp_path / "out", lambda road: None)
-    assert certificate["green"], certificate
-
-
 @pytest.mark.parametrize("tuning", ["head", "full"])
-def test_whatever_was_tuned_it_is_green(tuning, tiny_model, tmp_path):
+def test_whatever_was_tuned_it_is_green(tuning, tiny_model, in_process, tmp_path):
     run = make_reward(tmp_path / "reward-1", tiny_model, tuning)
-    certificate = export(run, tmp_path / "out", lambda road: None)
+    certificate = export(run, tmp_path / "out", lambda outcome: None)
     assert certificate["within_1e-5"]
-    assert {leg["road"] for leg in certificate["roads"]} == ROADS
+    assert {check["road"] for check in certificate["roads"]} == ROUTES
 
 
 # --- defects
@@ -105,8 +92,8 @@ def _weights_in_bfloat16(run, out):
     save_file(cut, out / "model.safetensors", {"format": "pt"})
 
 
-def _side_car_left_out(run, out):
-    """What a merge gives that forgets the side-car: one layer as it was before."""
+def _adapter_left_out(run, out):
+    """What a merge gives that forgets the adapter: one layer as it was before."""
     weights = load_file(out / "model.safetensors")
     plain = load_file(json.loads((run / "origin.json").read_text())["model"] + "/model.safetensors")
     name = "model.layers.0.self_attn.q_proj.weight"
@@ -129,30 +116,30 @@ def _head_not_saved(run, out):
 
 
 @pytest.mark.parametrize(
-    ("defect", "road"),
+    ("defect", "route"),
     [
         (_pad_is_end_of_turn, "reloaded"),
         (_end_of_turn_is_dropped, "reloaded"),
         (_end_of_turn_after_what_was_cut, "reloaded"),
         (_weights_in_bfloat16, "/score"),
-        (_side_car_left_out, "/get_reward"),
+        (_adapter_left_out, "/get_reward"),
         (_head_not_saved, "trained"),
     ],
 )
-def test_a_defect_turns_it_red(defect, road, run, exported, tmp_path):
+def test_a_defect_turns_it_red(defect, route, run, exported, in_process, tmp_path):
     broken_run = shutil.copytree(run, tmp_path / "run")
     broken = shutil.copytree(exported, tmp_path / "out")
     defect(broken_run, broken)
     certificate = certify(broken_run, broken)
     assert not certificate["green"] and not certificate["within_1e-5"]
-    passed = {leg["road"]: leg["passed"] for leg in certificate["roads"]}
-    assert not passed[road]
+    passed = {check["road"]: check["passed"] for check in certificate["roads"]}
+    assert not passed[route]
     assert passed["trainer"] and passed["scorer"] and passed["grpo"]
     with pytest.raises(ValueError, match=r"not the rewards that were trained.*nothing was written"):
-        check(certificate)
+        require_green(certificate)
 
 
-def test_another_template_is_refused_before_anything_is_compared(run, exported, tmp_path):
+def test_another_template_is_refused(run, exported, in_process, tmp_path):
     broken = shutil.copytree(exported, tmp_path / "out")
     _template_changed(run, broken)
     with pytest.raises(ValueError, match="another tokenizer or chat template"):
@@ -162,19 +149,19 @@ def test_another_template_is_refused_before_anything_is_compared(run, exported, 
 # --- the parts
 
 
-def test_a_network_that_disagrees_with_itself_across_batches_is_red(run, exported, monkeypatch):
+def test_a_network_that_disagrees_with_itself_across_batches_is_red(
+    run, exported, in_process, monkeypatch
+):
     """The allowance for rounding is measured text by text: it hides no fault of batching."""
-    from reward_model.export import parity_routes
-
     right = parity_routes.trainer
 
     def leaky(*given):
-        road = right(*given)
-        return lambda completions: road(completions) + 1e-3 * (len(completions) - 1)
+        route = right(*given)
+        return lambda completions: route(completions) + 1e-3 * (len(completions) - 1)
 
     monkeypatch.setattr(parity_routes, "trainer", leaky)
     certificate = certify(run, exported)
-    passed = {leg["road"]: leg["passed"] for leg in certificate["roads"]}
+    passed = {check["road"]: check["passed"] for check in certificate["roads"]}
     assert not passed["trainer"] and passed["scorer"]
 
 

@@ -55,7 +55,7 @@ def tiny(kind, **changes):
 
 
 def put_on(model, targets):
-    """The full names of the modules that get a side-car."""
+    """The full names of the modules that get an adapter."""
     settings = LoraSettings(rank=2, alpha=4, targets=targets)
     return set(matched(get_peft_model(model, lora_config(model, settings, "CAUSAL_LM"))))
 

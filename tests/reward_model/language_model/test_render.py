@@ -10,7 +10,7 @@ from grpo.sampling.local import draw
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import fingerprint, render, render_prompt
-from reward_model.scoring.grpo_reward import LearnedReward
+from reward_model.scoring.grpo_reward import GrpoReward
 from reward_model.scoring.scorer import Scorer
 from tests.support.tiny import make_tiny
 
@@ -83,7 +83,7 @@ def test_every_path_gives_the_same_ids(tokenizer, tiny_model, reward_folder):
         trained = render(tokenizer, PROMPT, completion.text, completion.finished)
         assert scorer.render(PROMPT, completion.text, completion.finished).ids == trained.ids
         seen = []
-        reward = LearnedReward(_spy(scorer, seen), [tokenizer.eos_token_id], clip=5.0)
+        reward = GrpoReward(_spy(scorer, seen), [tokenizer.eos_token_id], clip=5.0)
         ids = [*trained.completion] or [0]
         reward(
             prompts=[[m.as_dict() for m in PROMPT.messages]],

@@ -12,7 +12,7 @@ import torch
 
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
 from reward_model.dataset.examples import Examples, Pairs, Scalar, rows
-from reward_model.likelihood.fit import COMPONENTS, Basis, HeadFit, fit_effects, fit_head
+from reward_model.likelihood.fit import COMPONENTS, Basis, HeadFit, fit_head
 from reward_model.likelihood.joint import PROMPTS, Joint
 from tests.reward_model.likelihood.test_joint import ints, truth
 from tests.support.worlds import World, accuracy, crowd, judged, world
@@ -385,7 +385,8 @@ def test_annotators_are_found_where_the_rewards_are_known() -> None:
     made = true_to_the_priors(3)
     examples = judged(made, np.random.default_rng(0), 1500, 1500, 1500, 250)
     joint = Joint(examples)
-    values, known = fit_effects(made.reward, joint), truth(joint, made.crowd, made.hard)
+    values = fit_head(made.reward[:, None], joint, 1.0).values
+    known = truth(joint, made.crowd, made.hard)
     for name in ("consistency", "side", "tie", "scale", "offset"):
         found = np.corrcoef(values[name].numpy(), known[name].numpy())[0, 1]
         assert found > 0.85, name

@@ -14,6 +14,7 @@ from reward_model import train as reward_train
 from reward_model.config import RewardSettings
 from reward_model.dataset.examples import collect
 from reward_model.evaluation.cross_validation import Model
+from reward_model.export.folder import export
 from reward_model.likelihood.fit import fit_head
 from reward_model.scoring.scorer import Scorer
 from reward_model.training.ensemble import posterior_at, resampled
@@ -114,6 +115,11 @@ def test_what_is_saved_scores_as_what_was_trained(trained, tuning, members):
     # training may read in bfloat16: then the unit is a little off in float32
     assert abs(rewards.mean()) < 0.05 and abs(rewards.std() - 1) < 0.05
     assert (sd > 0).all() and np.isfinite(sd).all()
+
+
+def test_a_trained_model_is_exported_with_a_green_certificate(trained, tmp_path):
+    certificate = export(trained.folder("reward"), tmp_path / "out", lambda outcome: None)
+    assert certificate["green"], certificate
 
 
 def test_an_ensemble_is_the_mean_of_its_members(trained):

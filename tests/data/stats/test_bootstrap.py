@@ -12,17 +12,10 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution, clustered_mean
+from data.stats.estimate import format_estimate, missing_json
 from data.stats.intervals import wilson
-from reward_model.evaluation.intervals import (
-    DRAWS,
-    Bootstrap,
-    Estimate,
-    auc,
-    clustered_mean,
-    midranks,
-    nothing,
-    rank_correlation,
-)
+from data.stats.ranks import auc, midranks, rank_correlation
 
 
 def spread_over(n, prompts):
@@ -41,13 +34,16 @@ def test_a_mean_is_the_mean_and_carries_what_it_rests_on():
 
 @pytest.mark.parametrize(("n", "prompts"), [(29, 20), (100, 9), (0, 0)])
 def test_too_little_is_no_number_but_says_what_it_needs(n, prompts):
-    found = Estimate(0.5, np.full(DRAWS, 0.5), n, prompts).as_json()
-    assert found == nothing(n, prompts)
+    found = BootstrapDistribution(0.5, np.full(DRAWS, 0.5), n, prompts).as_json()
+    assert found == missing_json(n, prompts)
     assert found["value"] is None and found["needs"] == 30 and found["needs_prompts"] == 10
 
 
 def test_what_is_not_defined_is_no_number():
-    assert Estimate(float("nan"), np.full(DRAWS, np.nan), 50, 50).as_json()["value"] is None
+    assert (
+        BootstrapDistribution(float("nan"), np.full(DRAWS, np.nan), 50, 50).as_json()["value"]
+        is None
+    )
 
 
 def test_the_interval_widens_with_clustering():
@@ -60,7 +56,7 @@ def test_the_interval_widens_with_clustering():
 
 
 def test_the_interval_of_few_prompts_is_students():
-    """For a mean of normal numbers it is about mean +- t s / sqrt(n)."""
+    """For a mean of normal numbers it is evaluation_data mean +- t s / sqrt(n)."""
     values = np.random.default_rng(5).normal(size=12)
     low, high = Bootstrap(12, seed=3).mean(values, np.arange(12)).interval
     t = 2.201 * values.std(ddof=1) / math.sqrt(12)
@@ -104,7 +100,7 @@ def test_a_difference_that_no_draw_moves_is_not_taken_for_certain():
 
 def test_statistics_of_sums_by_hand():
     rows = np.array([[1.0, 2], [3, 2], [5, 4]])
-    found = Bootstrap(3).of(rows, np.array([0, 0, 2]), lambda s: s[:, 0] / s[:, 1], n=7)
+    found = Bootstrap(3).of_sums(rows, np.array([0, 0, 2]), lambda s: s[:, 0] / s[:, 1], n=7)
     assert found.value == 9 / 8 and found.n == 7 and found.prompts == 2
 
 
@@ -174,7 +170,7 @@ def test_intervals_of_an_auc_cover_it():
     for seed in range(times):
         good = (rng.random(len(prompt)) < 0.5).astype(float)
         score = good + rng.normal(size=len(prompt))
-        found = Bootstrap(prompts, seed).weighted(
+        found = Bootstrap(prompts, seed).of_weights(
             prompt, lambda w, s=score, g=good: auc(w, s, g), share=True
         )
         low, high = found.interval
@@ -185,8 +181,8 @@ def test_intervals_of_an_auc_cover_it():
 def test_clustered_mean_takes_any_names_of_clusters():
     found = clustered_mean([1, 1, 0, 1] * 10, [f"p{i // 2}" for i in range(40)])
     assert found.value == 0.75 and found.n == 40 and found.low < 0.75 < found.high
-    assert found.enough and str(found).startswith("75% [")
-    with pytest.raises(ValueError, match="nothing to average"):
+    assert format_estimate(found).startswith("75% [") and format_estimate(found).endswith("n 40")
+    with pytest.raises(ValueError, match="give at least one value"):
         clustered_mean([], [])
 
 
@@ -199,7 +195,7 @@ def loaded_with(*modules):
 
 
 def test_pages_and_cards_are_made_without_torch():
-    """The web process shows a receipt, and imports nothing that trains."""
+    """The web process shows a receipt, and imports missing_json that trains."""
     shown = loaded_with(
         "reward_model.receipt.html",
         "reward_model.receipt.text",
@@ -208,5 +204,5 @@ def test_pages_and_cards_are_made_without_torch():
         "reward_model.receipt.plots",
     )
     assert not shown & {"torch", "transformers", "peft", "sklearn", "scipy", "numpy"}
-    figures = loaded_with("reward_model.evaluation.intervals", "reward_model.evaluation.best_of_n")
+    figures = loaded_with("data.stats.bootstrap", "reward_model.evaluation.best_of_n")
     assert "scipy" in figures and not figures & {"torch", "transformers", "peft", "sklearn"}

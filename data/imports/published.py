@@ -1,0 +1,136 @@
+"""Published human judgements, by the columns of their files: PandaLM's test set and Tulu's.
+
+pandalm          testset-v1.json of PandaLM (Wang et al. 2023, arXiv:2306.05087): three annotators
+                 compare two models' answers, 0 tie, 1 or 2.
+tulu_human_eval  the human evaluation of Tulu (Wang et al. 2023, arXiv:2306.04751): each row says of
+                 two answers whether each is acceptable, and which is better.
+
+The first answer of a row is taken as shown first. A missing answer is read as (empty), since not
+answering is what was judged. What is read as something else, and what is left out, is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import TypeVar
+
+from data.exchange.validation import JsonObject, either, show
+from data.imports.trl import Convert
+
+T = TypeVar("T")
+_PANDALM_VALUES = {"0": "tie", "1": "a", "2": "b"}
+_TULU_PREFERENCES = {
+    "a-is-better": ("a", 2),
+    "a-is-slightly-better": ("a", 1),
+    "tie": ("tie", None),
+    "b-is-slightly-better": ("b", 1),
+    "b-is-better": ("b", 2),
+}
+
+
+def pandalm(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
+    """A prompt and three comparisons.
+
+    Rows in which other models gave the same two texts ask the same question again: the later
+    judgement stands, all are kept, and external_id tells them apart.
+    """
+    instruction, more = _cell(row, "instruction"), _cell(row, "input")
+    prompt = "\n\n".join(str(text) for text in (instruction, more) if not _is_blank(text)).strip()
+    models = str(_cell(row, "cmp_key")).split("_")
+    if len(models) < 2:
+        raise ValueError(f"cmp_key {show(row['cmp_key'])} names one model: it must be ONE_OTHER")
+    common: JsonObject = {
+        **{"type": "judgement", "kind": "pairwise", "prompt": prompt, "shown_first": "a"},
+        "completion_a": _answer(row, "response1", left_out),
+        "completion_b": _answer(row, "response2", left_out),
+        "external_id": f"pandalm:{_cell(row, 'idx')}",
+    }
+    lines = [
+        common
+        | {"value": _choose(row, f"annotator{n}", _PANDALM_VALUES), "annotator": f"pandalm {n}"}
+        for n in (1, 2, 3)
+    ]
+    lines[0] |= {"model_a": models[0], "model_b": models[1]}  # said once: all three are about them
+    return [{"type": "prompt", "prompt": prompt, "tags": [_cell(row, "motivation_app")]}, *lines]
+
+
+def tulu_human_eval(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
+    """A prompt, two answers called acceptable or not, and a comparison of the two.
+
+    Two answers of one text are not compared. An evaluator who judged twice is kept twice: the later
+    answer stands.
+    """
+    prompt, instance = _cell(row, "prompt"), _cell(row, "instance_id")
+    prompt = prompt.strip() if isinstance(prompt, str) else prompt
+    models = {side: _cell(row, f"model_{side}") for side in "ab"}
+    texts = {side: _answer(row, f"completion_{side}", left_out) for side in "ab"}
+    pair = f"tulu:{instance}:{','.join(sorted(map(str, models.values())))}"
+    common: JsonObject = {
+        **{"type": "judgement", "prompt": prompt, "annotator": _cell(row, "evaluator")},
+        "created_at": _cell(row, "timestamp"),
+    }
+    lines: list[JsonObject] = [
+        {"type": "prompt", "prompt": prompt, "external_id": f"tulu:{instance}"}
+    ]
+    for side in "ab":
+        acceptable = _choose(row, f"completion_{side}_is_acceptable", {"yes": True, "no": False})
+        named = {"model": models[side], "external_id": f"{pair}#{models[side]}"}
+        judged = {"kind": "binary", "completion": texts[side], "value": acceptable}
+        lines.append(common | judged | named)
+    if row["completion_a"] == row["completion_b"]:
+        left_out["pairwise left out: both answers are the same text"] += 1
+        return lines
+    better, strength = _choose(row, "preference", _TULU_PREFERENCES)
+    compared = {
+        **{"kind": "pairwise", "value": better, "strength": strength, "shown_first": "a"},
+        **{f"completion_{side}": texts[side] for side in "ab"},
+        **{f"model_{side}": models[side] for side in "ab"},
+        "external_id": pair,
+    }
+    return [*lines, common | compared]
+
+
+RECIPES: Mapping[str, Convert] = {"pandalm": pandalm, "tulu_human_eval": tulu_human_eval}
+
+
+def find_recipe(name: str) -> Convert:
+    """The converter of a published data set. Raises ValueError for any other name."""
+    if name not in RECIPES:
+        raise ValueError(
+            f"recipe {show(name)} unknown: use {either([*RECIPES])}; rename the columns of other "
+            "tables with --columns, or pass import_file a function (see data/imports)"
+        )
+    return RECIPES[name]
+
+
+def _cell(row: JsonObject, column: str) -> object:
+    if column not in row:
+        raise ValueError(f"column {show(column)} is missing: it has {either([*row])}")
+    return row[column]
+
+
+def _choose(row: JsonObject, column: str, meanings: Mapping[str, T]) -> T:
+    """What a cell means; a number counts as its digits."""
+    value = _cell(row, column)
+    key = value if isinstance(value, str) else json.dumps(value)
+    if key not in meanings:
+        raise ValueError(f"{column} {show(value)} not allowed: use {either([*meanings])}")
+    return meanings[key]
+
+
+def _answer(row: JsonObject, column: str, left_out: Counter[str]) -> object:
+    """The text of an answer; what stands for none is counted."""
+    value = _cell(row, column)
+    if _is_blank(value):
+        left_out[f'{column} without text read as "(empty)"'] += 1
+        return "(empty)"
+    if isinstance(value, bool):
+        left_out[f'{column} {show(value)} read as "{value}"'] += 1
+        return str(value)
+    return value
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
