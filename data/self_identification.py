@@ -40,16 +40,16 @@ THINKING = r"(?:think|thinking|reasoning)>"
 """Tags around what a reasoning model says to itself."""
 
 
-def _any(names: str) -> str:
+def _any_of(names: str) -> str:
     """A pattern for every one of these names, the longest first."""
     ordered = sorted((" ".join(n.split()) for n in names.split(",")), key=len, reverse=True)
     spelled = [re.escape(n).replace(r"\ ", "[ -]?").replace(r"\#", r"v?\d[\w.]*") for n in ordered]
     return f"(?:{'|'.join(spelled)})"
 
 
-_MAKER = rf"(?:the )?{_any(MAKERS)}\b"
-_WORD = rf"\b{_any(WORDS)}\b(?![-'’])"
-_MODEL = rf"(?:\b{_any(MODELS)}(?:[ -]?v?\d[\w.]*)?(?:-\w[\w.]*)*(?![\w'’]))"
+_MAKER = rf"(?:the )?{_any_of(MAKERS)}\b"
+_WORD = rf"\b{_any_of(WORDS)}\b(?![-'’])"
+_MODEL = rf"(?:\b{_any_of(MODELS)}(?:[ -]?v?\d[\w.]*)?(?:-\w[\w.]*)*(?![\w'’]))"
 _NOUN = (  # "large language model", "AI assistant"; a person has a trade after it
     r"(?:(?!(?:of|from|by|in|and|or|for|that|who|at) )[\w-]+,? ){0,6}?"
     r"(?:model|assistant|ai|llm|chat ?bot|artificial intelligence|companion|bot|system|program"
@@ -96,26 +96,31 @@ _SAYS = re.compile(
             # ChatGPT here. The same in other languages. What a model says to itself
             rf"(?:\A|[.!] ){_MODEL} here\b",
             rf"\b(?:ich bin|je suis|soy|io sono|eu sou|ik ben) {_MODEL}",
-            rf"(?:我是|我叫|私は|저는 ?){_any(MODELS)}",
-            rf"我(?:是|由|被)[^。\n]{{0,8}}?{_any(MAKERS)}[^。\n]{{0,6}}?(?:开发|训练|研发|创建)",
+            rf"(?:我是|我叫|私は|저는 ?){_any_of(MODELS)}",
+            rf"我(?:是|由|被)[^。\n]{{0,8}}?{_any_of(MAKERS)}[^。\n]{{0,6}}?(?:开发|训练|研发|创建)",
             rf"\A\s*<{THINKING}|(?<![`\w\"'])</{THINKING}[ \t]*(?:\n|\Z)",
         )
     )
 )
-_LETTERS = re.compile(r"[^\W\d_]+")
+_LETTERS = re.compile(r"[a-zß-ÿ]+")
+_NAMES = [" ".join(name.split()) for name in f"{MAKERS}, {MODELS}, {WORDS}".split(",")]
+_CHINESE = [name for name in _NAMES if not _LETTERS.search(name)]
 _HINTS = {
     spelling
-    for name in f"{MAKERS}, {MODELS}, {WORDS}".split(",")
-    for spelling in (_LETTERS.findall(name)[0], "".join(_LETTERS.findall(name)))
+    for name in _NAMES
+    if (words := _LETTERS.findall(name))
+    for spelling in (words[0], "".join(words))
 }
-"""Of these words every English text that names a maker holds one: far quicker to look for."""
+"""A text that names a maker holds one of these words, or a Chinese name: far quicker to find."""
 
 
 def names_maker(text: str) -> str | None:
     """The phrase in which a text says which model or maker it is of; None where it does not."""
     low = text.lower()
     hinted = "k>" in low or "g>" in low or not _HINTS.isdisjoint(_LETTERS.findall(low))
-    found = _SAYS.search(low) if hinted or not low.isascii() else None
+    if not (hinted or (not low.isascii() and any(name in low for name in _CHINESE))):
+        return None
+    found = _SAYS.search(low)
     if found is None:
         return None
     source = text if len(text) == len(low) else low  # some capitals become two letters

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated
 
 import tyro
 
 from data.runs.processes import request_stop
-from data.runs.recorder import recording
-from data.settings import STOPPED, as_config, parse, run_command
+from data.settings import STOPPED, parse, run_command
 from grpo.config import (
     WINDOW,
     ComparisonSettings,
@@ -23,6 +22,7 @@ from grpo.config import (
     StopSettings,
 )
 
+RunSettings = PretrainSettings | SftSettings | SampleSettings | PolicySettings | ComparisonSettings
 Command = (
     Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
     | Annotated[SftSettings, tyro.conf.subcommand("sft")]
@@ -33,6 +33,15 @@ Command = (
     | Annotated[ExportSettings, tyro.conf.subcommand("export")]
     | Annotated[LoopSettings, tyro.conf.subcommand("loop")]
 )
+WORK = {
+    PretrainSettings: ("pretrain", "grpo.pretrain", "train"),
+    SftSettings: ("sft", "grpo.sft", "train"),
+    SampleSettings: ("sample", "grpo.sample", "sample"),
+    PolicySettings: ("grpo", "grpo.train", "train"),
+    ComparisonSettings: ("compare", "grpo.evaluate", "compare"),
+}
+"""Kind of run, module and function of each verb's settings. Modules with torch are imported when
+they are needed, so that --help is quick."""
 
 
 def main() -> int:
@@ -51,60 +60,29 @@ def main() -> int:
 
             print(f"wrote {export(settings)}")
         else:
-            return _run(settings)
+            return _run_verb(settings)
         return None
 
     return run_command(act)
 
 
-def _run(settings: Any) -> int:
+def _run_verb(settings: RunSettings) -> int:
     from grpo.reports.text import lines
+    from grpo.run import execute
 
-    kind, work = _work(settings)
+    kind, module, function = WORK[type(settings)]
     with settings.open() as store:
-        if isinstance(settings, PolicySettings):
-            from grpo.train import resolved
-
-            settings = resolved(settings, store)
-        config = as_config(settings)
-        whole = False
-        with recording(store, settings.workspace, kind, config, settings.run_id) as run:
-            print(f"run {run.id}", flush=True)
-            report = work(settings, store, run)
-            print("\n".join(lines(report)))
-            whole = not run.stop_requested or report.get("steps") == config.get("steps", -1)
-            if whole:  # a stop that comes after the last step ends nothing early
-                run.report(report)
-    if whole:
+        outcome = execute(kind, getattr(import_module(module), function), settings, store)
+    if outcome.report:
+        print("\n".join(lines(outcome.report)))
+    if outcome.finished:
         return 0
-    kept = any(run.directory.glob(f"checkpoint-*/{WINDOW}")) or config.get("resume")
-    going = kind == "grpo" and kept
-    go_on = f"; go on with --resume {run.id}" if going else "; what was stored is kept"
+    resumable = isinstance(settings, PolicySettings) and (
+        settings.resume or any(outcome.folder.glob(f"checkpoint-*/{WINDOW}"))
+    )
+    go_on = f"; go on with --resume {outcome.run_id}" if resumable else "; what was stored is kept"
     print(f"stopped as asked{go_on}", file=sys.stderr)
     return STOPPED
-
-
-def _work(settings: Any) -> tuple[str, Callable[..., dict[str, Any]]]:
-    """(run kind, function): torch is imported here, so that --help is quick."""
-    if isinstance(settings, PretrainSettings):
-        from grpo import pretrain
-
-        return "pretrain", pretrain.train
-    if isinstance(settings, SftSettings):
-        from grpo import sft
-
-        return "sft", sft.train
-    if isinstance(settings, SampleSettings):
-        from grpo import sample
-
-        return "sample", sample.sample
-    if isinstance(settings, PolicySettings):
-        from grpo import train
-
-        return "grpo", train.train
-    from grpo import evaluate
-
-    return "compare", evaluate.compare
 
 
 if __name__ == "__main__":

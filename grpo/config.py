@@ -31,11 +31,12 @@ class SamplingSettings:
     """How completions are drawn from a policy."""
 
     temperature: float = 1.0
-    """1 samples what the model believes; lower is safer and less varied."""
+    """Divides the logits. 1 samples from the model's own distribution; lower is less varied."""
     top_p: float = 1.0
-    """Draw from the smallest set of tokens with this much probability. 1: from all."""
+    """Nucleus sampling: draw from the smallest set of tokens with this much probability. 1: all."""
     max_new_tokens: int = 96
-    """Longest completion. One that reaches it is kept as unfinished, and looks so to the reward."""
+    """Longest completion in tokens. One that reaches it counts as unfinished (truncated), also for
+    the reward model."""
 
     def __post_init__(self) -> None:
         check_positive(self, "temperature", "top_p", "max_new_tokens")
@@ -49,28 +50,28 @@ class TuneSettings(RunPlace):
 
     model: str = BUILT_IN_MODEL
     """What to start from: smollm2-135m (built in), a Hugging Face id, a local folder, or the id of
-    a pretraining, SFT or GRPO run. The side-car of such a run is trained on, with its own rank,
-    alpha and targets."""
+    a pretraining, SFT or GRPO run. The adapter of such a run is trained further, with its own rank,
+    alpha and target modules."""
     tuning: PolicyTuning = "lora"
-    """lora: freeze the model and train a small side-car: little memory, hard to spoil. qlora: the
-    same on a model whose layers are held in 4 bits: less memory, slower, a little less exact; needs
-    an NVIDIA GPU. full: train every weight: learns most and forgets most; 16 bytes of memory a
+    """lora: freeze the model and train a small adapter: little memory, little forgetting. qlora:
+    the same on a model quantized to 4 bits: less memory, slower, slightly less exact; needs an
+    NVIDIA GPU. full: train every weight: learns most and forgets most; 16 bytes of memory a
     weight."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     epochs: float = 1.0
-    """Passes over the texts."""
+    """Passes over the training texts."""
     learning_rate: float = 0.0
-    """Size of a step. 0: what suits the tuning: 2e-4 for a side-car (lora, qlora), 2e-5 for all
-    weights (full), which a larger one spoils."""
+    """Peak learning rate. 0: 2e-4 for an adapter (lora, qlora), 2e-5 for all weights (full), which
+    a larger one damages."""
     batch_size: int = 8
-    """Texts in one optimiser step."""
+    """Texts (SFT: demonstrations; pretraining: blocks) in one optimiser step."""
     max_tokens: int = 512
-    """Longest text that is read at once."""
+    """Longest text in tokens."""
     eval_every: int = 0
-    """Steps between measurements of the loss on held-out texts. 0: four of them in each pass."""
+    """Steps between measurements of the held-out loss. 0: four of them in each epoch."""
     patience: int = 2
-    """Stop early after this many measurements in a row that found no better loss. 0: never. The
-    weights with the best loss are what is kept, either way."""
+    """Early stopping: stop after this many measurements in a row without a lower held-out loss. 0:
+    never. The weights with the lowest held-out loss are kept either way."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -82,8 +83,8 @@ class TuneSettings(RunPlace):
     def rate(self) -> float:
         """The learning rate, chosen for the tuning where none is given.
 
-        A side-car takes about ten times what all weights take: "LoRA without regret", Thinking
-        Machines, 2025; Biderman et al. 2024, arXiv:2405.09673.
+        An adapter takes about ten times the rate of full fine-tuning: "LoRA without regret",
+        Thinking Machines, 2025; Biderman et al. 2024, arXiv:2405.09673.
         """
         return self.learning_rate or (FULL_RATE if self.tuning == "full" else LORA_RATE)
 
@@ -91,18 +92,14 @@ class TuneSettings(RunPlace):
 @dataclass(frozen=True, kw_only=True)
 class PretrainSettings(TuneSettings):
     """Continued pretraining on the documents: raw text of your field, packed into blocks, loss on
-    every token. It teaches words and facts; fine-tune (sft) afterwards to teach how to answer."""
+    every token. It teaches vocabulary and facts; fine-tune (sft) afterwards for how to answer."""
 
     lora: LoraSettings = field(
         default_factory=lambda: LoraSettings(rank=64, alpha=128, targets="all")
     )
-    epochs: float = 1.0
-    """Passes over the documents."""
-    batch_size: int = 8
-    """Blocks in one optimiser step."""
     max_tokens: int = 512
-    """Tokens in a block at most. Longer lets the model see more of a document at once, and takes
-    more memory."""
+    """Block size: tokens in a block at most. Longer shows the model more of a document at once, and
+    takes more memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +112,8 @@ class SftSettings(TuneSettings):
     lora: LoraSettings = field(default_factory=lambda: LoraSettings(targets="all"))
     epochs: float = 2.0
     """Passes over the demonstrations."""
-    batch_size: int = 8
-    """Demonstrations in one optimiser step."""
     max_tokens: int = 512
-    """Longest prompt and completion together; longer demonstrations are left out, counted."""
+    """Longest prompt and completion together; longer demonstrations are left out, and counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +127,9 @@ class SampleSettings(RunPlace):
     """Address of a server that speaks OpenAI's chat completions, like http://host:8000/v1. Empty:
     the policy runs here. A key, if it wants one, is read from COACH_ENDPOINT_KEY."""
     parallel: int = 4
-    """Calls to the endpoint at a time."""
+    """Concurrent requests to the endpoint."""
     timeout: float = 120.0
-    """Seconds until a call to the endpoint is given up and made again."""
+    """Seconds until a request to the endpoint is given up and made again."""
     prompts: PromptSet = "judged"
     """Which prompts: those of a split, or judged: train and validation. Test stays for the end."""
     limit: int = 0
@@ -142,8 +137,8 @@ class SampleSettings(RunPlace):
     per_prompt: int = 4
     """Completions of each prompt."""
     missing: bool = False
-    """Leave out prompts that this policy has answered that often already: goes on where a run that
-    died left off."""
+    """Leave out prompts that this policy has answered that often already: continues a run that
+    died."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     tasks: int = 400
     """Tasks to queue over the new completions, of all three kinds. 0: none."""
@@ -165,10 +160,7 @@ class SampleSettings(RunPlace):
     def __post_init__(self) -> None:
         check_positive(self, "per_prompt", "batch_size", "annotators", "parallel", "timeout")
         check_not_negative(self, "limit", "tasks")
-        for name in ("overlap", "across"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name} {value} not allowed: use a share from 0 to 1")
+        _check_share(self, "overlap", "across")
         for model in (self.policy, *self.mix):
             if model.startswith("-"):
                 raise ValueError(f"model {model!r} not allowed: a name does not begin with a dash")
@@ -176,8 +168,17 @@ class SampleSettings(RunPlace):
             _check_address(self.endpoint)
 
 
+def _check_share(settings: object, *names: str) -> None:
+    """Raise ValueError for one that is given and not from 0 to 1."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value <= 1:
+            words = name.replace("_", " ")
+            raise ValueError(f"{words} {value} not allowed: use a share from 0 to 1")
+
+
 def _check_address(address: str) -> None:
-    """ValueError for what is no plain base address; it does not repeat a password."""
+    """Raise ValueError for what is no plain base address; a password is not repeated in it."""
     if set(address) & set("@?#"):
         raise ValueError(
             "the endpoint's address holds a user name, a key or a query: leave them out, and set a"
@@ -194,58 +195,66 @@ def _check_address(address: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings(RunPlace):
-    """GRPO: sample a group of completions a prompt, score them with the reward model, move the
-    probability towards the better half, and stay near the SFT policy."""
+    """Group relative policy optimization (GRPO, arXiv:2402.03300): sample a group of completions
+    for each prompt, score them with the reward model, and raise the probability of those above
+    their group's mean, with a KL penalty to the SFT policy."""
 
     policy: str = ""
-    """The policy to start from: a run's id or a model folder. Empty: the newest SFT run. KL is
-    measured against it, pinned by its hash; a GRPO run's policy keeps that run's reference."""
+    """The policy to start from: a run's id or a model folder. Empty: the newest SFT run. It is the
+    reference policy of the KL penalty, pinned by its hash; a GRPO run's policy keeps that run's
+    reference."""
     reward: str = ""
     """The reward model's run id or folder. Empty: the newest one."""
     resume: str = ""
-    """Id of a GRPO run that was stopped or died: go on from its last checkpoint."""
+    """Id of a GRPO run that was stopped or died: continue from its last checkpoint."""
     lora: LoraSettings = field(default_factory=LoraSettings)
-    """Used where the policy is a plain model; an SFT'd side-car is trained on as it is."""
+    """For a policy without adapter; an SFT run's adapter is trained further as it is."""
     steps: int = 40
     """Optimiser steps."""
     prompts_per_step: int = 4
     """Distinct prompts in one step."""
     group_size: int = 8
-    """Completions of each prompt; their rewards are compared with each other."""
+    """Group size G (num_generations): completions of each prompt, whose rewards are compared with
+    each other."""
     learning_rate: float = 2e-4
-    """Step size of the side-car."""
+    """Learning rate of the adapter; it falls linearly to 0."""
     kl_weight: float = 0.04
-    """Weight of the KL loss against the SFT policy (beta): more keeps the policy nearer. 0: nothing
-    holds it there; KL is measured all the same."""
+    """KL coefficient (beta): weight of the KL penalty to the SFT policy. Larger keeps the policy
+    nearer to it. 0: no penalty; KL is still measured."""
     kl_target: float = 6.0
-    """KL to the SFT policy, in nats per answer, that the KL weight is steered towards.
-    0: the weight stays as it is."""
+    """KL target, in nats per answer: the KL coefficient is adapted to bring KL to it
+    (arXiv:1909.08593). 0: the coefficient stays as it is."""
     entropy_weight: float = 0.001
-    """Weight of the entropy bonus: keeps the policy from settling on one answer."""
+    """Entropy coefficient: weight of the entropy bonus, which keeps answers varied."""
     entropy_target: float = 0.0
-    """Share of the starting entropy below which the bonus acts, and grows while it stays there; 0.7
-    is a good start. 0: the bonus acts always, with the weight as it is."""
+    """Entropy target, as a share of the entropy at the start: the bonus acts below it only, and its
+    coefficient grows while entropy stays there; try 0.7. 0: the bonus acts always, unchanged."""
     uncertainty_penalty: float = 0.0
-    """The reward is the reward model's mean less this many of its standard deviations: answers that
-    it is unsure about are worth less. 0: the mean alone."""
+    """The reward is the reward model's mean less this many of its standard deviations (a lower
+    confidence bound, arXiv:2310.02743). 0: the mean alone."""
     length_penalty: float = 0.0
-    """Reward lost for every 100 tokens of a completion. 0: none."""
+    """Reward subtracted for every 100 tokens of a completion. 0: none."""
     reward_clip: float = 5.0
-    """The reward model's part is limited to plus and minus this many standard deviations."""
+    """Reward clipping: the reward model's part is clipped to plus and minus this many standard
+    deviations."""
     drop_below: float = 0.25
-    """A group teaches nothing where its rewards spread less than this many times the reward model's
-    uncertainty about their differences: it is dropped, and counted. 1: as much as that. 0: only
-    where they spread no more than scoring them twice would."""
+    """Drop a group (its advantages are 0, and it is counted) where its rewards spread less than
+    this many times the reward model's uncertainty about their differences. 0: only where they
+    spread no more than scoring them twice would."""
     advantage_scale: AdvantageScale = "group"
-    """What a reward's distance from its group's mean is divided by. group: the group's spread, so
-    every prompt counts alike. batch: the whole step's, so clear differences count more. none."""
+    """Advantage normalization: what a reward's distance from its group's mean is divided by. group:
+    the group's standard deviation (GRPO). batch: the whole step's, so clear differences count more.
+    none: nothing (Dr. GRPO)."""
     loss_type: LossType = "dr_grpo"
-    """How token losses are summed. dr_grpo: over a fixed length, so long answers are not favoured.
-    grpo: by answer. bnpo, dapo: by token. cispo, sapo: like dapo, grpo with a softer clip."""
+    """Loss aggregation. dr_grpo: token losses over a constant length, so long answers are not
+    favoured. grpo: mean of each answer. bnpo, dapo: mean over tokens. cispo, sapo: like dapo and
+    grpo with a softer clip. The clip range epsilon is 0.2, for cispo at most 5."""
     iterations: int = 1
-    """Optimiser steps on each sampled batch. More saves sampling; clipping then holds them back."""
+    """Optimiser steps on each sampled batch (num_iterations, mu). More saves sampling; the clip
+    range epsilon then limits how far they go."""
     micro_batches: int = 1
-    """Parts in which a step's completions pass through the model: more takes less memory."""
+    """Gradient accumulation: parts in which a step's completions pass through the model. More takes
+    less memory."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     save_every: int = 5
     """Steps between checkpoints."""
@@ -256,33 +265,19 @@ class PolicySettings(RunPlace):
 
     def __post_init__(self) -> None:
         check_positive(
-            self,
-            "steps",
-            "prompts_per_step",
-            "learning_rate",
-            "reward_clip",
-            "iterations",
-            "micro_batches",
-            "save_every",
-        )
+            self, "steps", "prompts_per_step", "learning_rate", "reward_clip", "iterations",
+            "micro_batches", "save_every",
+        )  # fmt: skip
         check_not_negative(
-            self,
-            "kl_weight",
-            "kl_target",
-            "entropy_weight",
-            "uncertainty_penalty",
-            "length_penalty",
-            "drop_below",
-        )
+            self, "kl_weight", "kl_target", "entropy_weight", "uncertainty_penalty",
+            "length_penalty", "drop_below",
+        )  # fmt: skip
+        _check_share(self, "entropy_target")
         if self.group_size < 2:
             raise ValueError(f"group size {self.group_size} not allowed: use 2 or more")
         if self.lora.dropout:
             raise ValueError(
-                f"lora dropout {self.lora.dropout} not allowed in GRPO: it would pass for KL; use 0"
-            )
-        if not 0 <= self.entropy_target <= 1:
-            raise ValueError(
-                f"entropy target {self.entropy_target} not allowed: use a share from 0 to 1"
+                f"lora dropout {self.lora.dropout} not allowed in GRPO: it would show as KL; use 0"
             )
         if self.entropy_target and not self.entropy_weight:
             raise ValueError(
@@ -320,7 +315,7 @@ class ComparisonSettings(RunPlace):
     """At most this many test prompts. 0: all."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     true_taste: bool = False
-    """Also report the simulated annotators' true utility: for demonstrations of the loop."""
+    """Also report the simulated annotators' true utility: where they judged, as in the loop."""
     batch_size: int = 32
     """Completions sampled at a time."""
     seed: int = 0
@@ -333,7 +328,7 @@ class ComparisonSettings(RunPlace):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings(Place):
-    """Merge a policy's side-car into its weights and write an ordinary model folder."""
+    """Merge a policy's adapter into its weights and write an ordinary model folder."""
 
     policy: str
     """Id of the SFT or GRPO run."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from data.runs.files import runs_folder
 from data.runs.recorder import Recorder
 from data.schema import Completion
 from data.simulated_annotators import utility
@@ -23,30 +19,34 @@ from data.stats.bootstrap import clustered_mean
 from data.stats.estimate import Estimate, format_estimate
 from data.store import Store
 from grpo.config import ComparisonSettings
-from grpo.policies.checkpoint import find_policy
+from grpo.policies.checkpoint import find_policy, read_origin, run_folder
+from grpo.reports.records import AnswerPair, ComparisonReport, ComparisonRow
 from grpo.sampling.local import draw_many
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.loading import load_model, load_tokenizer
-from reward_model.language_model.origin import ORIGIN
 from reward_model.language_model.render import render
 from reward_model.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
 KL_BATCH = 8
+SHOWN_PAIRS = 8
+"""Prompts whose answers are kept in the report."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """One policy's answers to the test prompts, and what they are worth."""
+class PolicyAnswers:
+    """One policy's answers to the test prompts, and what they are worth; arrays (N,)."""
 
     completions: list[Completion]
     reward: Array
     utility: Array
+    """The simulated annotators' true utility."""
     length: Array
+    """In words."""
     finished: Array
 
 
-def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> dict[str, Any]:
+def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> ComparisonReport:
     """Sample both policies on the test prompts and compare them. Returns the report.
 
     Raises ValueError where there are no test prompts, or the run names no reference or reward.
@@ -59,30 +59,29 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> dict[s
         raise ValueError(
             "no test prompts are stored: import more prompts, a fifth of them become test"
         )
-    reference, reward_run = _partners(settings)
-    scorer = Scorer.load(_folder(settings.workspace, reward_run))
-    origin = find_policy(settings.policy, settings.workspace)
-    tokenizer = load_tokenizer(origin)
+    reference, reward_run = _find_partners(settings)
+    scorer = Scorer.load(run_folder(reward_run, settings.workspace))
+    tokenizer = load_tokenizer(find_policy(settings.policy, settings.workspace))
     dtype, why = choose_dtype()
     total = 2 * len(prompts) * settings.per_prompt
-    models, drawn = {}, {}
+    models, answers = {}, {}
     for place, name in enumerate((reference, settings.policy)):
         models[name] = load_model(find_policy(name, settings.workspace), dtype)
 
-        def each(_: object, done: int, n: int, place: int = place) -> None:
+        def note_progress(_: object, done: int, n: int, place: int = place) -> None:
             run.progress(place * n + done, total, "sampling both policies")
             run.check_stop()
 
-        drawn[name] = draw_many(
+        answers[name] = draw_many(
             models[name],
             tokenizer,
             prompts,
             settings.per_prompt,
             settings.sampling,
             settings.batch_size,
-            each,
+            note_progress,
         )
-    before, after = (_side(drawn[n], scorer) for n in (reference, settings.policy))
+    before, after = (_score_answers(answers[n], scorer) for n in (reference, settings.policy))
     run.progress(total, total, "measuring KL")
     kl = policy_kl(
         models[settings.policy],
@@ -92,52 +91,33 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> dict[s
         settings.sampling.temperature,
         run.check_stop,
     )
-    report = comparison_report(before, after, kl, settings.true_taste)
-    report |= {
-        "policy": settings.policy,
-        "reference": reference,
-        "reward": reward_run,
-        "prompts": len(prompts),
-        "per_prompt": settings.per_prompt,
-        "precision": why,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    return report
-
-
-def comparison_report(before: Side, after: Side, kl: Array, true_taste: bool) -> dict[str, Any]:
-    """Rows with intervals, win rates, and answers side by side."""
     clusters = [c.prompt.id for c in after.completions]
     measures = [("reward", before.reward, after.reward)]
-    if true_taste:
+    if settings.true_taste:
         measures.append(("true utility", before.utility, after.utility))
-    wins = {name: win_rate(b, a, clusters).as_json() for name, b, a in measures}
+    wins = {name: win_rate(b, a, clusters) for name, b, a in measures}
     measures += [
         ("length in words", before.length, after.length),
         ("finished", before.finished, after.finished),
+        ("KL to SFT, nats per answer", np.zeros(len(kl)), kl),
     ]
-    rows = [_row(name, b, a, clusters) for name, b, a in measures]
-    kl_figure = clustered_mean(kl.tolist(), clusters)
-    rows.append(
-        {
-            "measure": "KL to SFT, nats per answer",
-            "reference": 0.0,
-            "policy": kl_figure.value,
-            "difference": kl_figure.value,
-            "low": kl_figure.low,
-            "high": kl_figure.high,
-            "n": kl_figure.n,
-        }
+    kl_nats = clustered_mean(kl.tolist(), clusters)
+    main = list(wins)[-1]
+    return ComparisonReport(
+        summary=f"The policy wins against SFT by {main} in {format_estimate(wins[main])},"
+        f" at {kl_nats.value:.1f} nats.",
+        rows=[_compare_means(name, b, a, clusters) for name, b, a in measures],
+        win_rates=wins,
+        kl_nats=kl_nats,
+        samples=_pair_answers(before, after),
+        policy=settings.policy,
+        reference=reference,
+        reward=reward_run,
+        prompts=len(prompts),
+        per_prompt=settings.per_prompt,
+        precision=why,
+        seconds=round(time.monotonic() - started, 1),
     )
-    main = "true utility" if true_taste else "reward"
-    return {
-        "summary": f"The policy wins against SFT by {main} in {format_estimate(wins[main])},"
-        f" at {kl_figure.value:.1f} nats.",
-        "rows": rows,
-        "win_rates": wins,
-        "kl_nats": kl_figure.as_json(),
-        "samples": _samples(before, after),
-    }
 
 
 def win_rate(before: Array, after: Array, clusters: Sequence[object]) -> Estimate:
@@ -146,21 +126,17 @@ def win_rate(before: Array, after: Array, clusters: Sequence[object]) -> Estimat
     return clustered_mean(outcome.tolist(), clusters)
 
 
-def _row(name: str, before: Array, after: Array, clusters: Sequence[object]) -> dict[str, Any]:
-    difference = clustered_mean((after - before).tolist(), clusters)
-    return {
-        "measure": name,
-        "reference": float(before.mean()),
-        "policy": float(after.mean()),
-        "difference": difference.value,
-        "low": difference.low,
-        "high": difference.high,
-        "n": difference.n,
-    }
+def _compare_means(
+    name: str, before: Array, after: Array, clusters: Sequence[object]
+) -> ComparisonRow:
+    by = clustered_mean((after - before).tolist(), clusters)
+    return ComparisonRow(
+        name, float(before.mean()), float(after.mean()), by.value, by.low, by.high, by.n
+    )
 
 
-def _side(completions: list[Completion], scorer: Scorer) -> Side:
-    return Side(
+def _score_answers(completions: list[Completion], scorer: Scorer) -> PolicyAnswers:
+    return PolicyAnswers(
         completions,
         scorer.score(
             [c.prompt for c in completions],
@@ -173,19 +149,21 @@ def _side(completions: list[Completion], scorer: Scorer) -> Side:
     )
 
 
-def _samples(before: Side, after: Side, most: int = 8) -> list[dict[str, Any]]:
-    """The first answer of each side to the first prompts."""
-    seen: dict[str, dict[str, Any]] = {}
+def _pair_answers(before: PolicyAnswers, after: PolicyAnswers) -> list[AnswerPair]:
+    """The first answer of each policy to the first prompts."""
+    first: dict[str, int] = {}
     for i, completion in enumerate(after.completions):
-        if completion.prompt.id not in seen and len(seen) < most:
-            seen[completion.prompt.id] = {
-                "prompt": completion.prompt.text,
-                "before": before.completions[i].text,
-                "after": completion.text,
-                "reward_before": round(float(before.reward[i]), 3),
-                "reward_after": round(float(after.reward[i]), 3),
-            }
-    return list(seen.values())
+        first.setdefault(completion.prompt.id, i)
+    return [
+        AnswerPair(
+            after.completions[i].prompt.text,
+            before.completions[i].text,
+            after.completions[i].text,
+            round(float(before.reward[i]), 3),
+            round(float(after.reward[i]), 3),
+        )
+        for i in list(first.values())[:SHOWN_PAIRS]
+    ]
 
 
 @torch.inference_mode()
@@ -220,20 +198,14 @@ def policy_kl(
     return result
 
 
-def _partners(settings: ComparisonSettings) -> tuple[str, str]:
+def _find_partners(settings: ComparisonSettings) -> tuple[str, str]:
     """(reference, reward model) as given, or as the GRPO run noted them."""
-    path = runs_folder(settings.workspace) / settings.policy / ORIGIN
-    facts = json.loads(path.read_text()) if path.is_file() else {}
-    reference = settings.reference or facts.get("reference")
-    reward = settings.reward or facts.get("reward")
+    noted = read_origin(settings.policy, settings.workspace)
+    reference = settings.reference or noted.get("reference")
+    reward = settings.reward or noted.get("reward")
     if not reference or not reward:
         raise ValueError(
             f"{settings.policy!r} is not a finished GRPO run: name one, or give --reference"
             " and --reward"
         )
     return reference, reward
-
-
-def _folder(workspace: Path, run: str) -> Path:
-    inside = runs_folder(workspace) / run
-    return inside if inside.is_dir() else Path(run)

@@ -1,4 +1,4 @@
-"""Merge a policy's side-car into its weights: an ordinary model folder that any tool loads."""
+"""Merge a policy's adapter into its weights: an ordinary model folder that any tool loads."""
 
 from __future__ import annotations
 

@@ -3,59 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from data import starter
-from data.runs.recorder import recording
-from data.settings import as_config
+from data import runs, starter
+from data.atomic_files import write_json
+from data.runs.recorder import Recorder
+from data.settings import RunPlace
 from data.simulated_annotators import simulate
+from data.stats.estimate import format_estimate
 from data.store import Store
 from grpo import evaluate, sample, sft
 from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, LoopSettings
 from grpo.reports.loop_html import write_html
+from grpo.reports.records import LoopReport, Report, RewardReport, SeedReport
 from grpo.reports.text import lines, table
+from grpo.run import execute
 from reward_model import train as reward_train
+from reward_model.config import RewardSettings
 from reward_model.language_model.device import choose_dtype
 from reward_model.receipt.text import lines as reward_lines
 
 WIN_BAR, WIN_LOW_BAR, KL_BAR = 0.70, 0.55, 8.0
 """What the loop is held to: win rate, the lower end of its interval, nats of KL per answer."""
+S = TypeVar("S", bound=RunPlace)
+R = TypeVar("R", bound=Report)
 
 
-def loop(settings: LoopSettings) -> dict[str, Any]:
+def loop(settings: LoopSettings) -> LoopReport:
     """Run the loop once for each seed; prints the table, writes report.json and report.html."""
     if not settings.seeds:
         raise ValueError("no seeds given: name at least one, e.g. --seeds 0")
     settings.workspace.mkdir(parents=True, exist_ok=True)
-    report: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "processor": processor(),
-        "precision": choose_dtype()[1],
-        "model": settings.model,
-        "bars": {"win rate": WIN_BAR, "its lower end": WIN_LOW_BAR, "KL": KL_BAR},
-        "seeds": [],
-    }
+    report = LoopReport(
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        processor=processor(),
+        precision=choose_dtype()[1],
+        model=settings.model,
+        bars={"win rate": WIN_BAR, "its lower end": WIN_LOW_BAR, "KL": KL_BAR},
+    )
     for seed in settings.seeds:
         print(f"\n=== seed {seed} ===", flush=True)
-        report["seeds"].append(one_seed(settings, seed))
-        (settings.workspace / "report.json").write_text(json.dumps(report, indent=1))
+        report.seeds.append(one_seed(settings, seed))
+        write_json(settings.workspace / "report.json", report.as_json())
         page = write_html(report, settings.workspace / "report.html")
     print("\n" + "\n".join(summary_lines(report)))
     print(f"\nreport with plots: {page}")
     return report
 
 
-def one_seed(settings: LoopSettings, seed: int) -> dict[str, Any]:
+def one_seed(settings: LoopSettings, seed: int) -> SeedReport:
     """One loop in a store of its own, `seed-N` in the workspace."""
     started = time.monotonic()
     place = settings.workspace / f"seed-{seed}"
@@ -63,22 +68,18 @@ def one_seed(settings: LoopSettings, seed: int) -> dict[str, Any]:
         raise ValueError(f"{place} has a store already: name a new --workspace, or remove it")
     with Store.open(place) as store:
         starter.load(store)
-        step = Stages(settings, store, place, seed)
-        sft_run, sft_report = step.run("sft", sft.train, settings.sft, model=settings.model)
+        stages = Stages(store, place, seed)
+        sft_run, sft_report = stages.run("sft", sft.train, settings.sft, model=settings.model)
         tasks = math.ceil(settings.judgements / settings.sample.annotators)
-        step.run("sample", sample.sample, settings.sample, policy=sft_run, tasks=tasks)
+        stages.run("sample", sample.sample, settings.sample, policy=sft_run, tasks=tasks)
         begun = time.monotonic()
         given = simulate(store, settings.judgements, seed=seed)
         print(f"{given} simulated judgements in {time.monotonic() - begun:.0f} s", flush=True)
-        reward_run, reward_report = step.run(
-            "reward",
-            reward_train.train,
-            settings.reward,
-            policy=sft_run,
-            objective=settings.objective,
+        reward_run, reward_report = stages.run(
+            "reward", train_reward, settings.reward, policy=sft_run, objective=settings.objective
         )
-        print("\n".join(reward_lines(reward_report)), flush=True)
-        grpo_run, grpo_report = step.run(
+        print("\n".join(reward_lines(reward_report.receipt)), flush=True)
+        grpo_run, grpo_report = stages.run(
             "grpo", grpo_train.train, settings.train, policy=sft_run, reward=reward_run
         )
         comparison = ComparisonSettings(
@@ -87,83 +88,67 @@ def one_seed(settings: LoopSettings, seed: int) -> dict[str, Any]:
             per_prompt=settings.answers,
             true_taste=True,
         )
-        _, comparison_report = step.run("compare", evaluate.compare, comparison)
+        _, compared = stages.run("compare", evaluate.compare, comparison)
         kinds = store.content.counts().judgements
-    print("\n".join(lines(comparison_report)), flush=True)
-    return {
-        "seed": seed,
-        "workspace": str(place),
-        "minutes": round((time.monotonic() - started) / 60, 1),
-        "judgements": kinds,
-        "stages": step.seconds,
-        "sft": sft_report,
-        "reward": reward_report,
-        "grpo": grpo_report,
-        "metrics": step.metrics(grpo_run),
-        "compare": comparison_report,
-    }
+    print("\n".join(lines(compared)), flush=True)
+    return SeedReport(
+        seed=seed,
+        workspace=str(place),
+        minutes=round((time.monotonic() - started) / 60, 1),
+        judgements=kinds,
+        stages=stages.seconds,
+        sft=sft_report,
+        reward=reward_report.receipt,
+        grpo=grpo_report,
+        metrics=runs.metrics(runs.runs_folder(place) / grpo_run),
+        compare=compared,
+    )
 
 
 class Stages:
     """Runs stages one after the other, each as a run of its own in the seed's store."""
 
-    def __init__(self, settings: LoopSettings, store: Store, place: Path, seed: int) -> None:
-        self.store = store
-        self.place = place
-        self.seed = seed
+    def __init__(self, store: Store, place: Path, seed: int) -> None:
+        self.store, self.place, self.seed = store, place, seed
         self.seconds: dict[str, float] = {}
 
     def run(
-        self, kind: str, work: Callable[..., dict[str, Any]], settings: Any, **changes: Any
-    ) -> tuple[str, dict[str, Any]]:
+        self, kind: str, work: Callable[[S, Store, Recorder], R], settings: S, **changes: object
+    ) -> tuple[str, R]:
         """(run id, report). A stop that was asked for ends the loop."""
-        settings = dataclasses.replace(
-            settings, workspace=self.place, store="", seed=self.seed, **changes
-        )
+        own: Any = {"workspace": self.place, "store": "", "seed": self.seed, **changes}
         begun = time.monotonic()
-        report: dict[str, Any] | None = None
-        with recording(self.store, self.place, kind, as_config(settings)) as run:
-            report = work(settings, self.store, run)
-            if run.stop_requested:
-                report = None
-            else:
-                run.report(report)
-        if report is None:
+        outcome = execute(kind, work, dataclasses.replace(settings, **own), self.store)
+        if outcome.report is None or not outcome.finished:
             raise KeyboardInterrupt
         self.seconds[kind] = round(time.monotonic() - begun, 1)
-        print(f"{kind}: {report['summary']} ({self.seconds[kind]:.0f} s)", flush=True)
-        return run.id, report
-
-    def metrics(self, run_id: str) -> list[dict[str, Any]]:
-        from data import runs
-
-        return runs.metrics(runs.runs_folder(self.place) / run_id)
+        print(f"{kind}: {outcome.report.summary} ({self.seconds[kind]:.0f} s)", flush=True)
+        return outcome.run_id, outcome.report
 
 
-def summary_lines(report: dict[str, Any]) -> list[str]:
-    """The demo's table: each seed, SFT against GRPO, with intervals."""
-    text = [f"{report['date']}, {report['processor']}, {report['precision']}"]
-    for result in report["seeds"]:
-        compared = result["compare"]
-        text += [
-            "",
-            f"seed {result['seed']}: {result['minutes']} minutes",
-            *table(compared["rows"]),
-        ]
-        for name, win in compared["win_rates"].items():
-            text.append(
-                f"GRPO wins against SFT by {name}: {win['value']:.0%}"
-                f" [{win['low']:.0%}, {win['high']:.0%}], n={win['n']}"
-            )
+def train_reward(settings: RewardSettings, store: Store, run: Recorder) -> RewardReport:
+    receipt = reward_train.train(settings, store, run)
+    return RewardReport(summary=receipt["summary"], receipt=receipt)
+
+
+def summary_lines(report: LoopReport) -> list[str]:
+    """The loop's table: each seed, SFT against GRPO, with intervals."""
+    text = [f"{report.date}, {report.processor}, {report.precision}"]
+    for result in report.seeds:
+        text += ["", f"seed {result.seed}: {result.minutes} minutes", *table(result.compare.rows)]
+        for name, win in result.compare.win_rates.items():
+            text.append(f"GRPO wins against SFT by {name}: {format_estimate(win)}")
         text.append("bar met" if meets_bar(result) else "bar NOT met")
     return text
 
 
-def meets_bar(result: dict[str, Any]) -> bool:
+def meets_bar(result: SeedReport) -> bool:
     """Whether a seed's policy wins by the true utility as it should, near enough to SFT."""
-    win = result["compare"]["win_rates"]["true utility"]
-    near = result["compare"]["kl_nats"]["value"] <= KL_BAR
-    return bool(win["value"] >= WIN_BAR and win["low"] > WIN_LOW_BAR and near)
+    win = result.compare.win_rates["true utility"]
+    kl = result.compare.kl_nats.value
+    if win.value is None or win.low is None or kl is None:
+        return False
+    return win.value >= WIN_BAR and win.low > WIN_LOW_BAR and kl <= KL_BAR
 
 
 def processor() -> str:

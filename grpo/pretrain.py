@@ -1,10 +1,10 @@
 """Continued pretraining on the documents: packed blocks, loss on every token.
 
-The result is an ordinary model folder (`model/` in the run's), whatever the tuning: a side-car is
+The result is an ordinary model folder (`model/` in the run's), whatever the tuning: an adapter is
 merged into the weights, in float32. So everything that starts from a model starts from it, a later
-side-car (SFT, GRPO) has one fixed model under it and its own rank and targets, and the reference of
-GRPO, that model without side-car, knows what the documents taught. Training one side-car through
-both would tie them to the same targets, and stacking side-cars would put two files where a hash
+adapter (SFT, GRPO) has one fixed model under it and its own rank and targets, and the reference of
+GRPO, that model without adapter, knows what the documents taught. Training one adapter through
+both would tie them to the same targets, and stacking adapters would put two files where a hash
 pins one. It costs four bytes of disk a weight.
 """
 
@@ -13,15 +13,17 @@ from __future__ import annotations
 import random
 import time
 from itertools import chain, pairwise
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from data.runs.recorder import Recorder
 from data.schema import Document
 from data.splits import side_of
 from data.store import Store
 from grpo.config import PretrainSettings
-from grpo.policies.checkpoint import find_policy, save_merged, save_policy, save_whole
-from grpo.supervised import Rows, in_words, learn, report
+from grpo.policies.checkpoint import find_policy, save_merged
+from grpo.reports.records import TrainingReport
+from grpo.supervised import Rows, learn, save_trained
 from reward_model.language_model.loading import load_tokenizer
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>")
@@ -30,7 +32,7 @@ AT_ONCE = 256
 """Documents that are cut into tokens at a time."""
 
 
-def train(settings: PretrainSettings, store: Store, run: Recorder) -> dict[str, Any]:
+def train(settings: PretrainSettings, store: Store, run: Recorder) -> TrainingReport:
     """Train on the documents; saves the model, returns the report.
 
     Raises ValueError where there are no documents to train on.
@@ -39,47 +41,39 @@ def train(settings: PretrainSettings, store: Store, run: Recorder) -> dict[str, 
     documents = store.content.documents()
     random.Random(settings.seed).shuffle(documents)
     sides = {s: [d for d in documents if side_of(d) == s] for s in ("train", "validation")}
-    _check_documents(sides)
+    if not sides["train"]:
+        held = len(sides["validation"])
+        reason = f"all {held} documents are held out, by their hash" if held else "no documents yet"
+        raise ValueError(
+            f'{reason}: import some ({{"type": "document", "text": ...}}) with python -m data'
+            " import"
+        )
     origin = find_policy(settings.model, settings.workspace)
     tokenizer = load_tokenizer(origin, chat=False)
     tokens = {s: tokenized(tokenizer, found, run) for s, found in sides.items()}
     rows = {s: packed(found, settings.max_tokens) for s, found in tokens.items()}
     model, course = learn(settings, origin, tokenizer, rows, run, "pretraining")
-    _save(model, tokenizer, settings, run, origin)
+    save_trained(settings, model, tokenizer, run.directory, origin, "pretrain")
+    if settings.tuning != "full":
+        save_merged(tokenizer, run.directory, origin, kind="pretrain")
     n, count = len(sides["train"]), sum(map(len, tokens["train"]))
-    return report(
-        course,
-        in_words(course, f"pretrained on {n:,} documents ({count:,} tokens)"),
-        documents=n,
-        documents_held_out=len(sides["validation"]),
-        tokens=count,
-        blocks=len(rows["train"]),
+    return TrainingReport(
+        summary=course.sentence(f"pretrained on {n:,} documents ({count:,} tokens)"),
+        course=course,
+        texts={
+            "documents": n,
+            "documents_held_out": len(sides["validation"]),
+            "tokens": count,
+            "blocks": len(rows["train"]),
+        },
         model=settings.model,
         seconds=round(time.monotonic() - started, 1),
     )
 
 
-def _check_documents(sides: dict[str, list[Document]]) -> None:
-    if sides["train"]:
-        return
-    held = len(sides["validation"])
-    reason = f"all {held} documents are held out, by their hash" if held else "no documents yet"
-    raise ValueError(
-        f'{reason}: import some ({{"type": "document", "text": ...}}) with python -m data import'
-    )
-
-
-def _save(
-    model: Any, tokenizer: Any, settings: PretrainSettings, run: Recorder, origin: Any
-) -> None:
-    if settings.tuning == "full":
-        save_whole(model, tokenizer, run.directory, origin, kind="pretrain")
-    else:
-        save_policy(model, run.directory, origin, kind="pretrain")
-        save_merged(tokenizer, run.directory, origin, kind="pretrain")
-
-
-def tokenized(tokenizer: Any, documents: list[Document], run: Recorder) -> list[list[int]]:
+def tokenized(
+    tokenizer: PreTrainedTokenizerBase, documents: list[Document], run: Recorder
+) -> list[list[int]]:
     """Each document's token ids, ended by end of text.
 
     What looks like a special token in a document is read as the characters it is.
@@ -95,7 +89,7 @@ def tokenized(tokenizer: Any, documents: list[Document], run: Recorder) -> list[
     return found
 
 
-def end_of_text(tokenizer: Any) -> int:
+def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token between documents: a chat model's eos ends a turn, so its base's is looked for."""
     vocabulary = tokenizer.get_vocab()
     for token in END_OF_TEXT:

@@ -8,31 +8,31 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from typing import Any
 
 from data.runs.recorder import Recorder
 from data.schema import Prompt
 from data.splits import split_of
 from data.store import Store
 from grpo.config import SampleSettings
+from grpo.reports.records import EndpointSource, LocalSource, SampleReport
 from grpo.sampling.intake import Intake
 
 
-def sample(settings: SampleSettings, store: Store, run: Recorder) -> dict[str, Any]:
+def sample(settings: SampleSettings, store: Store, run: Recorder) -> SampleReport:
     """Sample for the stored prompts; each batch is stored, and its tasks queued, as it comes."""
     started = time.monotonic()
     prompts = chosen_prompts(store, settings)
     intake = Intake(settings, store, run, prompts)
-    how: dict[str, Any] = {}
+    source: LocalSource | EndpointSource | None = None
     if prompts and settings.endpoint:
         from grpo.sampling.endpoint import from_endpoint
 
-        how = from_endpoint(settings, prompts, store, run, intake.keep)
+        source = from_endpoint(settings, prompts, store, run, intake.keep)
     elif prompts:
         from grpo.sampling.local import from_policy
 
-        how = from_policy(settings, prompts, run, intake.keep)
-    return intake.report(how) | {"seconds": round(time.monotonic() - started, 1)}
+        source = from_policy(settings, prompts, run, intake.keep)
+    return intake.report(source, round(time.monotonic() - started, 1))
 
 
 def chosen_prompts(store: Store, settings: SampleSettings) -> list[Prompt]:

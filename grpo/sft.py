@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from data.runs.recorder import Recorder
 from data.schema import Demonstration
 from data.splits import split_of
 from data.store import Store
 from grpo.config import SftSettings
-from grpo.policies.checkpoint import find_policy, save_policy, save_whole
-from grpo.supervised import Rows, in_words, learn, report
+from grpo.policies.checkpoint import find_policy
+from grpo.reports.records import TrainingReport
+from grpo.supervised import Rows, learn, save_trained
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.render import render
 
 FEWEST = 8
 
 
-def train(settings: SftSettings, store: Store, run: Recorder) -> dict[str, Any]:
+def train(settings: SftSettings, store: Store, run: Recorder) -> TrainingReport:
     """Fine-tune on the training prompts' demonstrations; saves the policy, returns the report.
 
-    A side-car is saved alone, beside the name of what it sits on; full tuning saves whole weights.
+    An adapter is saved alone, with the name of its model; full tuning saves whole weights.
     Raises ValueError for too few demonstrations.
     """
     started = time.monotonic()
@@ -37,7 +39,7 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> dict[str, Any]:
         )
     origin = find_policy(settings.model, settings.workspace)
     tokenizer = load_tokenizer(origin)
-    rows = {s: _rows(tokenizer, found, settings.max_tokens) for s, found in sides.items()}
+    rows = {s: _render_rows(tokenizer, found, settings.max_tokens) for s, found in sides.items()}
     n = len(rows["train"])
     if n < FEWEST:
         raise ValueError(
@@ -45,21 +47,22 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> dict[str, Any]:
             f" {FEWEST} are needed; raise --max-tokens"
         )
     model, course = learn(settings, origin, tokenizer, rows, run, "fine-tuning")
-    if settings.tuning == "full":
-        save_whole(model, tokenizer, run.directory, origin, kind="sft")
-    else:
-        save_policy(model, run.directory, origin, kind="sft")
-    return report(
-        course,
-        in_words(course, f"fine-tuned on {n} demonstrations"),
-        demonstrations=n,
-        left_out_too_long=sum(len(sides[s]) - len(rows[s]) for s in sides),
+    save_trained(settings, model, tokenizer, run.directory, origin, "sft")
+    return TrainingReport(
+        summary=course.sentence(f"fine-tuned on {n} demonstrations"),
+        course=course,
+        texts={
+            "demonstrations": n,
+            "left_out_too_long": sum(len(sides[s]) - len(rows[s]) for s in sides),
+        },
         model=settings.model,
         seconds=round(time.monotonic() - started, 1),
     )
 
 
-def _rows(tokenizer: Any, demonstrations: list[Demonstration], max_tokens: int) -> Rows:
+def _render_rows(
+    tokenizer: PreTrainedTokenizerBase, demonstrations: list[Demonstration], max_tokens: int
+) -> Rows:
     """Token ids by the same `render` that rewards use, with labels on the completion."""
     rows = []
     for demonstration in demonstrations:

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig, SFTTrainer
 
 from data.runs.recorder import Recorder, Stopped
 from grpo.config import TuneSettings
+from grpo.policies.checkpoint import save_policy, save_whole
 from grpo.policies.tuning import in_float32, to_train
-from grpo.run_callback import RunCallback
+from grpo.reports.records import TrainingCourse
+from grpo.trainer.run_callback import Metrics, RunCallback
 from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.lora import layer_names, matched, trainable_share
 from reward_model.language_model.origin import Origin
@@ -39,51 +48,29 @@ Rows = list[dict[str, list[int]]]
 """Token ids and labels of each text; -100 where there is no loss."""
 
 
-@dataclass(frozen=True)
-class Course:
-    """How a training went. Losses are nats a token, on held-out texts; None where none are."""
-
-    steps: int
-    """Optimiser steps taken."""
-    planned: int
-    ended: str
-    """as planned, early or as asked."""
-    validation_loss_before: float | None
-    validation_loss: float | None
-    """Of the weights that were kept."""
-    validation_loss_last: float | None
-    best_step: int | None
-    """The step after which the kept weights were measured; None where the last ones were kept."""
-    tuning: str
-    learning_rate: float
-    trainable: int
-    trainable_share: float
-    targets: list[str]
-    """Names of the layers under the side-car."""
-    precision: str
-
-
 def learn(
     settings: TuneSettings,
     origin: Origin,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     rows: Mapping[str, Rows],
     run: Recorder,
     words: str,
-) -> tuple[Any, Course]:
+) -> tuple[PreTrainedModel, TrainingCourse]:
     """Train on rows["train"], measure on rows["validation"]: the trained model, and how it went.
 
     A stop keeps the weights as they then are. Raises ValueError for texts longer than the model
     reads and for a loss that is no number, and Stopped where nothing has been trained yet.
     """
     dtype, why = choose_dtype()
-    print(f"{words}: {settings.model}, {_step_size(settings)}, {why}", flush=True)
+    chosen = "" if settings.learning_rate else f", chosen for {settings.tuning}"
+    size = f"{settings.tuning}, learning rate {settings.rate:g}{chosen}"
+    print(f"{words}: {settings.model}, {size}, {why}", flush=True)
     if origin.adapter and settings.tuning != "full":
-        print("its side-car is trained on, with its own rank, alpha and targets", flush=True)
+        print("its adapter is trained on, with its own rank, alpha and targets", flush=True)
     run.progress(0, 1, "loading the model")
     model = to_train(settings, origin, dtype)
     _check_length(settings, model)
-    callback = Watch(run, settings.patience, words)
+    callback = EarlyStoppingCallback(run, settings.patience, words)
     trainer = SFTTrainer(
         model,
         args=to_trl(settings, str(run.directory), dtype, validate=bool(rows["validation"])),
@@ -99,8 +86,8 @@ def learn(
         trainer.evaluate()
     callback.train(trainer)
     n, share = trainable_share(trainer.model)
-    return trainer.model, Course(
-        **callback.course(trainer.state),
+    course = replace(
+        callback.course(trainer.state),
         tuning=settings.tuning,
         learning_rate=settings.rate,
         trainable=n,
@@ -108,14 +95,25 @@ def learn(
         targets=layer_names(matched(trainer.model)),
         precision=why,
     )
+    return trainer.model, course
 
 
-def _step_size(settings: TuneSettings) -> str:
-    chosen = "" if settings.learning_rate else f", chosen for {settings.tuning}"
-    return f"{settings.tuning}, learning rate {settings.rate:g}{chosen}"
+def save_trained(
+    settings: TuneSettings,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    origin: Origin,
+    kind: str,
+) -> None:
+    """Write what was trained to the run's folder: the adapter, or all weights of full tuning."""
+    if settings.tuning == "full":
+        save_whole(model, tokenizer, folder, origin, kind=kind)
+    else:
+        save_policy(model, folder, origin, kind=kind)
 
 
-def _check_length(settings: TuneSettings, model: Any) -> None:
+def _check_length(settings: TuneSettings, model: PreTrainedModel) -> None:
     longest = getattr(model.config, "max_position_embeddings", None) or settings.max_tokens
     if settings.max_tokens > longest:
         raise ValueError(
@@ -125,7 +123,7 @@ def _check_length(settings: TuneSettings, model: Any) -> None:
 
 
 def to_trl(settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bool) -> SFTConfig:
-    """These settings in TRL's words."""
+    """These settings under TRL's names."""
     mixed = settings.tuning != "lora"  # else the frozen weights have the chosen precision already
     part = 1 / (PARTS * settings.epochs)  # of all steps, as transformers takes it
     return SFTConfig(
@@ -153,7 +151,7 @@ def to_trl(settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bo
     )
 
 
-class Watch(RunCallback):
+class EarlyStoppingCallback(RunCallback):
     """Metrics in our names; the best weights, kept in main memory; early stopping."""
 
     def __init__(self, run: Recorder, patience: int, message: str) -> None:
@@ -179,26 +177,27 @@ class Watch(RunCallback):
                 if name in self._best:
                     parameter.copy_(self._best[name])
 
-    def course(self, state: TrainerState) -> dict[str, Any]:
+    def course(self, state: TrainerState) -> TrainingCourse:
+        """How it went, after `train`."""
         stopped = self.run.stop_requested
         measured = dict(self.losses)
         last = self.losses[-1][1] if self.losses else None
         at_best = measured.get(self._best_step) if self._best_step else None
-        return {
-            "steps": state.global_step,
-            "planned": state.max_steps,
-            "ended": "as asked" if stopped else "early" if self.early else "as planned",
-            "validation_loss_before": measured.get(0),
-            "validation_loss": last if stopped else at_best,
-            "validation_loss_last": last,
-            "best_step": None if stopped else self._best_step,
-        }
+        return TrainingCourse(
+            steps=state.global_step,
+            planned=state.max_steps,
+            ended="as asked" if stopped else "early" if self.early else "as planned",
+            validation_loss_before=measured.get(0),
+            validation_loss=last if stopped else at_best,
+            validation_loss_last=last,
+            best_step=None if stopped else self._best_step,
+        )
 
-    def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
+    def extend(self, metrics: Metrics) -> Metrics:
         """TRL counts the tokens it has read so far: here they are a speed."""
         if "tokens_per_second" in metrics:
             tokens = float(metrics["tokens_per_second"])
-            seconds = max(time.monotonic() - self._begun, 1e-9)
+            seconds = max(time.monotonic() - self._step_began, 1e-9)
             metrics["tokens_per_second"] = round((tokens - self._tokens) / seconds, 1)
             self._tokens = tokens
         return metrics
@@ -209,8 +208,8 @@ class Watch(RunCallback):
         state: TrainerState,
         control: TrainerControl,
         metrics: dict[str, float],
-        model: Any,
-        **_: Any,
+        model: PreTrainedModel,
+        **_: object,
     ) -> None:
         loss = round(metrics["eval_loss"], 4)
         best = min((known for step, known in self.losses if step), default=float("inf"))
@@ -226,30 +225,5 @@ class Watch(RunCallback):
             self.early = len(since) >= self.patience
             control.should_training_stop = control.should_training_stop or self.early
 
-    def on_prediction_step(self, *_: Any, **__: Any) -> None:
+    def on_prediction_step(self, *_: object, **__: object) -> None:
         self.run.check_stop()
-
-
-def report(course: Course, summary: str, **facts: Any) -> dict[str, Any]:
-    """A run's report: the summary in words, then every figure."""
-    return {"summary": summary, **facts, **asdict(course)}
-
-
-def in_words(course: Course, what: str) -> str:
-    """How it went, in one sentence: `what` says on which texts, and how many."""
-    begun = {"as asked": "Stopped as asked: ", "early": "Stopped early: "}.get(course.ended, "")
-    said = what if begun else what[0].upper() + what[1:]
-    head = f"{begun}{said}, {course.steps} steps"
-    if course.steps < course.planned:
-        head += f" of {course.planned}"
-    before, after = course.validation_loss_before, course.validation_loss
-    if before is None:
-        return f"{head}; none are held out to measure it by."
-    if after is None or (course.ended == "as asked" and after == before):
-        return f"{head}; loss on held-out ones was {before:.2f} nats a token before."
-    trend = "fell" if after < before else "did not fall"
-    text = f"{head}: loss on held-out ones {trend}, {before:.2f} to {after:.2f} nats a token"
-    if course.best_step and course.best_step < course.steps:
-        last = course.validation_loss_last
-        text += f" at step {course.best_step}, whose weights were kept ({last:.2f} at the end)"
-    return f"{text}."

@@ -18,8 +18,8 @@ ROOMS = {
         starter""",
     "reward_model": """config language_model dataset likelihood evaluation receipt scoring serving
         training export train evaluate""",
-    "grpo": """config diagnosis reports policies sampling run_callback supervised trainer reward
-        pretrain sft sample train evaluate export loop""",
+    "grpo": """config diagnosis reports policies sampling trainer supervised run pretrain sft
+        sample train evaluate export loop""",
     "labeler": "theme jobs safe_html rendering access rating lead app serve simulate command_line",
 }
 """Rooms and modules of each package from the ground up: each imports earlier ones alone."""

@@ -30,7 +30,7 @@ LONGEST_MODEL, LARGEST_SAMPLING = 800, 1800
 """Bytes of a model's name, and of its settings: what an index of every database can hold."""
 
 
-def _storable(text: str, column: str) -> str:
+def _check_storable(text: str, column: str) -> str:
     """The text itself if every database can keep it: PostgreSQL refuses NUL, UTF-8 surrogates."""
     if "\x00" in text:
         raise ValueError(f"{column} holds a NUL character (\\u0000): remove it")
@@ -44,13 +44,13 @@ def _storable(text: str, column: str) -> str:
 
 
 def _check_text(text: str, info: ValidationInfo) -> str:
-    return _storable(text, str(info.field_name))
+    return _check_storable(text, str(info.field_name))
 
 
 def _check_stated(text: str, info: ValidationInfo) -> str:
     if not text.strip():
         raise ValueError(f"{info.field_name} {text!r} has no text: write it or leave the line out")
-    return _storable(text, str(info.field_name))
+    return _check_storable(text, str(info.field_name))
 
 
 def _check_length(text: str, column: str, most: int) -> str:
@@ -70,7 +70,7 @@ def _check_sampling(settings: JsonObject) -> JsonObject:
         text = json.dumps(settings, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError):
         raise PydanticCustomError("json", "not JSON") from None
-    _check_length(_storable(text, "sampling"), "sampling", LARGEST_SAMPLING)
+    _check_length(_check_storable(text, "sampling"), "sampling", LARGEST_SAMPLING)
     return settings
 
 
@@ -86,7 +86,7 @@ def _read_prompt(value: object) -> Prompt:
         raise PydanticCustomError("missing", "no prompt")
     prompt = make_prompt(value)
     for message in prompt.messages:
-        _storable(message.content, "prompt")
+        _check_storable(message.content, "prompt")
     for turn in value if isinstance(value, list) else ():
         extra = next((key for key in turn if key not in ("role", "content")), None)
         if extra is not None:
@@ -291,10 +291,10 @@ def validate(row: JsonObject) -> AnyLine:
     try:
         return _LINE.validate_python(row)
     except ValidationError as error:
-        raise ValueError(_explain(error, row)) from None
+        raise ValueError(_explain_fault(error, row)) from None
 
 
-def _explain(error: ValidationError, row: JsonObject) -> str:
+def _explain_fault(error: ValidationError, row: JsonObject) -> str:
     """What is wrong with a line, in one sentence.
 
     Of several faults an unknown column is named first: a missing one is often the same, misspelt.

@@ -57,11 +57,11 @@ def refuse(what: str, value: object, allowed: str) -> NoReturn:
 def show(value: object) -> str:
     """A value as the file spells it, cut to a readable length."""
     if isinstance(value, str) and not value.isprintable():
-        return _cut(ascii(value))
+        return _cut_short(ascii(value))
     try:
-        return _cut(json.dumps(value, ensure_ascii=False))
+        return _cut_short(json.dumps(value, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
-        return _cut(repr(value))
+        return _cut_short(repr(value))
 
 
 def either(words: Sequence[str]) -> str:
@@ -76,14 +76,14 @@ def _refuse_constant(name: str) -> NoReturn:
 def _finite_float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise ValueError(f"number {_cut(digits)} is too large: use one below 1e308")
+        raise ValueError(f"number {_cut_short(digits)} is too large: use one below 1e308")
     return number
 
 
 def _short_integer(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise ValueError(
-            f"number {_cut(digits)} has {len(digits):,} digits: use at most {MOST_DIGITS}"
+            f"number {_cut_short(digits)} has {len(digits):,} digits: use at most {MOST_DIGITS}"
         )
     return int(digits)
 
@@ -97,5 +97,5 @@ def _object_of_distinct_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
     return found
 
 
-def _cut(text: str) -> str:
+def _cut_short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."

@@ -204,7 +204,7 @@ def _group_by_question(
     """Judgements by what they are about, in a fixed order, each annotator once."""
     last: dict[tuple[tuple[str, ...], str], Judgement] = {}
     for judgement in sorted(judgements, key=lambda j: (j.created_at, j.id)):
-        about = (judgement.prompt.id, *sorted(c.id for c in _completions(judgement)))
+        about = (judgement.prompt.id, *sorted(c.id for c in _shown_completions(judgement)))
         left_out[AGAIN] += (about, judgement.annotator) in last
         last[about, judgement.annotator] = judgement
     groups: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
@@ -213,13 +213,13 @@ def _group_by_question(
     return list(groups.values())
 
 
-def _completions(judgement: Judgement) -> list[Completion]:
+def _shown_completions(judgement: Judgement) -> list[Completion]:
     return [c for c in (judgement.task.a, judgement.task.b) if c is not None]
 
 
 def _ordered_pair(judgement: Judgement) -> tuple[Completion, Completion]:
     """The two completions of a pair, the same way round in every task about them."""
-    x, y = sorted(_completions(judgement), key=lambda c: c.id)
+    x, y = sorted(_shown_completions(judgement), key=lambda c: c.id)
     return x, y
 
 

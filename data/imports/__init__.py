@@ -133,7 +133,7 @@ def import_file(
         check_shape(shape)
         read_as, convert = SHAPES[shape]
     if not table.typed:
-        convert = _retyping(convert, lines_first=recipe is not None)
+        convert = _convert_untyped(convert, lines_first=recipe is not None)
     reading = _Reading(convert, names, shape == "exchange", annotator, ExternalIds(store.database))
     lines = reading.read_all(rows, stop=skip_bad is None)
     if skip_bad is not None:
@@ -180,13 +180,13 @@ class _Reading:
 
     def _read_one(self, row: Row) -> list[Line]:
         counts: Counter[str] = Counter()
-        renamed = _rename(row.parsed(), self._names)
+        renamed = _rename_columns(row.parsed(), self._names)
         lines = [self._read_line(line) for line in self._convert(renamed, counts)]
         for line in lines:
             if not self._external_ids.check(line):
                 counts[f"external_id of a {line.type} that has another one: left out"] += 1
         for line in lines:
-            self.named.see(_completions(line.noun), row.brief)
+            self.named.see(_written_by_models(line.noun), row.brief)
         if counts:
             self.left_out.update(counts)
         return lines
@@ -200,7 +200,7 @@ class _Reading:
         return self._reader.read_row(line)
 
 
-def _rename(row: JsonObject, names: Mapping[str, str]) -> JsonObject:
+def _rename_columns(row: JsonObject, names: Mapping[str, str]) -> JsonObject:
     if not names:
         return row
     return {
@@ -208,7 +208,7 @@ def _rename(row: JsonObject, names: Mapping[str, str]) -> JsonObject:
     }
 
 
-def _retyping(convert: Convert, lines_first: bool) -> Convert:
+def _convert_untyped(convert: Convert, lines_first: bool) -> Convert:
     """The same for a table that has lost its types: they are found again, in the rows or, where
     columns have other names than ours, in the lines."""
     if lines_first:
@@ -229,12 +229,12 @@ def _detect_shape(
     else:  # each line will say what is wrong with it
         return "exchange", iter(seen)
     try:
-        return detect(_rename(first, names)), chain(seen, rows)
+        return detect(_rename_columns(first, names)), chain(seen, rows)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _completions(noun: Noun) -> list[Completion]:
+def _written_by_models(noun: Noun) -> list[Completion]:
     """What models wrote, of all that a line says."""
     if isinstance(noun, Record | Gold):
         return [c for c in (noun.task.a, noun.task.b) if c is not None]
@@ -267,7 +267,7 @@ def insert_lines(
     insert_generations(connection, generations)
     insert_completions(connection, completions)
     credits = [credit for line in lines for credit in line.credits]
-    insert_generations(connection, _uncredited(connection, credits))
+    insert_generations(connection, _not_yet_credited(connection, credits))
     completions += [generation.completion for generation in generations]
     fill_external_ids(connection, t.completions, completions)
     fill_external_ids(connection, t.demonstrations, demonstrations)
@@ -293,7 +293,7 @@ def _count_new_generations(connection: sa.Connection, items: list[Generation]) -
     return len(wanted - _generation_keys(connection, wanted))
 
 
-def _uncredited(connection: sa.Connection, credits: list[Generation]) -> list[Generation]:
+def _not_yet_credited(connection: sa.Connection, credits: list[Generation]) -> list[Generation]:
     """Those whose model is not known yet to have written their completion, whatever its settings:
     a judgement names the model but not how it was sampled."""
     known = {

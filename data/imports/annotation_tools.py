@@ -38,17 +38,17 @@ class _Fields:
     def __init__(self, fields: object) -> None:
         if not isinstance(fields, dict) or not fields:
             raise ValueError(f"{show(fields)} holds no fields: it needs a prompt and completions")
-        names = {_letters(name): name for name in fields if fields[name] is not None}
+        names = {_letters_of(name): name for name in fields if fields[name] is not None}
         asked = next((names[p] for p in PROMPTS if p in names), None)
         if asked is None:
             raise ValueError(
-                f"no prompt among the fields {_listed(fields)}: call it {PROMPTS[0]}, or convert "
-                "the rows in Python (see data/imports)"
+                f"no prompt among the fields {_list_names(fields)}: call it {PROMPTS[0]}, or "
+                "convert the rows in Python (see data/imports)"
             )
         self.prompt: object = fields[asked]
         self.texts: JsonObject = {name: fields[name] for name in names.values() if name != asked}
         for name in self.texts:
-            if not _letters(name).startswith(ANSWERS):
+            if not _letters_of(name).startswith(ANSWERS):
                 raise ValueError(
                     f"field {show(name)} is neither a prompt nor a completion by its name: leave "
                     "it out, or convert the rows in Python (see data/imports)"
@@ -58,10 +58,12 @@ class _Fields:
         """The completion that an answer is about: the only one, or the one that a hint names."""
         found = list(self.texts)
         if len(found) > 1:
-            found = [n for n in found if any(_letters(h).endswith(_letters(n)) for h in hints)]
+            found = [
+                n for n in found if any(_letters_of(h).endswith(_letters_of(n)) for h in hints)
+            ]
         if len(found) != 1:
             raise ValueError(
-                f"which of the fields {_listed(self.texts)} {show(hints[0])} is about is not "
+                f"which of the fields {_list_names(self.texts)} {show(hints[0])} is about is not "
                 "clear: end its name with the field's"
             )
         return found[0]
@@ -70,10 +72,10 @@ class _Fields:
         """The completion that a word stands for: its name, its place or its side."""
         if not isinstance(value, str):  # a number is a rating
             return None
-        word, names = _letters(value), list(self.texts)
+        word, names = _letters_of(value), list(self.texts)
         places = (("a", "1", "left", "first"), ("b", "2", "right", "second"))
         for place, name in enumerate(names):
-            if word == _letters(name) or (len(names) == 2 and word in places[place]):
+            if word == _letters_of(name) or (len(names) == 2 and word in places[place]):
                 return name
         return None
 
@@ -93,7 +95,7 @@ def argilla(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     left_out["suggestion of a model"] += len(row.get("suggestions") or {})
     by_person: dict[str, list[Said]] = {}
     for question, answers in responses.items():
-        for answer in _objects(question, answers):
+        for answer in _list_of_objects(question, answers):
             if answer.get("status") in ("draft", "discarded"):
                 left_out[f"answer that is {answer['status']}"] += 1
             else:
@@ -103,7 +105,7 @@ def argilla(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     for person, said in by_person.items():
         common = {"annotator": person or None, "comment": _join_comments(said)}
         for question, value in said:
-            if _letters(question) not in COMMENTS:
+            if _letters_of(question) not in COMMENTS:
                 lines += _answer_lines(fields, question, value, (question,), row.get("id"), common)
     return lines or fields.unjudged()
 
@@ -113,11 +115,11 @@ def label_studio(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     fields = _Fields(row.get("data"))
     left_out["prediction of a model"] += len(row.get("predictions") or ())
     lines: list[JsonObject] = []
-    for annotation in _objects("annotations", row.get("annotations")):
+    for annotation in _list_of_objects("annotations", row.get("annotations")):
         if annotation.get("was_cancelled"):
             left_out["task skipped by its annotator"] += 1
             continue
-        results = [_read_result(r) for r in _objects("result", annotation.get("result"))]
+        results = [_read_result(r) for r in _list_of_objects("result", annotation.get("result"))]
         common = {
             "annotator": _person_name(annotation.get("completed_by")),
             "created_at": annotation.get("updated_at") or annotation.get("created_at"),
@@ -164,18 +166,18 @@ def _answer_lines(
     mark = {} if source is None else {"external_id": f"{source}:{name}"}
     if isinstance(value, list):
         yield from (said | line for line in _ranking_lines(fields, name, value, mark))
-    elif len(names) == 2 and (_letters(value) in TIES or fields.named(value)):
-        yield said | mark | _comparison(fields, names[0], names[1], fields.named(value))
+    elif len(names) == 2 and (_letters_of(value) in TIES or fields.named(value)):
+        yield said | mark | _compare_two(fields, names[0], names[1], fields.named(value))
     else:
         about = fields.one(*hints)
         if len(fields.texts) > 1 and mark:
             mark = {"external_id": f"{source}:{name}:{about}"}
-        yield said | mark | _rating(name, value) | {"completion": fields.texts[about]}
+        yield said | mark | _judge_one(name, value) | {"completion": fields.texts[about]}
 
 
-def _rating(name: str, value: object) -> JsonObject:
-    if _letters(value) in GOOD + BAD:
-        return {"kind": "binary", "value": _letters(value) in GOOD}
+def _judge_one(name: str, value: object) -> JsonObject:
+    if _letters_of(value) in GOOD + BAD:
+        return {"kind": "binary", "value": _letters_of(value) in GOOD}
     if isinstance(value, int | float):
         whole = int(value) if isinstance(value, float) and value.is_integer() else value
         return {"kind": "scalar", "value": whole}
@@ -196,7 +198,7 @@ def _ranking_lines(
         if found is None:
             raise ValueError(
                 f"{show(entry.get('value'))} in the ranking {show(name)} is no completion: use "
-                f"{_listed(fields.texts)}"
+                f"{_list_names(fields.texts)}"
             )
         rank = entry.get("rank")
         places[found] = rank if isinstance(rank, int) else place
@@ -205,10 +207,10 @@ def _ranking_lines(
         apart = (
             {"external_id": f"{mark['external_id']}:{a}:{b}"} if mark and len(places) > 2 else {}
         )
-        yield mark | apart | _comparison(fields, a, b, better)
+        yield mark | apart | _compare_two(fields, a, b, better)
 
 
-def _comparison(fields: _Fields, a: str, b: str, better: str | None) -> JsonObject:
+def _compare_two(fields: _Fields, a: str, b: str, better: str | None) -> JsonObject:
     return {
         "kind": "pairwise",
         "completion_a": fields.texts[a],
@@ -218,7 +220,7 @@ def _comparison(fields: _Fields, a: str, b: str, better: str | None) -> JsonObje
 
 
 def _join_comments(said: list[Said]) -> str | None:
-    texts = [str(value) for question, value in said if _letters(question) in COMMENTS and value]
+    texts = [str(value) for question, value in said if _letters_of(question) in COMMENTS and value]
     return "\n".join(texts) or None
 
 
@@ -229,12 +231,12 @@ def _person_name(said: object) -> str | None:
     return None if said is None else str(said)
 
 
-def _letters(word: object) -> str:
+def _letters_of(word: object) -> str:
     """A name without case, spaces and signs: "Response-1" is "response1"."""
     return re.sub(r"[\W_]+", "", str(word)).lower()
 
 
-def _objects(what: str, value: object) -> list[JsonObject]:
+def _list_of_objects(what: str, value: object) -> list[JsonObject]:
     """A list of objects, or none at all."""
     found = value or []
     if not (isinstance(found, list) and all(isinstance(part, dict) for part in found)):
@@ -242,5 +244,5 @@ def _objects(what: str, value: object) -> list[JsonObject]:
     return found
 
 
-def _listed(fields: Iterable[str]) -> str:
+def _list_names(fields: Iterable[str]) -> str:
     return ", ".join(map(show, fields))

@@ -36,7 +36,7 @@ class ExternalIds:
         else:
             sort, thing = line.type, noun.id
         if sort not in self._things:
-            self._load(sort)
+            self._load_stored(sort)
         things = self._things[sort].setdefault(noun.external_id, set())
         if things and thing not in things:
             raise ValueError(
@@ -47,7 +47,7 @@ class ExternalIds:
         first = self._first.setdefault((sort, thing), noun.external_id)
         return isinstance(noun, Record) or first == noun.external_id
 
-    def _load(self, sort: str) -> None:
+    def _load_stored(self, sort: str) -> None:
         """Read the stored ids of one sort of thing, once they are asked for."""
         known = self._things[sort] = {}
         if sort.endswith(" judgement"):

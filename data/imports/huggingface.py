@@ -48,7 +48,7 @@ def download(name: str) -> Iterator[tuple[str, Batches]]:
         ) from None
     splits = loaded if isinstance(loaded, dict) else {"": loaded}
     for split in splits:
-        yield f"{name} ({split})" if split else name, _tables(splits[split])
+        yield f"{name} ({split})" if split else name, _arrow_tables(splits[split])
 
 
 def read_saved(folder: Path) -> Iterator[tuple[str, Batches]]:
@@ -66,8 +66,8 @@ def read_saved(folder: Path) -> Iterator[tuple[str, Batches]]:
             f"{folder} is damaged or cut short ({type(error).__name__}): save the dataset again"
         ) from None
     splits = loaded if isinstance(loaded, dict) else {"": loaded}
-    return ((str(folder / split), _tables(splits[split])) for split in splits)
+    return ((str(folder / split), _arrow_tables(splits[split])) for split in splits)
 
 
-def _tables(rows: datasets.Dataset) -> Batches:
+def _arrow_tables(rows: datasets.Dataset) -> Batches:
     return iter(rows.with_format("arrow").iter(1024))

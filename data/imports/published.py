@@ -36,24 +36,30 @@ def pandalm(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     Rows in which other models gave the same two texts ask the same question again: the later
     judgement stands, all are kept, and external_id tells them apart.
     """
-    instruction, more = _cell(row, "instruction"), _cell(row, "input")
+    instruction, more = _read_cell(row, "instruction"), _read_cell(row, "input")
     prompt = "\n\n".join(str(text) for text in (instruction, more) if not _is_blank(text)).strip()
-    models = str(_cell(row, "cmp_key")).split("_")
+    models = str(_read_cell(row, "cmp_key")).split("_")
     if len(models) < 2:
         raise ValueError(f"cmp_key {show(row['cmp_key'])} names one model: it must be ONE_OTHER")
     common: JsonObject = {
         **{"type": "judgement", "kind": "pairwise", "prompt": prompt, "shown_first": "a"},
-        "completion_a": _answer(row, "response1", left_out),
-        "completion_b": _answer(row, "response2", left_out),
-        "external_id": f"pandalm:{_cell(row, 'idx')}",
+        "completion_a": _read_answer(row, "response1", left_out),
+        "completion_b": _read_answer(row, "response2", left_out),
+        "external_id": f"pandalm:{_read_cell(row, 'idx')}",
     }
     lines = [
         common
-        | {"value": _choose(row, f"annotator{n}", _PANDALM_VALUES), "annotator": f"pandalm {n}"}
+        | {
+            "value": _choose_meaning(row, f"annotator{n}", _PANDALM_VALUES),
+            "annotator": f"pandalm {n}",
+        }
         for n in (1, 2, 3)
     ]
     lines[0] |= {"model_a": models[0], "model_b": models[1]}  # said once: all three are about them
-    return [{"type": "prompt", "prompt": prompt, "tags": [_cell(row, "motivation_app")]}, *lines]
+    return [
+        {"type": "prompt", "prompt": prompt, "tags": [_read_cell(row, "motivation_app")]},
+        *lines,
+    ]
 
 
 def tulu_human_eval(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
@@ -62,27 +68,29 @@ def tulu_human_eval(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]
     Two answers of one text are not compared. An evaluator who judged twice is kept twice: the later
     answer stands.
     """
-    prompt, instance = _cell(row, "prompt"), _cell(row, "instance_id")
+    prompt, instance = _read_cell(row, "prompt"), _read_cell(row, "instance_id")
     prompt = prompt.strip() if isinstance(prompt, str) else prompt
-    models = {side: _cell(row, f"model_{side}") for side in "ab"}
-    texts = {side: _answer(row, f"completion_{side}", left_out) for side in "ab"}
+    models = {side: _read_cell(row, f"model_{side}") for side in "ab"}
+    texts = {side: _read_answer(row, f"completion_{side}", left_out) for side in "ab"}
     pair = f"tulu:{instance}:{','.join(sorted(map(str, models.values())))}"
     common: JsonObject = {
-        **{"type": "judgement", "prompt": prompt, "annotator": _cell(row, "evaluator")},
-        "created_at": _cell(row, "timestamp"),
+        **{"type": "judgement", "prompt": prompt, "annotator": _read_cell(row, "evaluator")},
+        "created_at": _read_cell(row, "timestamp"),
     }
     lines: list[JsonObject] = [
         {"type": "prompt", "prompt": prompt, "external_id": f"tulu:{instance}"}
     ]
     for side in "ab":
-        acceptable = _choose(row, f"completion_{side}_is_acceptable", {"yes": True, "no": False})
+        acceptable = _choose_meaning(
+            row, f"completion_{side}_is_acceptable", {"yes": True, "no": False}
+        )
         named = {"model": models[side], "external_id": f"{pair}#{models[side]}"}
         judged = {"kind": "binary", "completion": texts[side], "value": acceptable}
         lines.append(common | judged | named)
     if row["completion_a"] == row["completion_b"]:
         left_out["pairwise left out: both answers are the same text"] += 1
         return lines
-    better, strength = _choose(row, "preference", _TULU_PREFERENCES)
+    better, strength = _choose_meaning(row, "preference", _TULU_PREFERENCES)
     compared = {
         **{"kind": "pairwise", "value": better, "strength": strength, "shown_first": "a"},
         **{f"completion_{side}": texts[side] for side in "ab"},
@@ -105,24 +113,24 @@ def find_recipe(name: str) -> Convert:
     return RECIPES[name]
 
 
-def _cell(row: JsonObject, column: str) -> object:
+def _read_cell(row: JsonObject, column: str) -> object:
     if column not in row:
         raise ValueError(f"column {show(column)} is missing: it has {either([*row])}")
     return row[column]
 
 
-def _choose(row: JsonObject, column: str, meanings: Mapping[str, T]) -> T:
+def _choose_meaning(row: JsonObject, column: str, meanings: Mapping[str, T]) -> T:
     """What a cell means; a number counts as its digits."""
-    value = _cell(row, column)
+    value = _read_cell(row, column)
     key = value if isinstance(value, str) else json.dumps(value)
     if key not in meanings:
         raise ValueError(f"{column} {show(value)} not allowed: use {either([*meanings])}")
     return meanings[key]
 
 
-def _answer(row: JsonObject, column: str, left_out: Counter[str]) -> object:
+def _read_answer(row: JsonObject, column: str, left_out: Counter[str]) -> object:
     """The text of an answer; what stands for none is counted."""
-    value = _cell(row, column)
+    value = _read_cell(row, column)
     if _is_blank(value):
         left_out[f'{column} without text read as "(empty)"'] += 1
         return "(empty)"

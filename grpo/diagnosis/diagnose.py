@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from grpo.diagnosis.curves import Curves, curves, number
 from grpo.diagnosis.rules import EXPLAINED_BY, RULES, Rule
@@ -40,11 +39,11 @@ class Verdict:
     threshold: float | None
     step: int
     """Since when."""
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, object]] = field(default_factory=list)
     """Up to three completions that show it: step, prompt, completion, reward, advantage."""
     action: str = ""
     """One thing to do, which can be undone."""
-    change: dict[str, Any] = field(default_factory=dict)
+    change: dict[str, object] = field(default_factory=dict)
     """The same in settings."""
     source: str = ""
     or_earlier: bool = False
@@ -52,10 +51,10 @@ class Verdict:
 
 
 def diagnose(
-    steps: Sequence[Mapping[str, Any]],
-    settings: Mapping[str, Any],
-    baseline: Mapping[str, Any] | None = None,
-    samples: Sequence[Mapping[str, Any]] = (),
+    steps: Sequence[Mapping[str, object]],
+    settings: Mapping[str, object],
+    baseline: Mapping[str, object] | None = None,
+    samples: Sequence[Mapping[str, object]] = (),
 ) -> list[Verdict]:
     """Verdicts on the steps so far, the gravest first.
 
@@ -67,13 +66,15 @@ def diagnose(
         return []
     found: dict[str, Standing] = {}
     for rule in RULES:
-        stands = _standing(rule, c)
+        stands = _confirm_finding(rule, c)
         if stands and stands.finding.name not in found:
             found[stands.finding.name] = stands
     explained = {name for cause in found for name in EXPLAINED_BY.get(cause, ())}
-    bad = [_verdict(c, stands, samples) for name, stands in found.items() if name not in explained]
+    bad = [
+        _make_verdict(c, stands, samples) for name, stands in found.items() if name not in explained
+    ]
     bad.sort(key=lambda v: v.level != "stop")
-    return bad + _healthy(c, {v.metric for v in bad}, any(v.level == "stop" for v in bad))
+    return bad + _healthy_verdicts(c, {v.metric for v in bad}, any(v.level == "stop" for v in bad))
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Standing:
     or_earlier: bool = False
 
 
-def _standing(rule: Rule, c: Curves) -> Standing | None:
+def _confirm_finding(rule: Rule, c: Curves) -> Standing | None:
     """What the rule found, if it is confirmed, in as many batches, and not long past."""
     last = len(c) - 1
     for t in range(last, max(-1, last - HOLD * c.every), -1):
@@ -94,11 +95,11 @@ def _standing(rule: Rule, c: Curves) -> Standing | None:
             continue
         before = range(t - (rule.confirm - 1) * c.every, t, c.every)
         if all(rule.find(c, u) is not None for u in before):
-            return _since(rule, c, t, found)
+            return _find_beginning(rule, c, t, found)
     return None
 
 
-def _since(rule: Rule, c: Curves, t: int, found: Finding) -> Standing:
+def _find_beginning(rule: Rule, c: Curves, t: int, found: Finding) -> Standing:
     if found.step is not None:
         return Standing(found, t)
     first = t
@@ -109,37 +110,28 @@ def _since(rule: Rule, c: Curves, t: int, found: Finding) -> Standing:
     return Standing(found, first)
 
 
-def _verdict(c: Curves, at: Standing, samples: Sequence[Mapping[str, Any]]) -> Verdict:
+def _make_verdict(c: Curves, at: Standing, samples: Sequence[Mapping[str, object]]) -> Verdict:
     f = at.finding
     return Verdict(
-        f.name,
-        f.level,
-        f.text,
-        f.metric,
-        f.value,
-        f.threshold,
+        f.name, f.level, f.text, f.metric, f.value, f.threshold,
         f.step if f.step is not None else c.steps[at.first],
-        evidence(samples, f.pick),
-        f.action,
-        dict(f.change),
-        f.source,
-        at.or_earlier,
-    )
+        evidence(samples, f.pick), f.action, dict(f.change), f.source, at.or_earlier,
+    )  # fmt: skip
 
 
-def evidence(samples: Sequence[Mapping[str, Any]], pick: Pick) -> list[dict[str, Any]]:
+def evidence(samples: Sequence[Mapping[str, object]], pick: Pick) -> list[dict[str, object]]:
     """Up to three completions of the newest step there is that show it best."""
     usable = [s for s in samples if isinstance(s.get("completion"), str)]
     newest = max((number(s.get("step")) or 0.0 for s in usable), default=0.0)
     drawn = [s for s in usable if (number(s.get("step")) or 0.0) == newest]
-    chosen = _chosen(drawn, pick)[:EVIDENCE]
+    chosen = _rank_samples(drawn, pick)[:EVIDENCE]
     kept = ("step", "prompt", "completion", "reward", "advantage")
     return [{key: s.get(key) for key in kept} for s in chosen]
 
 
-def _chosen(drawn: list[Mapping[str, Any]], pick: Pick) -> list[Mapping[str, Any]]:
-    def by(name: str, size: bool = False) -> list[Mapping[str, Any]]:
-        def key(s: Mapping[str, Any]) -> float:
+def _rank_samples(drawn: list[Mapping[str, object]], pick: Pick) -> list[Mapping[str, object]]:
+    def by(name: str, size: bool = False) -> list[Mapping[str, object]]:
+        def key(s: Mapping[str, object]) -> float:
             value = number(s.get(name)) or 0.0
             return -abs(value) if size else -value
 
@@ -158,7 +150,7 @@ def _chosen(drawn: list[Mapping[str, Any]], pick: Pick) -> list[Mapping[str, Any
 # --- what is well
 
 
-def _healthy(c: Curves, ill: set[str], stop: bool) -> list[Verdict]:
+def _healthy_verdicts(c: Curves, ill: set[str], stop: bool) -> list[Verdict]:
     """What KL, reward and entropy do where nothing is wrong with them; no reward is well in a run
     that is to stop."""
     t = len(c) - 1

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from data.runs.files import runs_folder
-from data.store import Store
 from reward_model.language_model.loading import merged
 from reward_model.language_model.origin import (
     ADAPTER,
     MODEL,
+    ORIGIN,
     Origin,
     find_origin,
     save_origin,
@@ -26,21 +27,32 @@ def find_policy(name: str, workspace: Path) -> Origin:
     return find_origin(name, runs_folder(workspace))
 
 
-def newest(store: Store, kind: str, what: str, remedy: str) -> str:
-    """Id of the newest finished run of a kind. Raises ValueError with the remedy if none is."""
-    for run in store.runs.list(kind):
-        if run.status == "finished":
-            return run.id
-    raise ValueError(f"there is no finished {what} yet: {remedy}")
+def run_folder(name: str, workspace: Path) -> Path:
+    """The folder of a run by its id, or any folder by its path."""
+    inside = runs_folder(workspace) / name
+    return inside if inside.is_dir() else Path(name).expanduser()
 
 
-def save_policy(model: Any, folder: Path, origin: Origin, **facts: Any) -> None:
-    """Write the trained side-car (only that) and what it sits on."""
+def read_origin(name: str, workspace: Path) -> dict[str, str]:
+    """What a run noted of its origin (origin.json); empty where it noted nothing."""
+    path = run_folder(name, workspace) / ORIGIN
+    found: dict[str, str] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def save_policy(model: PreTrainedModel, folder: Path, origin: Origin, **facts: str) -> None:
+    """Write the trained adapter (only that) and the model it belongs to."""
     model.save_pretrained(folder / ADAPTER, selected_adapters=["default"])
     save_origin(folder, origin, **facts)
 
 
-def save_whole(model: Any, tokenizer: Any, folder: Path, origin: Origin, **facts: Any) -> None:
+def save_whole(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    origin: Origin,
+    **facts: str,
+) -> None:
     """Write all weights as an ordinary model folder inside the run's, and what they came from."""
     disable_progress_bar()
     partial = folder / f"{MODEL}.part"
@@ -50,10 +62,12 @@ def save_whole(model: Any, tokenizer: Any, folder: Path, origin: Origin, **facts
     save_origin(folder, origin, **facts)
 
 
-def save_merged(tokenizer: Any, folder: Path, origin: Origin, **facts: Any) -> None:
-    """Make the side-car in a run's folder a whole model: `save_whole`, in its place.
+def save_merged(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, origin: Origin, **facts: str
+) -> None:
+    """Merge the adapter in a run's folder into its model: `save_whole`, in the adapter's place.
 
-    Merged and written in float32, so that what loads is to the bit what side-car and model gave,
+    Merged and written in float32, so that the model gives to the bit what adapter and model gave,
     and a small change is not lost in a coarser rounding.
     """
     adapter = folder / ADAPTER

@@ -1,9 +1,8 @@
-"""What trains in fine-tuning and pretraining: a side-car, a side-car on 4 bits, or all weights."""
+"""What trains in fine-tuning and pretraining: an adapter, an adapter on 4 bits, or all weights."""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
@@ -16,10 +15,12 @@ from reward_model.language_model.lora import lora_config, trainable_share, what_
 from reward_model.language_model.origin import Origin
 
 
-def to_train(settings: TuneSettings, origin: Origin, dtype: torch.dtype) -> Any:
+def to_train(
+    settings: TuneSettings, origin: Origin, dtype: torch.dtype
+) -> PreTrainedModel | PeftModel:
     """The model with what `settings.tuning` says trainable, in float32.
 
-    `full` takes a side-car that is there into the weights and trains them all. Raises ValueError
+    `full` merges an adapter that is there into the weights and trains them all. Raises ValueError
     where 4 bits cannot be had here, or nothing would train.
     """
     if settings.tuning == "full":
@@ -43,12 +44,12 @@ def check_qlora() -> None:
         )
 
 
-def in_four_bits(origin: Origin, dtype: torch.dtype) -> Any:
-    """The model without its side-car, its linear layers in 4 bits, ready for a side-car.
+def in_four_bits(origin: Origin, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
+    """The model without its adapter, its linear layers in 4 bits, ready for an adapter.
 
-    The side-car learns on what 4 bits make of the model, and is later put on the model itself: what
-    is sampled, scored and exported differs a little from what was trained, by the rounding to 4
-    bits. Dettmers et al. 2023, arXiv:2305.14314.
+    The adapter is trained on the rounded weights, and later used on the unrounded ones: what is
+    sampled, scored and exported differs a little from what was trained. Dettmers et al. 2023,
+    arXiv:2305.14314.
     """
     model = load_base(origin, dtype, four_bits(dtype))
     return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
@@ -67,7 +68,7 @@ def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
 def trainable(
     origin: Origin, lora: LoraSettings, dtype: torch.dtype, base: PreTrainedModel | None = None
 ) -> PeftModel:
-    """The policy with a side-car that trains: its own, or a new one on a plain model.
+    """The policy with an adapter that trains: its own, or a new one on a plain model.
 
     Its own keeps its rank, alpha and targets; dropout is no part of it and comes from `lora`. It
     is in float32 whatever the model's precision. `base` is the model under it where that is loaded
@@ -82,13 +83,13 @@ def trainable(
         model = get_peft_model(base, lora_config(base, lora, "CAUSAL_LM"))
     in_float32(model)
     if not trainable_share(model)[0]:
-        raise ValueError("no parameter of the policy would train: check its side-car")
+        raise ValueError("no parameter of the policy would train: check its adapter")
     print(what_trains(model), flush=True)
     return model
 
 
-def in_float32(model: Any) -> None:
-    """Bring what trains to float32: smaller steps than its own precision would be lost."""
+def in_float32(model: torch.nn.Module) -> None:
+    """Bring what trains to float32: in a coarser precision small steps would be lost."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

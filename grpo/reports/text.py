@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from data.stats.estimate import format_estimate
+from grpo.diagnosis.diagnose import Verdict
+from grpo.reports.records import ComparisonReport, ComparisonRow, GrpoReport, Report
 
 
-def lines(report: dict[str, Any]) -> list[str]:
-    """The summary, then what this kind of run has to say."""
-    text = [report["summary"]]
-    for v in report.get("verdicts", []):
-        text.append(f"{v['level']}: {v['text']}")
-        if v.get("action"):
-            text.append(f"  do: {v['action']}")
-    if "rows" in report:
-        text += ["", *table(report["rows"])]
-        text += [f"wins by {name}: {format_estimate(f)}" for name, f in report["win_rates"].items()]
+def lines(report: Report) -> list[str]:
+    """The summary, then what this kind of run has beside it."""
+    text = [report.summary]
+    if isinstance(report, GrpoReport):
+        text += verdict_lines(report.verdicts)
+    if isinstance(report, ComparisonReport):
+        text += ["", *table(report.rows)]
+        text += [
+            f"wins by {name}: {format_estimate(share)}" for name, share in report.win_rates.items()
+        ]
     return text
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
+    """Each verdict with its level, and below it what to do."""
+    text = []
+    for verdict in verdicts:
+        text.append(f"{verdict.level}: {verdict.text}")
+        if verdict.action:
+            text.append(f"  do: {verdict.action}")
+    return text
+
+
+def table(rows: Sequence[ComparisonRow]) -> list[str]:
     """SFT against the policy, the difference with its 95% interval."""
     head = f"{'':<28} {'SFT':>8} {'GRPO':>8} {'difference':>11}  95% interval      n"
     return [head] + [
-        f"{r['measure']:<28} {r['reference']:>8.2f} {r['policy']:>8.2f} {r['difference']:>+11.2f}"
-        f"  [{r['low']:+.2f}, {r['high']:+.2f}]  {r['n']:>4}"
+        f"{r.measure:<28} {r.reference:>8.2f} {r.policy:>8.2f} {r.difference:>+11.2f}"
+        f"  [{r.low:+.2f}, {r.high:+.2f}]  {r.n:>4}"
         for r in rows
     ]

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count, islice
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +26,7 @@ from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from data.store import Store
 from grpo.config import SampleSettings
+from grpo.reports.records import EndpointSource
 
 KEY_VARIABLE = "COACH_ENDPOINT_KEY"
 TRIES = 5
@@ -55,14 +55,16 @@ def from_endpoint(
     store: Store,
     run: Recorder,
     keep: Callable[[Sequence[Generation], int, int], None],
-) -> dict[str, Any]:
+) -> EndpointSource:
     """Fetch for the prompts; `keep(new, done, total)` takes each batch. Returns how it was done.
 
     Raises ValueError where the endpoint refuses or stays silent; what came before is kept.
     """
     there = store.content.generations(settings.policy) if settings.missing else []
     endpoint = Endpoint(settings, known=bool(there))
-    asks = [wanted(settings, prompt, there_of) for prompt, there_of in _grouped(prompts, there)]
+    asks = [
+        wanted(settings, prompt, there_of) for prompt, there_of in _group_by_prompt(prompts, there)
+    ]
     total, done = sum(map(len, asks)), 0
     print(f"sampling from {settings.policy} at {settings.endpoint}", flush=True)
     size = max(settings.batch_size // settings.per_prompt, 1)
@@ -79,12 +81,9 @@ def from_endpoint(
         if new or run.stop_requested:
             keep(new, done, total)
         endpoint.check()
-    return {
-        "endpoint": endpoint.host,
-        "left_out": dict(endpoint.left_out),
-        "refusal": endpoint.refusal.strip(" ()"),
-        "calls_made_again": endpoint.again,
-    }
+    return EndpointSource(
+        endpoint.host, dict(endpoint.left_out), endpoint.refusal.strip(" ()"), endpoint.again
+    )
 
 
 def wanted(settings: SampleSettings, prompt: Prompt, there: Iterable[Generation]) -> list[Ask]:
@@ -94,7 +93,7 @@ def wanted(settings: SampleSettings, prompt: Prompt, there: Iterable[Generation]
     return [Ask(prompt, seed) for seed in islice(free, max(settings.per_prompt - len(used), 0))]
 
 
-def _grouped(
+def _group_by_prompt(
     prompts: Sequence[Prompt], there: Iterable[Generation]
 ) -> list[tuple[Prompt, list[Generation]]]:
     by_prompt: dict[str, list[Generation]] = {prompt.id: [] for prompt in prompts}
@@ -128,7 +127,7 @@ class Endpoint:
         `tick(n)` is told how many came and says whether to stop: what is on its way is dropped.
         Sets `failure` where the endpoint refused or stayed silent.
         """
-        new = asyncio.run(self._fetch(asks, tick))
+        new = asyncio.run(self._fetch_batch(asks, tick))
         self.known = self.known or bool(new)
         return new
 
@@ -144,13 +143,15 @@ class Endpoint:
                 " settings, and give it more --sampling.max-new-tokens if it thinks first"
             )
 
-    async def _fetch(self, asks: Sequence[Ask], tick: Callable[[int], bool]) -> list[Generation]:
+    async def _fetch_batch(
+        self, asks: Sequence[Ask], tick: Callable[[int], bool]
+    ) -> list[Generation]:
         gate = asyncio.Semaphore(self.settings.parallel)
         came: dict[Ask, Generation] = {}
 
         async def one(ask: Ask) -> None:
             async with gate:
-                generation = await self._ask(client, ask)
+                generation = await self._fetch_one(client, ask)
             if generation is not None:
                 came[ask] = generation
 
@@ -171,7 +172,7 @@ class Endpoint:
             await asyncio.gather(*waiting, return_exceptions=True)
         return [came[ask] for ask in asks if ask in came]
 
-    async def _ask(self, client: httpx.AsyncClient, ask: Ask) -> Generation | None:
+    async def _fetch_one(self, client: httpx.AsyncClient, ask: Ask) -> Generation | None:
         """One completion; None if it is left out. Raises ValueError if there is no use in more."""
         why, wait = "", 0.0
         for attempt in range(TRIES):
@@ -183,18 +184,18 @@ class Endpoint:
             try:
                 async with asyncio.timeout(self.settings.timeout):
                     answer = await client.post(
-                        f"{self.base}/chat/completions", json=self._body(ask)
+                        f"{self.base}/chat/completions", json=self._request_body(ask)
                     )
             except TimeoutError:
                 why = f"gave no answer within {self.settings.timeout:g} s"
             except (httpx.TransportError, httpx.DecodingError) as error:
-                why = f"cannot be reached ({self._plain(str(error)) or type(error).__name__})"
+                why = f"cannot be reached ({self._clean_words(str(error)) or type(error).__name__})"
             except httpx.InvalidURL:
                 raise ValueError(f"endpoint {self.base!r} is no address: correct it") from None
             else:
                 if answer.status_code != 429 and answer.status_code < 500:
-                    return self._read(ask, answer)
-                why = f"answered {answer.status_code}{self._said(answer)}"
+                    return self._read_answer(ask, answer)
+                why = f"answered {answer.status_code}{self._quote_answer(answer)}"
                 wait = max(wait, asked_to_wait(answer.headers.get("retry-after", "")))
             if wait > LONGEST_WAIT:
                 why += f", and wants {wait:.0f} s of rest"
@@ -204,7 +205,7 @@ class Endpoint:
             " what was sampled is kept"
         )
 
-    def _body(self, ask: Ask) -> dict[str, Any]:
+    def _request_body(self, ask: Ask) -> dict[str, object]:
         sampling = self.settings.sampling
         return {
             "model": self.settings.policy,
@@ -215,14 +216,14 @@ class Endpoint:
             "seed": ask.seed,
         }
 
-    def _read(self, ask: Ask, answer: httpx.Response) -> Generation | None:
+    def _read_answer(self, ask: Ask, answer: httpx.Response) -> Generation | None:
         """The completion in an answer. Raises ValueError for an answer that will not get better."""
         if answer.status_code in UNFIT:
             self.left_out[f"refused with {answer.status_code}"] += 1
-            self.refusal = self.refusal or self._said(answer)
+            self.refusal = self.refusal or self._quote_answer(answer)
             return None
         if answer.status_code != 200:
-            raise ValueError(self._refusal(answer))
+            raise ValueError(self._explain_refusal(answer))
         try:
             (choice, *_) = answer.json()["choices"]
             text, reason = choice["message"].get("content"), choice.get("finish_reason")
@@ -230,8 +231,8 @@ class Endpoint:
                 raise TypeError
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise ValueError(
-                f"endpoint {self.base} answered, but with no chat completion{self._said(answer)}:"
-                " check that the address is the API's base, like http://host:8000/v1"
+                f"endpoint {self.base} answered, but with no chat completion"
+                f"{self._quote_answer(answer)}: check that the address is the API's base, like http://host:8000/v1"
             ) from None
         if not text or not text.strip():
             self.left_out["empty"] += 1
@@ -243,31 +244,31 @@ class Endpoint:
             return Generation(completion, self.settings.policy, facts)
         return None
 
-    def _refusal(self, answer: httpx.Response) -> str:
+    def _explain_refusal(self, answer: httpx.Response) -> str:
         status = answer.status_code
         if status in (401, 403):
             said, remedy = "", f"set the key it wants as {KEY_VARIABLE} in the environment"
         elif status == 404:
-            said = self._said(answer)
+            said = self._quote_answer(answer)
             remedy = (
                 f"name a model it has with --policy (asked for {self.settings.policy!r}), and check"
                 " that the address is the API's base, like http://host:8000/v1"
             )
         else:
-            said, remedy = self._said(answer), "check the address and the model's name"
+            said, remedy = self._quote_answer(answer), "check the address and the model's name"
         return f"endpoint {self.base} answered {status}{said}: {remedy}"
 
-    def _said(self, answer: httpx.Response) -> str:
+    def _quote_answer(self, answer: httpx.Response) -> str:
         """The endpoint's own words about what went wrong, on one short line."""
         text = answer.text
         with suppress(ValueError, LookupError, TypeError, RecursionError):
             row = answer.json()
             error = row.get("error", row) if isinstance(row, dict) else row
             text = str(error["message"] if isinstance(error, dict) else error)
-        words = self._plain(text)
+        words = self._clean_words(text)
         return f" ({words})" if words else ""
 
-    def _plain(self, text: str) -> str:
+    def _clean_words(self, text: str) -> str:
         """Somebody else's words, cut, without control characters and without the key."""
         words = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
         words = words.replace(self._key, "***") if self._key else words

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Kind, Prompt
@@ -13,6 +12,7 @@ from data.self_identification import Named
 from data.store import Store
 from data.task_planning import DEFAULT_SHARES, Mix, plan_tasks, question
 from grpo.config import SampleSettings
+from grpo.reports.records import EndpointSource, LocalSource, SampleReport
 
 ALL = "all"
 """The mix of whatever has answered."""
@@ -45,13 +45,13 @@ class Intake:
         completions = [generation.completion for generation in new]
         self.kept += completions
         self.named.see(completions)
-        self._queue(completions, done / total)
+        self._queue_tasks(completions, done / total)
         self.run.progress(done, total, "sampling completions")
         print(f"sampled {done} of {total}", flush=True)
         self.run.check_stop()
 
-    def report(self, how: dict[str, Any]) -> dict[str, Any]:
-        """What came of it; `how` is what the source of the completions has to say."""
+    def report(self, source: LocalSource | EndpointSource | None, seconds: float) -> SampleReport:
+        """What came of it; `source` is None where nothing was to be sampled."""
         finished = sum(c.finished for c in self.kept)
         said = [
             f"{len(self.kept)} completions of {len(self.prompts)} prompts;"
@@ -59,23 +59,25 @@ class Intake:
             if self.prompts
             else f"No completion is missing: each prompt has {self.settings.per_prompt} already."
         ]
-        said += [f"Left out: {n} {reason}." for reason, n in how.get("left_out", {}).items()]
+        if isinstance(source, EndpointSource):
+            said += [f"Left out: {n} {reason}." for reason, n in source.left_out.items()]
         if self.named:
             said.append(f"{self.named.sentence()}.")
         if self.settings.mix and self.prompts:
             said.append(f"{self.between} of {self.queued['pairwise']} comparisons are mixed.")
-        return {
-            "summary": " ".join(said),
-            "completions": len(self.kept),
-            "distinct": len({c.id for c in self.kept}),
-            "finished": finished,
-            "names_maker": len(self.named),
-            "tasks": sum(self.queued.values()),
-            "mixed": self.between,
-            **how,
-        }
+        return SampleReport(
+            summary=" ".join(said),
+            completions=len(self.kept),
+            distinct=len({c.id for c in self.kept}),
+            finished=finished,
+            names_maker=len(self.named),
+            tasks=sum(self.queued.values()),
+            mixed=self.between,
+            source=source,
+            seconds=seconds,
+        )
 
-    def _queue(self, completions: Sequence[Completion], so_far: float) -> None:
+    def _queue_tasks(self, completions: Sequence[Completion], so_far: float) -> None:
         """Tasks over a batch, as many as are due when this share of all is sampled."""
         settings = self.settings
         due = {
@@ -84,7 +86,7 @@ class Intake:
         }
         if not sum(due.values()):
             return
-        mix = self._mix(completions)
+        mix = self._choose_mix(completions)
         tasks = plan_tasks(
             completions,
             self._rng,
@@ -102,7 +104,7 @@ class Intake:
         self._asked.update(map(question, tasks))
         self._position += len(tasks)
 
-    def _mix(self, completions: Sequence[Completion]) -> Mix:
+    def _choose_mix(self, completions: Sequence[Completion]) -> Mix:
         """What this batch's completions are compared with beside each other."""
         if not self.settings.mix:
             return Mix()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
@@ -13,6 +12,7 @@ from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
 from grpo.config import SampleSettings, SamplingSettings
 from grpo.policies.checkpoint import find_policy
+from grpo.reports.records import LocalSource
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.generation import completion_from, end_tokens, generate_shared
 from reward_model.language_model.loading import load_model, load_tokenizer
@@ -39,7 +39,7 @@ def draw(
 def generation_config(
     tokenizer: PreTrainedTokenizerBase, sampling: SamplingSettings, ends: list[int]
 ) -> GenerationConfig:
-    """These settings in transformers' words."""
+    """These settings under transformers' names."""
     return GenerationConfig(
         do_sample=True,
         temperature=sampling.temperature,
@@ -83,7 +83,7 @@ def from_policy(
     prompts: Sequence[Prompt],
     run: Recorder,
     keep: Callable[[Sequence[Generation], int, int], None],
-) -> dict[str, Any]:
+) -> LocalSource:
     """Sample for the prompts; `keep(new, done, total)` takes each batch. Returns the precision."""
     set_seed(settings.seed)
     run.progress(0, len(prompts) * settings.per_prompt, "loading the model")
@@ -99,4 +99,4 @@ def from_policy(
 
     size = max(settings.batch_size // settings.per_prompt, 1) * settings.per_prompt
     draw_many(model, tokenizer, prompts, settings.per_prompt, settings.sampling, size, each)
-    return {"precision": why}
+    return LocalSource(why)

@@ -1,9 +1,12 @@
 """The GRPO trainer and what surrounds a step.
 
-policy_trainer  TRL's trainer with dropped groups and exact resume
-shared_prompt   a group's prompt run once
+policy_trainer  TRL's trainer with shared prompts, dropped groups and exact resume
+trl_config      a run's settings under TRL's names
+shared_prompt   log-probabilities with each prompt run once
 advantages      rewards to advantages
-batch_metrics   what a step says of its batch
+batch_metrics   a batch's samples and their metrics
+run_callback    metrics, progress and stopping of any trainer
 callback        metrics, samples and verdicts of every step; KL steering
+trial_step      one step made on trial and put back
 preflight       checks before the first step
 """

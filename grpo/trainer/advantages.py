@@ -28,9 +28,7 @@ def advantages(
     centred = torch.where(kept[:, None], rewards - rewards.mean(1, keepdim=True), 0.0)
     if scale == "none":
         return centred, kept
-    divisor = own[:, None] if scale == "group" else _batch(rewards, spread)
+    if scale == "group":
+        return centred / (own[:, None] + TINY), kept
+    divisor = rewards.flatten().std() if spread is None else spread.to(rewards)
     return centred / (divisor + TINY), kept
-
-
-def _batch(rewards: Tensor, spread: Tensor | None) -> Tensor:
-    return rewards.flatten().std() if spread is None else spread.to(rewards)

@@ -1,67 +1,103 @@
-"""What one sampled batch of completions says: its figures, and its completions as kept lines."""
+"""What one sampled batch of completions says: its metrics, and its completions as kept lines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 Array = NDArray[np.float64]
-Sample = dict[str, Any]
-"""prompt, completion, finished, tokens, model_reward, sd, reward, noise, advantage, dropped."""
 
 
-def figures(samples: Sequence[Sample], size: int) -> dict[str, float]:
-    """Of the samples, `size` of a group in a row; rewards in standard deviations of SFT's answers.
+@dataclass(frozen=True)
+class Sample:
+    """One completion as it was scored: a line of samples.jsonl, but for its step."""
 
-    `length` is in tokens; shares are 0 to 1; `length_corr` is the rank correlation of length and
-    reward inside a group, on average.
-    """
-    rewards = _column(samples, "reward")
-    lengths = _column(samples, "tokens")
-    texts = [str(s["completion"]) for s in samples]
-    groups = range(0, len(samples), size)
-    return {
-        "reward_mean": float(rewards.mean()),
-        "reward_std": float(rewards.std(ddof=1)),
-        "group_std": float(rewards.reshape(-1, size).std(1, ddof=1).mean()),
-        "model_reward": float(_column(samples, "model_reward").mean()),
-        "disagreement": float(_column(samples, "sd").mean()),
-        "noise": float(_column(samples, "noise").mean()),
-        "dropped": float(_column(samples, "dropped").mean()),
-        "length": float(lengths.mean()),
-        "truncated": 1.0 - float(_column(samples, "finished").mean()),
-        "unique": fmean(len(set(texts[i : i + size])) / size for i in groups),
-        "repetition": fmean(map(repetition, texts)),
-        "length_corr": fmean(rank_correlation(lengths[i : i + size], rewards[i : i + size])
-                             for i in groups),
-    }  # fmt: skip
+    prompt: str
+    completion: str
+    finished: bool
+    tokens: int
+    model_reward: float
+    """The reward model's mean, in standard deviations of the SFT policy's rewards."""
+    sd: float
+    """The reward model's standard deviation."""
+    reward: float
+    """What the policy is trained on: clipped, less the penalties."""
+    noise: float
+    """The reward model's uncertainty about differences within the group."""
+    advantage: float
+    dropped: bool
+    """Whether its group was left out for telling nothing."""
+
+    def as_line(self, step: int) -> dict[str, object]:
+        """As it is kept in samples.jsonl."""
+        rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return {"step": step, **rounded}
+
+
+@dataclass(frozen=True)
+class BatchMetrics:
+    """Metrics of a batch; rewards in standard deviations of the SFT policy's rewards."""
+
+    reward_mean: float
+    reward_std: float
+    group_std: float
+    """Standard deviation of rewards within a group, averaged over groups."""
+    model_reward: float
+    disagreement: float
+    """Mean standard deviation of the reward model's."""
+    noise: float
+    dropped: float
+    """Share of groups dropped, 0 to 1, as all shares here."""
+    length: float
+    """Tokens of a completion."""
+    truncated: float
+    unique: float
+    """Share of distinct completions within a group."""
+    repetition: float
+    length_corr: float
+    """Rank correlation of length and reward within a group, averaged over groups."""
+
+
+def batch_metrics(samples: Sequence[Sample], group_size: int) -> BatchMetrics:
+    """Metrics of the samples, of which each `group_size` in a row are a group."""
+
+    def column(name: str) -> Array:
+        return np.array([float(getattr(s, name)) for s in samples])
+
+    rewards, lengths = column("reward"), column("tokens")
+    texts = [s.completion for s in samples]
+    groups = [slice(i, i + group_size) for i in range(0, len(samples), group_size)]
+    return BatchMetrics(
+        reward_mean=float(rewards.mean()),
+        reward_std=float(rewards.std(ddof=1)),
+        group_std=float(rewards.reshape(-1, group_size).std(1, ddof=1).mean()),
+        model_reward=float(column("model_reward").mean()),
+        disagreement=float(column("sd").mean()),
+        noise=float(column("noise").mean()),
+        dropped=float(column("dropped").mean()),
+        length=float(lengths.mean()),
+        truncated=1.0 - float(column("finished").mean()),
+        unique=fmean(len(set(texts[g])) / group_size for g in groups),
+        repetition=fmean(map(repetition, texts)),
+        length_corr=fmean(rank_correlation(lengths[g], rewards[g]) for g in groups),
+    )
 
 
 def repetition(text: str) -> float:
-    """Share of a text's pairs of neighbouring words that stood in it before."""
+    """Share of a text's pairs of neighbouring words that occurred in it before."""
     words = text.lower().split()
     pairs = list(pairwise(words))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def rank_correlation(one: Array, other: Array) -> float:
-    """Spearman's; 0 where either does not vary."""
+    """Spearman's rank correlation; 0 where either does not vary."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     return float(spearmanr(one, other).statistic)
-
-
-def kept_line(step: int, sample: Sample) -> dict[str, Any]:
-    """A sample as it is kept in samples.jsonl."""
-    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in sample.items()}
-    return {"step": step, **rounded}
-
-
-def _column(samples: Sequence[Sample], name: str) -> Array:
-    return np.array([float(s[name]) for s in samples])

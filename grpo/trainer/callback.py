@@ -1,70 +1,60 @@
-"""What a GRPO run reports of each step: metrics, samples and verdicts; and what it steers."""
+"""What a GRPO run writes of each step: metrics, samples and verdicts; and the steering of KL."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from data import runs
 from data.atomic_files import write_json
 from data.runs.recorder import Recorder
 from data.settings import as_config
 from grpo.config import PolicySettings
-from grpo.diagnosis.diagnose import diagnose
-from grpo.policies.reference import moved, side_car
-from grpo.run_callback import RunCallback
-from grpo.trainer.batch_metrics import Sample, kept_line
+from grpo.diagnosis.diagnose import Verdict, diagnose
+from grpo.policies.reference import adapter_distance, adapter_state
 from grpo.trainer.policy_trainer import PolicyTrainer
-from grpo.trainer.preflight import PREFLIGHT
+from grpo.trainer.run_callback import Metrics, RunCallback
 
-SAME = (
+SAME_NAMES = (
     "reward_mean", "reward_std", "group_std", "model_reward", "disagreement", "noise", "dropped",
     "kl", "kl_nats", "kl_weight", "entropy", "entropy_weight", "grad_norm", "loss",
     "learning_rate", "length", "truncated", "unique", "repetition", "length_corr",
     "tokens_per_second",
 )  # fmt: skip
-NAMES = {name: name for name in SAME} | {
+NAMES = {name: name for name in SAME_NAMES} | {
     "clip_ratio/region_mean": "clip_ratio",
     "cispo_clip_ratio": "clip_ratio",
 }
 """The trainer's names of what metrics.jsonl holds, and ours."""
 SHOWN = ("reward_mean", "group_std", "kl_nats", "entropy", "grad_norm", "length", "truncated")
 """Printed after each step."""
-KL_WEIGHT_CEILING = 100.0
-"""Steering raises the KL weight to at most this many times its setting."""
-EVIDENCE = 4
+QUOTED_STEPS = 4
 """Steps whose samples verdicts may quote."""
 VERDICTS = "verdicts.json"
 SAMPLES = "samples.jsonl"
 
 
 class GrpoCallback(RunCallback):
-    """Metrics in our names and both units of KL, samples, verdicts, KL steering."""
+    """Metrics under our names and both units of KL, samples, verdicts, KL steering."""
 
-    def __init__(self, run: Recorder, settings: PolicySettings) -> None:
+    def __init__(self, run: Recorder, trainer: PolicyTrainer) -> None:
+        """For a trainer whose weights are those that the run starts from."""
         super().__init__(run, NAMES, "training", SHOWN)
-        self.settings = settings
-        self.trainer: PolicyTrainer
-        self._rows = [m for m in runs.metrics(run.directory) if "reward_mean" in m]
-        kept = runs.samples(run.directory)  # where it goes on from a checkpoint
-        self._kept_of = kept[-1]["step"] if kept else 0
-        size = settings.prompts_per_step * settings.group_size
-        self._evidence = deque(kept, maxlen=EVIDENCE * size)
-        self._start: dict[str, Any] = {}
-
-    def attach(self, trainer: PolicyTrainer) -> None:
-        """Watch a trainer, from its weights as they are now: those that the run starts from."""
         self.trainer = trainer
-        self._start = side_car(trainer.accelerator.unwrap_model(trainer.model))
+        settings = trainer.settings
+        self._rows = [m for m in runs.metrics(run.directory) if "reward_mean" in m]
+        kept = runs.samples(run.directory)  # of the steps before the checkpoint it resumes from
+        self._last_kept_step = kept[-1]["step"] if kept else 0
+        batch = settings.prompts_per_step * settings.group_size
+        self._recent_samples = deque(kept, maxlen=QUOTED_STEPS * batch)
+        self._start = adapter_state(trainer.policy)
 
-    def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        if "reward_mean" not in metrics:
-            return metrics
-        now = side_car(self.trainer.accelerator.unwrap_model(self.trainer.model))
-        metrics["moved"] = moved(self._start, now)
+    def extend(self, metrics: Metrics) -> Metrics:
+        if "reward_mean" in metrics:
+            metrics["moved"] = adapter_distance(self._start, adapter_state(self.trainer.policy))
         return metrics
 
     def logged(self) -> None:
@@ -72,46 +62,30 @@ class GrpoCallback(RunCallback):
             return
         self._keep_samples()
         self._rows.append(dict(self.last))
-        write_json(self.run.directory / VERDICTS, self.verdicts())
-        if self.last["kl_nats"] is not None:
-            self._steer(self.last["kl_nats"])
-
-    def verdicts(self) -> list[dict[str, Any]]:
-        """What the steps so far say."""
-        return verdicts(self.run.directory, self._rows, self.settings, list(self._evidence))
+        found = verdicts(
+            self.run.directory, self._rows, self.trainer.settings, list(self._recent_samples)
+        )
+        write_json(self.run.directory / VERDICTS, [asdict(v) for v in found])
+        self.trainer.steer_kl(self.last["kl_nats"])
 
     def _keep_samples(self) -> None:
-        """Once a batch, however many steps are made on it."""
+        """Write a batch's samples once, however many steps are made on it."""
         step = self.trainer.sampled_at
-        if step == self._kept_of:
+        if step == self._last_kept_step:
             return
-        self._kept_of = step
-        lines = [kept_line(step, s) for s in self.trainer.samples]
-        self._evidence.extend(lines)
+        self._last_kept_step = step
+        lines = [sample.as_line(step) for sample in self.trainer.samples]
+        self._recent_samples.extend(lines)
         with (self.run.directory / SAMPLES).open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(line) + "\n" for line in lines)
 
-    def _steer(self, kl_nats: float) -> None:
-        if self.settings.kl_target and self.settings.kl_weight:
-            self.trainer.beta = steered(
-                self.trainer.beta, kl_nats, self.settings.kl_target, self.settings.kl_weight
-            )
-
-
-def steered(weight: float, kl_nats: float, target: float, least: float) -> float:
-    """The next KL weight: raised while KL is above its target, lowered back while it is below.
-
-    A proportional controller on the error, after Ziegler et al. 2019, arXiv:1909.08593, 2.2; from
-    `least` to a hundred times that. KL and target in nats per answer.
-    """
-    error = max(-0.3, min(0.6, kl_nats / target - 1))
-    return min(max(weight * (1 + error), least), KL_WEIGHT_CEILING * least)
-
 
 def verdicts(
-    folder: Path, rows: list[dict[str, Any]], settings: PolicySettings, samples: list[Sample]
-) -> list[dict[str, Any]]:
-    """The diagnosis of a run's rows, beside what its preflight found."""
-    path = folder / PREFLIGHT
-    baseline = json.loads(path.read_text(encoding="utf-8"))["baseline"] if path.is_file() else None
-    return [asdict(v) for v in diagnose(rows, as_config(settings), baseline, samples)]
+    folder: Path,
+    rows: Sequence[Mapping[str, object]],
+    settings: PolicySettings,
+    samples: Sequence[Mapping[str, object]],
+) -> list[Verdict]:
+    """The diagnosis of a run's rows, against what its preflight measured."""
+    checked = runs.preflight(folder)
+    return diagnose(rows, as_config(settings), checked and checked["baseline"], samples)

@@ -1,104 +1,186 @@
-"""TRL's GRPOTrainer with three things of ours: the shared prompt, groups dropped, exact resume.
+"""TRL's GRPOTrainer with three additions: shared prompts, dropped groups, exact resume.
 
-Shared prompt: the completions of a group have the same prompt, so generation and log-probabilities
-run it once and hand its keys and values to all of them; only completion tokens meet the vocabulary.
-Equal to TRL's own path to rounding.
+Shared prompts: the completions of a group have the same prompt, so generation and log-probabilities
+run it once and reuse its keys and values; only completion tokens go through the output layer. Equal
+to TRL's own computation to rounding.
 
-Groups dropped: where the reward model cannot tell a group's completions apart, their differences
-are its noise; such a group gets no advantage.
+Dropped groups: where the reward model cannot tell a group's completions apart, the differences of
+their rewards are its noise; such a group gets no advantage.
 
 Exact resume: a checkpoint also holds the batch that its steps are made on, the order of the
-prompts, and what is steered.
-
-The reference is read in the same parts of a batch as the policy: equal weights then give a KL of 0
-whatever the precision.
+prompts, and the coefficients that are steered.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import RepeatSampler, use_adapter
 
-from grpo.config import WINDOW, AdvantageScale
+from data.schema import Prompt, content_hash
+from grpo.config import WINDOW, PolicySettings
+from grpo.policies.reference import pin_reference
+from grpo.policies.tuning import trainable
 from grpo.trainer.advantages import advantages
-from grpo.trainer.batch_metrics import Sample, figures
-from grpo.trainer.shared_prompt import _can_share, _worth_it, shared_prompt_logps
-from reward_model.language_model.generation import generate_shared
-from reward_model.scoring.grpo_reward import GrpoReward
+from grpo.trainer.batch_metrics import Sample, batch_metrics
+from grpo.trainer.shared_prompt import can_share, shared_prompt_logps, worth_sharing
+from grpo.trainer.trl_config import MEASURE_ONLY, to_trl
+from reward_model.language_model.generation import end_tokens, generate_shared
+from reward_model.language_model.origin import Origin, weights_hash
+from reward_model.scoring.grpo_reward import GrpoReward, Scored
+from reward_model.scoring.scorer import Scorer
 
-MEASURE_ONLY = 1e-12
-"""TRL measures KL only where its weight is not 0: this much holds nothing."""
-_KEPT = (
+KL_WEIGHT_CEILING = 100.0
+"""Steering raises the KL coefficient to at most this many times its setting."""
+_CHECKPOINTED = (
     "_step",
     "_buffered_inputs",
     "beta",
     "entropy_coef",
     "_last_world_entropy",
     "retest",
-    "samples",
     "sampled_at",
     "identity",
 )
-"""What a checkpoint holds beside TRL's own."""
+"""Attributes that a checkpoint holds beside TRL's own, and beside `samples`."""
 
 
-class PolicyTrainer(GRPOTrainer):
-    """GRPO on a policy with a LoRA side-car; see the module's docstring."""
+@dataclass(frozen=True)
+class TrainingParts:
+    """Everything that a GRPO run is made of, beside its settings."""
 
-    identity = ""
-    """Of reference, reward model and prompts: a checkpoint goes on only with the same ones."""
-    learned: GrpoReward | None = None
-    """Where it is None, advantages are TRL's own."""
-    advantage_scale: AdvantageScale = "group"
-    drop_below = 0.0
-    retest = 0.0
-    """What scoring the same completion twice may differ by."""
+    policy: Origin
+    reference: Origin
+    """The SFT policy that KL is measured against."""
+    tokenizer: PreTrainedTokenizerBase
+    scorer: Scorer
+    reward_folder: Path
+    prompts: Sequence[Prompt]
+    dtype: torch.dtype
+    """Of the frozen weights; the adapter is float32."""
+
+
+class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPO on a policy with a LoRA adapter; see the module's docstring."""
+
     samples: Sequence[Sample] = ()
     """The batch that steps are made on now, of all processes."""
     sampled_at = 0
     """The step that it was sampled for."""
     sampling_seconds = 0.0
     """What sampling and scoring it took."""
+    retest = 0.0
+    """What scoring the same completion twice may differ by."""
     order: PromptOrder
     beta: float
-    """TRL's name of the KL weight."""
+    """TRL's name of the KL coefficient."""
+    _scored: Scored
+
+    def __init__(self, settings: PolicySettings, parts: TrainingParts, folder: Path) -> None:
+        """Load the policy, pin its reference and be ready for the first step.
+
+        `folder` is the run's, where checkpoints go. Raises ValueError where nothing would train.
+        """
+        set_seed(settings.seed)  # a new adapter is initialised the same when the run is resumed
+        model: Any = trainable(parts.policy, settings.lora, parts.dtype)
+        self.settings, self.parts = settings, parts
+        self.prompts = list(parts.prompts)
+        random.Random(settings.seed).shuffle(self.prompts)
+        self.reward = GrpoReward(
+            parts.scorer,
+            end_tokens(model, parts.tokenizer),
+            settings.reward_clip,
+            settings.group_size,
+            settings.uncertainty_penalty,
+            settings.length_penalty,
+        )
+        super().__init__(
+            model,
+            reward_funcs=self.reward,
+            args=to_trl(settings, folder),
+            train_dataset=Dataset.from_list(
+                [{"prompt": [m.as_dict() for m in p.messages]} for p in self.prompts]
+            ),
+            processing_class=parts.tokenizer,
+        )
+        if parts.policy.adapter:
+            pin_reference(self.policy, parts.reference)
+        self.remove_callback(PrinterCallback)
+
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The model that trains, without what distributes it."""
+        model: PreTrainedModel = self.accelerator.unwrap_model(self.model)
+        return model
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of reference, reward model and prompts: a checkpoint is resumed only with these."""
+        parts = self.parts
+        return content_hash(
+            parts.reference.hash, weights_hash(parts.reward_folder), [p.id for p in self.prompts]
+        )
+
+    def calibrate(self, retest: float, entropy: float) -> None:
+        """Take over what preflight measured: retest error of the reward, entropy at the start."""
+        self.retest = retest
+        self.args.entropy_target = self.settings.entropy_target * entropy
+
+    def steer_kl(self, kl_nats: float) -> None:
+        """Move the KL coefficient for the next step, where the settings give a target."""
+        target, least = self.settings.kl_target, self.settings.kl_weight
+        if target and least:
+            self.beta = steered(self.beta, kl_nats, target, least)
+
+    @property
+    def kl_weight(self) -> float:
+        """The KL coefficient as it acts."""
+        return 0.0 if self.beta == MEASURE_ONLY else float(self.beta)
+
+    @property
+    def entropy_weight(self) -> float:
+        """The entropy coefficient in the next step: 0 while entropy is above its target."""
+        rests = self.use_adaptive_entropy and self._last_world_entropy > self.args.entropy_target
+        return 0.0 if rests else float(self.entropy_coef)
+
+    # --- what a step does otherwise than TRL
 
     def _get_per_token_logps_and_entropies(
         self,
-        model: Any,
+        model: PreTrainedModel,
         input_ids: Tensor,
         attention_mask: Tensor,
         logits_to_keep: int,
         batch_size: int | None = None,
         compute_entropy: bool = False,
         compute_aux_loss: bool = False,
-        **images: Any,
+        **images: object,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         unwrapped = self.accelerator.unwrap_model(model)
         causal = unwrapped.get_base_model() if hasattr(unwrapped, "get_base_model") else unwrapped
         plain = not compute_aux_loss and all(value is None for value in images.values())
-        if not plain or not _can_share(causal) or not _worth_it(input_ids, logits_to_keep):
-            return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                compute_aux_loss,
-                **images,
-            )
+        if not plain or not can_share(causal) or not worth_sharing(input_ids, logits_to_keep):
+            found: tuple[Tensor, Tensor | None, Tensor | None]
+            found = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size,
+                compute_entropy, compute_aux_loss, **images,
+            )  # fmt: skip
+            return found
         with self.accelerator.autocast():
             logps, entropies = shared_prompt_logps(
                 causal, input_ids, attention_mask, logits_to_keep, self.temperature
@@ -106,7 +188,7 @@ class PolicyTrainer(GRPOTrainer):
         return logps, entropies if compute_entropy else None, None
 
     def _generate_single_turn(
-        self, prompt_ids: list[list[int]], images: Any, *rest: Any, **named: Any
+        self, prompt_ids: list[list[int]], images: object, *rest: object, **named: object
     ) -> tuple[list[list[int]], None]:
         if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
             plain: tuple[list[list[int]], None] = super()._generate_single_turn(
@@ -116,82 +198,96 @@ class PolicyTrainer(GRPOTrainer):
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             return generate_shared(model, prompt_ids, self.generation_config), None
 
-    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """With our advantages in the place of TRL's, and the batch kept; the reference waits."""
+    def _calculate_rewards(
+        self,
+        inputs: object,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]],
+    ) -> Tensor:
+        """Rewards of all processes, (B, 1); what they are made of is kept for the batch."""
+        self._scored = self.reward.score(prompts, completions, completion_ids)
+        rewards = torch.from_numpy(self._scored.reward).float()[:, None]
+        gathered: Tensor = self.accelerator.gather(rewards.to(self.accelerator.device))
+        return gathered
+
+    def _generate_and_score_completions(self, inputs: object) -> dict[str, Tensor]:
+        """As TRL's, with our advantages and the batch kept; the reference is read later."""
         begun, weight = time.monotonic(), self.beta
-        self.beta = 0.0  # else TRL reads the reference here, in a batch of another make
+        self.beta = 0.0  # else TRL reads the reference here, in batches of another shape
         try:
-            batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            batch: dict[str, Tensor] = super()._generate_and_score_completions(inputs)
         finally:
             self.beta = weight
         self.sampling_seconds = time.monotonic() - begun
-        if self.learned is None:
-            return batch
-        scored = self.learned.scored
+        scored = self._scored
         rewards = torch.from_numpy(scored.reward).view(-1, self.num_generations)
         noise = torch.from_numpy(scored.noise)
-        floor = (self.drop_below * noise).clamp(min=self.retest)
+        floor = (self.settings.drop_below * noise).clamp(min=self.retest)
         everyones = self.accelerator.gather(rewards.float().to(self.accelerator.device))
-        given, kept = advantages(rewards, floor, self.advantage_scale, everyones.flatten().std())
+        scale = self.settings.advantage_scale
+        given, kept = advantages(rewards, floor, scale, everyones.flatten().std())
         batch["advantages"] = given.flatten().to(batch["advantages"])
-        self.samples = gather_object(_samples(scored, given.flatten(), kept))
+        self.samples = gather_object(_make_samples(scored, given.flatten(), kept))
         self.sampled_at = self.state.global_step + 1
         return batch
 
-    def _run_epoch(self, *args: Any, **named: Any) -> None:
-        """None where a run goes on from its last step: there is only what comes after to do."""
+    def _run_epoch(self, *args: object, **named: object) -> None:
+        """Nothing where a run is resumed from its last step: only what comes after is to do."""
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **named)
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        """The reference's log-probabilities are read once for each part of a batch, and kept."""
+    def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor:
+        """TRL's, with the reference read in the same parts of a batch as the policy.
+
+        Equal weights then give a KL of exactly 0 whatever the precision. It is read once for each
+        part and kept, for a batch may serve several steps.
+        """
         if self.beta and "ref_per_token_logps" not in inputs:
-            inputs["ref_per_token_logps"] = self._reference_logps(inputs)
+            inputs["ref_per_token_logps"] = self._read_reference(inputs)
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
 
     @torch.no_grad()
-    def _reference_logps(self, inputs: dict[str, Any]) -> Tensor:
+    def _read_reference(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Log-probabilities of the completions' tokens under the reference, (B, length)."""
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        keep = inputs["completion_ids"].size(1)
-        model = self.accelerator.unwrap_model(self.model)
+        length = inputs["completion_ids"].size(1)
+        model: Any = self.policy
         with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
-            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)[0]
-
-    def _get_train_sampler(self, dataset: Any = None) -> PromptOrder:
-        order = super()._get_train_sampler(dataset)
-        self.order = PromptOrder(order)
-        return self.order
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, length)[0]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """With the figures of the batch that the step was made on, also where it is an older one;
-        so every tracker sees what metrics.jsonl has."""
+        """Log with the metrics of the batch that the step was made on, also where it is older.
+
+        So every tracker sees what metrics.jsonl has.
+        """
         if "loss" in logs and self.samples:
-            found = figures(self.samples, self.num_generations)
             seen = self._metrics["train"]
-            found |= {"kl_weight": self.kl_weight, "entropy_weight": self.entropy_weight}
-            found["kl_nats"] = fmean(seen["kl"]) * found["length"]
-            tokens = sum(sample["tokens"] for sample in self.samples)
-            found["tokens_per_second"] = tokens / max(fmean(seen["step_time"]), 1e-9)
+            found = asdict(batch_metrics(self.samples, self.num_generations))
+            tokens = sum(sample.tokens for sample in self.samples)
+            found |= {
+                "kl_weight": self.kl_weight,
+                "entropy_weight": self.entropy_weight,
+                "kl_nats": fmean(seen["kl"]) * found["length"],
+                "tokens_per_second": tokens / max(fmean(seen["step_time"]), 1e-9),
+            }
             seen.update({name: [value] for name, value in found.items()})
         super().log(logs, start_time)
 
-    @property
-    def kl_weight(self) -> float:
-        return 0.0 if self.beta == MEASURE_ONLY else float(self.beta)
+    # --- checkpoints
 
-    @property
-    def entropy_weight(self) -> float:
-        """As it acts in the next step: not at all while entropy is above its target."""
-        rests = self.use_adaptive_entropy and self._last_world_entropy > self.args.entropy_target
-        return 0.0 if rests else float(self.entropy_coef)
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> PromptOrder:
+        self.order = PromptOrder(super()._get_train_sampler(dataset))
+        return self.order
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
         """Also keep the batch and what is steered, so that resuming is exact at any step."""
         super()._save_checkpoint(model, trial)
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        window = {name: getattr(self, name) for name in _KEPT}
+        window = {name: getattr(self, name) for name in _CHECKPOINTED}
+        window["samples"] = [asdict(sample) for sample in self.samples]
         window["entropy_target"] = self.args.entropy_target
         window["order"] = self.order.state(ended=float(self.state.epoch or 0).is_integer())
         partial = folder / f"{WINDOW}.part"  # there whole or not at all: it marks the checkpoint
@@ -203,23 +299,25 @@ class PolicyTrainer(GRPOTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            window = torch.load(Path(checkpoint) / WINDOW, weights_only=True)
-            if window["identity"] != self.identity:
-                raise ValueError(
-                    "the SFT policy, the reward model or the prompts have changed since the"
-                    " checkpoint: going on would not be the same run; start a new one"
-                )
-            self.args.entropy_target = window.pop("entropy_target")
-            self.order.generator.set_state(window.pop("order"))
-            for name, value in window.items():
-                setattr(self, name, value)
+        if checkpoint is None:
+            return
+        window = torch.load(Path(checkpoint) / WINDOW, weights_only=True)
+        if window["identity"] != self.identity:
+            raise ValueError(
+                "the SFT policy, the reward model or the prompts have changed since the"
+                " checkpoint: going on would not be the same run; start a new one"
+            )
+        self.args.entropy_target = window["entropy_target"]
+        self.order.generator.set_state(window["order"])
+        self.samples = [Sample(**sample) for sample in window["samples"]]
+        for name in _CHECKPOINTED:
+            setattr(self, name, window[name])
 
-    def create_model_card(self, *_: Any, **__: Any) -> None:
+    def create_model_card(self, *_: object, **__: object) -> None:
         """Checkpoints carry no card."""
 
 
-class PromptOrder(RepeatSampler):
+class PromptOrder(RepeatSampler):  # type: ignore[misc]
     """TRL's order of prompts, another for each pass; it can go on in the middle of one."""
 
     def __init__(self, order: RepeatSampler) -> None:
@@ -231,25 +329,27 @@ class PromptOrder(RepeatSampler):
         yield from super().__iter__()
 
     def state(self, ended: bool) -> Tensor:
-        """From which the present pass is drawn again, or, where it has ended, the next one."""
-        return self.generator.get_state() if ended else self._began
+        """The generator's state that draws the present pass again, or the next if it has ended."""
+        state: Tensor = self.generator.get_state() if ended else self._began
+        return state
 
 
-def _samples(scored: Any, given: Tensor, kept: Tensor) -> list[Sample]:
-    """One dict a completion, in order; given: (B,) advantages; kept: (G,)."""
+def steered(weight: float, kl_nats: float, target: float, least: float) -> float:
+    """The next KL coefficient: raised while KL is above its target, lowered while it is below.
+
+    A proportional controller on the error, Ziegler et al. 2019, arXiv:1909.08593, section 2.2;
+    from `least` to a hundred times that. KL and target in nats per answer.
+    """
+    error = max(-0.3, min(0.6, kl_nats / target - 1))
+    return min(max(weight * (1 + error), least), KL_WEIGHT_CEILING * least)
+
+
+def _make_samples(scored: Scored, given: Tensor, kept: Tensor) -> list[Sample]:
+    """One sample a completion, in order; given: (B,) advantages; kept: (G,)."""
     size = len(given) // len(kept)
-    return [
-        {
-            "prompt": scored.prompts[i],
-            "completion": scored.completions[i],
-            "finished": scored.finished[i],
-            "tokens": scored.tokens[i],
-            "model_reward": float(scored.mean[i]),
-            "sd": float(scored.sd[i]),
-            "reward": float(scored.reward[i]),
-            "noise": float(scored.noise[i // size]),
-            "advantage": float(given[i]),
-            "dropped": not bool(kept[i // size]),
-        }
-        for i in range(len(given))
-    ]
+    columns = (
+        scored.prompts, scored.completions, scored.finished, scored.tokens, scored.mean.tolist(),
+        scored.sd.tolist(), scored.reward.tolist(), scored.noise.repeat(size).tolist(),
+        given.tolist(), (~kept).repeat_interleave(size).tolist(),
+    )  # fmt: skip
+    return [Sample(*row) for row in zip(*columns, strict=True)]

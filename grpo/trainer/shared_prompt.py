@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 from trl.trainer.utils import _ChunkedLogProbFunction
 
 VOCABULARY_CHUNK = 32768
@@ -20,13 +18,13 @@ _UNUSUAL_HEAD = (
 )
 
 
-def _can_share(causal: Any) -> bool:
+def can_share(causal: PreTrainedModel) -> bool:
     config = causal.config.get_text_config()
     plain_head = not any(getattr(config, name, None) for name in _UNUSUAL_HEAD)
     return plain_head and not causal.is_activation_checkpointing
 
 
-def _worth_it(input_ids: Tensor, keep: int) -> bool:
+def worth_sharing(input_ids: Tensor, keep: int) -> bool:
     """Whether sharing the prompt saves more than its second pass through the layers costs.
 
     Always on a processor. On a GPU, which small batches leave idle, it halved the speed at 3,000
@@ -38,7 +36,11 @@ def _worth_it(input_ids: Tensor, keep: int) -> bool:
 
 
 def shared_prompt_logps(
-    causal: Any, input_ids: Tensor, attention_mask: Tensor, keep: int, temperature: float
+    causal: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    keep: int,
+    temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability and entropy of each of the last `keep` tokens: (B, keep), 0 where masked.
 

@@ -65,7 +65,6 @@ class GrpoReward:
         self.group_size = group_size
         self.uncertainty_penalty = uncertainty_penalty
         self.length_penalty = length_penalty
-        self.scored: Scored
 
     def score(
         self,
@@ -95,6 +94,5 @@ class GrpoReward:
         **_: object,
     ) -> list[float]:
         """The rewards alone (B,), as TRL asks for them."""
-        self.scored = self.score(prompts, completions, completion_ids)
-        rewards: list[float] = self.scored.reward.tolist()
+        rewards: list[float] = self.score(prompts, completions, completion_ids).reward.tolist()
         return rewards

@@ -87,10 +87,7 @@ def unhealthy(folder: Path, steps: Sequence[dict[str, Any]], kl_target: float) -
         for s in samples(folder)
     ]
     truth = [_mean([u for step, u in wanted if step == row["step"]]) for row in steps]
-    gains = {
-        "true utility": _gain(truth),
-        "reward": _gain([row["reward_mean"] for row in steps]),
-    }
+    gains = {"true utility": _gain(truth), "reward": _gain([row["reward_mean"] for row in steps])}
     bad = [f"{name} fell by {-gain:.2f}" for name, gain in gains.items() if gain <= 0]
     kl = _mean([row["kl_nats"] for row in steps[-ENDS:]])
     entropy = _mean([r["entropy"] for r in steps[-ENDS:]]) / steps[0]["entropy"]

@@ -16,9 +16,9 @@ from torch import nn
 
 from data import runs
 from data.settings import as_config
-from grpo import train as grpo_train
 from grpo.config import PolicySettings
-from grpo.trainer.callback import SAMPLES, VERDICTS
+from grpo.trainer.callback import SAMPLES, VERDICTS, GrpoCallback
+from grpo.trainer.policy_trainer import PolicyTrainer, TrainingParts
 from grpo.trainer.preflight import preflight
 from reward_model.scoring.scorer import Scorer
 from tests.benchmarks.garden import SAMPLING, Garden
@@ -46,12 +46,12 @@ class Fault:
 
     names: tuple[str, ...]
     settings: Callable[[PolicySettings], PolicySettings] = lambda s: s
-    inject: Callable[[Any], None] = lambda trainer: None
+    inject: Callable[[PolicyTrainer], None] = lambda trainer: None
     whole: bool = False
     """Trained to its end, also once the fault has been named."""
 
 
-def no_learning_rate(trainer: Any) -> None:
+def no_learning_rate(trainer: PolicyTrainer) -> None:
     """The optimiser is made with a learning rate of 0."""
     trainer.args.learning_rate = 0.0
 
@@ -81,31 +81,32 @@ class Length(Constant):
         return np.array([len(t.split()) / 5 - 3.0 for t in texts])
 
 
-def liked_by(kind: type[Constant]) -> Callable[[Any], None]:
-    def inject(trainer: Any) -> None:
-        old = trainer.learned.scorer
-        trainer.learned.scorer = kind(old.members, old.tokenizer, max_tokens=old.max_tokens)
+def liked_by(kind: type[Constant]) -> Callable[[PolicyTrainer], None]:
+    def inject(trainer: PolicyTrainer) -> None:
+        old = trainer.parts.scorer
+        new = kind(old.members, old.tokenizer, max_tokens=old.max_tokens)
+        trainer.parts, trainer.reward.scorer = replace(trainer.parts, scorer=new), new
 
     return inject
 
 
-def dropout(trainer: Any) -> None:
-    """Real dropout in the side-car, in training mode."""
+def dropout(trainer: PolicyTrainer) -> None:
+    """Real dropout in the adapter, in training mode."""
     for module in trainer.model.modules():
         if hasattr(module, "lora_dropout"):
             for name in module.lora_dropout:
                 module.lora_dropout[name] = nn.Dropout(DROPPED)
 
 
-def frozen(trainer: Any) -> None:
-    """The side-car does not train; inputs ask for gradients, as with activation checkpointing."""
+def frozen(trainer: PolicyTrainer) -> None:
+    """The adapter does not train; inputs ask for gradients, as with activation checkpointing."""
     for parameter in trainer.model.parameters():
         parameter.requires_grad_(False)
     trainer.model.enable_input_require_grads()
 
 
-def wrong_reference(trainer: Any) -> None:
-    """KL is measured against the plain model that SFT began with, as where its side-car is off."""
+def wrong_reference(trainer: PolicyTrainer) -> None:
+    """KL is measured against the plain model that SFT began with, as where its adapter is off."""
     for name, parameter in trainer.model.named_parameters():
         if ".ref." in name and "lora_B" in name:
             parameter.data.zero_()
@@ -149,24 +150,21 @@ def run_one(garden: Garden, folder: Path, fault: str, seed: int, steps: int = 0)
     (out / "config.json").write_text(json.dumps(as_config(settings)))
     watched = () if fault == HEALTHY or FAULTS[fault].whole else FAULTS[fault].names
     recorder = Recorder(out, watched)
-    trainer = grpo_train.build_trainer(
-        settings,
+    reward = runs.runs_folder(garden.workspace) / garden.reward
+    parts = TrainingParts(
         garden.policy,
         garden.policy,
         garden.tokenizer,
         garden.scorer,
+        reward,
         list(garden.prompts),
-        recorder,
         torch.float32,
     )
+    trainer = PolicyTrainer(settings, parts, out)
+    trainer.add_callback(GrpoCallback(recorder, trainer))
     if fault != HEALTHY:
         FAULTS[fault].inject(trainer)
-    reward = runs.runs_folder(garden.workspace) / garden.reward
-    checked = _reason(
-        lambda: preflight(
-            trainer, settings, garden.policy, garden.policy, trainer.learned.scorer, reward, out
-        )
-    )
+    checked = _reason(lambda: preflight(trainer, out))
     ended = _reason(trainer.train)
     (out / "done").write_text(json.dumps({"preflight": checked, "run": ended}))
     return out

@@ -24,7 +24,7 @@ from data.quality.outliers import HABITS as TESTED
 from data.simulated_annotators import Persona
 from data.stats.intervals import wilson
 from tests.benchmarks.figures import machine, say
-from tests.support.teams import Work, team
+from tests.data.quality.teams import Work, team
 
 AFTER = (50, 150, 400)
 """Judgements of each annotator."""

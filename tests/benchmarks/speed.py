@@ -12,20 +12,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
-from datasets import Dataset
 from trl import GRPOTrainer
 
+from data.schema import make_prompt
 from grpo.config import PolicySettings, SamplingSettings
 from grpo.loop import processor
-from grpo.policies.tuning import trainable
-from grpo.train import to_trl
-from grpo.trainer.policy_trainer import PolicyTrainer
+from grpo.trainer.policy_trainer import PolicyTrainer, TrainingParts
 from reward_model.config import BUILT_IN_MODEL
 from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import find_origin
+from reward_model.language_model.render import render_prompt
 
 REPEATS = 3
 GROUP = 8
@@ -48,24 +48,16 @@ def shared_prompt(scratch: Path) -> None:
     settings = PolicySettings(
         prompts_per_step=2, group_size=GROUP, sampling=SamplingSettings(max_new_tokens=48)
     )
-    rows = [{"prompt": [{"role": "user", "content": p}]} for p in PROMPTS]
-    trainer = PolicyTrainer(
-        trainable(origin, settings.lora, choose_dtype()[0]),
-        reward_funcs=lambda completions, **_: [0.0] * len(completions),
-        args=to_trl(settings, str(scratch / "trainer"), tokenizer),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-    )
-    ids = [
-        tokenizer.apply_chat_template(r["prompt"], add_generation_prompt=True, return_dict=False)
-        for r in rows
-        for _ in range(GROUP)
-    ]
+    prompts = [make_prompt(text) for text in PROMPTS]
+    unused: Any = None  # nothing is scored here
+    parts = TrainingParts(origin, origin, tokenizer, unused, scratch, prompts, choose_dtype()[0])
+    trainer = PolicyTrainer(settings, parts, scratch / "trainer")
+    ids = [render_prompt(tokenizer, p) for p in prompts for _ in range(GROUP)]
     width = max(map(len, ids))
     pad = tokenizer.pad_token_id
     torch.manual_seed(0)
-    prompts = torch.tensor([[pad] * (width - len(i)) + i for i in ids])
-    batch = torch.cat([prompts, torch.randint(100, 40000, (len(ids), 48))], 1)
+    padded = torch.tensor([[pad] * (width - len(i)) + i for i in ids])
+    batch = torch.cat([padded, torch.randint(100, 40000, (len(ids), 48))], 1)
     batch = batch.to(choose_device())
     mask = (batch != pad).long()
 

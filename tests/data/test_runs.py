@@ -20,7 +20,7 @@ from data.store.run_rows import Run
 
 
 def start(store: Store, workspace: Path, mode: str, launcher: str = "") -> str:
-    arguments = ["tests.support.child_run", mode, store.url, str(workspace)]
+    arguments = ["tests.data.child_run", mode, store.url, str(workspace)]
     return runs.launch(store, workspace, "test", arguments, {"mode": mode}, launcher)
 
 
@@ -61,7 +61,7 @@ def test_a_run_that_finishes(sqlite_store: Store, tmp_path: Path) -> None:
 
 
 def runs_total() -> int:
-    from tests.support.child_run import STEPS
+    from tests.data.child_run import STEPS
 
     return STEPS
 

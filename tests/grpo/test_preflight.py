@@ -14,7 +14,7 @@ import torch
 from data.settings import as_config
 from grpo import train as grpo_train
 from grpo.policies.checkpoint import find_policy
-from grpo.policies.reference import side_car
+from grpo.policies.reference import adapter_state
 from grpo.trainer.preflight import PREFLIGHT, Preflight, duration, preflight
 from reward_model.scoring.kept_answers import HELD, reproduce
 from reward_model.scoring.scorer import Scorer
@@ -27,7 +27,7 @@ CHECKS = (
     "reward model's held-out accuracy",
     "KL at step 0",
     "gradient",
-    "change of the side-car by one step",
+    "change of the adapter by one step",
     "reward alone against in a batch",
     "spread of rewards in a group",
     "rank correlation of reward and length",
@@ -38,15 +38,12 @@ CHECKS = (
 
 
 @pytest.fixture
-def check(trained, trainer, tmp_path):
+def check(trainer, tmp_path):
     """Preflight of the trainer, as it then is."""
 
-    def run(settings=POLICY, folder=None):
-        origin = find_policy(trained.ids["sft"], trained.workspace)
-        reward = folder or trained.folder("reward")
-        return preflight(
-            trainer, settings, origin, origin, trainer.learned.scorer, reward, tmp_path
-        )
+    def run(**changes):
+        trainer.settings = replace(POLICY, **changes)
+        return preflight(trainer, tmp_path)
 
     return run
 
@@ -57,7 +54,7 @@ def level(folder, name):
 
 
 def test_a_sound_run_passes_and_nothing_has_changed(check, trainer, tmp_path):
-    before = side_car(trainer.model)
+    before = adapter_state(trainer.model)
     torch.manual_seed(3)
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     found = check()
@@ -65,7 +62,7 @@ def test_a_sound_run_passes_and_nothing_has_changed(check, trainer, tmp_path):
     warned = {c.name for c in found.checks if c.level != "pass"}
     # the tiny model hardly ever ends an answer, and its reward model knows little
     assert warned <= {"unfinished completions", "spread of rewards in a group"}
-    after = side_car(trainer.model)
+    after = adapter_state(trainer.model)
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert torch.equal(states[0], torch.get_rng_state())
     assert states[1:] == (random.getstate(), np.random.get_state()[1].tolist())
@@ -78,15 +75,13 @@ def test_a_sound_run_passes_and_nothing_has_changed(check, trainer, tmp_path):
 
 
 def test_a_run_is_the_same_with_and_without_preflight(trained, monkeypatch):
-    trained.run("grpo", grpo_train.train, POLICY, name="checked")
-
-    def skipped(trainer, *_):
-        trainer.retest = 1e-5
-        return Preflight(baseline={"entropy": 0.0})
+    def skipped(trainer, _folder):
+        trainer.calibrate(retest=1e-5, entropy=0.0)
+        return Preflight()
 
     monkeypatch.setattr(grpo_train, "preflight", skipped)
     trained.run("grpo", grpo_train.train, POLICY, name="unchecked")
-    for one, other in zip(trained.metrics("checked"), trained.metrics("unchecked"), strict=True):
+    for one, other in zip(trained.metrics("grpo"), trained.metrics("unchecked"), strict=True):
         assert {k: v for k, v in one.items() if "second" not in k} == {
             k: v for k, v in other.items() if "second" not in k
         }
@@ -108,14 +103,14 @@ def test_dropout_shows_as_kl(check, trainer):
 
 
 def test_a_reward_model_in_training_mode(check, trainer):
-    trainer.learned.scorer.model.train()
+    trainer.parts.scorer.model.train()
     with pytest.raises(ValueError, match="layers in training mode is"):
         check()
 
 
 def test_a_damaged_reward_model(check, trainer, tmp_path):
     with torch.no_grad():
-        trainer.learned.scorer.model.score.weight.neg_()
+        trainer.parts.scorer.model.score.weight.neg_()
     with pytest.raises(ValueError, match=r"held-out accuracy is .*as when it was trained"):
         check()
     assert level(tmp_path, "reward model's held-out accuracy") == "fail"
@@ -123,33 +118,34 @@ def test_a_damaged_reward_model(check, trainer, tmp_path):
     assert known == {"same_policy": True}  # also where a check fails
 
 
-def test_a_reward_model_without_a_record_is_let_pass(check, trained, tmp_path):
+def test_a_reward_model_without_a_record_is_let_pass(check, trained, trainer, tmp_path):
     folder = tmp_path / "older"
     shutil.copytree(trained.folder("reward"), folder)
     (folder / HELD).unlink()
     assert reproduce(folder, Scorer.load(folder)) is None
-    check(folder=folder)
+    trainer.parts = replace(trainer.parts, reward_folder=folder)
+    check()
     assert level(tmp_path, "reward model's held-out accuracy") == "warn"
 
 
 def test_a_reward_that_knows_no_difference(check, trainer, tmp_path):
-    trainer.learned.scorer.sd = 1e12
+    trainer.parts.scorer.sd = 1e12
     with pytest.raises(ValueError, match=r"spread of rewards in a group is .* 0% of 2 groups kept"):
-        check(replace(POLICY, entropy_weight=0.01))
+        check(entropy_weight=0.01)
     assert level(tmp_path, "trainable parameters") == "pass"
 
 
 def test_a_reward_that_is_length(check, trainer, tmp_path):
-    trainer.learned.length_penalty = -100.0
+    trainer.reward.length_penalty = -100.0
     trainer.generation_config.max_new_tokens = 40
     trainer.generation_config.eos_token_id = list(range(0, 340, 6))
-    trainer.learned.ends = trainer.generation_config.eos_token_id
-    check(replace(POLICY, prompts_per_step=8))
+    trainer.reward.ends = trainer.generation_config.eos_token_id
+    check(prompts_per_step=8)
     assert level(tmp_path, "rank correlation of reward and length") == "warn"
 
 
 def test_a_failed_preflight_ends_the_run_before_its_first_step(trained):
-    with pytest.raises(ValueError, match="preflight: change of the side-car"):
+    with pytest.raises(ValueError, match="preflight: change of the adapter"):
         trained.run("grpo", grpo_train.train, replace(POLICY, learning_rate=1e-30), name="idle")
     failed = trained.store.runs.list("grpo")[0]
     folder = trained.workspace / "runs" / failed.id
@@ -165,9 +161,8 @@ def test_a_learning_rate_that_undoes_the_policy(trained):
 
 def test_a_later_round_may_be_away_from_its_reference(trained, trainer, tmp_path):
     first, sft = (find_policy(trained.ids[k], trained.workspace) for k in ("grpo", "sft"))
-    found = preflight(
-        trainer, POLICY, first, sft, trainer.learned.scorer, trained.folder("reward"), tmp_path
-    )
+    trainer.parts = replace(trainer.parts, policy=first, reference=sft)
+    found = preflight(trainer, tmp_path)
     assert not found.baseline["same_policy"]
     assert level(tmp_path, "KL at step 0") == "pass"
 

@@ -25,8 +25,9 @@ from grpo.policies.checkpoint import find_policy, save_merged, save_policy
 from grpo.policies.reference import reference_of
 from grpo.policies.tuning import check_qlora, four_bits, trainable
 from grpo.pretrain import end_of_text, packed, tokenized
+from grpo.reports.records import TrainingCourse
 from grpo.sampling.local import draw
-from grpo.supervised import Watch, in_words, to_trl
+from grpo.supervised import EarlyStoppingCallback, to_trl
 from reward_model.config import RewardSettings
 from reward_model.language_model.loading import load_model, load_tokenizer, merged
 from reward_model.language_model.origin import find_origin
@@ -116,8 +117,8 @@ def test_pretraining_learns_the_documents_and_logs_what_is_watched(pretrained):
     assert [r["step"] for r in rows if "validation_loss" in r][:3] == [0, 4, 8]
 
 
-def test_a_merged_side_car_is_the_model_that_was_trained(pretrained, tiny_model, tmp_path):
-    """To the bit: what model and side-car give, and what the merged folder gives."""
+def test_a_merged_adapter_is_the_model_that_was_trained(pretrained, tiny_model, tmp_path):
+    """To the bit: what model and adapter give, and what the merged folder gives."""
     assert not (pretrained.folder("pretrain") / "adapter").exists()
     plain = find_origin(str(tiny_model))
     model = trainable(plain, SMALL, torch.float32)
@@ -172,7 +173,7 @@ def test_sft_sits_on_the_pretrained_model_and_grpo_on_both(pretrained, tmp_path)
     Scorer.load(moved / "runs" / pretrained.ids["reward on top"])
 
 
-def test_pretraining_starts_from_what_has_a_side_car(pretrained):
+def test_pretraining_starts_from_what_has_an_adapter(pretrained):
     settings = PretrainSettings(model=pretrained.ids["sft"], max_tokens=64)
     pretrained.run("pretrain", pretrain.train, settings, name="from sft")
     before = load_model(find_policy(pretrained.ids["sft"], pretrained.workspace)).state_dict()
@@ -229,7 +230,7 @@ def test_full_tuning_saves_whole_weights_and_is_its_own_reference(place, tiny_mo
     assert place.reports["grpo on full"]["sft_hash"] == origin.hash
 
 
-def test_full_tuning_takes_a_side_car_into_the_weights(place):
+def test_full_tuning_takes_an_adapter_into_the_weights(place):
     settings = SftSettings(model=place.ids["sft"], tuning="full", learning_rate=1e-9, epochs=0.2)
     place.run("sft", sft.train, settings, name="full from lora")
     before = merged(find_policy(place.ids["sft"], place.workspace), torch.float32).state_dict()
@@ -238,10 +239,10 @@ def test_full_tuning_takes_a_side_car_into_the_weights(place):
         assert torch.allclose(before[name], weights, atol=1e-6)
 
 
-def test_sft_goes_on_with_a_side_car(place, capsys):
+def test_sft_goes_on_with_an_adapter(place, capsys):
     settings = SftSettings(model=place.ids["sft"], lora=replace(SMALL, rank=2, targets="mlp"))
     place.run("sft", sft.train, replace(settings, epochs=0.2), name="further")
-    assert "its side-car is trained on, with its own rank" in capsys.readouterr().out
+    assert "its adapter is trained on, with its own rank" in capsys.readouterr().out
     assert place.reports["further"]["targets"] == place.reports["sft"]["targets"]
     first = place.reports["further"]["validation_loss_before"]
     assert first == pytest.approx(place.reports["sft"]["validation_loss"], abs=1e-3)
@@ -280,11 +281,11 @@ def test_qlora_is_asked_for_as_its_paper_does():
 # --- early stopping
 
 
-def measured(watch, model, step, loss):
+def measured(callback, model, step, loss):
     """What the trainer tells the callback after a measurement; whether it is to stop."""
     control = TrainerControl()
     state = SimpleNamespace(global_step=step, max_steps=100)
-    watch.on_evaluate(None, state, control, metrics={"eval_loss": loss}, model=model)
+    callback.on_evaluate(None, state, control, metrics={"eval_loss": loss}, model=model)
     return control.should_training_stop
 
 
@@ -292,8 +293,8 @@ def test_patience_counts_measurements_without_a_better_loss():
     model = torch.nn.Linear(1, 1)
     losses = [(0, 3.0), (1, 2.0), (2, 2.5), (3, 1.5), (4, 1.6), (5, 1.7), (6, 1.4)]
     for patience, stops_at in ((0, None), (1, 2), (2, 5), (3, None)):
-        watch = Watch(SimpleNamespace(), patience, "")
-        stops = [step for step, loss in losses if measured(watch, model, step, loss)]
+        callback = EarlyStoppingCallback(SimpleNamespace(), patience, "")
+        stops = [step for step, loss in losses if measured(callback, model, step, loss)]
         assert (stops[0] if stops else None) == stops_at
 
 
@@ -373,11 +374,11 @@ def test_a_learning_rate_that_breaks_it_ends_with_the_reason(place, tiny_model):
 
 
 def test_a_course_in_words():
-    course = SimpleNamespace(
+    course = TrainingCourse(
         ended="as asked", steps=3, planned=10, best_step=None,
         validation_loss_before=2.0, validation_loss=2.0, validation_loss_last=2.0,
     )  # fmt: skip
-    assert in_words(course, "trained on 9 texts") == (
+    assert course.sentence("trained on 9 texts") == (
         "Stopped as asked: trained on 9 texts, 3 steps of 10; loss on held-out ones was 2.00 nats a"
         " token before."
     )

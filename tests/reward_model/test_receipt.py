@@ -19,7 +19,7 @@ from reward_model.receipt.html import receipt_html
 from reward_model.receipt.model_card import model_card
 from reward_model.receipt.text import CARD, RECEIPT_HTML, RECEIPT_JSON, lines, write_receipt
 from reward_model.receipt.wording import MEASURES, ONE_PERSON, summary, verdict
-from tests.support.receipts import Told, evidence, tell
+from tests.reward_model.evaluation.receipts import Told, evidence, tell
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>|`</td>'
 VOID = {"meta", "br", "img", "link", "input", "hr"}

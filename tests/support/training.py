@@ -21,6 +21,7 @@ from grpo.config import (
     SamplingSettings,
     SftSettings,
 )
+from grpo.run import resolve
 from reward_model.config import LoraSettings, RewardSettings
 from tests.support.content import add_content
 
@@ -45,8 +46,11 @@ class Trained:
 
     def run(self, kind: str, work: Any, settings: Any, name: str | None = None) -> str:
         settings = replace(settings, workspace=self.workspace)
+        if isinstance(settings, PolicySettings):
+            settings = resolve(settings, self.store)
         with runs.recording(self.store, self.workspace, kind, as_config(settings)) as run:
             report = work(settings, self.store, run)
+            report = report if isinstance(report, dict) else report.as_json()
             if not run.stop_requested:
                 run.report(report)
         self.ids[name or kind], self.reports[name or kind] = run.id, report
@@ -114,19 +118,19 @@ def reward_folder(trained: Trained) -> Path:
 
 
 @pytest.fixture
-def trainer(trained: Trained) -> Iterator[Any]:
+def trainer(trained: Trained, tmp_path: Path) -> Iterator[Any]:
     """A GRPO trainer on the trained SFT policy, before its first step."""
     import torch
 
     from data.splits import split_of
     from grpo.policies.checkpoint import find_policy
-    from grpo.train import build_trainer
+    from grpo.trainer.policy_trainer import PolicyTrainer, TrainingParts
     from reward_model.language_model.loading import load_tokenizer
     from reward_model.scoring.scorer import Scorer
 
     origin = find_policy(trained.ids["sft"], trained.workspace)
     scorer = Scorer.load(trained.folder("reward"), torch.float32)
     prompts = [p for p in trained.store.content.prompts() if split_of(p) == "train"]
-    tokenizer = load_tokenizer(origin)
-    with runs.recording(trained.store, trained.workspace, "grpo", {}) as run:
-        yield build_trainer(POLICY, origin, origin, tokenizer, scorer, prompts, run, torch.float32)
+    reward, tokenizer = trained.folder("reward"), load_tokenizer(origin)
+    parts = TrainingParts(origin, origin, tokenizer, scorer, reward, prompts, torch.float32)
+    yield PolicyTrainer(POLICY, parts, tmp_path)

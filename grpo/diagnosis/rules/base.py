@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from grpo.diagnosis.curves import Curves, number
 
@@ -32,7 +32,7 @@ class Finding:
     threshold: float | None
     action: str
     source: str
-    change: Mapping[str, Any] = field(default_factory=dict)
+    change: Mapping[str, object] = field(default_factory=dict)
     pick: Pick = "telling"
     step: int | None = None
     """Since when, where the rule knows; else it is sought."""
@@ -52,12 +52,12 @@ def pooled(c: Curves, name: str, t: int, each: float, width: int) -> float | Non
     return number(sum(found) / len(found)) if found and c.batches(t) >= least else None
 
 
-Turn = tuple[str, dict[str, Any]]
+Turn = tuple[str, dict[str, object]]
 """One setting moved: in words that follow "and", and as a setting, where the run has it."""
 WORDS = {
-    "entropy_weight": "entropy weight",
+    "entropy_weight": "entropy coefficient",
     "group_size": "group size",
-    "kl_weight": "KL weight",
+    "kl_weight": "KL coefficient",
     "learning_rate": "learning rate",
     "length_penalty": "length penalty",
     "sampling.max_new_tokens": "longest completion",
@@ -83,7 +83,7 @@ def put_to(c: Curves, name: str, new: float | None, verb: str) -> Turn:
 
 
 def livelier(c: Curves) -> Turn:
-    """A temperature of 1 where it was low, else a larger entropy weight."""
+    """A temperature of 1 where it was low, else a larger entropy coefficient."""
     if (c.setting("sampling.temperature") or 1.0) < 0.7:
         return put_to(c, "sampling.temperature", 1.0, "raise")
     return turned(c, "entropy_weight", 5, from_zero=0.005)

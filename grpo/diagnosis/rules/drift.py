@@ -14,7 +14,7 @@ OVER = 2.0
 FAR_OVER = 4.0
 JUMPED = 10.0
 KL_WEIGHT = 0.04
-"""What a KL weight of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
+"""What a KL coefficient of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
 
 
 def flat_kl(c: Curves, t: int) -> Finding | None:
@@ -26,17 +26,13 @@ def flat_kl(c: Curves, t: int) -> Finding | None:
         return None
     action, change = turned(c, "learning_rate", 10)
     return Finding(
-        "flat-kl",
-        "watch",
+        "flat-kl", "watch",
         f"KL to SFT is flat at {kl:.2g} per token after {t + 1} steps, below {limit:.1g}: the"
         " weights hardly change, or the reward gives no direction.",
-        "kl",
-        kl,
-        limit,
+        "kl", kl, limit,
         f"Start again and {action}; if KL stays flat, give the reward model more judgements.",
-        "below what rounding may make of KL later in a run",
-        change,
-    )
+        "below what rounding may make of KL later in a run", change,
+    )  # fmt: skip
 
 
 def kl_not_rising(c: Curves, t: int) -> Finding | None:
@@ -50,17 +46,12 @@ def kl_not_rising(c: Curves, t: int) -> Finding | None:
     held = (c.level("kl_weight", t) or 0.0) > 2 * (c.setting("kl_weight") or 0.0) > 0
     action, change = turned(c, "kl_weight", 0.5) if held else turned(c, "learning_rate", 3)
     return Finding(
-        "kl-not-rising",
-        "watch",
+        "kl-not-rising", "watch",
         f"KL to SFT is {kl:.2g} nats per answer at step {c.steps[t]}, below {limit:.2g}, and does"
         " not rise: the policy does not explore.",
-        "kl_nats",
-        kl,
-        limit,
-        f"Start again and {action}.",
-        "TRL, LoRA without regret: side-cars want ten times the rate of full fine-tuning",
-        change,
-    )
+        "kl_nats", kl, limit, f"Start again and {action}.",
+        "TRL, LoRA without regret: adapters want ten times the rate of full fine-tuning", change,
+    )  # fmt: skip
 
 
 def kl_jump(c: Curves, t: int) -> Finding | None:
@@ -68,7 +59,7 @@ def kl_jump(c: Curves, t: int) -> Finding | None:
     kl, target = c.at("kl_nats", t), c.setting("kl_target") or BUDGET
     if kl is None or kl <= JUMPED * target:
         return None
-    return _runaway(c, "stop", kl, JUMPED * target)
+    return _runaway_finding(c, "stop", kl, JUMPED * target)
 
 
 def kl_runaway(c: Curves, t: int) -> Finding | None:
@@ -76,25 +67,20 @@ def kl_runaway(c: Curves, t: int) -> Finding | None:
     if kl is None or t < 2 or kl <= OVER * target:
         return None
     far = kl > FAR_OVER * target
-    return _runaway(c, "stop" if far else "watch", kl, (FAR_OVER if far else OVER) * target)
+    return _runaway_finding(c, "stop" if far else "watch", kl, (FAR_OVER if far else OVER) * target)
 
 
-def _runaway(c: Curves, level: Level, kl: float, limit: float) -> Finding:
+def _runaway_finding(c: Curves, level: Level, kl: float, limit: float) -> Finding:
     unheld = c.setting("kl_weight") == 0
     action, change = (
         turned(c, "kl_weight", 2, KL_WEIGHT) if unheld else turned(c, "learning_rate", 0.5)
     )
     return Finding(
-        "kl-runaway",
-        level,
+        "kl-runaway", level,
         f"KL to SFT is {kl:.3g} nats per answer, above {limit:.3g}: the policy runs away from what"
         " the reward model was trained on.",
-        "kl_nats",
-        kl,
-        limit,
-        f"Stop, start again, and {action}.",
+        "kl_nats", kl, limit, f"Stop, start again, and {action}.",
         "Ziegler et al. 2019, arXiv:1909.08593: targets of 6 to 10 nats; Gao et al. 2022,"
         " arXiv:2210.10760",
-        change,
-        "best",
-    )
+        change, "best",
+    )  # fmt: skip

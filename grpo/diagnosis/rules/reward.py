@@ -32,38 +32,28 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
     spread = pooled(c, "group_std", t, c.contrasts, 3)
     dropped = pooled(c, "dropped", t, c.groups, c.window)
     if spread is not None and spread <= FLAT_SPREAD:
-        return _useless(
-            "group_std",
-            spread,
-            FLAT_SPREAD,
+        return _useless_finding(
+            "group_std", spread, FLAT_SPREAD,
             f"Rewards within a group differ by {spread:.2g}, at most {FLAT_SPREAD:g}: the reward"
             " does not tell these answers apart.",
             "stop" if spread < 1e-6 else "watch",
-        )
+        )  # fmt: skip
     if dropped is not None and dropped >= DROPPED and c.batches(t) >= c.window:
-        return _useless(
-            "dropped",
-            dropped,
-            DROPPED,
+        return _useless_finding(
+            "dropped", dropped, DROPPED,
             f"{dropped:.0%} of the groups teach nothing, half or more: their rewards differ by less"
             " than the reward model's own noise.",
             "stop" if dropped >= MOSTLY_DROPPED else "watch",
-        )
+        )  # fmt: skip
     return None
 
 
-def _useless(metric: str, value: float, limit: float, text: str, level: Level) -> Finding:
+def _useless_finding(metric: str, value: float, limit: float, text: str, level: Level) -> Finding:
     return Finding(
-        "useless-reward",
-        level,
-        text,
-        metric,
-        value,
-        limit,
+        "useless-reward", level, text, metric, value, limit,
         "Stop, and collect judgements of this policy's answers to train the reward model on.",
-        "rldoctor, advantage collapse at 30, 50 and 75%; TRL issue 3708",
-        pick="group",
-    )
+        "rldoctor, advantage collapse at 30, 50 and 75%; TRL issue 3708", pick="group",
+    )  # fmt: skip
 
 
 FOLLOWS = 0.6
@@ -85,7 +75,7 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
     corr = pooled(c, "length_corr", t, c.contrasts, c.window)
     read = min(c.batches(t), max(c.window, c.rows_of(c.contrasts)))
     limit = max(IS_LENGTH, CHANCE / math.sqrt(c.contrasts * read))
-    signs = _signs(c, t, corr)
+    signs = _hacking_signs(c, t, corr)
     longer = ratio(c, "length", t)
     if corr is not None and corr >= limit:
         level: Level = "stop" if longer is not None and longer >= LONGER else "watch"
@@ -93,14 +83,16 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
             f"The reward's rank correlation with length is {corr:.2f}, at or above {limit:.2g}:"
             " the policy is paid for length, not for what people like."
         )
-        return _hacking(c, level, text, "length_corr", corr, limit)
+        return _hacking_finding(c, level, text, "length_corr", corr, limit)
     if len(signs) < 2 or c.going("reward_mean", t, 2 * c.window).z <= SURE:
         return None
     text = f"Reward rises while {' and '.join(signs)}: the policy may be gaming the reward model."
-    return _hacking(c, "stop" if len(signs) > 2 else "watch", text, "reward_mean", len(signs), 2.0)
+    return _hacking_finding(
+        c, "stop" if len(signs) > 2 else "watch", text, "reward_mean", len(signs), 2.0
+    )
 
 
-def _signs(c: Curves, t: int, corr: float | None) -> list[str]:
+def _hacking_signs(c: Curves, t: int, corr: float | None) -> list[str]:
     longer, unsure = ratio(c, "length", t), ratio(c, "disagreement", t)
     repeated, before = c.level("repetition", t), c.start("repetition")
     varied = ratio(c, "unique", t)
@@ -116,7 +108,7 @@ def _signs(c: Curves, t: int, corr: float | None) -> list[str]:
     return signs
 
 
-def _hacking(
+def _hacking_finding(
     c: Curves, level: Level, text: str, metric: str, value: float, limit: float
 ) -> Finding:
     action, change = (
@@ -125,17 +117,10 @@ def _hacking(
         else turned(c, "uncertainty_penalty", 2, 1.0)
     )
     return Finding(
-        "reward-hacking",
-        level,
-        text,
-        metric,
-        value,
-        limit,
+        "reward-hacking", level, text, metric, value, limit,
         f"Have people compare these answers with SFT's; to hold it back, start again and {action}.",
-        "Coste et al. 2023, arXiv:2310.02743; InfoRM, arXiv:2402.09345",
-        change,
-        "best",
-    )
+        "Coste et al. 2023, arXiv:2310.02743; InfoRM, arXiv:2402.09345", change, "best",
+    )  # fmt: skip
 
 
 PLATEAU_SHARE = 0.35
@@ -156,17 +141,14 @@ def plateau(c: Curves, t: int) -> Finding | None:
     if left >= GAIN_LEFT:
         return None
     return Finding(
-        "plateau",
-        "watch",
+        "plateau", "watch",
         f"Reward has stood still for {width * c.every} steps, at step {c.steps[t]} of {c.planned}:"
         f" at most {max(left, 0.0):.2f} would be gained in the rest, below {GAIN_LEFT:g};"
         f" {_why_flat(c, t)}.",
-        "reward_mean",
-        left,
-        GAIN_LEFT,
+        "reward_mean", left, GAIN_LEFT,
         "Stop here, and judge answers of this policy for the next reward model.",
         "rldoctor, plateau (35% of the run, 12 points, before its half)",
-    )
+    )  # fmt: skip
 
 
 def _why_flat(c: Curves, t: int) -> str:
@@ -175,7 +157,7 @@ def _why_flat(c: Curves, t: int) -> str:
         return "the reward model's noise is larger than the spread it scores"
     if c.going("kl_nats", t, PLATEAU_STEPS).z > SURE:
         return "KL still rises, so the policy moves where the reward does not see it"
-    return "the reward model tells no more, or the KL weight holds the policy back"
+    return "the reward model tells no more, or the KL coefficient holds the policy back"
 
 
 FALLEN = 0.5
@@ -208,14 +190,9 @@ def reward_falling(c: Curves, t: int) -> Finding | None:
         return None
     action, change = turned(c, "learning_rate", 0.5)
     return Finding(
-        "reward-falling",
-        "watch",
+        "reward-falling", "watch",
         f"Reward fell by {-gain:.2f} standard deviations since the start, more than {limit:.2f},"
         f" which is {FALLEN:g} and two standard errors: the updates make answers worse.",
-        "reward_mean",
-        gain,
-        -limit,
-        f"Stop, start again, and {action}.",
-        "Schulman, nuts and bolts of deep RL: a falling return means steps too large",
-        change,
-    )
+        "reward_mean", gain, -limit, f"Stop, start again, and {action}.",
+        "Schulman, nuts and bolts of deep RL: a falling return means steps too large", change,
+    )  # fmt: skip

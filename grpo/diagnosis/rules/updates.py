@@ -22,17 +22,12 @@ def aggressive_gradients(c: Curves, t: int) -> Finding | None:
         return None
     action, change = turned(c, "learning_rate", 0.5)
     return Finding(
-        "aggressive-gradients",
-        "watch",
+        "aggressive-gradients", "watch",
         f"The gradient's norm is {norm:.2g}, above {limit:.2g} (it started at {start:.2g}): updates"
         " are aggressive, and clipped in most steps.",
-        "grad_norm",
-        norm,
-        limit,
-        f"Start again and {action}.",
-        "rldoctor, gradient spikes (3 times the median)",
-        change,
-    )
+        "grad_norm", norm, limit, f"Start again and {action}.",
+        "rldoctor, gradient spikes (3 times the median)", change,
+    )  # fmt: skip
 
 
 def vanishing_gradients(c: Curves, t: int) -> Finding | None:
@@ -46,17 +41,12 @@ def vanishing_gradients(c: Curves, t: int) -> Finding | None:
         return None
     action, change = turned(c, "group_size", 2)
     return Finding(
-        "vanishing-gradients",
-        "watch",
+        "vanishing-gradients", "watch",
         f"The gradient's norm is {norm:.2g} at step {c.steps[t]}, where {limit:.2g} is 5% of its"
         f" start, and 0 in {zeros:.0%} of the last steps: hardly anything is learnt from.",
-        "grad_norm",
-        norm,
-        limit,
-        f"Start again and {action}, so that rewards differ again.",
-        "rldoctor, vanishing gradients (5% of early ones; 20, 40 and 70% zero steps)",
-        change,
-    )
+        "grad_norm", norm, limit, f"Start again and {action}, so that rewards differ again.",
+        "rldoctor, vanishing gradients (5% of early ones; 20, 40 and 70% zero steps)", change,
+    )  # fmt: skip
 
 
 CUT = 0.15
@@ -70,15 +60,9 @@ def truncation(c: Curves, t: int) -> Finding | None:
     action, change = turned(c, "sampling.max_new_tokens", 2)
     ends = ", or none ends by itself: check the end-of-turn token" if cut > ALL_CUT else ""
     return Finding(
-        "truncation",
-        "watch",
+        "truncation", "watch",
         f"{cut:.0%} of the answers reach the token limit unfinished, more than {CUT:.0%}: they are"
         f" too long for it{ends}.",
-        "truncated",
-        cut,
-        CUT,
-        f"Start again and {action}.",
-        "rldoctor, truncation at 5 and 15%; TRL PR 7039",
-        change,
-        "cut",
-    )
+        "truncated", cut, CUT, f"Start again and {action}.",
+        "rldoctor, truncation at 5 and 15%; TRL PR 7039", change, "cut",
+    )  # fmt: skip

@@ -35,24 +35,19 @@ def entropy_collapse(c: Curves, t: int) -> Finding | None:
         return None
     limit = COLLAPSED * start
     if now >= limit:
-        return _falling(c, t, now, start)
+        return _entropy_falling(c, t, now, start)
     action, change = livelier(c)
     return Finding(
-        "entropy-collapse",
-        "stop" if now < GONE * start else "watch",
+        "entropy-collapse", "stop" if now < GONE * start else "watch",
         f"Entropy is {now:.2g} nats per token, below {limit:.2g} (it started at {start:.2g}):"
         " answers grow alike, and there is less and less to choose from.",
-        "entropy",
-        now,
-        limit,
-        f"Start again and {action}.",
+        "entropy", now, limit, f"Start again and {action}.",
         "Cui et al. 2025, arXiv:2505.22617: entropy fell by 73% in 200 steps, and gains with it",
-        change,
-        "repeated",
-    )
+        change, "repeated",
+    )  # fmt: skip
 
 
-def _falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
+def _entropy_falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
     """Surely falling, and at this pace below half of its start in a quarter of what is left."""
     pace = c.going("entropy", t, 2 * c.window)
     limit = COLLAPSED * start
@@ -61,18 +56,13 @@ def _falling(c: Curves, t: int, now: float, start: float) -> Finding | None:
         return None
     action, change = livelier(c)
     return Finding(
-        "entropy-collapse",
-        "watch",
+        "entropy-collapse", "watch",
         f"Entropy is {now:.2g} nats per token, {now / start:.0%} of its start, and falls: at this"
         f" pace it is below {limit:.2g} within a quarter of the steps that are left.",
-        "entropy",
-        now,
-        limit,
-        f"Start again and {action}.",
+        "entropy", now, limit, f"Start again and {action}.",
         "rldoctor, entropy floor within a quarter of the steps left; Cui et al., arXiv:2505.22617",
-        change,
-        "repeated",
-    )
+        change, "repeated",
+    )  # fmt: skip
 
 
 def entropy_explosion(c: Curves, t: int) -> Finding | None:
@@ -82,23 +72,18 @@ def entropy_explosion(c: Curves, t: int) -> Finding | None:
     limit = max(EXPLODED * start, start + LEAST_RISE)
     if now <= limit:
         return None
-    action, change = _calmer(c)
+    action, change = _lower_entropy(c)
     babble = now > max(BABBLE * start, start + 2 * LEAST_RISE)
     return Finding(
-        "entropy-explosion",
-        "stop" if babble else "watch",
+        "entropy-explosion", "stop" if babble else "watch",
         f"Entropy is {now:.2g} nats per token, above {limit:.2g} (it started at {start:.2g}):"
         " answers lose their thread.",
-        "entropy",
-        now,
-        limit,
-        f"Start again and {action}.",
-        "verl PR 781; rllm issue 116: entropy rose to 2.0, then performance fell",
-        change,
-    )
+        "entropy", now, limit, f"Start again and {action}.",
+        "verl PR 781; rllm issue 116: entropy rose to 2.0, then performance fell", change,
+    )  # fmt: skip
 
 
-def _calmer(c: Curves) -> Turn:
+def _lower_entropy(c: Curves) -> Turn:
     """Less of the entropy bonus; without one, a temperature of 1, or a lower learning rate."""
     if (c.setting("entropy_weight") or 0.0) > 0:
         return turned(c, "entropy_weight", 0.1)
@@ -121,18 +106,12 @@ def mode_collapse(c: Curves, t: int) -> Finding | None:
         return None
     action, change = livelier(c)
     return Finding(
-        "mode-collapse",
-        "stop" if unique < SAME else "watch",
+        "mode-collapse", "stop" if unique < SAME else "watch",
         f"{unique:.0%} of the completions within a group are distinct, below {limit:.0%}: the"
         " policy gives the same answer over and over.",
-        "unique",
-        unique,
-        limit,
-        f"Start again and {action}.",
-        "ocamler-grpo, mode collapse at epoch 0.04; DAPO, arXiv:2503.14476",
-        change,
-        "repeated",
-    )
+        "unique", unique, limit, f"Start again and {action}.",
+        "ocamler-grpo, mode collapse at epoch 0.04; DAPO, arXiv:2503.14476", change, "repeated",
+    )  # fmt: skip
 
 
 def spread_collapse(c: Curves, t: int) -> Finding | None:
@@ -147,19 +126,14 @@ def spread_collapse(c: Curves, t: int) -> Finding | None:
         return None
     action, change = livelier(c)
     return Finding(
-        "mode-collapse",
-        "watch",
+        "mode-collapse", "watch",
         f"Rewards within a group differ by {spread:.0%} of what they did at the start, below"
         f" {DRAWN_TOGETHER:.0%}, and entropy is {left:.0%} of its start: the answers to a prompt"
         " have become alike.",
-        "group_std",
-        spread,
-        DRAWN_TOGETHER,
-        f"Start again and {action}.",
+        "group_std", spread, DRAWN_TOGETHER, f"Start again and {action}.",
         "DAPO, arXiv:2503.14476, 3.1; measured: healthy runs keep more than half of their spread",
-        change,
-        "group",
-    )
+        change, "group",
+    )  # fmt: skip
 
 
 def gaming(c: Curves, t: int) -> Finding | None:
@@ -172,14 +146,10 @@ def gaming(c: Curves, t: int) -> Finding | None:
     if abs(now / start - 1) > 0.05 or unique > 0.85 or not rises:
         return None
     return Finding(
-        "flat-entropy",
-        "watch",
+        "flat-entropy", "watch",
         f"Entropy stays within 5% of its start while reward rises and distinct answers fall to"
         f" {unique:.0%} of their share at the start (limit 85%): the policy may be gaming.",
-        "unique",
-        unique,
-        0.85,
+        "unique", unique, 0.85,
         "Read these answers; if they please only the reward model, judge them and train it again.",
-        "Gao et al. 2022, arXiv:2210.10760",
-        pick="best",
-    )
+        "Gao et al. 2022, arXiv:2210.10760", pick="best",
+    )  # fmt: skip

@@ -19,17 +19,11 @@ def not_finite(c: Curves, t: int) -> Finding | None:
     words = name.replace("_", " ").replace("kl", "KL")
     action, change = turned(c, "learning_rate", 0.1)
     return Finding(
-        "not-finite",
-        "stop",
+        "not-finite", "stop",
         f"{words[:1].upper()}{words[1:]} is infinite or NaN at step {c.steps[t]}: the weights are"
         " no longer numbers.",
-        name,
-        None,
-        None,
-        f"Start again and {action}.",
-        "rlwatch, NaN rule",
-        change,
-    )
+        name, None, None, f"Start again and {action}.", "rlwatch, NaN rule", change,
+    )  # fmt: skip
 
 
 def nothing_trains(c: Curves, t: int) -> Finding | None:
@@ -40,21 +34,16 @@ def nothing_trains(c: Curves, t: int) -> Finding | None:
         shown = "KL to SFT is exactly 0 at every step"
     else:
         still = away <= 0
-        shown = f"The side-car's weights have moved by {away:g} of their size; above 0 is needed"
+        shown = f"The adapter's weights have moved by {away:g} of their size; above 0 is needed"
     if not still:
         return None
     cause, action = _why_still(c, t)
     return Finding(
-        "nothing-trains",
-        "stop",
-        f"{shown}: nothing trains, because {cause}.",
-        "kl" if away is None else "moved",
-        0.0,
-        0.0,
-        action,
+        "nothing-trains", "stop", f"{shown}: nothing trains, because {cause}.",
+        "kl" if away is None else "moved", 0.0, 0.0, action,
         "TRL issue 6700: an adapter loaded without is_trainable trains nothing, silently",
         step=None if any(c.recent("moved", t, t + 1)) else c.steps[0],
-    )
+    )  # fmt: skip
 
 
 def _why_still(c: Curves, t: int) -> tuple[str, str]:
@@ -65,12 +54,12 @@ def _why_still(c: Curves, t: int) -> tuple[str, str]:
         return "all rewards of a group are equal", "Stop, and look at what the reward model scores."
     if norm is not None and norm <= 0:
         return (
-            "no gradient reaches the side-car",
-            "Stop, and start again from an SFT run, whose side-car is loaded to be trained.",
+            "no gradient reaches the adapter",
+            "Stop, and start again from an SFT run, whose adapter is loaded to be trained.",
         )
     return (
         "the optimiser holds none of them, or its steps are too small to show",
-        "Stop, and start again from an SFT run, whose side-car is loaded to be trained.",
+        "Stop, and start again from an SFT run, whose adapter is loaded to be trained.",
     )
 
 
@@ -86,18 +75,13 @@ def wrong_reference(c: Curves, t: int) -> Finding | None:
     if kl <= limit:
         return None
     return Finding(
-        "wrong-reference",
-        "stop",
+        "wrong-reference", "stop",
         f"KL to SFT was {kl:.2g} per token at the first step, where it is 0 but for rounding (at"
         f" most {limit:.1g}): the reference is not the policy that training started from, or"
         " dropout is on.",
-        "kl",
-        kl,
-        limit,
-        "Stop, and start from an SFT run of this workspace, with dropout 0.",
-        "TRL issues 1340, 3194, 3500",
-        step=c.steps[0],
-    )
+        "kl", kl, limit, "Stop, and start from an SFT run of this workspace, with dropout 0.",
+        "TRL issues 1340, 3194, 3500", step=c.steps[0],
+    )  # fmt: skip
 
 
 def no_kl_term(c: Curves, t: int) -> Finding | None:
@@ -105,15 +89,10 @@ def no_kl_term(c: Curves, t: int) -> Finding | None:
         return None
     action, change = turned(c, "kl_weight", 2, KL_WEIGHT)
     return Finding(
-        "no-kl-term",
-        "watch",
-        "The KL weight is 0: nothing holds the policy to SFT, and a learned reward is only right"
-        " near it.",
-        "kl_weight",
-        0.0,
-        0.0,
-        f"Start again and {action}.",
-        "autocontext PR 1076: without KL, reward rose 9 points and the held-out one fell 5",
-        change,
+        "no-kl-term", "watch",
+        "The KL coefficient is 0: nothing holds the policy to SFT, and a learned reward is only"
+        " right near it.",
+        "kl_weight", 0.0, 0.0, f"Start again and {action}.",
+        "autocontext PR 1076: without KL, reward rose 9 points and the held-out one fell 5", change,
         step=None if any(c.recent("kl_weight", t, t + 1)) else c.steps[0],
-    )
+    )  # fmt: skip

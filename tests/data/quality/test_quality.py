@@ -17,7 +17,7 @@ from data.quality import Quality, quality, warnings
 from data.quality.text import lines
 from data.schema import Answer, Completion, Judgement, Kind, Task, make_prompt
 from data.simulated_annotators import Persona
-from tests.support.teams import Work, team
+from tests.data.quality.teams import Work, team
 
 
 def task(kind: Kind, n: int, flipped: bool = False) -> Task:

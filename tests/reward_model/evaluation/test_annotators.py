@@ -8,7 +8,7 @@ import pytest
 from reward_model.evaluation.annotators import cards, points
 from reward_model.evaluation.cross_validation import Model
 from reward_model.likelihood.fit import fit_head
-from tests.support.receipts import Told
+from tests.reward_model.evaluation.receipts import Told
 from tests.support.worlds import judged, world
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from data.stats.bootstrap import Bootstrap
 from reward_model.evaluation.best_of_n import best_of_n, chance_of_best, judged_best_of_n, spread
-from tests.support.receipts import Told
+from tests.reward_model.evaluation.receipts import Told
 
 
 def samples(within, between, prompts=20, each=4, seed=0):

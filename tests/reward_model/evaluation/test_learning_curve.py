@@ -16,7 +16,7 @@ from reward_model.evaluation.learning_curve import (
     fit_curve_points,
     learning_curve,
 )
-from tests.support.receipts import Told, tell
+from tests.reward_model.evaluation.receipts import Told, tell
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 

@@ -23,7 +23,7 @@ from reward_model.evaluation.metrics import (
     measures,
     pair_baselines,
 )
-from tests.support.receipts import Told, tell
+from tests.reward_model.evaluation.receipts import Told, tell
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(60)]
 

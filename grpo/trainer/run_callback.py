@@ -1,42 +1,45 @@
-"""What a trainer reports each step, brought to our names; and the wish to stop, brought to it."""
+"""The callback of every trainer: its metrics under our names to the run, a stop to the trainer."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data.runs.recorder import Recorder
 
+Metrics = dict[str, float]
+"""One line of metrics.jsonl."""
 
-class RunCallback(TrainerCallback):
+
+class RunCallback(TrainerCallback):  # type: ignore[misc]
     """Metrics to the run's file, progress to its row, a stop to the trainer."""
 
     def __init__(
-        self, run: Recorder, names: dict[str, str], message: str, shown: Sequence[str] = ()
+        self, run: Recorder, names: Mapping[str, str], message: str, shown: Sequence[str] = ()
     ) -> None:
-        """`shown`: which of our names are printed, in this order; all where it is empty."""
+        """`names`: the trainer's names of metrics and ours. `shown`: which of ours are printed, in
+        this order; all where it is empty."""
         self.run = run
         self.names = names
         self.message = message
         self.shown = shown
-        self.last: dict[str, Any] = {}
+        self.last: Metrics = {}
         """The newest line of metrics."""
-        self._begun = time.monotonic()
+        self._step_began = time.monotonic()
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._begun = time.monotonic()
+    def on_step_begin(self, *_: object, **__: object) -> None:
+        self._step_began = time.monotonic()
 
     def on_log(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
+        logs: Metrics | None = None,
+        **_: object,
     ) -> None:
         logs = logs or {}
         found = {ours: logs[theirs] for theirs, ours in self.names.items() if theirs in logs}
@@ -44,9 +47,9 @@ class RunCallback(TrainerCallback):
             return
         metrics = self.extend(found)
         rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in metrics.items()}
-        seconds = round(time.monotonic() - self._begun, 3)
+        seconds = round(time.monotonic() - self._step_began, 3)
         self.last = {"step": state.global_step, **rounded, "seconds": seconds}
-        bad = [k for k, v in self.last.items() if v is None or not math.isfinite(v)]
+        bad = [name for name, value in self.last.items() if not math.isfinite(value)]
         self.run.log(**self.last | dict.fromkeys(bad))
         self.logged()
         if bad:
@@ -59,18 +62,14 @@ class RunCallback(TrainerCallback):
         print(f"step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True)
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         self.run.progress(state.global_step, state.max_steps, self.message)
         if self.run.stop_requested:
             control.should_save = args.save_strategy != "no"
             control.should_training_stop = True
 
-    def extend(self, metrics: dict[str, Any]) -> dict[str, Any]:
+    def extend(self, metrics: Metrics) -> Metrics:
         """Add what follows from the metrics; a subclass may."""
         return metrics
 
