@@ -6,5 +6,6 @@ rating           the annotators' page
 lead             the leads' pages
 safe_html        what a model wrote, as harmless HTML
 jobs             runs as child processes
+rendering        templates/ filled in, numbers as text
 theme            colours and fonts of Gradio's parts
 """

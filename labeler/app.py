@@ -15,12 +15,9 @@ from fastapi.staticfiles import StaticFiles
 
 from data.schema import Role
 from data.store import Store
-from labeler.access.auth import (
-    RateLimit,
-    person_of,
-)
+from labeler.access.auth import RateLimit, person_of
 from labeler.access.middleware import Gate
-from labeler.access.sign_in import _add_doors, _door
+from labeler.access.sign_in import add_sign_in_routes, turn_away
 from labeler.jobs import Site
 from labeler.lead.receipt_routes import add_receipt_routes
 
@@ -41,10 +38,10 @@ def build_app(store: Store, workspace: Path, model: str) -> FastAPI:
 
     app = FastAPI(title="Coach", docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    _add_doors(app, store, RateLimit(store))
+    add_sign_in_routes(app, store, RateLimit(store))
     _mount_pages(app, Site(store, Path(workspace).absolute(), model))
     uploads = Path(get_upload_folder())
-    app.add_middleware(Gate, door=lambda request: _door(store, request), uploads=uploads)
+    app.add_middleware(Gate, door=lambda request: turn_away(store, request), uploads=uploads)
     return app
 
 
@@ -56,12 +53,14 @@ def _mount_pages(app: FastAPI, site: Site) -> None:
     add_rate_routes(app, site.store)
     add_receipt_routes(app, site)
     label, lead = build_label_page(site.store), build_lead_page(site)
-    _mount(app, site, label, "/label", "annotator", max_file_size="1kb")
+    _mount_page(app, site, label, "/label", "annotator", max_file_size="1kb")
     exports = str(site.workspace / "exports")
-    _mount(app, site, lead, "/lead", "lead", allowed_paths=[exports], max_file_size="200mb")
+    _mount_page(app, site, lead, "/lead", "lead", allowed_paths=[exports], max_file_size="200mb")
 
 
-def _mount(app: FastAPI, site: Site, blocks: Any, path: str, role: Role, **options: Any) -> None:
+def _mount_page(
+    app: FastAPI, site: Site, blocks: Any, path: str, role: Role, **options: Any
+) -> None:
     import gradio as gr
 
     from labeler.theme import coach_theme

@@ -1,17 +1,18 @@
 """Long work, started from the page: settings checked here, then a child process.
 
-Each function returns the new run's id, or raises ValueError with one line that says what is
-missing; then nothing was started.
+Each function returns the run's id, or raises ValueError with one line that says what is missing;
+then nothing was started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data import runs
+from data.runs.kinds import RUN_KINDS
 from data.settings import RunPlace, as_arguments, as_config
 from data.store import Store
 from data.store.run_rows import Run
@@ -24,23 +25,16 @@ from grpo.config import (
 )
 from reward_model.config import KINDS_OF, MIN_JUDGEMENTS, OBJECTIVES, Objective, RewardSettings
 
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "pretrain": ("grpo", "pretrain"),
-    "sft": ("grpo", "sft"),
-    "sample": ("grpo", "sample"),
-    "reward": ("reward_model", "train"),
-    "grpo": ("grpo", "train"),
-    "compare": ("grpo", "evaluate"),
+DEFAULTS: Mapping[str, RunPlace] = {
+    "pretrain": PretrainSettings(),
+    "sft": SftSettings(),
+    "sample": SampleSettings(policy=""),
+    "reward": RewardSettings(),
+    "grpo": PolicySettings(),
+    "compare": ComparisonSettings(policy=""),
 }
-TITLES = {
-    "pretrain": "Continued pretraining",
-    "sft": "Fine-tuning (SFT)",
-    "sample": "Sampling",
-    "reward": "Reward model",
-    "grpo": "GRPO",
-    "compare": "Comparison",
-}
-KINDS = {
+"""The settings of each kind of run, as a form first shows them."""
+JUDGEMENT_KINDS = {
     "pairwise": "comparisons (A or B)",
     "scalar": "1-10 ratings",
     "binary": "good-or-bad judgements",
@@ -54,75 +48,53 @@ class Site:
     store: Store
     workspace: Path
     model: str
-    """What fine-tuning starts from."""
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """Where a child process finds the runs; `launch` hands it the store by its environment."""
-        return {"workspace": self.workspace}
+    """What fine-tuning and sampling start from."""
 
     def folder(self, run_id: str) -> Path:
         return runs.runs_folder(self.workspace) / run_id
 
 
-def start(site: Site, kind: str, settings: RunPlace) -> str:
-    """Launch a run of one kind; returns its id."""
-    arguments = [*COMMANDS[kind], *as_arguments(settings)]
+def start(site: Site, kind: str, **choices: Any) -> str:
+    """Launch a run of one kind with these settings; returns its id.
+
+    The child process is told the workspace by an argument, the store by its environment: a store's
+    address may hold a password.
+    """
+    refuse_second(site, kind)
+    missing = what_is_missing(site, kind, choices)
+    if missing:
+        raise ValueError(missing)
+    if kind in ("pretrain", "sft"):
+        choices = {"model": site.model, **choices}
+    if kind == "sample":
+        choices = {"policy": site.model, **choices}
+    settings = type(DEFAULTS[kind])(**choices, workspace=site.workspace)
+    arguments = [*RUN_KINDS[kind].command, *as_arguments(settings)]
     return runs.launch(site.store, site.workspace, kind, arguments, as_config(settings))
 
 
-def start_pretrain(site: Site, **choices: Any) -> str:
-    """Train on the documents."""
-    _refuse_second(site, "pretrain")
-    if not site.store.content.counts().documents:
-        raise ValueError("there are no documents yet: import some on the Data page")
-    return _start(site, "pretrain", PretrainSettings, **{"model": site.model, **choices})
-
-
-def start_sft(site: Site, **choices: Any) -> str:
-    """Fine-tune on the demonstrations."""
-    _refuse_second(site, "sft")
-    if not site.store.content.counts().demonstrations:
-        raise ValueError("there are no demonstrations yet: import some on the Data page")
-    return _start(site, "sft", SftSettings, **{"model": site.model, **choices})
-
-
-def start_sample(site: Site, **choices: Any) -> str:
-    """Sample completions for the stored prompts and queue tasks over them."""
-    _refuse_second(site, "sample")
-    if not site.store.content.counts().prompts:
-        raise ValueError("there are no prompts yet: import some on the Data page")
-    if choices.get("endpoint") and not choices.get("policy"):
-        raise ValueError("Model at the endpoint is empty: write what the endpoint calls it")
-    return _start(site, "sample", SampleSettings, **{"policy": site.model, **choices})
-
-
-def start_reward(site: Site, **choices: Any) -> str:
-    """Train a reward model on the judgements of the kinds its objective reads."""
-    _refuse_second(site, "reward")
-    judgements = site.store.content.counts().judgements
-    missing = missing_judgements(judgements, choices.get("objective", RewardSettings.objective))
-    if missing:
-        raise ValueError(missing)
-    return _start(site, "reward", RewardSettings, **choices)
-
-
-def start_grpo(site: Site, **choices: Any) -> str:
-    """Train the policy against a reward model."""
-    _refuse_second(site, "grpo")
-    if not finished(site.store, "sft") and not choices.get("policy"):
-        raise ValueError("there is no fine-tuned policy yet: press Fine-tune (SFT) first")
-    if not finished(site.store, "reward") and not choices.get("reward"):
-        raise ValueError("there is no reward model yet: train one on the Reward model page first")
-    return _start(site, "grpo", PolicySettings, **choices)
-
-
-def start_compare(site: Site, **choices: Any) -> str:
-    """Compare a GRPO run's policy with the one it started from."""
-    _refuse_second(site, "compare")
-    if not choices.get("policy"):
-        raise ValueError("there is no finished GRPO run to compare yet: launch GRPO first")
-    return _start(site, "compare", ComparisonSettings, **choices)
+def what_is_missing(site: Site, kind: str, choices: Mapping[str, Any]) -> str:
+    """Why a run of this kind cannot start yet, with the remedy; empty where it can."""
+    counts = site.store.content.counts()
+    if kind == "pretrain" and not counts.documents:
+        return "there are no documents yet: import some on the Data page"
+    if kind == "sft" and not counts.demonstrations:
+        return "there are no demonstrations yet: import some on the Data page"
+    if kind == "sample" and not counts.prompts:
+        return "there are no prompts yet: import some on the Data page"
+    if kind == "sample" and choices.get("endpoint") and not choices.get("policy"):
+        return "Model at the endpoint is empty: write what the endpoint calls it"
+    if kind == "reward":
+        objective = choices.get("objective", RewardSettings.objective)
+        return missing_judgements(counts.judgements, objective)
+    if kind == "grpo" and not choices.get("resume"):
+        if not choices.get("policy") and not finished(site.store, "sft"):
+            return "there is no fine-tuned policy yet: press Fine-tune (SFT) first"
+        if not choices.get("reward") and not finished(site.store, "reward"):
+            return "there is no reward model yet: train one on the Reward model page first"
+    if kind == "compare" and not choices.get("policy"):
+        return "there is no finished GRPO run to compare yet: launch GRPO first"
+    return ""
 
 
 def resume(site: Site, run_id: str) -> str:
@@ -132,8 +104,17 @@ def resume(site: Site, run_id: str) -> str:
         raise ValueError(f"run {run_id!r} is no GRPO run: choose one that was stopped or died")
     if run.live or run.status == "finished":
         raise ValueError(f"run {run_id} is {run.status}: only a stopped or died run goes on")
-    _refuse_second(site, "grpo")
-    return _start(site, "grpo", PolicySettings, resume=run_id)
+    return start(site, "grpo", resume=run_id)
+
+
+def refuse_second(site: Site, kind: str) -> None:
+    """Raises ValueError while a run of this kind goes on: two would only slow each other down."""
+    for run in runs.refresh(site.store, site.workspace):
+        if run.live and run.kind == kind:
+            raise ValueError(
+                f"{RUN_KINDS[kind].title} is running already ({run.id}): wait for it or stop it"
+                " first"
+            )
 
 
 def stop(site: Site, run_id: str) -> str:
@@ -168,7 +149,7 @@ def missing_judgements(judgements: Mapping[str, int], objective: Objective) -> s
     if have >= MIN_JUDGEMENTS:
         return ""
     kinds = KINDS_OF[objective]
-    what = KINDS[kinds[0]] if len(kinds) == 1 else "judgements"
+    what = JUDGEMENT_KINDS[kinds[0]] if len(kinds) == 1 else "judgements"
     able = [other for other in OBJECTIVES if judged(judgements, other) >= MIN_JUDGEMENTS]
     return (
         f"{have} {what} are too few for objective {objective}: {MIN_JUDGEMENTS - have} more are"
@@ -179,17 +160,3 @@ def missing_judgements(judgements: Mapping[str, int], objective: Objective) -> s
 def judged(judgements: Mapping[str, int], objective: Objective = RewardSettings.objective) -> int:
     """How many judgements, counted by kind, an objective learns from."""
     return sum(judgements[kind] for kind in KINDS_OF[objective])
-
-
-def _start(site: Site, kind: str, settings: Callable[..., Any], **choices: Any) -> str:
-    return start(site, kind, settings(**choices, **site.place))
-
-
-def _refuse_second(site: Site, kind: str) -> None:
-    """One run of a kind at a time: two would only slow each other down."""
-    running = [run for run in runs.refresh(site.store, site.workspace) if run.live]
-    same = [run for run in running if run.kind == kind]
-    if same:
-        raise ValueError(
-            f"{TITLES[kind]} is running already ({same[0].id}): wait for it or stop it first"
-        )

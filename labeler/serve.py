@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from data import runs
 from data.ports import address, listen, local
@@ -17,6 +18,9 @@ from data.store import Store
 from labeler import jobs
 from labeler.jobs import Site
 from reward_model.config import BUILT_IN_MODEL
+
+if TYPE_CHECKING:
+    import uvicorn
 
 PROGRESS_SECONDS = 1.0
 
@@ -55,14 +59,14 @@ def serve(settings: Serve) -> int:
 
         app = build_app(store, workspace, settings.model)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
-        server = _announcing(config, lambda: announce(site, settings))
+        server = _server_that_announces(config, lambda: announce(site, settings))
         with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
             server.run([listener])
     print("stopped serving; runs that were going on go on", flush=True)
     return 0
 
 
-def _announcing(config: Any, ready: Any) -> Any:
+def _server_that_announces(config: uvicorn.Config, ready: Callable[[], None]) -> uvicorn.Server:
     """A uvicorn server that says when it answers."""
     import uvicorn
 
@@ -92,7 +96,7 @@ def prepare(site: Site) -> None:
     wanted = not counts.completions or unfinished
     if counts.prompts and wanted and not jobs.live(site.store, "sample"):
         try:
-            run_id = jobs.start_sample(site, missing=True)
+            run_id = jobs.start(site, "sample", missing=True)
         except ValueError as refused:  # e.g. another server on this store was a moment quicker
             print(f"no sampling is started: {refused}", flush=True)
         else:

@@ -6,9 +6,6 @@ judgement comes of it. So the app may be stopped and started while they work.
 
 from __future__ import annotations
 
-import http.client
-import json
-import math
 import random
 import threading
 import time
@@ -16,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+
+import httpx
 
 from data.ports import address
 from data.schema import Completion, Task, make_prompt
@@ -32,6 +30,8 @@ CALL_SECONDS = 60.0
 KEPT_OPEN_SECONDS = 2.0
 """Idle longer than this, a connection is made anew: servers close idle ones after a while."""
 QUEUE_SECONDS = 2.0
+Json = dict[str, Any]
+
 START = "start it with `python -m labeler serve`"
 
 
@@ -141,7 +141,8 @@ class Tally:
         if given:
             lines[0] += f" in {self.took:.1f} s: {given / self.took:.1f} a second"
             lines.append(", ".join(f"{name} {n}" for name, n in sorted(self.given.items())))
-            p50, p95, p99 = (1000 * percentile(self.seconds, q) for q in (0.5, 0.95, 0.99))
+            waits = sorted(self.seconds)
+            p50, p95, p99 = (1000 * waits[int(q * (given - 1))] for q in (0.5, 0.95, 0.99))
             lines.append(f"an answer took {p50:.0f} ms (p50), {p95:.0f} (p95), {p99:.0f} (p99)")
         if self.resent:
             lines.append(f"sent again, as the app was away or busy: {self.resent}")
@@ -166,10 +167,10 @@ def rate(
     The store is used to add them and to sign them in and out, as a lead would; all else goes over
     HTTP. Raises ValueError if the app is gone for too long or refuses them.
     """
-    sessions = [_signed_in(store, person) for person in people]
+    sessions = [_sign_in(store, person) for person in people]
     tally.people = len(people)
     threads = [
-        threading.Thread(target=_work, args=(url, *one, tally, pace, seed), daemon=True)
+        threading.Thread(target=_run_annotator, args=(url, *one, tally, pace, seed), daemon=True)
         for one in zip(people, sessions, strict=True)
     ]
     begun = time.monotonic()
@@ -186,14 +187,14 @@ def rate(
         raise
     finally:
         tally.took = time.monotonic() - begun
-        _await(threads)
+        _await_calls(threads)
         for person, session in zip(people, sessions, strict=True):
             _sign_out(store, person, session)
     if tally.error:
         raise tally.error
 
 
-def _await(threads: Sequence[threading.Thread]) -> None:
+def _await_calls(threads: Sequence[threading.Thread]) -> None:
     """Give calls that are under way a moment to end."""
     deadline = time.monotonic() + LONGEST_WAIT
     for thread in threads:
@@ -203,90 +204,86 @@ def _await(threads: Sequence[threading.Thread]) -> None:
 
 def find_app(url: str) -> None:
     """Raises ValueError with the remedy unless the app answers at this address."""
-    line = Line(url, "", Tally(0))
-    try:
-        status, _ = line.send("POST", "/rate/tasks")
-    except (OSError, http.client.HTTPException) as error:
-        raise ValueError(
-            f"no app answers at {url} ({_reason(error)}): {START}, or name its address with --url"
-        ) from None
-    finally:
-        line.close()
-    if status != 401 and not _again(status):
+    with open_client(url) as client:
+        try:
+            status = client.post("/rate/tasks").status_code
+        except httpx.TransportError as error:
+            raise ValueError(
+                f"no app answers at {url} ({_reason_of(error)}): {START}, or name its address"
+                " with --url"
+            ) from None
+    if status != 401 and not _is_temporary(status):
         raise ValueError(
             f"what answers at {url} is not this app: name the app's address with --url"
         )
 
 
-class Line:
+def open_client(url: str, session: str = "") -> httpx.Client:
     """One annotator's connection to the app: kept open, and made anew where it broke."""
+    from labeler.access.auth import COOKIE
 
-    def __init__(self, url: str, session: str, tally: Tally) -> None:
-        from labeler.access.auth import COOKIE
+    try:
+        base = httpx.URL(url)
+    except httpx.InvalidURL:
+        base = httpx.URL("")
+    if base.scheme not in ("http", "https") or not base.host:
+        raise ValueError(f"url {url!r} not allowed: write it like {address(Serve.host, 7860)}")
+    return httpx.Client(
+        base_url=base,
+        headers={"Cookie": f"{COOKIE}={session}"},
+        timeout=CALL_SECONDS,
+        limits=httpx.Limits(keepalive_expiry=KEPT_OPEN_SECONDS),
+        trust_env=False,
+        verify=base.scheme == "https",  # else certificates are loaded for nothing
+    )
 
-        self._url, self._tally = url, tally
-        self._prefix, self._connection = _connection(url)
-        self._headers = {"Cookie": f"{COOKIE}={session}", "Content-Type": "application/json"}
-        self._used = 0.0
 
-    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """The app's view; the same call again while it is away or busy.
+def ask(client: httpx.Client, tally: Tally, path: str, body: Json | None = None) -> Json:
+    """The app's view; the same call again while the app is away or busy.
 
-        Raises ValueError if that lasts too long, or the call is refused.
-        """
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        wait = FIRST_WAIT
-        while True:
-            try:
-                status, text = self.send(method, path, body)
-                reason = f"status {status}"
-            except (OSError, http.client.HTTPException) as error:
-                status, text, reason = 0, b"", _reason(error)
-                self.close()
-            if status and not _again(status):
-                return self._view(status, text, path)
-            if time.monotonic() + wait > deadline:
-                raise ValueError(
-                    f"the app at {self._url} has not answered for {PATIENCE_SECONDS:g} s"
-                    f" ({reason}): {START}, then simulate again; what was confirmed is kept"
-                )
-            if self._tally.stop.wait(wait):
-                raise _Stopped
-            self._tally.count_resent()
-            wait = min(2 * wait, LONGEST_WAIT)
-
-    def send(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """One call: its status and text."""
-        if time.monotonic() - self._used > KEPT_OPEN_SECONDS:
-            self.close()
-        payload = None if body is None else json.dumps(body).encode()
-        self._connection.request(method, self._prefix + path, payload, self._headers)
-        response = self._connection.getresponse()
-        text = response.read()
-        self._used = time.monotonic()
-        return response.status, text
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _view(self, status: int, text: bytes, path: str) -> dict[str, Any]:
-        if status == 401:
+    Raises ValueError if that lasts too long, or the call is refused.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    wait = FIRST_WAIT
+    while True:
+        try:
+            answer = client.post(path, json=body)
+            if not _is_temporary(answer.status_code):
+                return _view_of(client, answer, path)
+            reason = f"status {answer.status_code}"
+        except httpx.TransportError as error:
+            reason = _reason_of(error)
+        if time.monotonic() + wait > deadline:
             raise ValueError(
-                f"the app at {self._url} does not know the simulated annotators: it serves"
-                " another store; name the one it serves with --workspace or --store"
+                f"the app at {client.base_url} has not answered for {PATIENCE_SECONDS:g} s"
+                f" ({reason}): {START}, then simulate again; what was confirmed is kept"
             )
-        if status != 200:
-            said = text.decode(errors="replace").strip()[:200]
-            raise ValueError(f"the app at {self._url} answered {path} with {status}: {said}")
-        view: dict[str, Any] = json.loads(text)
-        return view
+        if tally.stop.wait(wait):
+            raise _Stopped
+        tally.count_resent()
+        wait = min(2 * wait, LONGEST_WAIT)
+
+
+def _view_of(client: httpx.Client, answer: httpx.Response, path: str) -> Json:
+    if answer.status_code == 401:
+        raise ValueError(
+            f"the app at {client.base_url} does not know the simulated annotators: it serves"
+            " another store; name the one it serves with --workspace or --store"
+        )
+    if answer.status_code != 200:
+        raise ValueError(
+            f"the app at {client.base_url} answered {path} with {answer.status_code}:"
+            f" {answer.text.strip()[:200]}"
+        )
+    view: Json = answer.json()
+    return view
 
 
 class _Stopped(Exception):
     """The work was ended while a call was waiting to be sent again."""
 
 
-def _work(
+def _run_annotator(
     url: str,
     person: SimulatedAnnotator,
     session: str,
@@ -295,35 +292,35 @@ def _work(
     seed: int,
 ) -> None:
     """One annotator's thread."""
-    line = Line(url, session, tally)
     try:
-        _sit(line, person, tally, pace, seed)
+        with open_client(url, session) as client:
+            _judge_tasks(client, person, tally, pace, seed)
     except _Stopped:
         pass
     except Exception as error:
         tally.fail(error)
-    finally:
-        line.close()
 
 
-def _sit(line: Line, person: SimulatedAnnotator, tally: Tally, pace: float, seed: int) -> None:
+def _judge_tasks(
+    client: httpx.Client, person: SimulatedAnnotator, tally: Tally, pace: float, seed: int
+) -> None:
     """Judge what comes until enough is given, nothing is left, or the work is ended."""
     rng = random.Random(f"pace-{seed}-{person.name}")
     due = time.monotonic() + pace * rng.random()
     done = 0
-    view = line.ask("POST", "/rate/tasks")
+    view = ask(client, tally, "/rate/tasks")
     while view["tasks"] or view["state"] == "sampling":
         if not view["tasks"]:
             if tally.stop.wait(QUEUE_SECONDS):
                 return
-            view = line.ask("POST", "/rate/tasks")
+            view = ask(client, tally, "/rate/tasks")
             continue
         if not tally.take() or tally.stop.wait(max(0.0, due - time.monotonic())):
             return
         shown = view["tasks"][0]
-        answer = said_of(shown, person.after(done), seed)
+        answer = answer_to(shown, person.after(done), seed)
         begun = time.monotonic()
-        view = line.ask("POST", "/rate/answer", answer)
+        view = ask(client, tally, "/rate/answer", answer)
         tally.settle(person.persona, shown["token"], time.monotonic() - begun, view["kept"])
         done += bool(view["kept"])
         again = view["tasks"] and view["tasks"][0]["assignment"] == shown["assignment"]
@@ -332,7 +329,7 @@ def _sit(line: Line, person: SimulatedAnnotator, tally: Tally, pace: float, seed
         due += pace * rng.lognormvariate(-0.08, 0.4)  # mean 1
 
 
-def said_of(shown: dict[str, Any], person: SimulatedAnnotator, seed: int) -> dict[str, Any]:
+def answer_to(shown: Json, person: SimulatedAnnotator, seed: int) -> Json:
     """What this annotator answers to a task as the app shows it.
 
     It follows from seed, annotator and what is shown: not from when or after what it is asked.
@@ -350,13 +347,7 @@ def said_of(shown: dict[str, Any], person: SimulatedAnnotator, seed: int) -> dic
     }
 
 
-def percentile(values: Sequence[float], q: float) -> float:
-    """The smallest value that a share q of the values does not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
-
-
-def _signed_in(store: Store, person: SimulatedAnnotator) -> str:
+def _sign_in(store: Store, person: SimulatedAnnotator) -> str:
     found = store.people.find(person.name) or store.people.add(person.name, "annotator")
     return store.people.start_session(found)
 
@@ -369,24 +360,11 @@ def _sign_out(store: Store, person: SimulatedAnnotator, session: str) -> None:
     store.people.end_session(session)
 
 
-def _connection(url: str) -> tuple[str, http.client.HTTPConnection]:
-    """The path in front of the app's own, and a connection that opens by itself when used."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"url {url!r} not allowed: write it like {address(Serve.host, 7860)}")
-    secure = parts.scheme == "https"
-    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    return parts.path.rstrip("/"), kind(parts.hostname, port, timeout=CALL_SECONDS)
-
-
-def _again(status: int) -> bool:
+def _is_temporary(status: int) -> bool:
     """Whether a call with this answer is to be sent again, as the label page does."""
     return status >= 500 or status == 429
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+def _reason_of(error: httpx.TransportError) -> str:
+    """What the operating system said of a broken connection, without its number."""
+    return str(error).split("] ")[-1] or type(error).__name__

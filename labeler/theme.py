@@ -7,65 +7,56 @@ import gradio as gr
 FONT = ["Inter", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace"]
 
-_SAME = {  # the same in light and dark: the variables themselves change
-    "body_background_fill": "var(--c-bg)",
-    "body_text_color": "var(--c-ink)",
-    "body_text_color_subdued": "var(--c-mute)",
-    "background_fill_primary": "var(--c-card)",
-    "background_fill_secondary": "var(--c-bg)",
-    "border_color_primary": "var(--c-line)",
-    "border_color_accent": "var(--c-accent)",
-    "color_accent_soft": "var(--c-soft)",
-    "link_text_color": "var(--c-accent)",
-    "link_text_color_hover": "var(--c-accent)",
-    "link_text_color_active": "var(--c-accent)",
-    "link_text_color_visited": "var(--c-accent)",
-    "block_background_fill": "var(--c-card)",
-    "block_border_color": "var(--c-line)",
-    "block_info_text_color": "var(--c-mute)",
-    "block_label_background_fill": "var(--c-card)",
-    "block_label_text_color": "var(--c-mute)",
-    "block_title_text_color": "var(--c-ink)",
-    "panel_background_fill": "var(--c-card)",
-    "panel_border_color": "var(--c-line)",
-    "input_background_fill": "var(--c-field)",
-    "input_background_fill_focus": "var(--c-field)",
-    "input_border_color": "var(--c-edge)",
-    "input_border_color_focus": "var(--c-accent)",
-    "input_placeholder_color": "var(--c-mute)",
-    "checkbox_background_color": "var(--c-field)",
-    "checkbox_background_color_selected": "var(--c-accent)",
-    "checkbox_border_color": "var(--c-edge)",
-    "checkbox_border_color_selected": "var(--c-accent)",
-    "checkbox_label_background_fill": "var(--c-field)",
-    "checkbox_label_background_fill_hover": "var(--c-soft)",
-    "checkbox_label_background_fill_selected": "var(--c-soft)",
-    "checkbox_label_border_color": "var(--c-edge)",
-    "checkbox_label_border_color_selected": "var(--c-accent)",
-    "checkbox_label_text_color": "var(--c-ink)",
-    "checkbox_label_text_color_selected": "var(--c-ink)",
-    "button_primary_background_fill": "var(--c-accent)",
-    "button_primary_background_fill_hover": "var(--c-accent-hover)",
-    "button_primary_border_color": "var(--c-accent)",
-    "button_primary_text_color": "var(--c-accent-ink)",
-    "button_secondary_background_fill": "var(--c-card)",
-    "button_secondary_background_fill_hover": "var(--c-soft)",
-    "button_secondary_border_color": "var(--c-edge)",
-    "button_secondary_text_color": "var(--c-ink)",
-    "table_even_background_fill": "var(--c-card)",
-    "table_odd_background_fill": "var(--c-card)",
-    "loader_color": "var(--c-accent)",
-    "slider_color": "var(--c-accent)",
+COLOURS = {  # variable of coach.css -> what is drawn in it, in light and in dark
+    "bg": "body_background_fill background_fill_secondary",
+    "ink": (
+        "body_text_color block_title_text_color checkbox_label_text_color "
+        "checkbox_label_text_color_selected button_secondary_text_color"
+    ),
+    "mute": (
+        "body_text_color_subdued block_info_text_color block_label_text_color "
+        "input_placeholder_color"
+    ),
+    "card": (
+        "background_fill_primary block_background_fill block_label_background_fill "
+        "panel_background_fill button_secondary_background_fill table_even_background_fill "
+        "table_odd_background_fill"
+    ),
+    "line": "border_color_primary block_border_color panel_border_color",
+    "accent": (
+        "border_color_accent link_text_color link_text_color_hover link_text_color_active "
+        "link_text_color_visited input_border_color_focus checkbox_background_color_selected "
+        "checkbox_border_color_selected checkbox_label_border_color_selected "
+        "button_primary_background_fill button_primary_border_color loader_color slider_color"
+    ),
+    "soft": (
+        "color_accent_soft checkbox_label_background_fill_hover "
+        "checkbox_label_background_fill_selected button_secondary_background_fill_hover"
+    ),
+    "field": (
+        "input_background_fill input_background_fill_focus checkbox_background_color "
+        "checkbox_label_background_fill"
+    ),
+    "edge": (
+        "input_border_color checkbox_border_color checkbox_label_border_color "
+        "button_secondary_border_color"
+    ),
+    "accent-hover": "button_primary_background_fill_hover",
+    "accent-ink": "button_primary_text_color",
 }
 
 
 def coach_theme() -> gr.themes.Base:
     """System fonts only: a page of this app asks no other host for anything."""
     theme = gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=FONT, font_mono=MONO)
-    dark = {f"{name}_dark": value for name, value in _SAME.items()}
+    colours = {
+        name + mode: f"var(--c-{variable})"
+        for variable, names in COLOURS.items()
+        for name in names.split()
+        for mode in ("", "_dark")
+    }
     return theme.set(
-        **_SAME,
-        **dark,
+        **colours,
         block_radius="12px",
         input_radius="8px",
         button_large_radius="10px",

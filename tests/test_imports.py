@@ -20,7 +20,7 @@ ROOMS = {
         training export train evaluate""",
     "grpo": """config diagnosis reports policies sampling trainer supervised run pretrain sft
         sample train evaluate export loop""",
-    "labeler": "theme jobs safe_html access rating lead app serve simulate command_line",
+    "labeler": "theme jobs safe_html rendering access rating lead app serve simulate command_line",
 }
 """Rooms and modules of each package from the ground up: each imports earlier ones alone."""
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "datasets"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from sqlalchemy.exc import OperationalError
@@ -13,6 +13,7 @@ from data.settings import disk_message
 from data.store import Store
 from labeler.access.auth import Refused, admit
 
+T = TypeVar("T")
 PRIVATE: dict[str, Any] = {
     "queue": False,
     "concurrency_limit": None,
@@ -22,13 +23,13 @@ PRIVATE: dict[str, Any] = {
 """How every handler is wired: nothing waits in a queue, nothing is listed as an API."""
 
 
-def guarded(store: Store, role: Role, action: Callable[..., Any]) -> Callable[..., Any]:
+def guarded(store: Store, role: Role, action: Callable[..., T]) -> Callable[..., T]:
     """A Gradio handler that runs `action(person, *values)` for those whose role allows it.
 
     A handler can be called without its page, so each one checks for itself.
     """
 
-    def handler(request: gr.Request, *values: Any) -> Any:
+    def handler(request: gr.Request, *values: object) -> T:
         try:
             person = admit(store, request, role)
         except Refused as refused:

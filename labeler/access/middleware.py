@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Gradio's pages start from inline scripts and build functions at run time.
 POLICY = "; ".join(
@@ -65,7 +62,9 @@ class Gate:
     Gradio puts what a browser sends: a handler is given files from there and from nowhere else.
     """
 
-    def __init__(self, app: Any, door: Callable[[Request], Response | None], uploads: Path) -> None:
+    def __init__(
+        self, app: ASGIApp, door: Callable[[Request], Response | None], uploads: Path
+    ) -> None:
         self.app = app
         self.door = door
         self.uploads = uploads
@@ -76,10 +75,10 @@ class Gate:
             return
         refusal = refusal_of(scope)
         if refusal:
-            await _answer(send, *refusal)
+            await _send_text(send, *refusal)
             return
 
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 kept = [(k, v) for k, v in message["headers"] if k.lower() not in HEADERS]
                 more = HEADERS | (FRAMED if scope["path"].startswith(RECEIPTS) else {})
@@ -92,9 +91,9 @@ class Gate:
         if turned_away is None and _HANDLER_CALL.fullmatch(scope["path"]):
             body = await _read_body(receive)
             if body is None or any(self._is_foreign(path) for path in file_paths(body)):
-                await _answer(send, 403, "Only a file that was just uploaded can be read.")
+                await _send_text(send, 403, "Only a file that was just uploaded can be read.")
                 return
-            receive = _replay(body, receive)
+            receive = _receive_again(body, receive)
         await (turned_away or self.app)(scope, receive, with_headers)
 
     def _is_foreign(self, path: str) -> bool:
@@ -153,7 +152,7 @@ def file_paths(body: bytes) -> Iterator[str]:
     body that is no JSON names none; Gradio refuses it.
     """
     try:
-        waiting: list[Any] = [json.loads(body)]
+        waiting: list[object] = [json.loads(body)]
     except (ValueError, RecursionError):
         return
     while waiting:
@@ -173,18 +172,18 @@ async def _read_body(receive: Receive) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > LARGEST_BODY:
             return None
         if not message.get("more_body", False):
             return body
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _receive_again(body: bytes, receive: Receive) -> Receive:
     """`receive` for an app that is to read a body that was read already."""
     unread = [body]
 
-    async def again() -> MutableMapping[str, Any]:
+    async def again() -> Message:
         if unread:
             return {"type": "http.request", "body": unread.pop(), "more_body": False}
         return await receive()
@@ -192,7 +191,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _answer(send: Send, status: int, text: str) -> None:
+async def _send_text(send: Send, status: int, text: str) -> None:
     body = text.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -16,10 +16,10 @@ from fastapi.responses import (
 from data.schema import Annotator
 from data.store import Store
 from data.store.people import SESSION_DAYS
-from labeler.access import sign_in_pages
 from labeler.access.auth import (
     COOKIE,
     LEADS_ONLY,
+    SHORTEST_PASSWORD,
     SIGNED_OUT,
     RateLimit,
     check_password,
@@ -28,18 +28,21 @@ from labeler.access.auth import (
     person_of,
 )
 from labeler.access.middleware import PAGES, place_of
+from labeler.rendering import as_sentence, render
 
 WRONG = "Name and password do not match."
 TOO_MANY = "Too many wrong passwords. Wait five minutes, then try again."
 
 
-def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
+def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
     """The routes in front of the two mounts."""
-    page = HTMLResponse
+
+    def page(macro: str, *values: object, status: int = 200) -> Response:
+        return HTMLResponse(render("sign_in", macro, *values), status)
 
     @app.get("/sign-in")
     def sign_in_form() -> Response:
-        return page(sign_in_pages.sign_in_page())
+        return page("sign_in")
 
     @app.post("/sign-in")
     def sign_in(
@@ -47,21 +50,21 @@ def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
         name: Annotated[str, Form()] = "",
         password: Annotated[str, Form()] = "",
     ) -> Response:
-        keys = (f"name:{name.strip()}", f"from:{_address(request)}")
+        keys = (f"name:{name.strip()}", f"from:{_client_address(request)}")
         if not limit.may_try(*keys):
-            return page(sign_in_pages.sign_in_page(TOO_MANY, name), 429)
+            return page("sign_in", TOO_MANY, name, status=429)
         person = check_password(store, name, password)
         if person is None:
-            return page(sign_in_pages.sign_in_page(WRONG, name), 401)
+            return page("sign_in", WRONG, name, status=401)
         limit.right(*keys)
-        return _signed_in(store, person, request)
+        return _start_session(store, person, request)
 
     @app.get("/welcome")
     def welcome_form(token: str = "") -> Response:
         found = store.people.invitation(token)
         if found is None:
-            return page(sign_in_pages.dead_link_page(), 410)
-        return page(sign_in_pages.welcome_page(token, found.role, found.name, ""))
+            return page("expired", status=410)
+        return page("welcome", token, found.role, found.name, "", SHORTEST_PASSWORD)
 
     @app.post("/welcome")
     def welcome(
@@ -72,15 +75,13 @@ def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
     ) -> Response:
         found = store.people.invitation(token)
         if found is None:
-            return page(sign_in_pages.dead_link_page(), 410)
+            return page("expired", status=410)
         try:
             person = store.people.accept(token, name, hash_password(password))
         except ValueError as error:
-            reason = _sentence(error)
-            return page(
-                sign_in_pages.welcome_page(token, found.role, found.name, name, reason), 400
-            )
-        return _signed_in(store, person, request)
+            shown = (token, found.role, found.name, name, SHORTEST_PASSWORD, as_sentence(error))
+            return page("welcome", *shown, status=400)
+        return _start_session(store, person, request)
 
     @app.post("/sign-out")
     def sign_out(request: Request) -> Response:
@@ -93,7 +94,7 @@ def _add_doors(app: FastAPI, store: Store, limit: RateLimit) -> None:
         return response
 
 
-def _door(store: Store, request: Request) -> Response | None:
+def turn_away(store: Store, request: Request) -> Response | None:
     """The answer for those who are not to see a page of Gradio's, or to call its handlers."""
     path, place = request.url.path, place_of(request.url.path)
     if place == "file" or (place == "elsewhere" and path not in ("/", *PAGES)):
@@ -112,7 +113,7 @@ def _door(store: Store, request: Request) -> Response | None:
     return None
 
 
-def _signed_in(store: Store, person: Annotator, request: Request) -> Response:
+def _start_session(store: Store, person: Annotator, request: Request) -> Response:
     response = RedirectResponse(home_of(person), 303)
     response.set_cookie(
         COOKIE,
@@ -125,10 +126,5 @@ def _signed_in(store: Store, person: Annotator, request: Request) -> Response:
     return response
 
 
-def _address(request: Request) -> str:
+def _client_address(request: Request) -> str:
     return request.client.host if request.client else "unknown"
-
-
-def _sentence(error: ValueError) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

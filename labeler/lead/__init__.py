@@ -5,7 +5,6 @@ live            parts that follow the store
 snapshot        what the pages show, read at once
 next_step       the one recommendation
 forms           settings as a form
-field_help      a setting's docstring as its help
 run_buttons     start and stop
 data_tab        import, export, guidelines, people
 quality_tab     how far judgements can be trusted

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from sqlalchemy.exc import OperationalError
 
+from data.exports import Format
 from data.imports.readers import SUFFIXES
-from data.schema import ROLES, Annotator
+from data.schema import ROLES, Annotator, Role
 from data.settings import disk_message
 from labeler.access.auth import welcome_link
 from labeler.jobs import Site
 from labeler.lead.live import Live
 from labeler.lead.views import home
-from labeler.lead.views.home import note, refusal
-from labeler.safe_html.markdown import escape
+from labeler.rendering import note, refusal
 from labeler.theme import plain_html
 
 IMPORT = """<h3>Import</h3><p class="mute small">Prompts, demonstrations, completions, judgements:
@@ -51,16 +50,16 @@ def data_tab(live: Live) -> None:
                     elem_id="import-annotator",
                 )
                 button = gr.Button("Import", variant="primary", elem_id="start-import")
-                said = plain_html(name="import-notice")
+                notice = plain_html(name="import-notice")
                 live.act(
                     button.click,
                     lambda _, path, name: import_note(live.site, path, name),
                     [file, who],
-                    said,
+                    notice,
                 )
             with gr.Column(elem_classes="card sheet"):
                 plain_html("<h3>Export</h3>")
-                format = gr.Dropdown(
+                wanted = gr.Dropdown(
                     list(EXPORTS.items()),
                     value="exchange",
                     label="What to write",
@@ -69,13 +68,13 @@ def data_tab(live: Live) -> None:
                 )
                 make = gr.Button("Make an export", elem_id="start-export")
                 made = gr.File(label="Your export", visible=False, height=80)
-                told = plain_html(name="export-notice")
-                live.act(make.click, lambda _, f: export(live.site, f), [format], [made, told])
+                notice = plain_html(name="export-notice")
+                live.act(make.click, lambda _, f: export(live.site, f), [wanted], [made, notice])
         with gr.Column(scale=3, min_width=320):
-            _guidelines(live)
+            _guidelines_form(live)
 
 
-def _guidelines(live: Live) -> None:
+def _guidelines_form(live: Live) -> None:
     with gr.Column(elem_classes="card sheet"):
         plain_html("<h3>Guidelines</h3>")
         text = gr.Textbox(
@@ -86,9 +85,9 @@ def _guidelines(live: Live) -> None:
             elem_id="guidelines-text",
         )
         save = gr.Button("Save as new version", variant="primary", elem_id="save-guidelines")
-        said = plain_html(name="guidelines-notice")
+        notice = plain_html(name="guidelines-notice")
     live.add(text, lambda now, _: now.guidelines.text if now.guidelines else "")
-    live.act(save.click, lambda _, new: save_guidelines(live.site, new), [text], said)
+    live.act(save.click, lambda _, new: save_guidelines(live.site, new), [text], notice)
 
 
 def people_tab(live: Live) -> None:
@@ -114,22 +113,22 @@ def people_tab(live: Live) -> None:
                 buttons=["copy"],
                 elem_id="invitation",
             )
-            said = plain_html(name="person-notice")
+            notice = plain_html(name="person-notice")
 
-        def invite_from(_: Annotator, base: Any, *values: Any) -> list[Any]:
-            return add_person(live.site, str(base or ""), *values)
+        def invite_from(_: Annotator, base: object, name: object, role: Role) -> list[object]:
+            return add_person(live.site, str(base or ""), name, role)
 
         base = gr.Textbox(visible=False)
         live.act(
             add.click,
             invite_from,
             [base, name, role],
-            [link, said],
+            [link, notice],
             js="(base, name, role) => [window.location.origin, name, role]",
         )
 
 
-def import_note(site: Site, path: Any, annotator: Any = None) -> str:
+def import_note(site: Site, path: object, annotator: object = None) -> str:
     """Import an uploaded file: all of it, or one line that says which line is wrong."""
     from data.imports import import_file
 
@@ -149,11 +148,11 @@ def import_note(site: Site, path: Any, annotator: Any = None) -> str:
         f"{n:,} {kind} lines, {report.new.get(kind, 0):,} new" for kind, n in report.read.items()
     ]
     lines += [f"{n:,} x {reason}" for reason, n in report.left_out.items()]
-    said = [f"Imported as {report.read_as}: {'; '.join(lines)}"]
-    return note(escape(". ".join([*said, *filter(None, [report.named.sentence()])]) + "."))
+    parts = [f"Imported as {report.read_as}: {'; '.join(lines)}"]
+    return note(". ".join([*parts, *filter(None, [report.named.sentence()])]) + ".")
 
 
-def export(site: Site, format: Any = "exchange") -> list[Any]:
+def export(site: Site, format: Format = "exchange") -> list[object]:
     """Write an export to exports/ in the workspace and offer it."""
     from data.exports import check_format, export_file, export_zip
 
@@ -167,13 +166,13 @@ def export(site: Site, format: Any = "exchange") -> list[Any]:
             report = export_zip(site.store, path, format)
     except (ValueError, OSError) as error:
         return [gr.update(visible=False), refusal(error)]
-    said = [f"{n:,} {what}" for what, n in report.written.items()]
+    parts = [f"{n:,} {what}" for what, n in report.written.items()]
     left = [f"{n:,} left out ({reason})" for reason, n in report.left_out.items()]
-    words = f"Ready to download: {', '.join([*said, *left])}."
-    return [gr.update(value=str(path), visible=True), note(escape(words))]
+    words = f"Ready to download: {', '.join([*parts, *left])}."
+    return [gr.update(value=str(path), visible=True), note(words)]
 
 
-def save_guidelines(site: Site, text: Any) -> str:
+def save_guidelines(site: Site, text: object) -> str:
     """A new version of the guidelines."""
     try:
         version = site.store.people.set_guidelines(str(text or "")).version
@@ -182,7 +181,7 @@ def save_guidelines(site: Site, text: Any) -> str:
     return note(f"Version {version} is what annotators read from now on.")
 
 
-def add_person(site: Site, base: str, name: Any, role: Any) -> list[Any]:
+def add_person(site: Site, base: str, name: object, role: Role) -> list[object]:
     """The link with which a new person sets their password, or one who is here a new one."""
     known = site.store.people.find(str(name or ""))
     try:
@@ -191,4 +190,4 @@ def add_person(site: Site, base: str, name: Any, role: Any) -> list[Any]:
         return [gr.update(visible=False), refusal(error)]
     link = welcome_link(base, site.store.people.invite(role, person.name))
     words = "is here already: with this link they set a new password" if known else "was added"
-    return [gr.update(value=link, visible=True), note(f"{escape(person.name)} {words}.")]
+    return [gr.update(value=link, visible=True), note(f"{person.name} {words}.")]

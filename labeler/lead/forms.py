@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import gradio as gr
 
 from data.store.run_rows import Run
-from grpo.config import (
-    ComparisonSettings,
-    PolicySettings,
-    PretrainSettings,
-    SampleSettings,
-    SftSettings,
-)
-from labeler.jobs import Site, usable
-from labeler.lead.field_help import field_help
+from labeler.jobs import DEFAULTS, Site, usable
 from labeler.theme import plain_html
-from reward_model.config import RewardSettings
+
+Field = gr.Dropdown | gr.Textbox | gr.Radio | gr.Checkbox | gr.Number
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,11 @@ REWARD = (
     Choice("learning_rate", "Learning rate", only=TUNED),
     Choice("members", "Members"),
 )
-SIDE_CAR = ("tuning", ("lora", "qlora"))
+ADAPTER = ("tuning", ("lora", "qlora"))
 TUNE = (
     Choice("tuning", "Tuning"),
-    *(replace(choice, only=SIDE_CAR) for choice in LORA),
-    Choice("lora.dropout", "LoRA dropout", only=SIDE_CAR),
+    *(replace(choice, only=ADAPTER) for choice in LORA),
+    Choice("lora.dropout", "LoRA dropout", only=ADAPTER),
     Choice("epochs", "Epochs"),
     Choice("learning_rate", "Learning rate"),
     Choice("max_tokens", "Tokens at most"),
@@ -72,8 +71,8 @@ TUNE = (
 )
 BEGINNING = "the model it all starts from"
 GOES_ON = (
-    "This project's model, or what a run made of it. The side-car of an SFT run is trained on, with"
-    " its own rank, alpha and targets."
+    "This project's model, or what a run made of it. The adapter of an SFT run is trained on,"
+    " with its own rank, alpha and targets."
 )
 PRETRAIN = SFT = (
     Choice("model", "Start from", ("pretrain", "sft"), BEGINNING, info=GOES_ON),
@@ -128,42 +127,34 @@ COMPARE = (
     Choice("per_prompt", "Completions of each prompt"),
     Choice("limit", "Prompts at most"),
 )
-DEFAULTS: Mapping[str, Any] = {
-    "pretrain": PretrainSettings(),
-    "sft": SftSettings(),
-    "sample": SampleSettings(policy=""),
-    "reward": RewardSettings(),
-    "grpo": PolicySettings(),
-    "compare": ComparisonSettings(policy=""),
-}
 
 
-def fields(kind: str, choices: Sequence[Choice]) -> list[Any]:
+def fields(kind: str, choices: Sequence[Choice]) -> list[Field]:
     """The Gradio components of a form, in the order of its choices.
 
     Those that have a group stand below the others, in a fold, under the group's heading.
     """
-    made = {choice: _component(kind, choice) for choice in choices if not choice.group}
+    made = {choice: _make_component(kind, choice) for choice in choices if not choice.group}
     groups = dict.fromkeys(choice.group for choice in choices if choice.group)
     if groups:
         with gr.Accordion("Advanced", open=False, elem_id=f"{kind}-advanced"):
             for group in groups:
                 plain_html(f"<h4>{group}</h4>")
-                made |= {c: _component(kind, c) for c in choices if c.group == group}
+                made |= {c: _make_component(kind, c) for c in choices if c.group == group}
     return [made[choice] for choice in choices]
 
 
 def chosen(
-    site: Site, kind: str, choices: Sequence[Choice], values: Sequence[Any]
-) -> dict[str, Any]:
+    site: Site, kind: str, choices: Sequence[Choice], values: Sequence[object]
+) -> dict[str, object]:
     """The values of a form as keyword arguments for its settings.
 
     Raises ValueError that names a value that does not fit, whoever sent it.
     """
-    flat: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {}
+    flat: dict[str, object] = {}
+    nested: dict[str, dict[str, object]] = {}
     for choice, value in zip(choices, values, strict=True):
-        checked = _checked(site, kind, choice, value)
+        checked = _checked_value(site, kind, choice, value)
         owner, _, name = choice.path.rpartition(".")
         if owner:
             nested.setdefault(owner, {})[name] = checked
@@ -182,52 +173,52 @@ def run_choices(site: Site, choice: Choice) -> list[tuple[str, str]]:
     """The entries of a list of runs, newest first after the default."""
     found: list[Run] = [run for kind in choice.runs for run in usable(site.store, kind)]
     found.sort(key=lambda run: run.created_at, reverse=True)
-    return [(choice.first, ""), *((_named(run), run.id) for run in found)]
+    return [(choice.first, ""), *((_run_in_words(run), run.id) for run in found)]
 
 
-def _named(run: Run) -> str:
+def _run_in_words(run: Run) -> str:
     return run.id if run.status == "finished" else f"{run.id} ({run.status})"
 
 
-def _component(kind: str, choice: Choice) -> Any:
-    owner, name = _owner(kind, choice)
-    default, allowed = getattr(owner, name), _allowed(type(owner), name)
+def _make_component(kind: str, choice: Choice) -> Field:
+    owner, name = _settings_of(kind, choice)
+    default, allowed = getattr(owner, name), _allowed_values(type(owner), name)
     common: dict[str, Any] = {
         "label": choice.label,
         "info": choice.info or field_help(type(owner), name),
         "elem_id": f"{kind}-{choice.path.replace('.', '-').replace('_', '-')}"
         + ("-there" if choice.beside else ""),
-        "visible": not choice.only or _default(kind, choice.only[0]) in choice.only[1],
+        "visible": not choice.only or _default_of(kind, choice.only[0]) in choice.only[1],
     }
     if choice.runs:
         return gr.Dropdown([(choice.first, "")], value="", **common)
-    if _written(default) and not allowed:
+    if _is_text(default) and not allowed:
         return gr.Textbox(max_lines=1, **common)
     if allowed:
-        return gr.Radio([(_spoken(a), a) for a in allowed], value=default, **common)
+        return gr.Radio([(_spelled_out(a), a) for a in allowed], value=default, **common)
     if isinstance(default, bool):
         return gr.Checkbox(default, **common)
     return gr.Number(default, precision=0 if isinstance(default, int) else None, **common)
 
 
-def _checked(site: Site, kind: str, choice: Choice, value: Any) -> Any:
-    owner, name = _owner(kind, choice)
+def _checked_value(site: Site, kind: str, choice: Choice, value: object) -> object:
+    owner, name = _settings_of(kind, choice)
     if choice.runs:
-        return _known_run(site, choice, value)
-    allowed = _allowed(type(owner), name)
+        return _checked_run(site, choice, value)
+    allowed = _allowed_values(type(owner), name)
     if allowed:
         if value not in allowed:
             raise ValueError(f"{choice.label} {value!r} unknown: use {', '.join(allowed)}")
         return value
     default = getattr(owner, name)
-    if _written(default):
-        return _text(value, default)
+    if _is_text(default):
+        return _checked_text(value, default)
     if isinstance(default, bool):
-        return _ticked(choice.label, value)
-    return _number(choice.label, value, type(default))
+        return _checked_tick(choice.label, value)
+    return _checked_number(choice.label, value, type(default))
 
 
-def _known_run(site: Site, choice: Choice, value: Any) -> str:
+def _checked_run(site: Site, choice: Choice, value: object) -> str:
     if value in (None, ""):
         return ""
     if value not in [run_id for _, run_id in run_choices(site, choice)]:
@@ -235,17 +226,17 @@ def _known_run(site: Site, choice: Choice, value: Any) -> str:
     return str(value)
 
 
-def _ticked(label: str, value: Any) -> bool:
+def _checked_tick(label: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{label} {value!r} not allowed: tick it or leave it empty")
     return value
 
 
-def _number(label: str, value: Any, kind: Callable[[Any], Any]) -> Any:
+def _checked_number(label: str, value: object, kind: type[int] | type[float]) -> float:
     if value is None or value == "":
         raise ValueError(f"{label} is empty: write a number")
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]
         if number != number or abs(number) == float("inf") or kind(number) != number:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
@@ -255,33 +246,58 @@ def _number(label: str, value: Any, kind: Callable[[Any], Any]) -> Any:
     return kind(number)
 
 
-def _written(default: Any) -> bool:
+def _is_text(default: object) -> bool:
     """Whether a setting is written as text: a name, or several with commas between them."""
     return isinstance(default, str | tuple)
 
 
-def _text(value: Any, default: Any) -> Any:
+def _checked_text(value: object, default: str | tuple[str, ...]) -> object:
     if isinstance(default, str):
         return str(value or "").strip()
-    names = value.split(",") if isinstance(value, str) else value or ()
+    listed = value if isinstance(value, list | tuple) else ()
+    names = value.split(",") if isinstance(value, str) else listed
     return tuple(name for name in (str(n).strip() for n in names) if name)
 
 
-def _owner(kind: str, choice: Choice) -> tuple[Any, str]:
+def _settings_of(kind: str, choice: Choice) -> tuple[Any, str]:
     """The settings object that holds a choice, and the field's name in it."""
     owner, _, name = choice.path.rpartition(".")
     return (getattr(DEFAULTS[kind], owner) if owner else DEFAULTS[kind]), name
 
 
-def _default(kind: str, path: str) -> Any:
-    owner, name = _owner(kind, Choice(path, ""))
+def _default_of(kind: str, path: str) -> object:
+    owner, name = _settings_of(kind, Choice(path, ""))
     return getattr(owner, name)
 
 
-def _allowed(settings: type, name: str) -> tuple[str, ...]:
+def _allowed_values(settings: type, name: str) -> tuple[str, ...]:
     hint = get_type_hints(settings)[name]
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
-def _spoken(value: str) -> str:
+def _spelled_out(value: str) -> str:
     return {"bradley_terry": "Bradley-Terry", "lora": "LoRA", "qlora": "QLoRA"}.get(value, value)
+
+
+def field_help(settings: type, name: str) -> str:
+    """What a settings field does, in one paragraph. Raises KeyError for an unknown field."""
+    for cls in settings.__mro__:
+        if dataclasses.is_dataclass(cls) and name in _field_docstrings(cls):
+            return _field_docstrings(cls)[name]
+    raise KeyError(f"{settings.__name__}.{name} has no docstring")
+
+
+@cache
+def _field_docstrings(cls: type) -> dict[str, str]:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    found = {}
+    for field, text in pairwise(body):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found

@@ -5,78 +5,81 @@ All of it is read from the run's folder, so a page that is opened in the middle 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import gradio as gr
 
+from data.runs.kinds import RUN_KINDS
 from data.store.run_rows import Run
 from labeler.lead import snapshot
 from labeler.lead.live import Drawing, Live, Picked
 from labeler.lead.run_buttons import resume_button, stop_button
-from labeler.lead.snapshot import Snapshot
-from labeler.lead.views import grpo_charts, home
-from labeler.lead.views import grpo_run as run_view
-from labeler.lead.views.grpo_charts import Chart, Told
+from labeler.lead.snapshot import Snapshot, mapping_in
+from labeler.lead.views import grpo_charts, grpo_run, home
+from labeler.lead.views.grpo_charts import Chart, ChartInputs
 
 STEP = "grpo-step"
 """Name of the list from which a step is chosen."""
 
 
-def grpo_run(live: Live) -> None:
+def grpo_tab(live: Live) -> None:
     """The chosen GRPO run."""
     pick = live.picker("grpo", "Run shown")
     live.html(
         "grpo-run",
-        lambda now, p: home.run_card(now, _run(now, p), "GRPO has not been launched yet."),
+        lambda now, p: home.run_card(now, _shown_run(now, p), RUN_KINDS["grpo"].none_yet),
     )
     with gr.Row(elem_id="grpo-buttons"):
-        stop_button(live, "grpo-stop", _run)
-        resume_button(live, _run)
-    live.html("grpo-verdicts", _diagnosis)
-    live.html("grpo-preflight", _preflight)
+        stop_button(live, "grpo-stop", _shown_run)
+        resume_button(live, _shown_run)
+    live.html("grpo-verdicts", _diagnosis_of)
+    live.html("grpo-preflight", _preflight_of)
     with gr.Column(elem_classes="chart-grid"):
         for chart in grpo_charts.MAIN:
-            live.plot(lambda now, p, chart=chart: _chart(now, _run(now, p), chart))
+            live.plot(partial(_draw_chart, chart))
     with gr.Accordion("More curves", open=False, elem_id="more-curves") as more:
         with gr.Column(elem_classes="chart-grid"):
             for chart in grpo_charts.MORE:
-                live.plot(lambda now, p, chart=chart: _chart(now, _run(now, p), chart))
-    live.add(more, lambda now, p: gr.update(visible=bool(now.metrics(_run(now, p)))))
-    _samples(live)
+                live.plot(partial(_draw_chart, chart))
+    live.add(more, lambda now, p: gr.update(visible=bool(now.metrics(_shown_run(now, p)))))
+    _show_samples(live)
     live.refresh_on(pick.change)
 
 
-def _run(now: Snapshot, picked: Picked) -> Run | None:
+def _shown_run(now: Snapshot, picked: Picked) -> Run | None:
     return now.find(picked.get("grpo")) or next(iter(now.of("grpo")), None)
 
 
-def _diagnosis(now: Snapshot, picked: Picked) -> str:
-    run = _run(now, picked)
-    steps = _steps(now, run)
-    return run_view.diagnosis_html(run, now.verdicts(run), steps[0] if steps else 0)
+def _diagnosis_of(now: Snapshot, picked: Picked) -> str:
+    run = _shown_run(now, picked)
+    steps = _steps_of(now, run)
+    return grpo_run.diagnosis_html(run, now.verdicts(run), steps[0] if steps else 0)
 
 
-def _preflight(now: Snapshot, picked: Picked) -> str:
-    run = _run(now, picked)
-    return run_view.preflight_html(run, now.preflight(run))
+def _preflight_of(now: Snapshot, picked: Picked) -> str:
+    run = _shown_run(now, picked)
+    return grpo_run.preflight_html(run, now.preflight(run))
 
 
-def _chart(now: Snapshot, run: Run | None, chart: Chart) -> Drawing | None:
+def _draw_chart(chart: Chart, now: Snapshot, picked: Picked) -> Drawing | None:
+    run = _shown_run(now, picked)
     rows = now.metrics(run)
-    if run is None or not rows or not grpo_charts.wanted(chart, rows):
+    if run is None or not rows or not grpo_charts.has_data(chart, rows):
         return None
-    start = now.preflight(run).get("baseline")
-    baseline = start if isinstance(start, dict) else {}
-    told = Told(rows, run.config, baseline, now.verdicts(run))
-    basis = (run.id, len(rows), rows[-1], baseline, [_place(v) for v in told.verdicts])
-    return basis, lambda: grpo_charts.drawn(chart, told)
+    baseline = mapping_in(now.preflight(run), "baseline")
+    inputs = ChartInputs(rows, run.config, baseline, now.verdicts(run))
+    basis = (
+        run.id,
+        len(rows),
+        rows[-1],
+        baseline,
+        [[v.get(key) for key in ("level", "metric", "step")] for v in inputs.verdicts],
+    )
+    return Drawing(basis, lambda: grpo_charts.drawn(chart, inputs))
 
 
-def _place(verdict: Any) -> tuple[Any, ...]:
-    return tuple(verdict.get(key) for key in ("level", "metric", "step"))
-
-
-def _samples(live: Live) -> None:
+def _show_samples(live: Live) -> None:
     """The completions of the chosen step; of a finished run, answers before and after too."""
     live.html("grpo-samples", _before_and_after)
     with gr.Row(elem_id="step-row", visible=False) as row:
@@ -91,22 +94,22 @@ def _samples(live: Live) -> None:
             ),
             lambda now, p: [
                 ("the newest", ""),
-                *((f"{n:,}", str(n)) for n in _steps(now, _run(now, p))),
+                *((f"{n:,}", str(n)) for n in _steps_of(now, _shown_run(now, p))),
             ],
         )
         earlier = gr.Button("Earlier", elem_id="step-earlier", size="md")
         later = gr.Button("Later", elem_id="step-later", size="md")
-    live.add(row, lambda now, p: gr.update(visible=bool(_steps(now, _run(now, p)))))
-    live.drawn("grpo-drawn", _drawn)
+    live.add(row, lambda now, p: gr.update(visible=bool(_steps_of(now, _shown_run(now, p)))))
+    live.drawn("grpo-drawn", _draw_step)
     live.refresh_on(step.change)
     live.act(earlier.click, lambda _, *picked: beside(live, picked, -1), live.pickers, step)
     live.act(later.click, lambda _, *picked: beside(live, picked, 1), live.pickers, step)
 
 
-def beside(live: Live, values: Any, way: int) -> str:
+def beside(live: Live, values: Sequence[object], way: int) -> str:
     """The step before (-1) or after (1) the one that is shown; past the last: the newest."""
     now, picked = snapshot.take(live.site), live.picked(values)
-    steps = sorted(_steps(now, _run(now, picked)))
+    steps = sorted(_steps_of(now, _shown_run(now, picked)))
     if not steps:
         return ""
     shown = chosen_step(picked)
@@ -121,20 +124,21 @@ def chosen_step(picked: Picked) -> int | None:
     return int(typed) if typed.isdecimal() and len(typed) < 12 else None
 
 
-def _steps(now: Snapshot, run: Run | None) -> list[int]:
+def _steps_of(now: Snapshot, run: Run | None) -> list[int]:
     """The steps of a run so far, newest first."""
     steps = [row["step"] for row in now.metrics(run) if isinstance(row.get("step"), int)]
     return steps[::-1]
 
 
-def _drawn(now: Snapshot, picked: Picked) -> Drawing | None:
-    run = _run(now, picked)
+def _draw_step(now: Snapshot, picked: Picked) -> Drawing | None:
+    run = _shown_run(now, picked)
     samples = now.samples(run, chosen_step(picked))
     if run is None or not samples:
         return None
-    return (run.id, samples), lambda: run_view.step_html(run, samples)
+    return Drawing((run.id, samples), lambda: grpo_run.step_html(run, samples))
 
 
 def _before_and_after(now: Snapshot, picked: Picked) -> str:
-    samples = now.report(_run(now, picked)).get("samples") or []
-    return run_view.samples_html(samples, "Before", "After")
+    return grpo_run.samples_html(
+        now.report(_shown_run(now, picked)).get("samples"), "Before", "After"
+    )

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
+from data.runs.kinds import title_of
 from data.schema import Annotator
 from labeler.access.guard import PRIVATE, guarded
-from labeler.jobs import TITLES, Site
+from labeler.jobs import Site
 from labeler.lead import snapshot
 from labeler.lead.snapshot import Snapshot
 from labeler.theme import plain_html
 
 Picked = dict[str, str]
-Render = Callable[[Snapshot, Picked], Any]
-Drawing = tuple[Any, Callable[[], Any]]
-"""What a chart or a text rests on, and how to make it: only when that has changed."""
+"""What is chosen in the page's lists, by the list's name; empty: the newest."""
+Render = Callable[[Snapshot, Picked], object]
+Trigger = Callable[..., Any]
+"""What a Gradio component offers to wire a handler to: `button.click`, `page.load`."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a chart or a text rests on, and how to make it: only when that has changed."""
+
+    basis: object
+    draw: Callable[[], object]
 
 
 class Live:
@@ -27,127 +38,115 @@ class Live:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.pickers: list[Any] = []
+        self.pickers: list[Component] = []
         """Lists from which a run or a step is chosen; every handler gets all of them."""
         self._names: list[str] = []
-        self._parts: list[tuple[Any, Callable[[Snapshot, Picked], tuple[str, Callable[[], Any]]]]]
-        self._parts = []
-        self._events: list[tuple[Any, ...]] = []
-        self._changes: list[Any] = []
+        self._parts: list[tuple[Component, Callable[[Snapshot, Picked], Drawing]]] = []
+        self._events: list[Callable[[dict[str, Any]], None]] = []
+        self._triggers: list[Trigger] = []
 
-    def add(self, component: Any, render: Render) -> None:
+    def add(self, component: Component, render: Render) -> None:
         """Keep a component at what `render` says: a value, or a gr.update."""
 
-        def part(now: Snapshot, picked: Picked) -> tuple[str, Callable[[], Any]]:
+        def part(now: Snapshot, picked: Picked) -> Drawing:
             value = render(now, picked)
-            return _mark(value), lambda: value
+            return Drawing(value, lambda: value)
 
         self._parts.append((component, part))
 
-    def html(self, name: str, render: Render) -> Any:
+    def html(self, name: str, render: Render) -> None:
         """A gr.HTML that follows `render`."""
-        component = plain_html(name=name)
-        self.add(component, render)
-        return component
+        self.add(plain_html(name=name), render)
 
-    def drawn(self, name: str, render: Callable[..., Drawing | None]) -> Any:
+    def drawn(self, name: str, render: Callable[[Snapshot, Picked], Drawing | None]) -> None:
         """A gr.HTML whose text is made only when what it rests on has changed."""
-        component = plain_html(name=name)
-        self._add_drawn(component, render, lambda text: text, "")
-        return component
+        nothing = Drawing("", lambda: "")
+        self._parts.append((plain_html(name=name), lambda now, p: render(now, p) or nothing))
 
-    def plot(self, render: Callable[..., Drawing | None]) -> Any:
+    def plot(self, render: Callable[[Snapshot, Picked], Drawing | None]) -> None:
         """A gr.Plot, hidden while there is nothing to draw."""
-        component = gr.Plot(visible=False, show_label=False, elem_classes="chart")
-        shown, hidden = partial(gr.update, visible=True), gr.update(visible=False)
-        self._add_drawn(component, render, lambda figure: shown(value=figure), hidden)
-        return component
 
-    def _add_drawn(
-        self,
-        component: Any,
-        render: Callable[..., Drawing | None],
-        shown: Callable[[Any], Any],
-        nothing: Any,
-    ) -> None:
-        def part(now: Snapshot, picked: Picked) -> tuple[str, Callable[[], Any]]:
+        def part(now: Snapshot, picked: Picked) -> Drawing:
             drawing = render(now, picked)
             if drawing is None:
-                return "nothing", lambda: nothing
-            basis, draw = drawing
-            return _mark(basis), lambda: shown(draw())
+                return Drawing(None, lambda: gr.update(visible=False))
+            return Drawing(drawing.basis, lambda: gr.update(visible=True, value=drawing.draw()))
 
-        self._parts.append((component, part))
+        plot = gr.Plot(visible=False, show_label=False, elem_classes="chart")
+        self._parts.append((plot, part))
 
-    def picker(self, kind: str, label: str) -> Any:
+    def picker(self, kind: str, label: str) -> gr.Dropdown:
         """A list of the runs of a kind (of all kinds where it is empty), newest first."""
         component = gr.Dropdown(
             [("the newest", "")], value="", label=label, elem_id=f"pick-{kind or 'run'}"
         )
-        return self.choice(kind, component, lambda now, _: _entries(now, kind))
+        return self.choice(kind, component, lambda now, _: _run_entries(now, kind))
 
-    def choice(self, name: str, component: gr.Dropdown, entries: Render) -> Any:
+    def choice(self, name: str, component: gr.Dropdown, entries: Render) -> gr.Dropdown:
         """A list to choose from, its entries kept up to date; renders find the choice by name."""
         self.pickers.append(component)
         self._names.append(name)
         self.add(component, lambda now, picked: gr.update(choices=entries(now, picked)))
         return component
 
-    def picked(self, values: Sequence[Any]) -> Picked:
+    def picked(self, values: Sequence[object]) -> Picked:
         """The choices of the pickers, by kind."""
         return {name: str(v or "") for name, v in zip(self._names, values, strict=False)}
 
     def act(
         self,
-        event: Any,
-        action: Callable[..., Any],
-        inputs: Sequence[Any],
-        outputs: Any,
+        trigger: Trigger,
+        action: Callable[..., object],
+        inputs: Sequence[Component],
+        outputs: Component | list[Component],
         **options: Any,
     ) -> None:
         """Wire an action to an event; the page is refreshed when it is done."""
-        self._events.append((event, action, inputs, outputs, options))
 
-    def refresh_on(self, event: Any) -> None:
+        def wire(refresh: dict[str, Any]) -> None:
+            handler = guarded(self.site.store, "lead", action)
+            trigger(handler, list(inputs), outputs, **{**PRIVATE, **options}).then(**refresh)
+
+        self._events.append(wire)
+
+    def refresh_on(self, trigger: Trigger) -> None:
         """Refresh when an event happens, without waiting for the next tick."""
-        self._changes.append(event)
+        self._triggers.append(trigger)
 
-    def wire(self, page: Any, timer: Any) -> None:
+    def wire(self, page: gr.Blocks, timer: gr.Timer) -> None:
         """Register all handlers; call once, when every component is there."""
         seen = gr.State({})
-        store = self.site.store
-        parts = [component for component, _ in self._parts]
-        refresh: dict[str, Any] = {
-            "fn": guarded(store, "lead", self._refresh),
+        refresh = {
+            "fn": guarded(self.site.store, "lead", self._send_changes),
             "inputs": [seen, *self.pickers],
-            "outputs": [seen, *parts],
+            "outputs": [seen, *(component for component, _ in self._parts)],
             **PRIVATE,
         }
-        for event in (page.load, timer.tick, *self._changes):
-            event(**refresh)
-        for event, action, inputs, outputs, options in self._events:
-            handler = guarded(store, "lead", action)
-            done = event(handler, list(inputs), outputs, **{**PRIVATE, **options})
-            done.then(**refresh)
+        for trigger in (page.load, timer.tick, *self._triggers):
+            trigger(**refresh)
+        for wire in self._events:
+            wire(refresh)
 
-    def _refresh(self, _: Annotator, seen: Any, *values: Any) -> list[Any]:
+    def _send_changes(self, _: Annotator, seen: object, *values: object) -> list[object]:
+        """What has changed since the marks in `seen`, which the page sends back; the new marks."""
         now, picked = snapshot.take(self.site), self.picked(values)
         before = seen if isinstance(seen, dict) else {}
-        marks, sent = {}, []
+        marks: dict[int, str] = {}
+        sent: list[object] = []
         for index, (_component, part) in enumerate(self._parts):
-            mark, value = part(now, picked)
-            marks[index] = mark
-            sent.append(gr.skip() if before.get(index) == mark else value())
+            drawing = part(now, picked)
+            marks[index] = _digest(drawing.basis)
+            sent.append(gr.skip() if before.get(index) == marks[index] else drawing.draw())
         return [marks, *sent]
 
 
-def _entries(now: Snapshot, kind: str) -> list[tuple[str, str]]:
+def _run_entries(now: Snapshot, kind: str) -> list[tuple[str, str]]:
     found = now.of(kind) if kind else now.runs
     return [
         ("the newest", ""),
-        *((f"{run.id} · {TITLES.get(run.kind, run.kind)}, {run.status}", run.id) for run in found),
+        *((f"{run.id} · {title_of(run.kind)}, {run.status}", run.id) for run in found),
     ]
 
 
-def _mark(value: Any) -> str:
+def _digest(value: object) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]

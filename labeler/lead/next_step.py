@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from data.runs.kinds import RUN_KINDS
 from reward_model.config import MIN_JUDGEMENTS
 
 Goal = Literal["data", "queue", "reward", "sft", "sample", "grpo", "compare"]
@@ -39,118 +40,100 @@ class Step:
 
     title: str
     why: str
-    button: str
     goal: Goal
+    going_on: bool = False
+
+    @property
+    def button(self) -> str:
+        """Words on the button."""
+        if self.going_on:
+            return "Watch it"
+        places = {"data": "Open Data", "queue": "Open the queue"}
+        return places.get(self.goal) or RUN_KINDS[self.goal].button
+
+
+CLOSED = Step(
+    "Rate the new answers, then train again.",
+    "The loop is closed: each round of judgements on the newest policy teaches the next.",
+    "queue",
+)
 
 
 def next_step(facts: Facts) -> Step:
-    """The first thing in the loop that is missing."""
-    if not facts.prompts:
-        return Step(
+    """The first thing in the loop that is missing; to wait for it while it is going on."""
+    for done, title, why, goal in _loop_steps(facts):
+        if not done:
+            if goal not in facts.live:
+                return Step(title, why, goal)
+            about = "This page follows it; it can be closed."
+            return Step(RUN_KINDS[goal].going_on, about, goal, going_on=True)
+    return CLOSED
+
+
+def _loop_steps(facts: Facts) -> list[tuple[object, str, str, Goal]]:
+    """The loop in order: what is done already, what to do, why, where."""
+    missing = max(0, MIN_JUDGEMENTS - facts.judgements)
+    return [
+        (
+            facts.prompts,
             "Import prompts.",
             "Everything starts from questions that the model is asked.",
-            "Open Data",
             "data",
-        )
-    if not facts.completions:
-        return _or_wait(
-            facts,
-            Step(
-                "Sample completions.",
-                f"{facts.prompts:,} prompts are there, and no answer to rate yet.",
-                "Sample completions",
-                "sample",
-            ),
-        )
-    missing = MIN_JUDGEMENTS - facts.judgements
-    if missing > 0:
-        return Step(
-            f"{missing} more {_plural(missing, 'judgement')} needed for a reward model.",
-            "Which of two answers is better, how good one is: it learns from every kind. More is"
-            " better still.",
-            "Open the queue",
+        ),
+        (
+            facts.completions,
+            "Sample completions.",
+            f"{facts.prompts:,} prompts are there, and no answer to rate yet.",
+            "sample",
+        ),
+        (
+            not missing,
+            f"{missing} more judgement{'' if missing == 1 else 's'} needed for a reward model.",
+            "Comparisons, ratings and good-or-bad judgements all count. More is better still.",
             "queue",
-        )
-    return _train(facts)
-
-
-def _train(facts: Facts) -> Step:
-    if not facts.sft and not facts.demonstrations:
-        return Step(
+        ),
+        (
+            facts.sft or facts.demonstrations,
             "Import demonstrations.",
-            "Answers written by people teach the policy its first manners.",
-            "Open Data",
+            "SFT learns from answers written by people.",
             "data",
-        )
-    steps = (
-        (facts.sft, SFT),
-        (facts.reward, REWARD),
-        (not facts.loses, BETTER),
-        (facts.grpo, GRPO),
-        (facts.compared, COMPARE),
-        (facts.resampled, AGAIN),
-    )
-    for done, step in steps:
-        if not done:
-            return _or_wait(facts, step)
-    return Step(
-        "Rate the new answers, then train again.",
-        "The loop is closed: each round of judgements on the newest policy teaches the next.",
-        "Open the queue",
-        "queue",
-    )
-
-
-SFT = Step(
-    "Fine-tune the model on the demonstrations.",
-    "GRPO only amplifies answers that the policy can already give: SFT teaches it to give them.",
-    "Fine-tune (SFT)",
-    "sft",
-)
-REWARD = Step(
-    "Train a reward model on the judgements.",
-    "It learns to say how much people like an answer, so that GRPO has something to go by.",
-    "Train reward model",
-    "reward",
-)
-BETTER = Step(
-    "Rate more answers, then train the reward model again.",
-    "The newest one beats no baseline: its receipt says why. GRPO would learn nothing from it.",
-    "Open the queue",
-    "queue",
-)
-GRPO = Step(
-    "Launch GRPO against the reward model.",
-    "The policy learns to give answers that score higher, without leaving SFT too far behind.",
-    "Launch GRPO",
-    "grpo",
-)
-COMPARE = Step(
-    "Compare the new policy with the SFT policy.",
-    "On prompts that nothing else has seen; reward in training alone proves little.",
-    "Compare",
-    "compare",
-)
-AGAIN = Step(
-    "Ask people about the new policy's answers.",
-    "Sample from it and rate: only people can tell whether a higher reward is a better answer.",
-    "Sample completions",
-    "sample",
-)
-_NAMES = {
-    "sample": "Completions are being sampled.",
-    "sft": "The model is being fine-tuned.",
-    "reward": "The reward model is being trained.",
-    "grpo": "GRPO is running.",
-    "compare": "The policies are being compared.",
-}
-
-
-def _or_wait(facts: Facts, step: Step) -> Step:
-    if step.goal not in facts.live:
-        return step
-    return Step(_NAMES[step.goal], "This page follows it; it can be closed.", "Watch it", step.goal)
-
-
-def _plural(n: int, word: str) -> str:
-    return word if n == 1 else word + "s"
+        ),
+        (
+            facts.sft,
+            "Fine-tune the model on the demonstrations.",
+            "GRPO only reinforces answers that the policy already gives: SFT teaches it these.",
+            "sft",
+        ),
+        (
+            facts.reward,
+            "Train a reward model on the judgements.",
+            "It predicts how much people like an answer: the reward that GRPO maximises.",
+            "reward",
+        ),
+        (
+            not facts.loses,
+            "Rate more answers, then train the reward model again.",
+            "The newest one beats no baseline: its receipt says why. GRPO would learn nothing"
+            " from it.",
+            "queue",
+        ),
+        (
+            facts.grpo,
+            "Launch GRPO against the reward model.",
+            "The policy learns to give answers of higher reward while its KL to SFT stays small.",
+            "grpo",
+        ),
+        (
+            facts.compared,
+            "Compare the new policy with the SFT policy.",
+            "On held-out prompts, which nothing else has seen: reward in training proves little.",
+            "compare",
+        ),
+        (
+            facts.resampled,
+            "Ask people about the new policy's answers.",
+            "Sample from it and rate: only people can tell whether a higher reward is a better"
+            " answer.",
+            "sample",
+        ),
+    ]

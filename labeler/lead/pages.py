@@ -7,11 +7,11 @@ server loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import gradio as gr
 
+from data.runs.kinds import RUN_KINDS
 from data.schema import Annotator
 from data.store.run_rows import Run
 from labeler import jobs
@@ -19,44 +19,31 @@ from labeler.access.guard import PRIVATE, guarded
 from labeler.jobs import Site
 from labeler.lead import forms, snapshot
 from labeler.lead.data_tab import data_tab, people_tab
-from labeler.lead.grpo_tab import grpo_run
+from labeler.lead.grpo_tab import grpo_tab
 from labeler.lead.live import Drawing, Live, Picked, Render
-from labeler.lead.next_step import next_step
+from labeler.lead.next_step import Step, next_step
 from labeler.lead.quality_tab import quality_tab
 from labeler.lead.run_buttons import started, stop_button
 from labeler.lead.snapshot import Snapshot
 from labeler.lead.views import charts, home
 from labeler.lead.views.grpo_run import samples_html
+from labeler.rendering import render
 from labeler.theme import plain_html
 
 POLL_SECONDS = 2.0
-TABS = {"queue": None, "sft": "policy", "sample": "policy", "grpo": "policy"}
-WORDS = {
-    "pretrain": "Pretrain on documents",
-    "sft": "Fine-tune (SFT)",
-    "sample": "Sample completions",
-    "reward": "Train reward model",
-    "grpo": "Launch GRPO",
-    "compare": "Compare",
-}
-STARTERS: dict[str, Callable[..., str]] = {
-    "pretrain": jobs.start_pretrain,
-    "sft": jobs.start_sft,
-    "sample": jobs.start_sample,
-    "reward": jobs.start_reward,
-    "grpo": jobs.start_grpo,
-    "compare": jobs.start_compare,
-}
+POLICY_STAGES = ("pretrain", "sft", "sample", "grpo")
+"""Kinds of runs that have a tab of their own inside the Policy tab."""
 
 
-def build_lead_page(site: Site) -> Any:
+def build_lead_page(site: Site) -> gr.Blocks:
     """All lead pages in one Blocks."""
-    with gr.Blocks(title="Coach", fill_width=True, analytics_enabled=False) as page:
+    page = gr.Blocks(title="Coach", fill_width=True, analytics_enabled=False)
+    with page:
         live = Live(site)
         head = plain_html(name="head")
         with gr.Tabs(elem_id="lead-tabs") as tabs:
             with gr.Tab("Home", id="home", elem_id="tab-home"):
-                go = _home(live)
+                go = _home_tab(live)
             with gr.Tab("Data", id="data", elem_id="tab-data"):
                 data_tab(live)
             with gr.Tab("People", id="people", elem_id="tab-people"):
@@ -64,36 +51,36 @@ def build_lead_page(site: Site) -> Any:
             with gr.Tab("Quality", id="quality", elem_id="tab-quality"):
                 quality_tab(live)
             with gr.Tab("Reward model", id="reward", elem_id="tab-reward"):
-                _reward(live)
+                _reward_tab(live)
             with gr.Tab("Policy", id="policy", elem_id="tab-policy"):
-                policy_tabs = _policy(live)
+                policy_tabs = _policy_tab(live)
             with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
-                _compare(live)
+                _compare_tab(live)
             with gr.Tab("Runs", id="runs", elem_id="tab-runs"):
-                _runs(live)
+                _runs_tab(live)
         go.click(
-            guarded(site.store, "lead", lambda _: _goal(site)), None, [tabs, policy_tabs], **PRIVATE
+            guarded(site.store, "lead", lambda _: _open_next_step(site)),
+            None,
+            [tabs, policy_tabs],
+            **PRIVATE,
         )
-        page.load(guarded(site.store, "lead", _head), None, head, **PRIVATE)
+        page.load(guarded(site.store, "lead", home.header_html), None, head, **PRIVATE)
         live.wire(page, gr.Timer(POLL_SECONDS))
     return page
 
 
-def _head(person: Annotator) -> str:
-    return home.header_html(person)
-
-
-def _goal(site: Site) -> list[Any]:
+def _open_next_step(site: Site) -> list[object]:
     """The tabs on which the recommended step is taken."""
     goal = next_step(snapshot.facts_of(snapshot.take(site))).goal
-    inner = gr.Tabs(selected=goal) if TABS.get(goal) == "policy" else gr.skip()
-    return [gr.Tabs(selected=TABS.get(goal, goal) or "home"), inner]
+    if goal in POLICY_STAGES:
+        return [gr.Tabs(selected="policy"), gr.Tabs(selected=goal)]
+    return [gr.Tabs(selected="home" if goal == "queue" else goal), gr.skip()]
 
 
-def _home(live: Live) -> Any:
+def _home_tab(live: Live) -> gr.Button:
     live.html("flow", lambda now, _: home.flow_html(now))
     with gr.Row(elem_id="next", elem_classes="card"):
-        live.html("next-step", lambda now, _: home.next_html(_step(now)))
+        live.html("next-step", lambda now, _: home.next_html(_next_step_of(now)))
         go = gr.Button("…", variant="primary", elem_id="next-go", scale=0)
     live.add(go, lambda now, _: _go_button(now))
     with gr.Row(elem_classes="halves"):
@@ -104,24 +91,24 @@ def _home(live: Live) -> Any:
     return go
 
 
-def _step(now: Snapshot) -> Any:
+def _next_step_of(now: Snapshot) -> Step:
     return next_step(snapshot.facts_of(now))
 
 
-def _go_button(now: Snapshot) -> Any:
-    step = _step(now)
+def _go_button(now: Snapshot) -> object:
+    step = _next_step_of(now)
     return gr.update(value=step.button, link="/label/" if step.goal == "queue" else None)
 
 
-def _reward(live: Live) -> None:
+def _reward_tab(live: Live) -> None:
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=2, min_width=320):
-            _form(live, "reward", forms.REWARD)
+            _start_form(live, "reward", forms.REWARD)
         with gr.Column(scale=5, min_width=320):
-            _reward_run(live)
+            _show_reward_run(live)
 
 
-def _reward_run(live: Live) -> None:
+def _show_reward_run(live: Live) -> None:
     """The chosen run: state, loss and receipt; while the newest trains, the receipt before it."""
     pick = live.picker("reward", "Run shown")
 
@@ -133,71 +120,62 @@ def _reward_run(live: Live) -> None:
 
     live.html(
         "reward-run",
-        lambda now, p: home.run_card(now, run(now, p), "No reward model has been trained yet."),
+        lambda now, p: home.run_card(now, run(now, p), RUN_KINDS["reward"].none_yet),
     )
     stop_button(live, "reward-stop", run)
-    live.plot(lambda now, p: _loss(run(now, p), now))
+    live.plot(lambda now, p: _draw_loss(run(now, p), now))
     live.html("reward-receipt", lambda now, p: home.receipt_html(now, model(now, p)))
     live.refresh_on(pick.change)
 
 
-def _latest(live: Live, kind: str, nothing: str) -> None:
-    """The newest run of a kind: its state, a way to stop it, its loss."""
+def _policy_stage(live: Live, kind: str, title: str, choices: Sequence[forms.Choice]) -> None:
+    """A tab of the policy: its form, and the newest run's state, a way to stop it, its loss."""
 
     def newest(now: Snapshot) -> Run | None:
         return next(iter(now.of(kind)), None)
 
-    live.html(f"{kind}-run", lambda now, _: home.run_card(now, newest(now), nothing))
-    stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
-    if kind != "sample":
-        live.plot(lambda now, _: _loss(newest(now), now))
+    with gr.Tab(title, id=kind, elem_id=f"tab-{kind}"), gr.Row(elem_classes="work"):
+        with gr.Column(scale=2, min_width=320):
+            _start_form(live, kind, choices)
+        with gr.Column(scale=3, min_width=320):
+            nothing = RUN_KINDS[kind].none_yet
+            live.html(f"{kind}-run", lambda now, _: home.run_card(now, newest(now), nothing))
+            stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
+            if kind != "sample":
+                live.plot(lambda now, _: _draw_loss(newest(now), now))
 
 
-def _loss(run: Run | None, now: Snapshot) -> Drawing | None:
+def _draw_loss(run: Run | None, now: Snapshot) -> Drawing | None:
     rows = now.metrics(run)
     if run is None or not rows:
         return None
-    return (run.id, len(rows), rows[-1]), lambda: charts.loss_chart(rows)
+    return Drawing((run.id, len(rows), rows[-1]), lambda: charts.loss_chart(rows))
 
 
-def _policy(live: Live) -> Any:
-    with gr.Tabs(selected="sft", elem_id="policy-tabs") as tabs:
-        with gr.Tab("Pretrain", id="pretrain", elem_id="tab-pretrain"):
-            with gr.Row(elem_classes="work"):
-                with gr.Column(scale=2, min_width=320):
-                    _form(live, "pretrain", forms.PRETRAIN)
-                with gr.Column(scale=3, min_width=320):
-                    _latest(live, "pretrain", "Nothing has been pretrained: it may be left out.")
-        with gr.Tab("Fine-tune", id="sft", elem_id="tab-sft"):
-            with gr.Row(elem_classes="work"):
-                with gr.Column(scale=2, min_width=320):
-                    _form(live, "sft", forms.SFT)
-                with gr.Column(scale=3, min_width=320):
-                    _latest(live, "sft", "The model has not been fine-tuned yet.")
-        with gr.Tab("Sample", id="sample", elem_id="tab-sample"):
-            with gr.Row(elem_classes="work"):
-                with gr.Column(scale=2, min_width=320):
-                    _form(live, "sample", forms.SAMPLE)
-                with gr.Column(scale=3, min_width=320):
-                    _latest(live, "sample", "Nothing has been sampled yet.")
+def _policy_tab(live: Live) -> gr.Tabs:
+    tabs = gr.Tabs(selected="sft", elem_id="policy-tabs")
+    with tabs:
+        _policy_stage(live, "pretrain", "Pretrain", forms.PRETRAIN)
+        _policy_stage(live, "sft", "Fine-tune", forms.SFT)
+        _policy_stage(live, "sample", "Sample", forms.SAMPLE)
         with gr.Tab("GRPO", id="grpo", elem_id="tab-grpo"):
             with gr.Row(elem_classes="work"):
                 with gr.Column(scale=2, min_width=320):
-                    _form(live, "grpo", forms.GRPO)
+                    _start_form(live, "grpo", forms.GRPO)
                 with gr.Column(scale=5, min_width=320):
-                    grpo_run(live)
+                    grpo_tab(live)
     return tabs
 
 
-def _compare(live: Live) -> None:
+def _compare_tab(live: Live) -> None:
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=2, min_width=320):
-            _form(live, "compare", forms.COMPARE)
+            _start_form(live, "compare", forms.COMPARE)
         with gr.Column(scale=5, min_width=320):
             live.html(
                 "compare-run",
                 lambda now, _: home.run_card(
-                    now, next(iter(now.of("compare")), None), "Nothing has been compared yet."
+                    now, next(iter(now.of("compare")), None), RUN_KINDS["compare"].none_yet
                 ),
             )
             live.html("compare-figures", lambda now, _: _compare_figures(now))
@@ -205,11 +183,11 @@ def _compare(live: Live) -> None:
 
 def _compare_figures(now: Snapshot) -> str:
     report = now.report(now.newest("compare"))
-    samples = samples_html(report.get("samples") or [], "SFT", "GRPO")
-    return f'<div class="stack">{home.compare_html(report)}{samples}</div>'
+    samples = samples_html(report.get("samples"), "SFT", "GRPO")
+    return render("quality", "stack", [home.compare_html(report), samples])
 
 
-def _runs(live: Live) -> None:
+def _runs_tab(live: Live) -> None:
     live.html("all-runs", lambda now, _: home.runs_html(now))
     pick = live.picker("", "Log of")
 
@@ -221,31 +199,33 @@ def _runs(live: Live) -> None:
     live.refresh_on(pick.change)
 
 
-def _form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
+def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
     """A form that starts a run, with one line below it about what came of it."""
     with gr.Column(elem_classes="card sheet"):
         inputs = forms.fields(kind, choices)
-        button = gr.Button(WORDS[kind], variant="primary", elem_id=f"start-{kind}")
+        button = gr.Button(RUN_KINDS[kind].button, variant="primary", elem_id=f"start-{kind}")
         notice = plain_html(name=f"{kind}-notice")
     for component, choice in zip(inputs, choices, strict=True):
         if choice.runs:
             live.add(component, _run_list(choice))
 
-    def press(_: Annotator, *values: Any) -> str:
+    def press(_: Annotator, *values: object) -> str:
         return started(lambda: launch(live.site, kind, choices, values))
 
     by_path = {choice.path: field for field, choice in zip(inputs, choices, strict=True)}
     hanging = [(field, c.only) for field, c in zip(inputs, choices, strict=True) if c.only]
     for path in dict.fromkeys(path for _, (path, _) in hanging):
         useful = [(field, values) for field, (other, values) in hanging if other == path]
-        _switch(live, by_path[path], useful)
+        _show_where_useful(live, by_path[path], useful)
     live.act(button.click, press, inputs, notice)
 
 
-def _switch(live: Live, control: Any, hanging: Sequence[tuple[Any, tuple[str, ...]]]) -> None:
+def _show_where_useful(
+    live: Live, control: forms.Field, hanging: Sequence[tuple[forms.Field, tuple[str, ...]]]
+) -> None:
     """Show only the fields that do something for what `control` says."""
 
-    def shown(_: Annotator, value: Any) -> Any:
+    def shown(_: Annotator, value: object) -> object:
         updates = [gr.update(visible=value in values) for _, values in hanging]
         return updates if len(updates) > 1 else updates[0]
 
@@ -253,13 +233,13 @@ def _switch(live: Live, control: Any, hanging: Sequence[tuple[Any, tuple[str, ..
     control.change(guarded(live.site.store, "lead", shown), [control], fields, **PRIVATE)
 
 
-def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Sequence[Any]) -> str:
+def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Sequence[object]) -> str:
     """Start a run from a form's values; returns its id. Raises ValueError, nothing started."""
     asked = forms.chosen(site, kind, choices, values)
     if kind == "compare" and "policy" not in asked:
         done = jobs.usable(site.store, "grpo")
         asked["policy"] = done[0].id if done else ""
-    return STARTERS[kind](site, **asked)
+    return jobs.start(site, kind, **asked)
 
 
 def _run_list(choice: forms.Choice) -> Render:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 import gradio as gr
 
 from data.task_planning import Shares
 from labeler.jobs import Site
-from labeler.lead.field_help import field_help
+from labeler.lead.forms import field_help
 from labeler.lead.live import Live, Render
-from labeler.lead.quality_worker import QualityWatch
+from labeler.lead.quality_worker import QualityWorker
 from labeler.lead.views import quality
-from labeler.lead.views.home import note, refusal
+from labeler.rendering import note, refusal
 from labeler.theme import plain_html
 
 LABELS = {
@@ -29,16 +28,16 @@ unannounced. Take those on which three or more people agreed, or import lines of
 
 def quality_tab(live: Live) -> None:
     """Figures and warnings; the shares of checks; known answers."""
-    watch = QualityWatch(live.site)
+    worker = QualityWorker(live.site)
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=5, min_width=320):
-            live.html("quality", lambda _now, _: quality.quality_html(watch.found()))
+            live.html("quality", lambda _now, _: quality.quality_html(worker.found()))
         with gr.Column(scale=2, min_width=280):
-            _gold(live, watch)
-            _shares(live)
+            _gold_form(live, worker)
+            _share_form(live)
 
 
-def _shares(live: Live) -> None:
+def _share_form(live: Live) -> None:
     with gr.Column(elem_classes="card sheet"):
         plain_html("<h3>Checks among the tasks</h3>")
         inputs = []
@@ -49,28 +48,28 @@ def _shares(live: Live) -> None:
                 minimum=0,
                 elem_id=f"share-{field.name}",
             )
-            live.add(number, _share_now(field.name))
+            live.add(number, _current_share(field.name))
             inputs.append(number)
         save = gr.Button("Save", variant="primary", elem_id="save-shares")
-        said = plain_html(name="shares-notice")
-    live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, said)
+        notice = plain_html(name="shares-notice")
+    live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, notice)
 
 
-def _gold(live: Live, watch: QualityWatch) -> None:
+def _gold_form(live: Live, worker: QualityWorker) -> None:
     with gr.Column(elem_classes="card sheet"):
         plain_html(GOLD)
-        live.html("gold", lambda _now, _: quality.gold_html(watch.found()))
+        live.html("gold", lambda _now, _: quality.gold_html(worker.found()))
         promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
         promoted = plain_html(name="promote-notice")
         pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
         retire = gr.Button("Retire this one", elem_id="retire-gold")
         retired = plain_html(name="retire-notice")
-    live.add(pick, lambda _now, _: gr.update(choices=quality.gold_choices(watch.found())))
+    live.add(pick, lambda _now, _: gr.update(choices=quality.gold_choices(worker.found())))
     live.act(promote.click, lambda _: promote_gold(live.site), [], promoted)
     live.act(retire.click, lambda _, task_id: retire_gold(live.site, task_id), [pick], retired)
 
 
-def _share_now(name: str) -> Render:
+def _current_share(name: str) -> Render:
     return lambda now, _: shown_share(now.shares, name)
 
 
@@ -80,24 +79,26 @@ def shown_share(shares: Shares, name: str) -> float:
     return value if name == "repeat_days" else round(100 * value, 1)
 
 
-def save_shares(site: Site, *values: Any) -> str:
+def save_shares(site: Site, *values: object) -> str:
     """Keep the shares of a form, given in percent; they hold from the next claim on."""
     try:
-        numbers = [_number(LABELS[f.name], v) for f, v in zip(fields(Shares), values, strict=True)]
-        overlap, gold, repeat = map(_part, LABELS.values(), numbers[:3])
+        numbers = [
+            _required_number(LABELS[f.name], v) for f, v in zip(fields(Shares), values, strict=True)
+        ]
+        overlap, gold, repeat = map(_as_share, LABELS.values(), numbers[:3])
         site.store.checks.set_shares(Shares(overlap, gold, repeat, numbers[3]))
     except ValueError as error:
         return refusal(error)
     return note("From now on tasks come in these shares.")
 
 
-def _number(what: str, value: Any) -> float:
+def _required_number(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{what} is empty: write a number")
     return float(value)
 
 
-def _part(what: str, percent: float) -> float:
+def _as_share(what: str, percent: float) -> float:
     if not 0 <= percent <= 100:
         raise ValueError(f"{what} {percent} not allowed: use 0 to 100")
     return percent / 100
@@ -111,7 +112,7 @@ def promote_gold(site: Site) -> str:
     return note(f"{added:,} more tasks are asked now and then of those who have not had them.")
 
 
-def retire_gold(site: Site, task_id: Any) -> str:
+def retire_gold(site: Site, task_id: object) -> str:
     """Hold nobody's answers to this one any more."""
     if not isinstance(task_id, str) or not task_id:
         return refusal(ValueError("no task chosen: choose one in the list"))

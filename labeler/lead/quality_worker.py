@@ -12,13 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from data.store import STORE_VARIABLE, Store
 from labeler.jobs import Site
+from labeler.lead.snapshot import Json
 
 REST_SECONDS = 20.0
 """Between the end of one calculation and the start of the next."""
@@ -27,10 +26,10 @@ NICER = 10
 
 
 @dataclass(frozen=True)
-class Found:
+class QualityResult:
     """The newest statistics that are there."""
 
-    figures: Mapping[str, Any] | None
+    figures: Json | None
     """None before the first are there."""
     current: bool
     """Whether nothing was judged since."""
@@ -38,7 +37,7 @@ class Found:
     """Why there are none, in one line."""
 
 
-class QualityWatch:
+class QualityWorker:
     """Statistics of one store; `found` is quick, and sees to it that they follow the store."""
 
     def __init__(self, site: Site) -> None:
@@ -47,9 +46,9 @@ class QualityWatch:
         self._busy = False
         self._mark: object = None
         self._rested = -REST_SECONDS
-        self._found = Found(None, False)
+        self._found = QualityResult(None, False)
 
-    def found(self) -> Found:
+    def found(self) -> QualityResult:
         """What is there; where the store has moved on, a calculation is started."""
         mark = self._site.store.checks.mark()
         with self._lock:
@@ -57,20 +56,20 @@ class QualityWatch:
             due = not current and not self._busy
             if due and time.monotonic() - self._rested >= REST_SECONDS:
                 self._busy = True
-                threading.Thread(target=self._work, args=(mark,), daemon=True).start()
-            return Found(self._found.figures, current, self._found.trouble)
+                threading.Thread(target=self._calculate_once, args=(mark,), daemon=True).start()
+            return QualityResult(self._found.figures, current, self._found.trouble)
 
-    def _work(self, mark: object) -> None:
+    def _calculate_once(self, mark: object) -> None:
         try:
-            found = Found(calculate(self._site), True)
+            found = QualityResult(calculate(self._site), True)
         except (ValueError, OSError) as error:
-            found = Found(self._found.figures, False, _reason(error))
+            found = QualityResult(self._found.figures, False, _failure_in_words(error))
         with self._lock:
             self._found, self._mark, self._busy = found, mark, False
             self._rested = time.monotonic()
 
 
-def calculate(site: Site) -> Mapping[str, Any]:
+def calculate(site: Site) -> Json:
     """What `python -m data stats --json` prints. Raises ValueError with its complaint."""
     command = [sys.executable, "-m", "data", "stats", "--json", "--workspace", str(site.workspace)]
     with subprocess.Popen(
@@ -78,31 +77,31 @@ def calculate(site: Site) -> Mapping[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=_environment(site.store),
+        env=_child_environment(site.store),
     ) as child:
-        _make_way(child.pid)
+        _lower_priority(child.pid)
         try:
-            said, complaint = child.communicate(timeout=LONGEST_SECONDS)
+            printed, complaint = child.communicate(timeout=LONGEST_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
             raise ValueError(f"it took more than {LONGEST_SECONDS:.0f} s") from None
     if child.returncode:
         lines = complaint.strip().splitlines()
         raise ValueError(lines[-1] if lines else f"it ended with {child.returncode}")
-    figures: Mapping[str, Any] = json.loads(said)
+    figures: Json = json.loads(printed)
     return figures
 
 
-def _environment(store: Store) -> dict[str, str]:
+def _child_environment(store: Store) -> dict[str, str]:
     return {**os.environ, STORE_VARIABLE: store.url, "OMP_NUM_THREADS": "1"}
 
 
-def _make_way(pid: int) -> None:
+def _lower_priority(pid: int) -> None:
     if hasattr(os, "setpriority"):
         with suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, pid, NICER)
 
 
-def _reason(error: Exception) -> str:
+def _failure_in_words(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"The figures could not be worked out: {lines[0] if lines else type(error).__name__}"

@@ -30,7 +30,7 @@ def address(run: Run, name: str) -> str:
 
 
 def add_receipt_routes(app: FastAPI, site: Site) -> None:
-    """Serve the files of `written`, and none other; security.FRAMED says what they may do."""
+    """Serve the files of `written`, and none other; middleware.FRAMED says what they may do."""
 
     @app.get(RECEIPTS + "{run_id}/{name}")
     def receipt(request: Request, run_id: str, name: str) -> Response:

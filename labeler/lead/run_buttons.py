@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
+from data.runs.kinds import RUN_KINDS
 from data.schema import Annotator
 from data.store.run_rows import Run
 from labeler import jobs
 from labeler.lead import snapshot
 from labeler.lead.live import Live, Picked
 from labeler.lead.snapshot import Snapshot
-from labeler.lead.views.home import note, refusal
+from labeler.rendering import note, refusal
 from labeler.theme import plain_html
 
 Which = Callable[[Snapshot, Picked], Run | None]
-STOPS = {
-    "pretrain": "It stops at its next step and keeps the model as it then is.",
-    "sft": "It stops at its next step and keeps the policy as it then is.",
-    "sample": "It stops after this batch; what was sampled is kept.",
-    "reward": "It stops at its next step; nothing of this model is kept.",
-    "grpo": "It stops at its next step and keeps a checkpoint: Resume goes on from it.",
-    "compare": "It stops after this batch; nothing of this comparison is kept.",
-}
 
 
 def started(start: Callable[[], str]) -> str:
@@ -33,7 +26,7 @@ def started(start: Callable[[], str]) -> str:
         run_id = start()
     except (ValueError, OSError) as error:
         return refusal(error)
-    return note(f"Started as <code>{run_id}</code>.")
+    return note(Markup("Started as <code>{}</code>.").format(run_id))
 
 
 def stop_button(live: Live, name: str, which: Which) -> None:
@@ -41,7 +34,7 @@ def stop_button(live: Live, name: str, which: Which) -> None:
     button = gr.Button("Stop", elem_id=name, visible=False, size="md")
     notice = plain_html(name=f"{name}-notice")
 
-    def shown(now: Snapshot, picked: Picked) -> Any:
+    def shown(now: Snapshot, picked: Picked) -> object:
         run = which(now, picked)
         return gr.update(visible=bool(run and run.live and not run.stop_requested))
 
@@ -56,7 +49,7 @@ def stop_button(live: Live, name: str, which: Which) -> None:
     def going(now: Snapshot, picked: Picked) -> str:
         run = which(now, picked)
         stopping = run is not None and run.live and run.stop_requested
-        return note(STOPS.get(run.kind, "")) if run and stopping else ""
+        return note(RUN_KINDS[run.kind].on_stop) if run and stopping else ""
 
     live.add(button, shown)
     live.add(notice, going)
@@ -68,7 +61,7 @@ def resume_button(live: Live, which: Which) -> None:
     button = gr.Button("Resume", elem_id="grpo-resume", visible=False, size="md")
     notice = plain_html(name="grpo-resume-notice")
 
-    def shown(now: Snapshot, picked: Picked) -> Any:
+    def shown(now: Snapshot, picked: Picked) -> object:
         run = which(now, picked)
         ended = run is not None and run.status in ("stopped", "died", "failed")
         return gr.update(visible=bool(run and ended and now.has_checkpoint(run)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,30 @@ from labeler.jobs import Site
 from labeler.lead import receipt_routes
 from labeler.lead.next_step import Facts
 
+Json = Mapping[str, Any]
+"""An object from one of a run's files: anything may be missing, or of another type."""
 T = TypeVar("T")
+
+
+def read_as(kind: type[T], found: object) -> T:
+    """A dataclass from JSON: what is missing keeps its default, what is unknown is left out."""
+    given = object_of(found)
+    return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})  # type: ignore[arg-type]
+
+
+def object_of(found: object) -> Json:
+    """What was read, if it is a JSON object; else an empty one."""
+    return found if isinstance(found, Mapping) else {}
+
+
+def objects_in(found: object) -> list[Json]:
+    """The objects of a JSON list; none where it is no list."""
+    return [v for v in found if isinstance(v, Mapping)] if isinstance(found, list | tuple) else []
+
+
+def mapping_in(found: Json, key: str) -> Json:
+    """The object under a key; an empty one where there is none."""
+    return object_of(found.get(key))
 
 
 @dataclass(frozen=True)
@@ -53,39 +76,36 @@ class Snapshot:
     def find(self, run_id: str | None) -> Run | None:
         return next((run for run in self.runs if run.id == run_id), None)
 
-    def report(self, run: Run | None) -> dict[str, Any]:
+    def report(self, run: Run | None) -> Json:
         """A run's report; empty while there is none or it cannot be read."""
-        return self._read(run, runs.report, {})
+        return object_of(self._read_file(run, runs.report))
 
-    def preflight(self, run: Run | None) -> dict[str, Any]:
+    def preflight(self, run: Run | None) -> Json:
         """What a GRPO run checked before its first step; empty while there is nothing."""
-        return self._read(run, runs.preflight, {})
+        return object_of(self._read_file(run, runs.preflight))
 
-    def verdicts(self, run: Run | None) -> list[dict[str, Any]]:
+    def verdicts(self, run: Run | None) -> list[Json]:
         """What a GRPO run's figures say so far."""
-        none: list[dict[str, Any]] = []
-        found = self._read(run, runs.verdicts, none)
-        return [verdict for verdict in found if isinstance(verdict, dict)]
+        return objects_in(self._read_file(run, runs.verdicts))
 
-    def metrics(self, run: Run | None) -> list[dict[str, Any]]:
+    def metrics(self, run: Run | None) -> Sequence[Json]:
         """A run's steps; read anew only when there are more."""
         path = self.folder(run) / "metrics.jsonl" if run else None
         if path is None or not path.exists():
             return []
         state = path.stat()
-        return _metrics(path.parent, state.st_mtime_ns, state.st_size)
+        return _read_metrics(path.parent, state.st_mtime_ns, state.st_size)
 
-    def samples(self, run: Run | None, step: int | None = None) -> list[dict[str, Any]]:
+    def samples(self, run: Run | None, step: int | None = None) -> Sequence[Json]:
         """What a GRPO run drew at a step, or at its last."""
         return runs.samples_of(self.folder(run), step) if run else []
 
-    def _read(self, run: Run | None, read: Callable[[Path], T | None], nothing: T) -> T:
-        """What stands in a file of a run; nothing while it is not there or cannot be read."""
+    def _read_file(self, run: Run | None, read: Callable[[Path], object]) -> object:
+        """What stands in a file of a run; None while it is not there or cannot be read."""
         try:
-            found = read(self.folder(run)) if run else None
+            return read(self.folder(run)) if run else None
         except (OSError, ValueError):
-            return nothing
-        return found if isinstance(found, type(nothing)) else nothing
+            return None
 
     def has_checkpoint(self, run: Run) -> bool:
         """Whether a run left something to go on from."""
@@ -108,7 +128,7 @@ class Snapshot:
 
 
 @lru_cache(maxsize=32)
-def _metrics(directory: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
+def _read_metrics(directory: Path, _changed: int, _size: int) -> Sequence[Json]:
     return runs.metrics(directory)
 
 

@@ -4,5 +4,4 @@ markdown      Markdown, through an allowlist
 latex         formulas to MathML
 highlighting  code in colours
 hidden_text   characters that cannot be seen, shown
-html_preview  a page that a model wrote, in a frame that can do nothing
 """

@@ -28,15 +28,15 @@ _JOINED = {"So", "Sk", "Sm", "Mn", "Mc", "Lo"}
 
 def count_hidden(text: str) -> int:
     """How many hidden characters are in what `raw` shows."""
-    return len(_found(_shown(text)))
+    return len(_hidden_places(_shown_part(text)))
 
 
 def raw(text: str) -> str:
     """The text as it is in a box of its own, hidden characters spelled out by their number."""
-    shown = _shown(text)
+    shown = _shown_part(text)
     parts, done = [], 0
-    for n, at in enumerate(_found(shown)):
-        parts += [html.escape(shown[done:at]), _mark(shown[at], boxed=n < MOST_MARKS)]
+    for n, at in enumerate(_hidden_places(shown)):
+        parts += [html.escape(shown[done:at]), _spell_out(shown[at], boxed=n < MOST_MARKS)]
         done = at + 1
     parts.append(html.escape(shown[done:]))
     return box("".join(parts), ' dir="auto"') + rest_note(len(text) - LONGEST)
@@ -59,15 +59,15 @@ def whole(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def _shown(text: str) -> str:
+def _shown_part(text: str) -> str:
     return text[:LONGEST].replace("\r\n", "\n")
 
 
-def _found(text: str) -> list[int]:
-    return [m.start() for m in _HIDDEN.finditer(text) if not _belongs(text, m.start())]
+def _hidden_places(text: str) -> list[int]:
+    return [m.start() for m in _HIDDEN.finditer(text) if not _does_its_work(text, m.start())]
 
 
-def _belongs(text: str, at: int) -> bool:
+def _does_its_work(text: str, at: int) -> bool:
     """Whether a joiner or variation selector does its proper work here."""
     if text[at] not in _AT_WORK:
         return False
@@ -77,7 +77,7 @@ def _belongs(text: str, at: int) -> bool:
     return bool(before) and unicodedata.category(before) in {"So", "Sm", "Po", "Pd", "Nd"}
 
 
-def _mark(character: str, boxed: bool) -> str:
+def _spell_out(character: str, boxed: bool) -> str:
     spelled = f"U+{ord(character):04X}"
     if not boxed:
         return f"[{spelled}]"

@@ -64,11 +64,11 @@ def coloured(code: str, language: str, until: float) -> str:
         return html.escape(code)
     return "".join(
         f'<span class="{klass}">{html.escape(text)}</span>' if klass else html.escape(text)
-        for klass, text in _pieces(code, name, until)
+        for klass, text in _token_runs(code, name, until)
     )
 
 
-def _pieces(code: str, name: str, until: float) -> list[tuple[str, str]]:
+def _token_runs(code: str, name: str, until: float) -> list[tuple[str, str]]:
     """Neighbouring tokens of one class together; one plain piece if it takes too long."""
     from pygments.lexers import get_lexer_by_name
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import MutableMapping, Sequence
 from time import thread_time
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
 
+Tokens = Sequence[Token]
+Env = MutableMapping[str, Any]
+"""What the rules of one text share: "until", the processor time at which they give up."""
 LONGEST = 3_000
 """Characters of one formula that is converted."""
 REACH = 20_000
@@ -72,10 +79,10 @@ _APPLIED = ("mi", "mn", "msup", "msub", "mfrac", "msqrt")
 _THIN = '<mspace width="0.167em"></mspace>'
 
 
-class _NoMacros(dict[str, Any]):
+class _NoMacros(dict[str, tuple[list[str], int]]):
     """A formula that defines macros is not expanded: a few lines can stand for a billion."""
 
-    def __setitem__(self, name: str, _body: Any) -> None:
+    def __setitem__(self, name: str, _body: object) -> None:
         raise ValueError(f"{name} is not expanded")
 
 
@@ -84,15 +91,15 @@ def add_formulas(parser: MarkdownIt) -> None:
     interrupts = ["paragraph", "reference", "blockquote", "list"]
     parser.block.ruler.before("fence", "formula", _block_rule, {"alt": interrupts})
     parser.inline.ruler.before("escape", "formula", _inline_rule)
-    parser.add_render_rule("formula", _formula)
-    parser.add_render_rule("formula_block", _formula_block)
+    parser.add_render_rule("formula", _render_formula)
+    parser.add_render_rule("formula_block", _render_block)
 
 
 def mathml(latex: str, display: str) -> str | None:
     """A formula as MathML; None if it cannot be converted or is too large."""
     from latex2mathml.converter import Converter
 
-    if len(latex) > LONGEST or _depth(latex) > DEEPEST:
+    if len(latex) > LONGEST or _nesting_depth(latex) > DEEPEST:
         return None
     converter = Converter(display=display)
     converter.macros = _NoMacros()
@@ -117,17 +124,19 @@ class _Walk:
             raise ValueError(f"{text} is not known")
         if len(element) != _PARTS.get(element.tag, len(element)):
             raise ValueError(f"{element.tag} lacks a part")
-        inside = "".join(map(self._spaced, element, [*element[1:], None]))
-        return f"<{element.tag}{_attributes(element)}>{html.escape(text)}{inside}</{element.tag}>"
+        inside = "".join(map(self._walk_with_space, element, [*element[1:], None]))
+        return (
+            f"<{element.tag}{_kept_attributes(element)}>{html.escape(text)}{inside}</{element.tag}>"
+        )
 
-    def _spaced(self, element: Element, after: Element | None) -> str:
+    def _walk_with_space(self, element: Element, after: Element | None) -> str:
         """A function's name keeps its distance from what it is applied to."""
         name = element.tag == "mi" and element.text in _FUNCTIONS
         apart = name and after is not None and after.tag in _APPLIED
         return self.walk(element) + (_THIN if apart else "")
 
 
-def _attributes(element: Element) -> str:
+def _kept_attributes(element: Element) -> str:
     kept = ""
     for name, value in element.items():
         allowed = _VALUES.get((element.tag, name))
@@ -138,7 +147,7 @@ def _attributes(element: Element) -> str:
     return kept
 
 
-def _depth(latex: str) -> int:
+def _nesting_depth(latex: str) -> int:
     r"""How deep braces, \left and \begin nest."""
     depth = deepest = 0
     for found in re.finditer(r"(\{|\\left\b|\\begin\b)|(\}|\\right\b|\\end\b)", latex):
@@ -147,7 +156,7 @@ def _depth(latex: str) -> int:
     return deepest
 
 
-def _inline_rule(state: Any, silent: bool) -> bool:
+def _inline_rule(state: StateInline, silent: bool) -> bool:
     opener = state.src[state.pos : state.pos + 2]
     if opener not in ("$$", r"\(", r"\["):
         return _single_dollars(state, silent)
@@ -162,7 +171,7 @@ def _inline_rule(state: Any, silent: bool) -> bool:
     return True
 
 
-def _single_dollars(state: Any, silent: bool) -> bool:
+def _single_dollars(state: StateInline, silent: bool) -> bool:
     found = _SINGLE.match(state.src, state.pos, state.posMax)
     if found is None:
         return False
@@ -173,7 +182,7 @@ def _single_dollars(state: Any, silent: bool) -> bool:
     return True
 
 
-def _block_rule(state: Any, first: int, end_line: int, silent: bool) -> bool:
+def _block_rule(state: StateBlock, first: int, end_line: int, silent: bool) -> bool:
     r"""A formula that begins a line with `$$` or `\[` and ends one, some lines on."""
     if state.is_code_block(first):
         return False
@@ -202,26 +211,28 @@ def _block_rule(state: Any, first: int, end_line: int, silent: bool) -> bool:
     return True
 
 
-def _formula(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:
+def _render_formula(
+    _renderer: object, tokens: Tokens, index: int, _options: object, env: Env
+) -> str:
     token = tokens[index]
     display = "inline" if token.markup in ("$", r"\(") else "block"
     source = token.markup + token.content + _CLOSERS[token.markup]
-    converted = _in_time(token.content.strip(), display, env)
+    converted = _mathml_in_time(token.content.strip(), display, env)
     if converted or token.markup != "$":
         return converted or f"<code>{html.escape(source)}</code>"
     return html.escape(source)
 
 
-def _formula_block(_renderer: Any, tokens: Any, index: int, _options: Any, env: Any) -> str:
+def _render_block(_renderer: object, tokens: Tokens, index: int, _options: object, env: Env) -> str:
     token = tokens[index]
-    converted = _in_time(token.content, "block", env)
+    converted = _mathml_in_time(token.content, "block", env)
     if converted:
         return f"<p>{converted}</p>\n"
     source = f"{token.markup}\n{token.content}\n{_CLOSERS[token.markup]}"
     return f"<pre><code>{html.escape(source)}</code></pre>\n"
 
 
-def _in_time(latex: str, display: str, env: Any) -> str | None:
+def _mathml_in_time(latex: str, display: str, env: Env) -> str | None:
     """As `mathml`, while the text's processor time lasts: env["until"], if it is set."""
     if thread_time() > env.get("until", float("inf")):
         return None

@@ -9,21 +9,22 @@ would take too long is shown as plain text.
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Sequence
 from functools import cache, lru_cache
+from html import escape
 from time import thread_time
-from typing import Any
 from urllib.parse import urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.utils import OptionsDict
 
-from labeler.safe_html import highlighting, html_preview, latex
-from labeler.safe_html.hidden_text import box, count_hidden, raw, rest_note, whole
-
-__all__ = ["escape", "markdown", "prose", "raw", "turns"]
+from labeler.safe_html import highlighting, latex
+from labeler.safe_html.hidden_text import box, count_hidden, rest_note, whole
+from labeler.safe_html.latex import Env, Tokens
 
 LONGEST = 60_000
 """Characters of one text that are rendered; the rest is counted in a note."""
@@ -45,64 +46,44 @@ SIDES = {"left", "right", "center"}
 CLASSES = {"span": highlighting.CLASSES | {"image-note"}}
 SCHEMES = {"http", "https", "mailto"}
 LINK = re.compile(r"(?:https?://|mailto:)\S+", re.IGNORECASE)
-NAMES = {"user": "Person", "assistant": "Model, earlier", "system": "Instruction"}
-
-
-def escape(text: object) -> str:
-    """Text as HTML text, safe inside an element or a quoted attribute."""
-    return html.escape(str(text), quote=True)
+HTML_DOCUMENT = re.compile(r"\s*(?:<!doctype html|<html[\s>])", re.IGNORECASE)
 
 
 def markdown(text: str) -> str:
     """Untrusted Markdown as safe HTML. Images become a note; links open elsewhere."""
-    return _rendered(whole(text[:LONGEST]))[0] + rest_note(len(text) - LONGEST)
+    return _render_safely(whole(text[:LONGEST])) + rest_note(len(text) - LONGEST)
 
 
 def prose(text: str) -> str:
     """A completion's text inside the box that holds it in place, and what there is to say of it."""
-    return _kept_box(text) if len(text) <= LONGEST_KEPT else _box(text)
+    return _cached_box(text) if len(text) <= LONGEST_KEPT else _make_box(text)
 
 
-def _box(text: str) -> str:
+def _make_box(text: str) -> str:
     if not text.strip():
         return '<div class="text" dir="auto"><p class="mute">(empty)</p></div>'
-    inner, pages = _rendered(whole(text[:LONGEST]))
-    rest = rest_note(len(text) - LONGEST)
-    return (
-        f'<div class="text" dir="auto">{inner}{rest}</div>'
-        f"{_hidden_note(text)}{html_preview.frames(pages)}"
-    )
+    return f'<div class="text" dir="auto">{markdown(text)}</div>{_hidden_note(text)}'
 
 
-_kept_box = lru_cache(maxsize=512)(_box)
+_cached_box = lru_cache(maxsize=512)(_make_box)
 
 
-def turns(messages: Sequence[Any]) -> str:
-    """All turns of a prompt with their roles, rendered and as they are."""
-    return "".join(
-        f'<div class="turn"><div class="role">{escape(NAMES.get(m.role, m.role))}</div>'
-        f'<div class="rendered">{prose(m.content)}</div>'
-        f'<div class="raw">{raw(m.content)}</div></div>'
-        for m in messages
-    )
-
-
-def _rendered(text: str) -> tuple[str, list[str]]:
-    """Safe HTML, and the HTML pages that the text holds; plain text if rendering fails."""
-    env: dict[str, Any] = {"until": thread_time() + SECONDS, "pages": []}
+def _render_safely(text: str) -> str:
+    """Safe HTML; plain text if rendering fails or would take too long."""
+    env: Env = {"until": thread_time() + SECONDS}
     try:
-        if html_preview.is_document(text):
-            made = _code(text, "html", env)
+        if HTML_DOCUMENT.match(text):
+            made = _render_code(text, "html", env)
         else:
-            made = _parser().render(text, env)
+            made = _markdown_parser().render(text, env)
         if len(made) > LONGEST_HTML or made.count("<") > MOST_TAGS:
-            return _plain(text), []
-        return _gate(made), env["pages"]
+            return _plain_text(text)
+        return _sanitise(made)
     except Exception:  # whatever a parser stumbles over, the text is shown
-        return _plain(text), []
+        return _plain_text(text)
 
 
-def _gate(made: str) -> str:
+def _sanitise(made: str) -> str:
     """What all HTML of ours passes, whatever made it."""
     return nh3.clean(
         made,
@@ -117,7 +98,7 @@ def _gate(made: str) -> str:
     )
 
 
-def _plain(text: str) -> str:
+def _plain_text(text: str) -> str:
     return '<p class="mute">(shown as plain text: rendering it would take too long)</p>' + box(
         escape(text)
     )
@@ -132,7 +113,7 @@ def _hidden_note(text: str) -> str:
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _markdown_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True})
     parser.enable(["table", "strikethrough"])
     latex.add_formulas(parser)
@@ -140,13 +121,13 @@ def _parser() -> MarkdownIt:
     parser.block.ruler.before("table", "budget", _within_budget, {"alt": everywhere})
     parser.inline.ruler.before("text", "budget", _within_budget)
     parser.validateLink = _is_whole  # type: ignore[method-assign]
-    parser.normalizeLinkText = _as_it_is  # type: ignore[method-assign]
+    parser.normalizeLinkText = _unchanged_text  # type: ignore[method-assign]
     for name in ("td_open", "th_open"):
-        parser.add_render_rule(name, _cell)
+        parser.add_render_rule(name, _render_cell)
     for name in ("link_open", "link_close"):
-        parser.add_render_rule(name, _link)
-    parser.add_render_rule("image", _image_note)
-    parser.add_render_rule("fence", _fence)
+        parser.add_render_rule(name, _render_link)
+    parser.add_render_rule("image", _render_image_note)
+    parser.add_render_rule("fence", _render_fence)
     parser.render(
         "a\n\n- b", {"until": float("inf")}
     )  # its rules are gathered before threads share it
@@ -158,30 +139,30 @@ def _is_whole(url: str) -> bool:
     return bool(LINK.fullmatch(url))
 
 
-def _as_it_is(link: str) -> str:
+def _unchanged_text(link: str) -> str:
     """An address as text, not made prettier: look-alike letters stay spelled out."""
     return link
 
 
-def _within_budget(state: Any, *_: Any) -> bool:
+def _within_budget(state: StateBlock | StateInline, *_: object) -> bool:
     """A rule that fits nothing: it stops a text that keeps the others busy."""
     if thread_time() > state.env["until"]:
         raise TimeoutError
     return False
 
 
-def _fence(_renderer: Any, tokens: Sequence[Any], index: int, _options: Any, env: Any) -> str:
+def _render_fence(_renderer: object, tokens: Tokens, index: int, _options: object, env: Env) -> str:
     token = tokens[index]
-    return _code(token.content, (token.info.split() or [""])[0], env)
+    return _render_code(token.content, (token.info.split() or [""])[0], env)
 
 
-def _code(code: str, language: str, env: Any) -> str:
-    if language.lower() in ("html", "xhtml", "svg"):
-        env["pages"].append(code)
+def _render_code(code: str, language: str, env: Env) -> str:
     return f"<pre><code>{highlighting.coloured(code, language, env['until'])}</code></pre>\n"
 
 
-def _cell(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+def _render_cell(
+    renderer: RendererHTML, tokens: Tokens, index: int, options: OptionsDict, env: Env
+) -> str:
     """A table's cell; its side as an attribute, for styles do not pass."""
     token = tokens[index]
     side = str(token.attrs.pop("style", "")).removeprefix("text-align:")
@@ -190,12 +171,16 @@ def _cell(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: A
     return str(renderer.renderToken(tokens, index, options, env))
 
 
-def _link(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+def _render_link(
+    renderer: RendererHTML, tokens: Tokens, index: int, options: OptionsDict, env: Env
+) -> str:
     env["in_link"] = tokens[index].nesting == 1
     return str(renderer.renderToken(tokens, index, options, env))
 
 
-def _image_note(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+def _render_image_note(
+    renderer: RendererHTML, tokens: Tokens, index: int, options: OptionsDict, env: Env
+) -> str:
     """What the image is said to show, and where it would come from: that opens on a click."""
     token = tokens[index]
     about = renderer.renderInlineAsText(token.children, options, env).strip()

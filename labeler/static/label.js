@@ -554,7 +554,7 @@
     if (!document.hidden && shown && !editing && idle < facts.leaseMinutes * 60000) look();
   }
 
-  // To a screen reader: which keys press which button.
+  // Which keys press which button: all of them to a screen reader, the first on the button.
   function shortcuts(on) {
     const all = Object.entries(facts.more).map(([key, name]) => [`press-${name}`, key]);
     for (const [kind, keys] of Object.entries(facts.keys)) {
@@ -562,6 +562,7 @@
     }
     for (const id of new Set(all.map(([name]) => name))) {
       const keys = all.filter(([name]) => name === id).map(([, key]) => key);
+      [$(id).dataset.key] = keys;
       if (on) $(id).setAttribute("aria-keyshortcuts", keys.join(" "));
       else $(id).removeAttribute("aria-keyshortcuts");
     }

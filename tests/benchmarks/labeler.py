@@ -33,7 +33,7 @@ from data.simulated_annotators import PERSONAS, crew
 from data.store import Store
 from labeler.access.auth import COOKIE
 from labeler.rating.actions import AHEAD
-from labeler.simulate import Tally, percentile, rate
+from labeler.simulate import Tally, rate
 from tests.benchmarks.figures import Figure, count, machine, markdown, milliseconds, say, write
 from tests.benchmarks.ground import CUT_SECONDS, ENGINES, Absent, Engine, Ground, PowerCuts, fill
 from tests.support.browser import CHROMIUM, QUIET_BROWSER, Server
@@ -366,6 +366,12 @@ def rated(store: Store, server: Server, tally: Tally, pace: float = 0.0) -> list
     finally:
         done.set()
     return []
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    """The smallest value that a share q of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
 
 
 def _narrate(tally: Tally, done: threading.Event) -> None:

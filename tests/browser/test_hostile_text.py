@@ -37,7 +37,7 @@ from tests.support.browser import (
     settle,
     sign_in,
 )
-from tests.support.hostile import IMITATIONS, PAGES, SCRIPTS, TEXTS
+from tests.support.hostile import IMITATIONS, SCRIPTS, TEXTS
 from tests.support.labeler_helpers import add_person
 
 pytestmark = needs_chromium
@@ -240,27 +240,6 @@ def test_a_text_stays_in_its_card(bench: Any, name: str) -> None:
 
 CENTRE = """(() => { const r = document.getElementById("bad").getBoundingClientRect();
 return [r.left + r.width / 2, r.top + r.height / 2]; })()"""
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_in_a_frame_does_nothing(bench: Any, name: str) -> None:
-    page, watch, empty = bench
-    page.evaluate("([a, b]) => paint(a, b)", [prose(PAGES[name]), ""])
-    for fold in page.locator(".as-page summary").all():
-        fold.evaluate("fold => fold.click()")  # the bar may lie over it
-    frames = page.locator(".as-page iframe")
-    for n in range(frames.count()):
-        frames.nth(n).scroll_into_view_if_needed()
-        inside = frames.nth(n).element_handle().content_frame()
-        inside.wait_for_load_state()
-        assert inside.url == "about:srcdoc"
-        frames.nth(n).click(force=True, position={"x": 30, "y": 20})
-    page.evaluate("scrollTo(0, 0)")
-    page.wait_for_timeout(150)  # a refresh after no seconds would have come
-    page.mouse.move(0, 0)
-    page.evaluate("document.activeElement.blur()")
-    assert_kept_in(page, empty)
-    assert watch.found == []
 
 
 def test_unlocked_the_same_markup_is_caught(browser: Any, bench_url: str) -> None:

@@ -17,14 +17,13 @@ from grpo.config import PolicySettings, SftSettings
 from labeler import jobs
 from labeler.jobs import Site
 from labeler.lead import data_tab, forms, snapshot
-from labeler.lead.field_help import field_help
 from labeler.lead.live import Live
 from labeler.lead.next_step import next_step
 from labeler.lead.pages import launch
 from labeler.lead.run_buttons import stop_button
 from labeler.lead.views import charts, home
-from labeler.lead.views.numbers import duration, number, percent
 from labeler.rating import actions
+from labeler.rendering import duration, number, refusal
 from reward_model.config import RewardSettings
 from tests.support.content import add_content
 from tests.support.labeler_helpers import add_comparisons, add_person, add_tasks, open_store
@@ -62,7 +61,7 @@ def values(kind: str, choices: Any, **changes: Any) -> list[Any]:
     """A form's values as it is first shown, with changes by path."""
     found = []
     for choice in choices:
-        owner, name = forms._owner(kind, choice)
+        owner, name = forms._settings_of(kind, choice)
         default = "" if choice.runs or choice.beside else getattr(owner, name)
         there = "_there" if choice.beside else ""
         found.append(changes.get(choice.path.replace(".", "_") + there, default))
@@ -94,7 +93,7 @@ def test_what_is_started_may_go_on_from_a_run(site: Site, started: Any) -> None:
     assert arguments[arguments.index("--patience") + 1] == "2"
 
 
-def test_side_car_fields_are_there_for_side_cars_only() -> None:
+def test_adapter_fields_are_there_for_adapters_only() -> None:
     hanging = {c.path: c.only for c in forms.SFT if c.only}
     assert set(hanging) == {"lora.rank", "lora.alpha", "lora.targets", "lora.dropout"}
     assert set(hanging.values()) == {("tuning", ("lora", "qlora"))}
@@ -169,7 +168,7 @@ def test_bad_input_is_one_line_and_starts_nothing(
         launch(site, kind, choices, values(kind, choices, **changes))
     assert len(str(error.value).splitlines()) == 1
     assert started == []
-    shown = home.refusal(error.value)
+    shown = refusal(error.value)
     assert 'role="alert"' in shown
 
 
@@ -202,9 +201,9 @@ def test_a_reward_model_is_trained_as_the_form_says(site: Site, started: Any) ->
 def test_too_few_judgements_are_named(site: Site, started: Any) -> None:
     add_comparisons(site.store, add_person(site.store, "ann"), 7)
     with pytest.raises(ValueError, match=r"^7 judgements are .* joint: 13 more are needed.* rate$"):
-        jobs.start_reward(site)
+        jobs.start(site, "reward")
     with pytest.raises(ValueError, match=r"^7 comparisons .* 13 more are needed"):
-        jobs.start_reward(site, objective="bradley_terry")
+        jobs.start(site, "reward", objective="bradley_terry")
 
 
 def test_judgements_of_all_kinds_count_together() -> None:
@@ -232,7 +231,7 @@ def test_one_run_of_a_kind_at_a_time(site: Site, started: Any) -> None:
     demonstrate(site)
     site.store.runs.add("sft-old", "sft", {})
     with pytest.raises(ValueError, match="running already"):
-        jobs.start_sft(site)
+        jobs.start(site, "sft")
     assert started == []
 
 
@@ -255,7 +254,7 @@ def test_what_a_stop_means_is_said_while_it_lasts(site: Site) -> None:
 
     def shown() -> tuple[bool, str]:
         now = snapshot.take(site)
-        button, notice = (part(now, {})[1]() for _, part in live._parts)
+        button, notice = (part(now, {}).draw() for _, part in live._parts)
         return button["visible"], notice
 
     assert shown() == (True, "")
@@ -296,7 +295,7 @@ REWARD_REPORT = {
 }
 
 
-def test_accuracy_stands_beside_its_yardstick(site: Site) -> None:
+def test_accuracy_stands_beside_its_baseline(site: Site) -> None:
     ended_run(site, "reward", REWARD_REPORT)
     now = snapshot.take(site)
     flow = home.flow_html(now)
@@ -322,10 +321,10 @@ def test_a_receipt_is_framed_once_its_run_has_finished(site: Site) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 3, 19])
-def test_a_small_n_is_no_figure(site: Site, n: int) -> None:
-    figure = {"value": 1.0, "low": 0.3, "high": 1.0, "n": n}
-    assert "not enough data yet" in percent(figure)
-    assert "not enough data yet" in percent(None)
+def test_a_small_n_is_no_figure(n: int) -> None:
+    assert "not enough data yet" in home.Estimate(1.0, 0.3, 1.0, n).percent
+    assert "not enough data yet" in home.Estimate().percent
+    assert home.Estimate(0.71, 0.66, 0.75, 184).percent == "71% [66, 75], n 184"
 
 
 def test_reports_may_lack_anything(site: Site) -> None:
@@ -466,16 +465,16 @@ def test_guidelines_get_versions(site: Site) -> None:
 
 
 def test_help_is_the_settings_own() -> None:
-    assert "alpha / rank" in field_help(forms.DEFAULTS["sft"].lora.__class__, "alpha")
+    assert "alpha / rank" in forms.field_help(jobs.DEFAULTS["sft"].lora.__class__, "alpha")
     for kind, choices in (
         *(("grpo", forms.GRPO), ("reward", forms.REWARD), ("sft", forms.SFT)),
         ("pretrain", forms.PRETRAIN),
     ):
         for choice in choices:
-            owner, name = forms._owner(kind, choice)
-            assert field_help(type(owner), name)
+            owner, name = forms._settings_of(kind, choice)
+            assert forms.field_help(type(owner), name)
     with pytest.raises(KeyError):
-        field_help(SftSettings, "nope")
+        forms.field_help(SftSettings, "nope")
     assert RewardSettings().objective and PolicySettings().steps
 
 

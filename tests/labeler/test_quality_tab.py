@@ -16,7 +16,7 @@ from data.store import Store
 from data.task_planning import Shares
 from labeler.jobs import Site
 from labeler.lead.quality_tab import promote_gold, retire_gold, save_shares, shown_share
-from labeler.lead.quality_worker import Found, QualityWatch, calculate
+from labeler.lead.quality_worker import QualityResult, QualityWorker, calculate
 from labeler.lead.views import quality
 from tests.support.labeler_helpers import add_person, add_tasks, open_store
 
@@ -41,7 +41,7 @@ def judged(store: Store, tasks: int, wanted: int = 3) -> None:
 
 def shown(site: Site) -> str:
     figures = quality_report(site.store).as_dict()
-    return quality.quality_html(Found(figures, True))
+    return quality.quality_html(QualityResult(figures, True))
 
 
 def test_few_judgements_give_no_number(site: Site) -> None:
@@ -84,7 +84,7 @@ def rng() -> random.Random:
 def test_the_figures_follow_the_store(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Worked out by a process of its own; what was there stays while the next is on its way."""
     monkeypatch.setattr("labeler.lead.quality_worker.REST_SECONDS", 0.0)
-    watch = QualityWatch(site)
+    watch = QualityWorker(site)
     assert watch.found().figures is None
     assert figures(watch)["quality"]["team"]["judgements"] == 0
     judged(site.store, 1)
@@ -93,7 +93,7 @@ def test_the_figures_follow_the_store(site: Site, monkeypatch: pytest.MonkeyPatc
     assert figures(watch)["quality"]["team"]["judgements"] == 9
 
 
-def figures(watch: QualityWatch) -> Any:
+def figures(watch: QualityWorker) -> Any:
     """The statistics, once they are up to date."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -107,12 +107,12 @@ def figures(watch: QualityWatch) -> Any:
 
 def test_what_goes_wrong_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COACH_STORE", "")
-    monkeypatch.setattr("labeler.lead.quality_worker._environment", lambda _: {"PATH": ""})
+    monkeypatch.setattr("labeler.lead.quality_worker._child_environment", lambda _: {"PATH": ""})
     elsewhere = Site(site.store, site.workspace / "nowhere", "m")
     with pytest.raises(ValueError, match="no store at"):
         calculate(elsewhere)
-    assert 'role="alert"' in quality.quality_html(Found(None, False, "It did not work."))
-    assert "a few seconds" in quality.quality_html(Found(None, False))
+    assert 'role="alert"' in quality.quality_html(QualityResult(None, False, "It did not work."))
+    assert "a few seconds" in quality.quality_html(QualityResult(None, False))
 
 
 def test_shares_are_saved_in_percent(site: Site) -> None:
@@ -141,7 +141,7 @@ def test_gold_is_taken_and_retired(site: Site) -> None:
     judged(site.store, 6)
     known = site.store.checks.agreed()
     assert known and f"{len(known)} more tasks" in promote_gold(site)
-    found = Found(quality_report(site.store).as_dict(), True)
+    found = QualityResult(quality_report(site.store).as_dict(), True)
     assert f"{len(known)} in use; 0 more" in quality.gold_html(found)
     choices = quality.gold_choices(found)
     assert {task_id for _, task_id in choices} == set(known)

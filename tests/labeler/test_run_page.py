@@ -16,8 +16,8 @@ from labeler.jobs import Site
 from labeler.lead import forms, grpo_tab, snapshot
 from labeler.lead.live import Live
 from labeler.lead.views import grpo_charts, grpo_run, home
-from labeler.lead.views.grpo_charts import Told
-from labeler.lead.views.numbers import short
+from labeler.lead.views.grpo_charts import ChartInputs
+from labeler.rendering import short
 from tests.support.grpo_run import BASELINE, HOSTILE, check, preflight, sample, step, verdict, write
 from tests.support.labeler_helpers import open_store
 
@@ -171,8 +171,8 @@ def test_a_step_is_found_without_reading_the_rest(
     assert samples_of(tmp_path / "nowhere") == []
 
 
-def told(*rows: dict[str, Any], **config: Any) -> Told:
-    return Told(rows, config, BASELINE)
+def told(*rows: dict[str, Any], **config: Any) -> ChartInputs:
+    return ChartInputs(rows, config, BASELINE)
 
 
 def test_charts_tell_the_spreads_and_the_units_apart() -> None:
@@ -189,12 +189,12 @@ def test_charts_tell_the_spreads_and_the_units_apart() -> None:
 def test_the_entropy_target_is_a_share_of_the_start() -> None:
     chart = grpo_charts.entropy_chart(told(step(1), entropy_target=0.5))
     assert [shape.y0 for shape in chart.layout.shapes] == [1.3, 0.65]
-    assert not grpo_charts.entropy_chart(Told([step(1)], {}, {})).layout.shapes
+    assert not grpo_charts.entropy_chart(ChartInputs([step(1)], {}, {})).layout.shapes
 
 
 def test_a_verdict_is_marked_in_the_chart_of_its_metric() -> None:
     verdicts = [verdict("a", "stop", metric="grad_norm", step=4), verdict("b", "fine"), {}]
-    reading = Told([step(1)], {}, {}, verdicts)
+    reading = ChartInputs([step(1)], {}, {}, verdicts)
     marked = [len(grpo_charts.drawn(chart, reading).layout.shapes) for chart in grpo_charts.MAIN]
     assert marked == [0, 0, 0, 1]
 
@@ -202,10 +202,10 @@ def test_a_verdict_is_marked_in_the_chart_of_its_metric() -> None:
 def test_charts_take_whatever_lines_there_are() -> None:
     rows: list[dict[str, Any]] = [{}, {"step": 1}, step(2, kl=None, reward_mean=float("nan"))]
     for chart in (*grpo_charts.MAIN, *grpo_charts.MORE):
-        grpo_charts.drawn(chart, Told(rows, {"kl_target": "x"}, {"entropy": "y"}, [{}]))
+        grpo_charts.drawn(chart, ChartInputs(rows, {"kl_target": "x"}, {"entropy": "y"}, [{}]))
     clipped = grpo_charts.MORE[-1]
-    assert not grpo_charts.wanted(clipped, rows)
-    assert grpo_charts.wanted(clipped, [step(1, clip_ratio=0.1)])
+    assert not grpo_charts.has_data(clipped, rows)
+    assert grpo_charts.has_data(clipped, [step(1, clip_ratio=0.1)])
 
 
 def test_the_step_shown_can_be_chosen_and_walked(site: Site, run: Run) -> None:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labeler.safe_html import highlighting, html_preview, latex
+from labeler.rating.page import SPEAKERS
+from labeler.rendering import render
+from labeler.safe_html import highlighting, latex
 from labeler.safe_html.hidden_text import count_hidden, raw
 from labeler.safe_html.latex import mathml
 from labeler.safe_html.markdown import (
@@ -20,17 +22,14 @@ from labeler.safe_html.markdown import (
     CLASSES,
     LONGEST,
     TAGS,
-    escape,
     markdown,
     prose,
-    turns,
 )
-from tests.support.hostile import BOMBS, LATEX, PAGES, TEXTS
+from tests.support.hostile import BOMBS, LATEX, TEXTS
 
 MOST_SECONDS = 10.0  # of processor time: a bomb would take minutes
 EMPTY = {"br", "hr", "meta", "input", "wbr", "col"}
 NOTES = {("p", "mute"), ("p", "hidden-note"), ("pre", "as-is"), ("div", "text")}
-FRAME = {"sandbox", "loading", "referrerpolicy", "tabindex", "title", "srcdoc"}
 
 
 class Reader(HTMLParser):
@@ -57,18 +56,14 @@ class Reader(HTMLParser):
 
 
 def assert_harmless(source: str) -> None:
-    """Only what the gate lets through, our own notes, and locked frames."""
+    """Only what the gate lets through, and our own notes."""
     reader = Reader(source)
     assert reader.open == []
     for tag, attributes in reader.seen:
-        if tag == "iframe":
-            assert_locked(attributes)
-        elif (tag, attributes.get("class")) in NOTES:
+        if (tag, attributes.get("class")) in NOTES:
             assert set(attributes) <= {"class", "dir"}
-        elif tag not in ("details", "summary", "div"):
-            assert_let_through(tag, attributes)
         else:
-            assert attributes in ({}, {"class": "as-page"}, {"class": "page-window"})
+            assert_let_through(tag, attributes)
 
 
 def assert_let_through(tag: str, attributes: dict[str, str | None]) -> None:
@@ -82,23 +77,6 @@ def assert_let_through(tag: str, attributes: dict[str, str | None]) -> None:
         assert attributes["target"] == "_blank"
         assert attributes["rel"] == "noopener noreferrer nofollow"
         assert re.match(r"(?i)(https?://|mailto:|$)", attributes.get("href") or "")
-
-
-def assert_locked(attributes: dict[str, str | None]) -> None:
-    assert set(attributes) == FRAME
-    assert attributes["sandbox"] == ""
-    document = attributes["srcdoc"] or ""
-    head, policy, body = document.partition(f'content="{html_preview.POLICY}">')
-    assert policy and head == (
-        '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
-    )
-    _, body_tag, page = body.partition("<body>")
-    assert body_tag
-    for tag, seen in Reader(page.removesuffix("</body>")).seen:
-        assert tag in {name.lower() for name in html_preview.TAGS}, tag
-        names = {name.lower() for name in html_preview.ATTRIBUTES["*"]} | {"type"}
-        assert set(seen) <= names, (tag, seen)
-        assert seen.get("type") != "password"
 
 
 def test_there_are_many_hostile_texts() -> None:
@@ -258,26 +236,9 @@ def test_only_whole_addresses_are_links() -> None:
     assert '<a href="https://a.example"' in markdown("[x](https://a.example)")
 
 
-def test_html_is_offered_as_a_locked_page() -> None:
-    box = prose(
-        "Here:\n\n```html\n<h1 style='color:red' onclick=x()>Hi</h1><script>y</script>\n```"
-    )
-    assert "Show as a page" in box and 'sandbox=""' in box
-    inside = html.unescape(re.search(r'srcdoc="([^"]*)"', box)[1])  # type: ignore[index]
-    assert '<h1 style="color:red">Hi</h1>' in inside
-    assert "script" not in inside.partition("<body>")[2]
-    assert "Show as a page" in prose("<!DOCTYPE html><p>Hi</p>")
-    assert "Show as a page" not in prose("```python\nx = '<p>'\n```")
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_pages_are_few_and_hold_no_address(name: str) -> None:
-    documents = re.findall(r'srcdoc="([^"]*)"', prose(PAGES[name]))
-    assert len(documents) <= html_preview.MOST
-    for document in map(html.unescape, documents):
-        body = re.sub(r"(?s)<style>.*?</style>|style=\"[^\"]*\"", "", document)
-        tags = "".join(re.findall(r"<[^>]*>", body))
-        assert "evil.example" not in tags
+def test_a_whole_page_of_html_is_shown_as_code() -> None:
+    made = markdown("<!DOCTYPE html><p>Hi</p>")
+    assert made.startswith("<pre><code>") and "<p>" not in made and "Hi" in made
 
 
 def test_hidden_characters_are_counted_and_spelled() -> None:
@@ -306,18 +267,16 @@ def test_an_empty_answer_says_so() -> None:
 
 
 def test_turns_name_who_speaks_and_hold_both_views() -> None:
-    made = turns(
-        [
-            SimpleNamespace(role="system", content="Be kind."),
-            SimpleNamespace(role='"<x', content="a"),
-        ]
-    )
+    turns = [SimpleNamespace(role="system", content="Be kind.")]
+    turns.append(SimpleNamespace(role='"<x', content="a"))
+    made = render("rating", "turns", turns, SPEAKERS)
     assert "Instruction" in made and 'class="rendered"' in made and 'class="raw"' in made
-    assert "&quot;&lt;x" in made and "<x" not in made
+    assert "&#34;&lt;x" in made and "<x" not in made
 
 
-def test_escape_closes_no_attribute() -> None:
-    assert escape('"><script>') == "&quot;&gt;&lt;script&gt;"
+def test_no_text_closes_an_attribute_of_a_template() -> None:
+    shown = render("sign_in", "sign_in", "", '"><script>')
+    assert 'value="&#34;&gt;&lt;script&gt;"' in shown
 
 
 def test_lines_that_are_aligned_are_a_table() -> None:

@@ -22,7 +22,7 @@ from data.simulated_annotators import crew
 from labeler import simulate
 from labeler.__main__ import main
 from labeler.app import build_app
-from labeler.simulate import Tally, percentile, rate, said_of
+from labeler.simulate import Tally, answer_to, rate
 from tests.support.browser import free_port
 from tests.support.labeler_helpers import add_tasks
 
@@ -150,7 +150,7 @@ def test_an_answer_that_is_not_taken_is_counted(sqlite_store: Store) -> None:
     ("trouble", "reason"),
     [
         ("503", "has not answered for 0.5 s (status 503): start it with"),
-        ("broken before", "has not answered for 0.5 s (Remote end closed"),
+        ("broken before", "has not answered for 0.5 s (Server disconnected"),
         ("wrong", 'answered /rate/answer with 422: {"notice": "Not understood."}'),
         ("never", "does not take the answers: That was not kept."),
     ],
@@ -166,9 +166,8 @@ def test_what_does_not_pass_ends_in_one_line(
 def test_they_keep_their_pace_and_their_count(sqlite_store: Store) -> None:
     app, tally = FakeApp(100), Tally(8)
     with app.served() as url:
-        begun = time.monotonic()
         rate(sqlite_store, url, crew(["lazy", "random"], 2, 0), tally, pace=0.2)
-    assert 0.4 < time.monotonic() - begun < 5
+    assert tally.took > 0.4
     assert len(tally.tokens) == sum(tally.given.values()) == 8
     assert set(tally.given) == {"lazy", "random"}
 
@@ -185,8 +184,8 @@ def test_the_same_seed_gives_the_same_answers(sqlite_store: Store) -> None:
 
 def test_an_answer_does_not_depend_on_what_came_before() -> None:
     (person,) = crew(["random"], 1, 0)
-    first = [said_of(_task(i), person, 0) for i in range(20)]
-    assert [said_of(_task(i), person, 0) for i in reversed(range(20))] == first[::-1]
+    first = [answer_to(_task(i), person, 0) for i in range(20)]
+    assert [answer_to(_task(i), person, 0) for i in reversed(range(20))] == first[::-1]
     assert len({answer["seconds"] for answer in first}) > 5
 
 
@@ -218,11 +217,6 @@ def test_bad_settings_are_one_line(
 ) -> None:
     assert command(tmp_path, *arguments) == USER_ERROR
     assert reason in capsys.readouterr().err
-
-
-def test_percentiles() -> None:
-    assert [percentile(range(1, 101), q) for q in (0, 0.5, 0.95, 0.99, 1)] == [1, 50, 95, 99, 100]
-    assert percentile([7.0], 0.99) == 7
 
 
 class RealApp:

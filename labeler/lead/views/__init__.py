@@ -5,5 +5,4 @@ grpo_run     a GRPO run
 quality      agreement and annotators
 charts       charts of supervised runs
 grpo_charts  charts of a GRPO run
-numbers      numbers as text
 """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeGuard
 
 import plotly.graph_objects as go
 
-from labeler.lead.views.numbers import short
+from labeler.lead.snapshot import Json
+from labeler.rendering import short
 
 ACCENT, BLUE, PURPLE, GREY, AMBER = "#14a394", "#4f86f7", "#a463f2", "#8292a5", "#d98a29"
 RED = "#dc4437"
-Rows = Sequence[Mapping[str, Any]]
+Numbers = list[float | None]
+Rows = Sequence[Json]
 
 
 def loss_chart(rows: Rows) -> go.Figure:
@@ -38,7 +40,7 @@ def line(
 ) -> None:
     """A metric over the steps; `beside` names another that `hover` shows as its customdata."""
     kept = [row for row in rows if is_number(row.get(key)) and "step" in row]
-    steps, values = _apart([row["step"] for row in kept], [row[key] for row in kept])
+    steps, values = _with_gaps([row["step"] for row in kept], [row[key] for row in kept])
     chart.add_scatter(
         x=steps,
         y=values,
@@ -108,17 +110,17 @@ def latest(rows: Rows, key: str) -> str:
     return short(values[-1]) if values else "–"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value can be drawn: no text, no truth value, no NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-def _apart(steps: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
+def _with_gaps(steps: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
     """With a gap where the steps begin anew, as each model of an ensemble does."""
-    x: list[Any] = []
-    y: list[Any] = []
+    x: Numbers = []
+    y: Numbers = []
     for step, value in zip(steps, values, strict=True):
-        if x and step < x[-1]:
+        if x and (step or 0) < (x[-1] or 0):
             x.append(None)
             y.append(None)
         x.append(step)

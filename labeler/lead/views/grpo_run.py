@@ -1,40 +1,37 @@
 """A GRPO run in words: what was checked before it, what its figures say, what its policy wrote.
 
-Everything that a model or a file said goes through `escape` or `prose`. Nothing here knows of
-Gradio.
+Everything here was read from the run's files: any field may be missing, or of another type.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
-from typing import Any
 
 from data.store.run_rows import Run
-from labeler.lead.views.home import table_html
-from labeler.lead.views.numbers import duration, number, short
-from labeler.safe_html.hidden_text import count_hidden
-from labeler.safe_html.markdown import escape, prose, raw
+from labeler.lead.snapshot import Json, objects_in, read_as
+from labeler.rendering import duration, number, render, short
 
-Values = Mapping[str, Any]
-LEVELS = {"stop": "bad", "watch": "warn", "fine": ""}
+VERDICT_LEVELS = {"stop": "bad", "watch": "warn", "fine": ""}
 """Levels of a verdict, worst first, and the colour of each."""
-PASSED = {"fail": "bad", "warn": "warn", "pass": ""}
+CHECK_LEVELS = {"fail": "bad", "warn": "warn", "pass": ""}
+COUNTED = {"fail": "failed", "warn": "to look at", "pass": "passed"}
 METRICS = {
     "reward_mean": "mean reward",
-    "reward_std": "spread of the rewards",
-    "group_std": "spread within a group",
-    "model_reward": "the reward model's mean",
-    "disagreement": "doubt of the reward model",
+    "reward_std": "standard deviation of the rewards",
+    "group_std": "standard deviation within a group",
+    "model_reward": "mean reward by the reward model",
+    "disagreement": "uncertainty of the reward model",
     "noise": "noise of the reward model",
     "dropped": "share of groups dropped",
     "kl": "KL, nats per token",
     "kl_nats": "KL, nats per answer",
     "kl_weight": "KL weight",
     "entropy": "entropy, nats per token",
-    "grad_norm": "grad norm",
+    "grad_norm": "gradient norm",
     "length": "tokens of an answer",
     "truncated": "share of answers cut off",
     "unique": "share of distinct answers",
@@ -49,256 +46,214 @@ MOST_GROUPS, MOST_ANSWERS = 24, 32
 """Prompts of a step, and answers to each, that are shown; the rest is counted."""
 
 
-def diagnosis_html(run: Run | None, verdicts: Sequence[Values], step: int) -> str:
+@dataclass(frozen=True)
+class Sample:
+    """One completion of a step."""
+
+    step: object = None
+    prompt: object = ""
+    completion: object = ""
+    reward: object = None
+    sd: object = None
+    advantage: object = None
+    finished: object = None
+    dropped: object = False
+
+    @property
+    def text(self) -> str:
+        return str(self.completion)
+
+    @property
+    def first_line(self) -> str:
+        return first_line(self.prompt)
+
+    @property
+    def finite_advantage(self) -> float:
+        return _finite_or(self.advantage, 0.0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One entry of verdicts.json: what a metric says, and what to do about it."""
+
+    name: object = ""
+    level: object = ""
+    text: object = ""
+    metric: object = None
+    value: object = None
+    threshold: object = None
+    step: object = None
+    or_earlier: object = False
+    source: object = ""
+    action: object = ""
+    change: object = None
+    samples: object = ()
+
+    @property
+    def colour(self) -> str:
+        return VERDICT_LEVELS.get(str(self.level), "")
+
+    @property
+    def metric_name(self) -> str:
+        metric = str(self.metric or "")
+        return METRICS.get(metric, metric.replace("_", " "))
+
+    @property
+    def flags(self) -> list[str]:
+        """The settings to change, as arguments of the command."""
+        change = self.change if isinstance(self.change, Mapping) else {}
+        return [as_flag(str(name), value) for name, value in change.items()]
+
+    @property
+    def evidence(self) -> list[Sample]:
+        """The completions that the verdict rests on."""
+        return [read_as(Sample, sample) for sample in objects_in(self.samples)]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of preflight.json."""
+
+    name: object = ""
+    level: object = ""
+    value: object = ""
+    need: object = ""
+    remedy: object = ""
+
+    @property
+    def colour(self) -> str:
+        return CHECK_LEVELS.get(str(self.level), "")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The completions of one prompt at one step, the best first."""
+
+    first_line: str
+    prompt: str
+    """The whole prompt, where that is more than its first line."""
+    samples: Sequence[Sample]
+    """Those that are shown."""
+    size: int
+    """How many there are."""
+    mean: float | None
+    largest: float
+    """The largest advantage, of either sign."""
+    dropped: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One prompt answered by two policies."""
+
+    prompt: str
+    before: str
+    after: str
+    reward_before: object
+    reward_after: object
+
+
+def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
     """What the run's figures say at a step, worst first; what is fine on one line each."""
     if run is None or not step:
         return ""
-    worst_first = sorted(verdicts, key=lambda verdict: _place(verdict.get("level"), LEVELS))
-    if not worst_first:
-        text = "Too few steps to say anything yet." if run.live else "Nothing was said of this run."
-        return f'<div class="card"><h3>Diagnosis</h3><p class="mute">{text}</p></div>'
-    worst = str(worst_first[0].get("level", ""))
-    head = f'<div class="run-head"><h3>Diagnosis</h3>{_pill(worst, LEVELS)}'
-    rows = "".join(_verdict(run, verdict) for verdict in worst_first)
-    return (
-        f'<div class="card diagnosis">{head}<span class="mute small">at step {step:,}</span></div>'
-        f"{rows}</div>"
-    )
+    found = [read_as(Verdict, verdict) for verdict in verdicts]
+    found.sort(key=lambda verdict: _severity(verdict.level, VERDICT_LEVELS))
+    return render("grpo_run", "diagnosis", run, found, step)
 
 
-def _mappings(found: object) -> list[Values]:
-    return [v for v in found if isinstance(v, Mapping)] if isinstance(found, list | tuple) else []
-
-
-def _place(level: object, levels: Mapping[str, str]) -> int:
+def _severity(level: object, levels: Mapping[str, str]) -> int:
     """Where a level stands among all, worst first; unknown ones come last."""
-    return list(levels).index(str(level)) if level in levels else len(levels)
+    return list(levels).index(str(level)) if str(level) in levels else len(levels)
 
 
-def _pill(level: str, colours: Mapping[str, str]) -> str:
-    return f'<span class="pill {colours.get(level, "")}">{escape(level)}</span>'
-
-
-def _verdict(run: Run, verdict: Values) -> str:
-    """What is fine in its one sentence; else with number, step, source, action and evidence."""
-    level = str(verdict.get("level", ""))
-    said = f"<p>{escape(verdict.get('text', ''))}</p>"
-    if level != "fine":
-        about = [_measured(verdict), _since(verdict), escape(verdict.get("source") or "")]
-        line = " · ".join(part for part in about if part)
-        said += f'<p class="mute small">{line}</p>' if line else ""
-        said += _action(verdict) + _evidence(run, verdict)
-    return f'<div class="verdict">{_pill(level, LEVELS)}<div>{said}</div></div>'
-
-
-def _measured(verdict: Values) -> str:
-    """The number against its threshold."""
-    if verdict.get("value") is None:
-        return ""
-    metric = str(verdict.get("metric") or "")
-    name = METRICS.get(metric, metric.replace("_", " "))
-    limit = verdict.get("threshold")
-    against = f", threshold {short(limit)}" if limit is not None else ""
-    return f"{escape(name)} <b>{short(verdict['value'])}</b>{against}"
-
-
-def _since(verdict: Values) -> str:
-    step = verdict.get("step")
-    least = "at least " if verdict.get("or_earlier") else ""
-    return f"{least}since step {number(step)}" if step is not None else ""
-
-
-def _action(verdict: Values) -> str:
-    """What to do about it, with the settings as they would be typed."""
-    change = verdict.get("change")
-    flags = [_flag(*pair) for pair in change.items()] if isinstance(change, Mapping) else []
-    typed = "".join(f" <code>{escape(flag)}</code>" for flag in flags)
-    said = escape(verdict.get("action") or "")
-    return f'<p class="action">{said}{typed}</p>' if said or typed else ""
-
-
-def _flag(setting: object, value: object) -> str:
-    """A setting as an argument of the command."""
-    owner, _, name = str(setting).replace("_", "-").rpartition(".")
+def as_flag(setting: str, value: object) -> str:
+    """A setting as an argument of the command: "--sampling.temperature 0.7"."""
+    owner, _, name = setting.replace("_", "-").rpartition(".")
     prefix = f"{owner}." if owner else ""
     if isinstance(value, bool):
         return f"--{prefix}{name}" if value else f"--{prefix}no-{name}"
     return f"--{prefix}{name} {value}"
 
 
-def _evidence(run: Run, verdict: Values) -> str:
-    """The answers that show it, folded."""
-    samples = _mappings(verdict.get("samples"))
-    if not samples:
-        return ""
-    shown = "".join(
-        f'<div class="pair"><div class="role">step {number(s.get("step"))} · reward'
-        f" {number(s.get('reward'))} · advantage {number(s.get('advantage'))}</div>"
-        f'<p class="mute small">{escape(first_line(s.get("prompt", "")))}</p>'
-        f"{_text(s)}</div>"
-        for s in samples
-    )
-    count = "1 answer" if len(samples) == 1 else f"{len(samples)} answers"
-    return fold(run, f"verdict-{verdict.get('name', '')}", f"Show {count} that it rests on", shown)
-
-
-def fold(run: Run, name: str, title: str, inside: str, unfolded: bool = False) -> str:
-    """A part that opens on a press, and stays so while the page paints it anew (lead.js)."""
-    return (
-        f'<details data-fold="{escape(f"{run.id}/{name}")}"{" open" if unfolded else ""}>'
-        f"<summary>{title}</summary>{inside}</details>"
-    )
-
-
-def preflight_html(run: Run | None, found: Values) -> str:
+def preflight_html(run: Run | None, found: Json) -> str:
     """The checks before the first step: one line if all passed, else the table."""
-    checks = _mappings(found.get("checks"))
+    checks = [read_as(Check, check) for check in objects_in(found.get("checks"))]
     if run is None or not checks:
         return ""
-    levels = [str(check.get("level", "")) for check in checks]
-    counts = [(levels.count(level), word) for level, word in _COUNTED if level in levels]
-    noun = "check" if len(checks) == 1 else "checks"
-    said = ", ".join(f"{n} {word}" for n, word in counts)
+    checks.sort(key=lambda check: _severity(check.level, CHECK_LEVELS))
+    levels = [check.level for check in checks]
+    counts = [f"{levels.count(level)} {COUNTED[level]}" for level in COUNTED if level in levels]
+    counted = ", ".join(counts)
     if len(counts) == 1:
-        said = said.replace(" ", f" {noun} ", 1)
-    worst = next((level for level in PASSED if level in levels), "pass")
-    worst_first = sorted(checks, key=lambda check: _place(check.get("level"), PASSED))
-    table = table_html(("check", "result", "found", "needed"), map(_check, worst_first))
-    title = f"<b>Preflight</b> {said}{_cost(found)}"
-    body = fold(run, f"preflight-{worst}", title, table, unfolded=worst != "pass")
-    return f'<div class="card preflight">{body}</div>'
+        counted = counted.replace(" ", " check " if len(checks) == 1 else " checks ", 1)
+    return render("grpo_run", "preflight", run, checks, counted, _costs_in_words(found))
 
 
-_COUNTED = (("fail", "failed"), ("warn", "to look at"), ("pass", "passed"))
-
-
-def _cost(found: Values) -> str:
+def _costs_in_words(found: Json) -> list[str]:
     """What the run takes, as measured before it."""
-    parts = []
+    costs = []
     if found.get("seconds_per_step") is not None:
-        parts.append(f"about {short(found['seconds_per_step'])} s a step")
+        costs.append(f"about {short(found['seconds_per_step'])} s a step")
     if isinstance(found.get("eta_seconds"), int | float):
-        parts.append(f"{duration(found['eta_seconds'])} in all")
+        costs.append(f"{duration(found['eta_seconds'])} in all")
     if found.get("memory_gib") is not None:
-        parts.append(f"{short(found['memory_gib'])} GiB of memory")
-    return f'<span class="mute small"> {" · ".join(parts)}</span>' if parts else ""
+        costs.append(f"{short(found['memory_gib'])} GiB of memory")
+    return costs
 
 
-def _check(check: Values) -> Sequence[str]:
-    level = str(check.get("level", ""))
-    remedy = check.get("remedy") if level != "pass" else ""
-    said = f'<div class="remedy">{escape(remedy)}</div>' if remedy else ""
-    values = [escape(check.get(key, "")) for key in ("value", "need")]
-    return (f"{escape(check.get('name', ''))}{said}", _pill(level, PASSED), *values)
-
-
-def step_html(run: Run | None, samples: Sequence[Values]) -> str:
+def step_html(run: Run | None, samples: Sequence[Json]) -> str:
     """What the policy wrote at one step: by prompt, the best first."""
     if run is None or not samples:
         return ""
-    groups = [list(group) for _, group in groupby(samples, key=lambda s: repr(s.get("prompt")))]
-    shown = "".join(_group(run, n, group) for n, group in enumerate(groups[:MOST_GROUPS]))
-    rest = _rest(len(groups) - MOST_GROUPS, "prompts")
-    step = number(samples[0].get("step"))
-    return f'<div class="card"><h3>Answers of step {step}</h3>{shown}{rest}</div>'
+    drawn = [read_as(Sample, sample) for sample in samples]
+    groups = [list(group) for _, group in groupby(drawn, key=lambda s: repr(s.prompt))]
+    shown = [_group_of(group) for group in groups[:MOST_GROUPS]]
+    return render("grpo_run", "step", run, number(drawn[0].step), shown, len(groups) - len(shown))
 
 
-def _group(run: Run, n: int, group: Sequence[Values]) -> str:
-    rewards = [r for r in map(_reward, group) if r > -math.inf]
-    mean = f" · mean reward {number(fmean(rewards))}" if rewards else ""
-    dropped = any(s.get("dropped") for s in group)
-    pill = ' <span class="pill warn">dropped</span>' if dropped else ""
-    prompt = group[0].get("prompt", "")
-    title = (
-        f'<span class="group-prompt">{escape(first_line(prompt))}</span>'
-        f'<span class="mute small">{len(group)} answers{mean}{pill}</span>'
+def _group_of(samples: Sequence[Sample]) -> Group:
+    def reward_of(sample: Sample) -> float:
+        return _finite_or(sample.reward, -math.inf)
+
+    rewards = [reward for reward in map(reward_of, samples) if reward > -math.inf]
+    prompt = samples[0].prompt
+    return Group(
+        first_line(prompt),
+        prompt_text(prompt) if first_line(prompt) != str(prompt).strip() else "",
+        sorted(samples, key=reward_of, reverse=True)[:MOST_ANSWERS],
+        len(samples),
+        fmean(rewards) if rewards else None,
+        max(abs(sample.finite_advantage) for sample in samples),
+        any(sample.dropped for sample in samples),
     )
-    why = (
-        '<p class="mute small">These rewards differ by less than the reward model can tell: the'
-        " group teaches nothing and is dropped.</p>"
-        if dropped
-        else ""
-    )
-    whole = plain_prompt(prompt) if first_line(prompt) != str(prompt).strip() else ""
-    best_first = sorted(group, key=_reward, reverse=True)
-    largest = max((abs(_advantage(s)) for s in group), default=0.0)
-    answers = "".join(_answer(s, largest) for s in best_first[:MOST_ANSWERS])
-    inside = f"{whole}{why}{answers}{_rest(len(group) - MOST_ANSWERS, 'answers')}"
-    return f'<div class="group">{fold(run, f"group-{n}", title, inside, unfolded=n == 0)}</div>'
 
 
-def _reward(sample: Values) -> float:
-    return _finite(sample.get("reward"), -math.inf)
-
-
-def _advantage(sample: Values) -> float:
-    return _finite(sample.get("advantage"), 0.0)
-
-
-def _finite(value: object, otherwise: float) -> float:
+def _finite_or(value: object, otherwise: float) -> float:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else otherwise
 
 
-def _answer(sample: Values, largest: float) -> str:
-    """One completion beside its reward, its advantage as a bar to the left or right of 0."""
-    sd = f" ± {number(sample['sd'])}" if sample.get("sd") is not None else ""
-    cut = '<span class="pill warn">cut off</span>' if sample.get("finished") is False else ""
-    return (
-        f'<div class="drawn"><div class="marks"><div>reward <b>{number(sample.get("reward"))}</b>'
-        f"{sd}</div>{_bar(_advantage(sample), largest)}{cut}</div>"
-        f"<div>{_text(sample)}</div></div>"
-    )
-
-
-def _text(sample: Values) -> str:
-    """A completion, and as it is where something in it cannot be seen."""
-    text = str(sample.get("completion", ""))
-    if not count_hidden(text):
-        return prose(text)
-    return f"{prose(text)}<details><summary>Raw</summary>{raw(text)}</details>"
-
-
-def _bar(advantage: float, largest: float) -> str:
-    share = min(50.0, 50 * abs(advantage) / largest) if largest else 0.0
-    side = "up" if advantage >= 0 else "down"
-    left = 50.0 if advantage >= 0 else 50 - share
-    return (
-        f'<div class="small">advantage {advantage:+.2f}</div><span class="advantage {side}">'
-        f'<i style="left:{left:.1f}%;width:{share:.1f}%"></i></span>'
-    )
-
-
-def _rest(left_out: int, what: str) -> str:
-    return f'<p class="mute small">({left_out:,} more {what})</p>' if left_out > 0 else ""
-
-
-def samples_html(samples: Iterable[Values], before: str, after: str) -> str:
+def samples_html(samples: object, before: str, after: str) -> str:
     """Completions before and after, side by side."""
-    pairs = "".join(
-        f"""<div class="pair"><div class="turn"><div class="role">Person</div>
-{plain_prompt(s.get("prompt", ""))}</div><div class="answers two">
-{_sample(before, s.get("before"), s.get("reward_before"))}
-{_sample(after, s.get("after"), s.get("reward_after"))}</div></div>"""
-        for s in samples
-    )
-    if not pairs:
-        return ""
-    return f'<div class="card"><h3>{before} and {after}, side by side</h3>{pairs}</div>'
+    pairs = [
+        Pair(
+            prompt_text(sample.get("prompt", "")),
+            str(sample.get("before") or ""),
+            str(sample.get("after") or ""),
+            sample.get("reward_before"),
+            sample.get("reward_after"),
+        )
+        for sample in objects_in(samples)
+    ]
+    return render("grpo_run", "pairs", pairs, before, after) if pairs else ""
 
 
-def _sample(title: str, text: object, reward: object) -> str:
-    score = (
-        f' <span class="mute small">reward {number(reward)}</span>' if reward is not None else ""
-    )
-    return f'<div><div class="role">{escape(title)}{score}</div>{prose(str(text or ""))}</div>'
-
-
-def plain_prompt(prompt: object) -> str:
-    """A prompt, be it a text or turns, inside the box that holds it in place."""
+def prompt_text(prompt: object) -> str:
+    """A prompt, be it a text or turns, as one text."""
     if isinstance(prompt, list):
-        turns = [f"{m.get('role')}: {m.get('content')}" for m in prompt if isinstance(m, Mapping)]
-        return prose("\n\n".join(turns))
-    return prose(str(prompt))
+        turns = [f"{m.get('role')}: {m.get('content')}" for m in objects_in(prompt)]
+        return "\n\n".join(turns)
+    return str(prompt)
 
 
 def first_line(prompt: object) -> str:
