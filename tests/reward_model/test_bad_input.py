@@ -240,15 +240,15 @@ def test_a_backbone_without_a_token_to_pad_with_is_refused(tmp_path, tiny_model)
     assert "no token to pad with" in Place(tmp_path, compared()).refused(model)
 
 
-def side_car(model, folder):
-    """A run's folder with a side-car of this model."""
+def adapter_folder(model, folder):
+    """A run's folder with an adapter of this model."""
     network = get_peft_model(model, lora_config(model, LoraSettings(rank=2, alpha=4), "CAUSAL_LM"))
     network.save_pretrained(folder / ADAPTER)
     return folder / ADAPTER
 
 
 @pytest.mark.parametrize("other", ["wider", "another kind"])
-def test_a_side_car_of_another_model_is_refused(tmp_path, tiny_model, other):
+def test_an_adapter_of_another_model_is_refused(tmp_path, tiny_model, other):
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
     if other == "wider":
         config = AutoModelForCausalLM.from_pretrained(tiny_model).config
@@ -258,7 +258,7 @@ def test_a_side_car_of_another_model_is_refused(tmp_path, tiny_model, other):
         foreign = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=50))
     run = tmp_path / "run"
     run.mkdir()
-    adapter = side_car(foreign, run)
+    adapter = adapter_folder(foreign, run)
     with pytest.raises(ValueError, match="belongs to another model") as error:
         with_adapter(base, str(adapter))
     assert "\n" not in str(error.value)

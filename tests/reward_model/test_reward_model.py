@@ -154,7 +154,7 @@ def test_regression_learns_points(trained):
 
 
 def test_a_model_of_all_weights_is_evaluated_on_the_policy_that_it_started_from(trained):
-    """Its folder keeps the SFT side-car: without it the head would be fitted to another model."""
+    """Its folder keeps the SFT adapter: without it the head would be fitted to another model."""
     settings = RewardSettings(policy=trained.ids["sft"], tuning="full", learning_rate=1e-4)
     trained.run("reward", reward_train.train, settings, name="all weights")
     then, folder = trained.reports["all weights"], trained.folder("all weights")
