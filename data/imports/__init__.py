@@ -67,7 +67,8 @@ from data.store.content import (
     insert_prompts,
 )
 from data.store.control_tasks import insert_gold
-from data.store.history import existing, insert_records
+from data.store.database import existing
+from data.store.history import insert_records
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from data import task_planning
 from data.schema import Annotator, Completion, Kind, Purpose, Role, Task, now, timestamp
 from data.store import tables as t
-from data.store.content import BATCH, distinct, insert_completions, prompt_from
+from data.store.content import distinct, insert_completions, prompt_from
 from data.store.database import (
     Lock,
     ResultRow,
+    existing,
     ignoring_insert,
     insert_ignore,
     take_lock,
@@ -70,6 +71,7 @@ ANSWERED = (  # whether an answer of this annotator stands; where not HAD, it ca
     )
     > 0
 )
+OVER = t.assignments.c.state.in_(["done", "skipped"])
 _HAS_FREE_PLACE = t.tasks.c.remaining > PLACES_LEASED_TO_OTHERS
 
 # A lease that ran out is still its annotator's while the task has a place for them.
@@ -210,11 +212,7 @@ def insert_tasks(connection: sa.Connection, tasks: Iterable[Task]) -> dict[str, 
 def _stored_orders(connection: sa.Connection, tasks: dict[str, Task]) -> dict[str, Task]:
     """Each task with its sides as they are stored, else as they come first among these."""
     turned = {i: task.turned() for i, task in tasks.items() if task.b is not None}
-    ids = [*turned, *(task.id for task in turned.values())]
-    stored: set[str] = set()
-    for start in range(0, len(ids), BATCH):
-        chunk = ids[start : start + BATCH]
-        stored.update(connection.scalars(sa.select(t.tasks.c.id).where(t.tasks.c.id.in_(chunk))))
+    stored = existing(connection, t.tasks, [*turned, *(task.id for task in turned.values())])
     found: dict[str, Task] = {}
     for i, task in tasks.items():
         other = turned.get(i)
@@ -225,30 +223,26 @@ def _stored_orders(connection: sa.Connection, tasks: dict[str, Task]) -> dict[st
     return found
 
 
-_COPIED = (t.tasks.c.kind, t.tasks.c.prompt_id, t.tasks.c.completion_a, t.tasks.c.completion_b)
-
-
 def insert_repeats(connection: sa.Connection, repeats: dict[str, str]) -> None:
     """Copies of stored tasks (the copy's id -> the task's) by which one person is asked again.
 
     Nothing is wanted of a copy, so nobody finds it in the queue.
     """
-    originals = sa.select(
-        sa.bindparam("copy"),
-        *_COPIED,
-        t.tasks.c.position,
-        sa.literal(0),
-        sa.literal(0),
-        t.tasks.c.id,
-        sa.bindparam("created", type_=sa.String),
-    ).where(t.tasks.c.id == sa.bindparam("original"))
-    names = [column.name for column in _COPIED]
-    names = ["id", *names, "position", "wanted", "remaining", "repeats", "created_at"]
+    c = t.tasks.c
+    columns: dict[str, sa.ColumnElement[Any]] = {
+        "id": sa.bindparam("copy"),
+        **{name: c[name] for name in ("kind", "prompt_id", "completion_a", "completion_b")},
+        "position": c.position,
+        "wanted": sa.literal(0),
+        "remaining": sa.literal(0),
+        "repeats": c.id,
+        "created_at": sa.bindparam("created", type_=sa.String),
+    }
+    originals = sa.select(*columns.values()).where(c.id == sa.bindparam("original"))
     if repeats:
         copies = [{"copy": i, "original": of, "created": now()} for i, of in repeats.items()]
-        connection.execute(
-            ignoring_insert(connection, t.tasks).from_select(names, originals), copies
-        )
+        insert = ignoring_insert(connection, t.tasks).from_select(list(columns), originals)
+        connection.execute(insert, copies)
 
 
 def wanted_of(role: Role) -> sa.ColumnElement[bool]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import sqlalchemy as sa
 
 from data.schema import (
+    KINDS,
     Completion,
     Demonstration,
     Document,
@@ -20,12 +21,19 @@ from data.schema import (
     now,
 )
 from data.store import tables as t
-from data.store.database import Database, Lock, ResultRow, Row, insert_ignore, take_lock
+from data.store.database import (
+    Database,
+    Lock,
+    ResultRow,
+    Row,
+    T,
+    in_batches,
+    insert_ignore,
+    take_lock,
+)
 from data.store.judgement_rows import standing
 from data.task_planning import Question
 
-BATCH = 500
-T = TypeVar("T")
 N = TypeVar("N", Prompt, Completion)
 _Noun = Prompt | Demonstration | Document | Completion
 
@@ -105,30 +113,18 @@ class Content:
             return {(kind, frozenset(filter(None, ids))) for kind, *ids in rows}
 
     def counts(self) -> Counts:
+        kind, count = t.judgements.c.kind, sa.func.count()
+        standing_by_kind = sa.select(kind, count).where(standing()).group_by(kind)
+        nouns = (t.prompts, t.demonstrations, t.documents, t.completions)
         with self._db.read() as connection:
-
-            def size(table: sa.Table) -> int:
-                return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
-
-            by_kind = {
-                row.kind: row.n
-                for row in connection.execute(
-                    sa.select(t.judgements.c.kind, sa.func.count().label("n"))
-                    .where(standing())
-                    .group_by(t.judgements.c.kind)
-                )
-            }
-            still = connection.scalar(
-                sa.select(sa.func.coalesce(sa.func.sum(t.tasks.c.remaining), 0))
+            by_kind = {name: n for name, n in connection.execute(standing_by_kind)}  # noqa: C416
+            prompts, demonstrations, documents, completions = (
+                int(connection.scalar(sa.select(count).select_from(noun)) or 0) for noun in nouns
             )
-            return Counts(
-                prompts=size(t.prompts),
-                demonstrations=size(t.demonstrations),
-                documents=size(t.documents),
-                completions=size(t.completions),
-                judgements={k: by_kind.get(k, 0) for k in ("binary", "scalar", "pairwise")},
-                tasks_open=int(still or 0),
-            )
+            still = connection.scalar(sa.select(sa.func.sum(t.tasks.c.remaining)))
+        judgements = {kind: int(by_kind.get(kind, 0)) for kind in map(str, KINDS)}
+        wanted = int(still or 0)
+        return Counts(prompts, demonstrations, documents, completions, judgements, wanted)
 
 
 def completion_columns() -> Sequence[sa.Column[object]]:
@@ -199,14 +195,12 @@ def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None
 
 
 def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
+    def row(item: Demonstration) -> Row:
+        return _common_columns(item) | {"prompt_id": item.prompt.id, "text": item.text}
+
     listed = list(items)
     insert_prompts(connection, distinct(d.prompt for d in listed))
-    _insert_new(
-        connection,
-        t.demonstrations,
-        listed,
-        lambda d: _common_columns(d) | {"prompt_id": d.prompt.id, "text": d.text},
-    )
+    _insert_new(connection, t.demonstrations, listed, row)
 
 
 def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> None:
@@ -214,16 +208,13 @@ def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> No
 
 
 def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
+    def row(c: Completion) -> Row:
+        said = {"prompt_id": c.prompt.id, "text": c.text, "finished": c.finished}
+        return _common_columns(c) | said
+
     listed = list(items)
     insert_prompts(connection, distinct(c.prompt for c in listed))
-    _insert_new(
-        connection,
-        t.completions,
-        listed,
-        lambda c: (
-            _common_columns(c) | {"prompt_id": c.prompt.id, "text": c.text, "finished": c.finished}
-        ),
-    )
+    _insert_new(connection, t.completions, listed, row)
 
 
 def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
@@ -245,7 +236,7 @@ def _insert_new(
 ) -> None:
     """Insert those that are not there yet, BATCH rows at a time."""
     take_lock(connection, Lock.CONTENT)
-    for chunk in _in_chunks(items):
+    for chunk in in_batches(items):
         insert_ignore(connection, table, [row(item) for item in chunk])
 
 
@@ -258,7 +249,7 @@ def _common_columns(item: _Noun) -> Row:
 def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
     """Give stored prompts the tags and external ids that they lack; what is there stays."""
     p = t.prompts.c
-    for chunk in _in_chunks(prompts):
+    for chunk in in_batches(prompts):
         tags = [{"key": x.id, "new": canonical_json(x.tags)} for x in chunk if x.tags]
         if tags:
             update = sa.update(t.prompts).where(p.id == sa.bindparam("key"), p.tags == "[]")
@@ -266,14 +257,10 @@ def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
         fill_external_ids(connection, t.prompts, chunk)
 
 
-def fill_external_ids(
-    connection: sa.Connection,
-    table: sa.Table,
-    items: Iterable[_Noun],
-) -> None:
+def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterable[_Noun]) -> None:
     """Give what is stored in this table the external ids that it lacks; what is there stays."""
     c = table.c
-    for chunk in _in_chunks(items):
+    for chunk in in_batches(items):
         rows = [{"key": x.id, "new": x.external_id} for x in chunk if x.external_id is not None]
         if rows:
             lacking = sa.and_(c.id == sa.bindparam("key"), c.external_id.is_(None))
@@ -284,14 +271,3 @@ def fill_external_ids(
 def distinct(items: Iterable[N]) -> list[N]:
     """Each noun once, in order: rows that are sent twice cost as much as new ones."""
     return list({item.id: item for item in items}.values())
-
-
-def _in_chunks(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

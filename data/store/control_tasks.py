@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,7 +25,6 @@ from data.schema import (
     Judgement,
     Kind,
     Prompt,
-    Task,
     check_answer,
     now,
     other_side,
@@ -41,14 +41,8 @@ from data.store.assignments import (
     read_shares,
 )
 from data.store.content import load_completions, load_prompts
-from data.store.database import Database, Lock, take_lock, upsert
-from data.store.judgement_rows import (
-    count_for_each,
-    judged,
-    judgement_of,
-    standing,
-    task_of,
-)
+from data.store.database import Database, Lock, ResultRow, Row, take_lock, upsert
+from data.store.judgement_rows import count_for_each, judged, judgement_of, standing, task_of
 from data.task_planning import OVERLAP, Shares
 
 _IN_USE = t.gold.c.retired_at.is_(None)
@@ -57,14 +51,20 @@ _middle: sa.BindParameter[int] = sa.bindparam("middle")
 _GOLD_IDS = sa.select(sa.func.min(t.gold.c.id), sa.func.max(t.gold.c.id)).where(_IN_USE)
 # The first that fits from a random place on, else the last that fits before it. Choosing among all
 # that fit would take longer the more there are, and whoever waits longer knows of the check.
-_GOLD_LEFT = (
+_Halves = tuple[sa.Select[Any], sa.Select[Any]]
+
+
+def _halves(query: sa.Select[Any], key: sa.Column[int]) -> _Halves:
+    one = query.limit(1)
+    return one.where(key >= _middle).order_by(key), one.where(key < _middle).order_by(key.desc())
+
+
+_GOLD_LEFT = _halves(
     sa.select(t.tasks.c.id, t.tasks.c.kind)
     .join(t.gold, t.gold.c.task_id == t.tasks.c.id)
-    .where(_IN_USE, ~HAD, ~ANSWERED, _OF_KINDS)
-    .limit(1)
+    .where(_IN_USE, ~HAD, ~ANSWERED, _OF_KINDS),
+    t.gold.c.id,
 )
-_GOLD_AFTER = _GOLD_LEFT.where(t.gold.c.id >= _middle).order_by(t.gold.c.id)
-_GOLD_BEFORE = _GOLD_LEFT.where(t.gold.c.id < _middle).order_by(t.gold.c.id.desc())
 _OLD_ANSWERS = (
     t.judgements.c.annotator_id == sa.bindparam("me"),
     t.judgements.c.purpose == "queue",
@@ -86,14 +86,12 @@ _ASKED_AGAIN = (
     )
     > 0
 )
-_DUE = (
+_DUE = _halves(
     sa.select(t.judgements.c.task_id, t.judgements.c.shown_first, t.tasks.c.kind)
     .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
-    .where(*_OLD_ANSWERS, standing(), ~_ASKED_AGAIN, _OF_KINDS)
-    .limit(1)
+    .where(*_OLD_ANSWERS, standing(), ~_ASKED_AGAIN, _OF_KINDS),
+    _id,
 )
-_DUE_AFTER = _DUE.where(_id >= _middle).order_by(_id)
-_DUE_BEFORE = _DUE.where(_id < _middle).order_by(_id.desc())
 
 
 def maybe_control_task(
@@ -105,54 +103,38 @@ def maybe_control_task(
 ) -> Candidate | None:
     """A control task in place of the next task, as often as the shares say; else None."""
     draw = rng.random()
+    before = timestamp(datetime.now(UTC) - timedelta(days=shares.repeat_days))
     allowed = list(KINDS if kinds is None else kinds)
-    if draw < shares.gold:
-        return _choose_gold(connection, annotator, rng, allowed)
-    if draw < shares.gold + shares.repeat:
-        return _choose_repeat(connection, annotator, rng, shares.repeat_days, allowed)
+    me = {"me": annotator.id, "kinds": allowed, "before": before}
+    if draw < shares.gold:  # a task with a known answer that they have not had
+        row = _pick(connection, _GOLD_IDS, _GOLD_LEFT, me, rng)
+        if row is None:
+            return None
+        side = task_planning.side_order(rng) if row.kind == "pairwise" else None
+        return Candidate(row.id, side, "gold")
+    if draw < shares.gold + shares.repeat:  # one that they answered then, its sides swapped
+        row = _pick(connection, _OLD_ANSWER_IDS, _DUE, me, rng)
+        if row is None:
+            return None
+        again = repeat_id(row.task_id, annotator.name)
+        insert_repeats(connection, {again: row.task_id})
+        swapped = other_side(row.shown_first)
+        if row.kind == "pairwise" and swapped is None:  # the answer came from a file
+            swapped = task_planning.side_order(rng)
+        return Candidate(again, swapped, "repeat")
     return None
 
 
-def _choose_gold(
-    connection: sa.Connection, annotator: Annotator, rng: random.Random, kinds: list[Kind]
-) -> Candidate | None:
-    """One of the tasks with a known answer that this person has not had."""
-    low, high = connection.execute(_GOLD_IDS).one()
-    if low is None:
-        return None
-    middle = {"me": annotator.id, "kinds": kinds, "middle": rng.randint(low, high)}
-    chosen = connection.execute(_GOLD_AFTER, middle).one_or_none()
-    chosen = chosen or connection.execute(_GOLD_BEFORE, middle).one_or_none()
-    if chosen is None:
-        return None
-    side = task_planning.side_order(rng) if chosen.kind == "pairwise" else None
-    return Candidate(chosen.id, side, "gold")
-
-
-def _choose_repeat(
-    connection: sa.Connection,
-    annotator: Annotator,
-    rng: random.Random,
-    days: float,
-    kinds: list[Kind],
-) -> Candidate | None:
-    """A task that this person answered that many days ago, with its sides swapped."""
-    before = timestamp(datetime.now(UTC) - timedelta(days=days))
-    me = {"me": annotator.id, "before": before, "kinds": kinds}
-    low, high = connection.execute(_OLD_ANSWER_IDS, me).one()
+def _pick(
+    connection: sa.Connection, between: sa.Select[Any], halves: _Halves, me: Row, rng: random.Random
+) -> ResultRow | None:
+    """What fits first from a random id on, else last before it; `between`: the ids there are."""
+    low, high = connection.execute(between, me).one()
     if low is None:
         return None
     middle = me | {"middle": rng.randint(low, high)}
-    row = connection.execute(_DUE_AFTER, middle).one_or_none()
-    row = row or connection.execute(_DUE_BEFORE, middle).one_or_none()
-    if row is None:
-        return None
-    again = repeat_id(row.task_id, annotator.name)
-    insert_repeats(connection, {again: row.task_id})
-    swapped = other_side(row.shown_first)
-    if row.kind == "pairwise" and swapped is None:  # the answer came from a file
-        swapped = task_planning.side_order(rng)
-    return Candidate(again, swapped, "repeat")
+    found = (connection.execute(half, middle).one_or_none() for half in halves)
+    return next(filter(None, found), None)
 
 
 class Checks:
@@ -197,7 +179,10 @@ class Checks:
         Raises ValueError for a task that is not there, or an answer that does not fit its kind.
         """
         with self._db.write() as connection:
-            tasks = _load_tasks(connection, known)
+            query = sa.select(t.tasks).where(t.tasks.c.id.in_(known))
+            rows = connection.execute(query).all()
+            texts = load_completions(connection, load_prompts(connection)) if rows else {}
+            tasks = {row.id: task_of(row, texts) for row in rows}
             for task_id, value in known.items():
                 if task_id not in tasks:
                     raise ValueError(f"task {task_id!r} unknown: its answer cannot be gold")
@@ -209,11 +194,9 @@ class Checks:
 
         Returns how many were in use.
         """
-        now_gold = (t.gold.c.task_id.in_(list(task_ids)), t.gold.c.retired_at.is_(None))
+        update = sa.update(t.gold).where(t.gold.c.task_id.in_(list(task_ids)), _IN_USE)
         with self._db.write() as connection:
-            return connection.execute(
-                sa.update(t.gold).where(*now_gold).values(retired_at=now())
-            ).rowcount
+            return connection.execute(update.values(retired_at=now())).rowcount
 
     def agreed(self, at_least: int = OVERLAP) -> dict[str, str]:
         """Tasks that so many people answered, all alike, and that are not gold: what they said."""
@@ -317,10 +300,3 @@ def insert_gold(connection: sa.Connection, items: Iterable[Gold]) -> int:
     if rows:
         connection.execute(sa.insert(t.gold), rows)
     return len(rows)
-
-
-def _load_tasks(connection: sa.Connection, task_ids: Iterable[str]) -> dict[str, Task]:
-    """Stored tasks by id."""
-    rows = connection.execute(sa.select(t.tasks).where(t.tasks.c.id.in_(list(task_ids)))).all()
-    texts = load_completions(connection, load_prompts(connection)) if rows else {}
-    return {row.id: task_of(row, texts) for row in rows}

@@ -6,11 +6,12 @@ import re
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import IntEnum
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -25,6 +26,9 @@ POOL = 20
 """Connections kept open; as many again while there is a rush."""
 PATIENCE_SECONDS = 30.0
 """How long a write waits for others before it is given up."""
+BATCH = 500
+"""Rows, or ids, in one statement."""
+T = TypeVar("T")
 
 
 class Lock(IntEnum):
@@ -192,6 +196,20 @@ Row = dict[str, Any]
 """Values to store, by column."""
 ResultRow = sa.Row[*tuple[Any, ...]]
 """What a query found: columns are attributes."""
+
+
+def in_batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items in lists of at most BATCH."""
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> set[str]:
+    """Which of these ids the table holds."""
+    query = sa.select(table.c.id)
+    found = (connection.scalars(query.where(table.c.id.in_(b))) for b in in_batches(ids))
+    return {i for ids_found in found for i in ids_found}
 
 
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:

@@ -22,8 +22,8 @@ import sqlalchemy as sa
 from data.schema import Answer, Completion, Prompt, Record, judgement_key, now
 from data.store import tables as t
 from data.store.assignments import insert_repeats, insert_tasks, recount, reopen_tasks
-from data.store.content import BATCH, load_completions
-from data.store.database import Lock, ResultRow, Row, insert_ignore, take_lock
+from data.store.content import load_completions
+from data.store.database import Lock, ResultRow, Row, in_batches, insert_ignore, take_lock
 from data.store.judgement_rows import answer_columns, answer_of, judged, task_of
 
 _TOKEN = "import:"
@@ -41,7 +41,20 @@ def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> li
         .where(t.judgements.c.value.is_not(None))
         .order_by(t.judgements.c.id)
     )
-    return [_record_of(row, texts) for row in connection.execute(query)]
+    return [
+        Record(
+            task=replace(task_of(row, texts), wanted=0, position=0.0),
+            annotator=row.name,
+            answer=answer_of(row),
+            shown_first=row.shown_first,
+            guidelines_version=row.guidelines_version,
+            external_id=row.external_id,
+            created_at=row.created_at,
+            retracted_at=row.retracted_at,
+            purpose=row.purpose,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def load_unattributed(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> list[Completion]:
@@ -70,14 +83,13 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     take_lock(connection, Lock.QUEUE)  # what stands is read first and must not change meanwhile
     stands_for = insert_tasks(connection, [r.task for r in records])
     records = [r.on(stands_for[r.task.id]) for r in records]
-    repeated = {r.task_id: r.task.id for r in records if r.purpose == "repeat"}
-    insert_repeats(connection, repeated)
+    insert_repeats(connection, {r.task_id: r.task.id for r in records if r.purpose == "repeat"})
     chains = _Chains(connection, {r.task_id for r in records})
     new = _add_records(connection, records, chains)
-    for chunk in _in_batches(chains.queued):
+    for chunk in in_batches(sorted(chains.queued)):
         recount(connection, chunk)
     taken_back = {r.task_id for r in records if r.retracted_at} & chains.queued
-    for chunk in _in_batches(taken_back):
+    for chunk in in_batches(sorted(taken_back)):
         reopen_tasks(connection, chunk)
     return new
 
@@ -111,8 +123,8 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
             rows.append(_judgement_row(record, pair, None) | undo)
             if not below:
                 del chains.stands[pair]
-    for start in range(0, len(rows), BATCH):
-        connection.execute(sa.insert(t.judgements), rows[start : start + BATCH])
+    for batch in in_batches(rows):
+        connection.execute(sa.insert(t.judgements), batch)
     update = (
         sa.update(t.judgements)
         .where(t.judgements.c.id == sa.bindparam("first"))
@@ -121,14 +133,6 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
     if chains.below:
         connection.execute(update, [{"first": f, "older": o} for o, f in chains.below.items()])
     return new
-
-
-def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> set[str]:
-    """Which of these ids the table holds."""
-    found: set[str] = set()
-    for chunk in _in_batches(ids):
-        found.update(connection.scalars(sa.select(table.c.id).where(table.c.id.in_(chunk))))
-    return found
 
 
 class _Chains:
@@ -150,7 +154,7 @@ class _Chains:
             t.annotators, t.annotators.c.id == t.judgements.c.annotator_id
         )
         wanted = sa.select(t.tasks.c.id).where(t.tasks.c.wanted > 0)
-        for chunk in _in_batches(task_ids):
+        for chunk in in_batches(task_ids):
             rows += connection.execute(query.where(t.judgements.c.task_id.in_(chunk)))
             self.queued.update(connection.scalars(wanted.where(t.tasks.c.id.in_(chunk))))
         for row in sorted(rows, key=lambda r: r.id):
@@ -160,7 +164,9 @@ class _Chains:
                 self._latest[pair] = max(row.created_at, self._latest.get(pair, ""))
                 if row.supersedes is None:
                     self._first[pair] = row.id
-                self.known[_key_of(row)] = row.id
+                about = (row.shown_first, row.guidelines_version, row.external_id, row.created_at)
+                key = judgement_key(row.task_id, row.name, answer_of(row), *about, row.purpose)
+                self.known[key] = row.id
                 # The moment of a judgement that came without one was chosen by the import: only
                 # its token keeps the key that it has in its file.
                 if row.client_token.startswith(_TOKEN):
@@ -197,25 +203,6 @@ def _judgement_row(record: Record, pair: _Pair, answer: Answer | None) -> Row:
     }
 
 
-def _record_of(row: ResultRow, texts: Mapping[str, Completion]) -> Record:
-    return Record(
-        task=replace(task_of(row, texts), wanted=0, position=0.0),
-        annotator=row.name,
-        answer=answer_of(row),
-        shown_first=row.shown_first,
-        guidelines_version=row.guidelines_version,
-        external_id=row.external_id,
-        created_at=row.created_at,
-        retracted_at=row.retracted_at,
-        purpose=row.purpose,
-    )
-
-
-def _key_of(row: ResultRow) -> str:
-    about = (row.shown_first, row.guidelines_version, row.external_id, row.created_at)
-    return judgement_key(row.task_id, row.name, answer_of(row), *about, row.purpose)
-
-
 def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:
     """Ids by name; a name that is not there yet becomes an annotator who cannot sign in."""
     wanted = list(dict.fromkeys(names))
@@ -225,11 +212,8 @@ def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str,
     ]
     insert_ignore(connection, t.annotators, rows)
     query = sa.select(t.annotators.c.name, t.annotators.c.id)
-    found: dict[str, int] = {}
-    for chunk in _in_batches(wanted):
-        rows_found = connection.execute(query.where(t.annotators.c.name.in_(chunk)))
-        found.update({row.name: row.id for row in rows_found})
-    return found
+    chunks = (query.where(t.annotators.c.name.in_(chunk)) for chunk in in_batches(wanted))
+    return {row.name: row.id for chunk in chunks for row in connection.execute(chunk)}
 
 
 def _reserve_ids(connection: sa.Connection, count: int) -> Iterator[int]:
@@ -241,8 +225,3 @@ def _reserve_ids(connection: sa.Connection, count: int) -> Iterator[int]:
         "SELECT nextval(pg_get_serial_sequence('judgements', 'id')) FROM generate_series(1, :n)"
     )
     return iter(sorted(connection.scalars(sequence, {"n": count})))
-
-
-def _in_batches(items: Iterable[str]) -> Iterator[list[str]]:
-    ordered = sorted(items)
-    return (ordered[i : i + BATCH] for i in range(0, len(ordered), BATCH))

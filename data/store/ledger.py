@@ -128,23 +128,9 @@ class Ledger:
         A task held already comes back with the same sides (a reload loses nothing). `kinds` limits
         a fresh claim. The side order is decided and stored here, once.
         """
-        claimed = self.claim_ahead(annotator, rng, 1, kinds)
-        return claimed[0] if claimed else None
-
-    def claim_ahead(
-        self,
-        annotator: Annotator,
-        rng: random.Random,
-        count: int,
-        kinds: Iterable[Kind] | None = None,
-    ) -> list[Assignment]:
-        """The task to judge now and those after it, at most `count`, in turn.
-
-        The first is leased for LEASE_MINUTES from now, the others for AHEAD_MINUTES.
-        """
         with self._queue_step() as connection:
-            ids = self.lease_ahead(annotator, rng, count, kinds)
-            return assignments.load_assignments(connection, ids)
+            ids = self.lease_ahead(annotator, rng, 1, kinds)
+            return next(iter(assignments.load_assignments(connection, ids)), None)
 
     def lease_ahead(
         self,
@@ -153,8 +139,11 @@ class Ledger:
         count: int,
         kinds: Iterable[Kind] | None = None,
     ) -> list[int]:
-        """As `claim_ahead`, but the assignments' ids alone: their texts can be read without the
-        lock, see `overview`."""
+        """Ids of the assignments to judge now and after it, at most `count`, in turn.
+
+        The first is leased for LEASE_MINUTES from now, the others for AHEAD_MINUTES. Their texts
+        can be read without the lock, see `overview`.
+        """
         with self._queue_step() as connection:
             held = assignments.held(connection, annotator)
             ids = [row.id for row in held]
@@ -256,11 +245,8 @@ class Ledger:
                 return
             said = {"flags": pack_flags(reasons), "comment": comment}
             _set_state(connection, assignment_id, "skipped", **said)
-            connection.execute(
-                sa.update(t.tasks)
-                .where(t.tasks.c.id == own.task_id)
-                .values(skips=t.tasks.c.skips + 1)
-            )
+            skipped = sa.update(t.tasks).where(t.tasks.c.id == own.task_id)
+            connection.execute(skipped.values(skips=t.tasks.c.skips + 1))
 
     def release(self, annotator: Annotator) -> None:
         """Give back what is held (sign-out); it may come again, with the same sides."""
@@ -307,8 +293,18 @@ class Ledger:
 
     def for_leads(self) -> int:
         """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
+        a = t.assignments.c
+        leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
+        seen = sa.exists().where(
+            a.task_id == t.tasks.c.id, assignments.OVER, a.annotator_id.in_(leads)
+        )
+        query = sa.select(sa.func.count()).where(
+            t.tasks.c.remaining > 0,
+            t.tasks.c.skips >= task_planning.SKIPS_TO_LEAD,
+            ~seen.correlate(t.tasks),
+        )
         with self._db.read() as connection:
-            return progress.count_for_leads(connection)
+            return int(connection.scalar(query.select_from(t.tasks)) or 0)
 
     def judgements(self, kinds: Iterable[Kind] | None = None) -> list[Judgement]:
         """What stands, oldest first: superseded and undone rows are left out.
@@ -325,8 +321,16 @@ class Ledger:
 
     def by_annotator(self) -> dict[str, int]:
         """Standing judgements of each annotator."""
+        name = t.annotators.c.name
+        query = (
+            sa.select(name, sa.func.count(t.judgements.c.id))
+            .join(t.judgements, t.judgements.c.annotator_id == t.annotators.c.id)
+            .where(standing())
+            .group_by(name)
+            .order_by(name)
+        )
         with self._db.read() as connection:
-            return progress.count_by_annotator(connection)
+            return {name: n for name, n in connection.execute(query)}  # noqa: C416
 
 
 def _find_token(

@@ -56,12 +56,9 @@ class People:
                 raise ValueError(f"name {name!r} is taken: choose another")
             row = {"name": name, "role": role, "password_hash": password_hash, "active": True}
             try:
-                connection.execute(sa.insert(t.annotators).values(created_at=now(), **row))
+                return _annotator_of(connection.execute(_ADD, row | {"created_at": now()}).one())
             except IntegrityError:  # added by somebody else a moment ago
                 raise ValueError(f"name {name!r} is taken: choose another") from None
-            found = _find_by_name(connection, name)
-        assert found is not None
-        return found
 
     def find(self, name: str) -> Annotator | None:
         with self._db.read() as connection:
@@ -91,18 +88,7 @@ class People:
 
     def invite(self, role: Role, name: str | None = None) -> str:
         """A fresh one-time token, good for a week."""
-        token = secrets.token_urlsafe(24)
-        with self._db.write() as connection:
-            connection.execute(
-                sa.insert(t.invitations).values(
-                    token_hash=_hash_of(token),
-                    name=name,
-                    role=role,
-                    expires_at=_moment_in_days(INVITATION_DAYS),
-                    created_at=now(),
-                )
-            )
-        return token
+        return self._insert_token(t.invitations, INVITATION_DAYS, name=name, role=role)
 
     def invitation(self, token: str) -> Invitation | None:
         """What an unused, unexpired token invites to."""
@@ -126,58 +112,46 @@ class People:
             values = {"role": invitation.role, "password_hash": password_hash, "active": True}
             values["queue_from"] = None  # a lead is asked what others are not
             if existing:
-                connection.execute(
-                    sa.update(t.annotators).where(t.annotators.c.id == existing.id).values(**values)
-                )
+                mine = t.annotators.c.id == existing.id
+                change = sa.update(t.annotators).where(mine).returning(t.annotators)
+                row = connection.execute(change, values).one()
                 connection.execute(  # whoever knew the old password is signed out
                     sa.update(t.sessions)
                     .where(t.sessions.c.annotator_id == existing.id)
                     .values(expires_at=now())
                 )
             else:
-                connection.execute(
-                    sa.insert(t.annotators).values(name=name, created_at=now(), **values)
-                )
-            connection.execute(
-                sa.update(t.invitations)
-                .where(t.invitations.c.token_hash == _hash_of(token))
-                .values(used_at=now())
-            )
-            if invitation.role == "lead":
-                _close_open_lead_links(connection)
-            found = _find_by_name(connection, name)
-        assert found is not None
-        return found
+                row = connection.execute(_ADD, values | {"name": name, "created_at": now()}).one()
+            i = t.invitations.c
+            used = i.token_hash == _hash_of(token)
+            if invitation.role == "lead":  # nor is any other open link for a first lead wanted now
+                used |= sa.and_(i.role == "lead", i.name.is_(None), i.used_at.is_(None))
+            connection.execute(sa.update(t.invitations).where(used).values(used_at=now()))
+            return _annotator_of(row)
 
     def start_session(self, annotator: Annotator) -> str:
         """A fresh session token, good for a month."""
+        return self._insert_token(t.sessions, SESSION_DAYS, annotator_id=annotator.id)
+
+    def _insert_token(self, table: sa.Table, days: int, **about: object) -> str:
         token = secrets.token_urlsafe(24)
+        ends = timestamp(datetime.now(UTC) + timedelta(days=days))
+        row = {"token_hash": _hash_of(token), "expires_at": ends, "created_at": now(), **about}
         with self._db.write() as connection:
-            connection.execute(
-                sa.insert(t.sessions).values(
-                    token_hash=_hash_of(token),
-                    annotator_id=annotator.id,
-                    expires_at=_moment_in_days(SESSION_DAYS),
-                    created_at=now(),
-                )
-            )
+            connection.execute(sa.insert(table), row)
         return token
 
     def session(self, token: str) -> Annotator | None:
         """Who a session token belongs to, while it lasts."""
         with self._db.read() as connection:
-            row = connection.execute(
-                _OF_SESSION, {"token_hash": _hash_of(token), "now": now()}
-            ).one_or_none()
+            mine = {"token_hash": _hash_of(token), "now": now()}
+            row = connection.execute(_OF_SESSION, mine).one_or_none()
             return _annotator_of(row) if row else None
 
     def end_session(self, token: str) -> None:
+        mine = t.sessions.c.token_hash == _hash_of(token)
         with self._db.write() as connection:
-            connection.execute(
-                sa.update(t.sessions)
-                .where(t.sessions.c.token_hash == _hash_of(token))
-                .values(expires_at=now())
-            )
+            connection.execute(sa.update(t.sessions).where(mine).values(expires_at=now()))
 
     def try_password(self, allowed: Mapping[str, int], within: timedelta) -> bool:
         """Note a try under each key (a name, an address); False, noting none, where one is full.
@@ -228,6 +202,7 @@ class People:
             return added
 
 
+_ADD = sa.insert(t.annotators).returning(t.annotators)
 _OF_SESSION = (
     sa.select(t.annotators)
     .join(t.sessions, t.sessions.c.annotator_id == t.annotators.c.id)
@@ -252,20 +227,9 @@ def newest_guidelines(connection: sa.Connection) -> Guidelines | None:
     return Guidelines(row.version, row.text, row.created_at) if row else None
 
 
-def _close_open_lead_links(connection: sa.Connection) -> None:
-    """Links for a first lead that are still unused: once there is a lead, none is wanted."""
-    i = t.invitations.c
-    connection.execute(
-        sa.update(t.invitations)
-        .where(i.role == "lead", i.name.is_(None), i.used_at.is_(None))
-        .values(used_at=now())
-    )
-
-
 def _find_by_name(connection: sa.Connection, name: str) -> Annotator | None:
-    row = connection.execute(
-        sa.select(t.annotators).where(t.annotators.c.name == name)
-    ).one_or_none()
+    query = sa.select(t.annotators).where(t.annotators.c.name == name)
+    row = connection.execute(query).one_or_none()
     return _annotator_of(row) if row else None
 
 
@@ -281,13 +245,9 @@ def _annotator_of(row: ResultRow) -> Annotator:
 
 
 def _open_invitation(connection: sa.Connection, token: str) -> Invitation | None:
-    row = connection.execute(
-        sa.select(t.invitations).where(
-            t.invitations.c.token_hash == _hash_of(token),
-            t.invitations.c.used_at.is_(None),
-            t.invitations.c.expires_at > now(),
-        )
-    ).one_or_none()
+    i = t.invitations.c
+    still = (i.token_hash == _hash_of(token), i.used_at.is_(None), i.expires_at > now())
+    row = connection.execute(sa.select(i.name, i.role).where(*still)).one_or_none()
     return Invitation(row.name, row.role) if row else None
 
 
@@ -297,7 +257,3 @@ def _hash_of(token: str) -> str:
 
 def _moment_ago(span: timedelta) -> str:
     return timestamp(datetime.now(UTC) - span)
-
-
-def _moment_in_days(days: int) -> str:
-    return timestamp(datetime.now(UTC) + timedelta(days=days))

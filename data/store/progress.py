@@ -17,7 +17,6 @@ from data.store import tables as t
 from data.store.judgement_rows import answer_of, standing
 from data.store.people import newest_version
 from data.store.run_rows import LIVE
-from data.task_planning import SKIPS_TO_LEAD
 
 PACE_OVER = 25
 """Answers that the pace is taken over."""
@@ -109,15 +108,14 @@ def load_overview(
     sampling = connection.execute(_SAMPLING).one_or_none()
     return Overview(
         tuple(assignments.load_assignments(connection, leased)),
-        load_progress(connection, annotator),
+        _load_progress(connection, annotator),
         _count_left(connection, annotator) if count_left else None,
         newest_version(connection),
         (sampling.done, sampling.total) if sampling else None,
     )
 
 
-def load_progress(connection: sa.Connection, annotator: Annotator) -> Progress:
-    """The figures of the day."""
+def _load_progress(connection: sa.Connection, annotator: Annotator) -> Progress:
     today = now()[:10]
     me = {"me": annotator.id, "today": today}
     by_day = {day: int(n) for day, n in connection.execute(_BY_DAY, me)}
@@ -144,50 +142,16 @@ def streak(days: Iterable[str], today: date) -> int:
 def _count_left(connection: sa.Connection, annotator: Annotator) -> int:
     """Tasks that still want answers, less those this annotator answered or skipped."""
     wanted = assignments.wanted_of(annotator.role)
-    open_now = connection.scalar(sa.select(sa.func.count()).select_from(t.tasks).where(wanted))
+    open_tasks = sa.select(sa.func.count()).select_from(t.tasks).where(wanted)
     over = sa.select(t.assignments.c.task_id).where(
-        t.assignments.c.annotator_id == annotator.id,
-        t.assignments.c.state.in_(["done", "skipped"]),
+        t.assignments.c.annotator_id == annotator.id, assignments.OVER
     )
-    imported = sa.select(t.judgements.c.task_id).where(
-        t.judgements.c.annotator_id == annotator.id,
-        t.judgements.c.assignment_id.is_(None),
-        standing(),
+    j = t.judgements.c
+    imported = sa.select(j.task_id).where(
+        j.annotator_id == annotator.id, j.assignment_id.is_(None), standing()
     )
-    had = connection.scalar(
-        sa.select(sa.func.count())
-        .select_from(t.tasks)
-        .where(wanted, t.tasks.c.id.in_(over.union(imported)))
-    )
-    return int(open_now or 0) - int(had or 0)
-
-
-def count_for_leads(connection: sa.Connection) -> int:
-    """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
-    a = t.assignments.c
-    leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
-    seen_by_a_lead = (
-        sa.exists()
-        .where(
-            a.task_id == t.tasks.c.id, a.state.in_(["done", "skipped"]), a.annotator_id.in_(leads)
-        )
-        .correlate(t.tasks)
-    )
-    waiting = sa.and_(t.tasks.c.remaining > 0, t.tasks.c.skips >= SKIPS_TO_LEAD, ~seen_by_a_lead)
-    query = sa.select(sa.func.count()).select_from(t.tasks).where(waiting)
-    return int(connection.scalar(query) or 0)
-
-
-def count_by_annotator(connection: sa.Connection) -> dict[str, int]:
-    """Standing judgements of each annotator."""
-    query = (
-        sa.select(t.annotators.c.name, sa.func.count(t.judgements.c.id))
-        .join(t.judgements, t.judgements.c.annotator_id == t.annotators.c.id)
-        .where(standing())
-        .group_by(t.annotators.c.name)
-        .order_by(t.annotators.c.name)
-    )
-    return {name: n for name, n in connection.execute(query)}  # noqa: C416
+    had = connection.scalar(open_tasks.where(t.tasks.c.id.in_(over.union(imported))))
+    return int(connection.scalar(open_tasks) or 0) - int(had or 0)
 
 
 def last_answered(
@@ -202,15 +166,7 @@ def last_answered(
 
 def load_past(connection: sa.Connection, annotator: Annotator, limit: int) -> list[PastAnswer]:
     """The last standing answers, newest first."""
-    rows = connection.execute(
-        sa.select(t.judgements)
-        .where(
-            t.judgements.c.annotator_id == annotator.id,
-            t.judgements.c.assignment_id.is_not(None),
-            standing(),
-        )
-        .order_by(t.judgements.c.id.desc())
-        .limit(limit)
-    ).all()
+    query = _LAST.with_only_columns(t.judgements).limit(limit)
+    rows = connection.execute(query, {"me": annotator.id}).all()
     found = assignments.load_assignments(connection, [row.assignment_id for row in rows])
     return [PastAnswer(a, answer_of(row)) for a, row in zip(found, rows, strict=True)]

@@ -57,27 +57,16 @@ class RunRows:
         with self._db.write() as connection:
             if alone:
                 take_lock(connection, Lock.RUNS)
-                same = sa.select(t.runs.c.id).where(
-                    t.runs.c.kind == kind, t.runs.c.status.in_(LIVE)
-                )
-                other = connection.scalar(same.limit(1))
+                same = (t.runs.c.kind == kind, t.runs.c.status.in_(LIVE))
+                other = connection.scalar(sa.select(t.runs.c.id).where(*same).limit(1))
                 if other:
                     raise ValueError(
                         f"a {kind} run is going on already ({other}): wait for it or stop it first"
                     )
-            connection.execute(
-                sa.insert(t.runs).values(
-                    id=run_id,
-                    kind=kind,
-                    config=canonical_json(dict(config)),
-                    status="starting",
-                    stop_requested=False,
-                    done=0,
-                    total=0,
-                    message="",
-                    created_at=now(),
-                )
-            )
+            row = {"id": run_id, "kind": kind, "config": canonical_json(dict(config))}
+            row |= {"status": "starting", "message": "", "created_at": now()}
+            zero = {"stop_requested": False, "done": 0, "total": 0}
+            connection.execute(sa.insert(t.runs), row | zero)
 
     def get(self, run_id: str) -> Run | None:
         with self._db.read() as connection:
@@ -100,23 +89,16 @@ class RunRows:
     def beat(self, run_id: str) -> bool:
         """Mark a run alive; returns whether a stop was asked for."""
         with self._db.write() as connection:
-            connection.execute(
-                sa.update(t.runs).where(t.runs.c.id == run_id).values(heartbeat=now())
-            )
-            return bool(
-                connection.scalar(sa.select(t.runs.c.stop_requested).where(t.runs.c.id == run_id))
-            )
+            beat = sa.update(t.runs).where(t.runs.c.id == run_id).values(heartbeat=now())
+            return bool(connection.scalar(beat.returning(t.runs.c.stop_requested)))
 
     def end(self, run_id: str, status: Status, message: str) -> None:
         """Close a live run; one that has ended stays as it ended."""
+        live = sa.and_(t.runs.c.id == run_id, t.runs.c.status.in_(LIVE))
+        values = {"status": status, "message": message, "ended_at": now()}
         with self._db.write() as connection:
-            connection.execute(
-                sa.update(t.runs)
-                .where(t.runs.c.id == run_id, t.runs.c.status.in_(LIVE))
-                .values(status=status, message=message, ended_at=now())
-            )
+            connection.execute(sa.update(t.runs).where(live), values)
 
 
 def _run_of(row: ResultRow) -> Run:
-    values = row._asdict()
-    return Run(**values | {"config": json.loads(row.config)})
+    return Run(**row._asdict() | {"config": json.loads(row.config)})

@@ -4,22 +4,13 @@ Judgements are never updated or deleted: a later row supersedes an earlier one, 
 superseding row without a value.
 """
 
-from sqlalchemy import (
-    Boolean,
-    CheckConstraint,
-    Column,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+from typing import Any
 
-metadata = MetaData(
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, Integer, String, Text
+from sqlalchemy.schema import SchemaItem
+
+metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -30,8 +21,34 @@ metadata = MetaData(
 )
 
 
+def _table(name: str, *columns: SchemaItem) -> sa.Table:
+    """A table of these columns and constraints, and the moment at which a row was made."""
+    return sa.Table(name, metadata, *columns, _moment())
+
+
+def _noun(name: str, *columns: SchemaItem) -> sa.Table:
+    """The table of one of the nouns that are one by content."""
+    key = Column("id", String(32), primary_key=True)
+    return _table(name, key, *columns, Column("external_id", Text))
+
+
+def _prompt_id() -> Column[str]:
+    return Column("prompt_id", ForeignKey("prompts.id"), nullable=False, index=True)
+
+
+def _flag(name: str, nullable: bool = False) -> Column[bool]:
+    return Column(name, sa.Boolean(create_constraint=True, name=name), nullable=nullable)
+
+
 def _moment(name: str = "created_at", nullable: bool = False) -> Column[str]:
     return Column(name, String(32), nullable=nullable)
+
+
+def _index_where(
+    name: str, condition: sa.ColumnElement[bool], *columns: Column[Any], unique: bool = False
+) -> None:
+    """An index on the rows of which the condition is true."""
+    sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 def _purpose() -> Column[str]:
@@ -41,70 +58,37 @@ def _purpose() -> Column[str]:
 
 _PURPOSES = "purpose IN ('queue', 'gold', 'repeat')"
 
-prompts = Table(
-    "prompts",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("messages", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("external_id", Text),
-    _moment(),
+prompts = _noun(
+    "prompts", Column("messages", Text, nullable=False), Column("tags", Text, nullable=False)
 )
-demonstrations = Table(
-    "demonstrations",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("prompt_id", ForeignKey("prompts.id"), nullable=False, index=True),
-    Column("text", Text, nullable=False),
-    Column("external_id", Text),
-    _moment(),
+demonstrations = _noun("demonstrations", _prompt_id(), Column("text", Text, nullable=False))
+documents = _noun("documents", Column("text", Text, nullable=False))
+completions = _noun(
+    "completions", _prompt_id(), Column("text", Text, nullable=False), _flag("finished")
 )
-documents = Table(
-    "documents",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("text", Text, nullable=False),
-    Column("external_id", Text),
-    _moment(),
-)
-completions = Table(
-    "completions",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("prompt_id", ForeignKey("prompts.id"), nullable=False, index=True),
-    Column("text", Text, nullable=False),
-    Column("finished", Boolean(create_constraint=True, name="finished"), nullable=False),
-    Column("external_id", Text),
-    _moment(),
-)
-generations = Table(
+generations = _table(
     "generations",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("completion_id", ForeignKey("completions.id"), nullable=False),
     Column("model", Text, nullable=False),
     Column("sampling", Text, nullable=False),
-    _moment(),
-    UniqueConstraint("completion_id", "model", "sampling"),
+    sa.UniqueConstraint("completion_id", "model", "sampling"),
 )
-annotators = Table(
+annotators = _table(
     "annotators",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("role", String(16), nullable=False),
     Column("password_hash", Text),
-    Column("active", Boolean(create_constraint=True, name="active"), nullable=False),
+    _flag("active"),
     Column("queue_from", Float),  # no task before this position is open to them; a shortcut
-    _moment(),
     CheckConstraint("role IN ('annotator', 'lead')", name="role"),
 )
-tasks = Table(
+tasks = _table(
     "tasks",
-    metadata,
     Column("id", String(32), primary_key=True),
     Column("kind", String(16), nullable=False),
-    Column("prompt_id", ForeignKey("prompts.id"), nullable=False, index=True),
+    _prompt_id(),
     Column("completion_a", ForeignKey("completions.id"), nullable=False),
     Column("completion_b", ForeignKey("completions.id")),
     Column("wanted", Integer, nullable=False),
@@ -112,22 +96,15 @@ tasks = Table(
     Column("position", Float, nullable=False),
     Column("skips", Integer, nullable=False, server_default="0"),
     Column("repeats", ForeignKey("tasks.id"), index=True),  # asks one person again what this asked
-    _moment(),
     CheckConstraint("kind IN ('binary', 'scalar', 'pairwise')", name="kind"),
     CheckConstraint("(kind = 'pairwise') = (completion_b IS NOT NULL)", name="pair"),
     CheckConstraint("completion_a <> completion_b", name="distinct"),
     CheckConstraint("remaining >= 0 AND remaining <= wanted", name="remaining"),
 )
-Index(  # the queue: what still wants answers, in its order
-    "ix_tasks_open",
-    tasks.c.position,
-    tasks.c.id,
-    sqlite_where=tasks.c.remaining > 0,
-    postgresql_where=tasks.c.remaining > 0,
-)
-assignments = Table(
+# the queue: what still wants answers, in its order
+_index_where("ix_tasks_open", tasks.c.remaining > 0, tasks.c.position, tasks.c.id)
+assignments = _table(
     "assignments",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("task_id", ForeignKey("tasks.id"), nullable=False),
     Column("annotator_id", ForeignKey("annotators.id"), nullable=False),
@@ -138,16 +115,14 @@ assignments = Table(
     Column("flags", Text),
     Column("comment", Text),
     _moment("lease_until"),
-    _moment(),
-    UniqueConstraint("task_id", "annotator_id"),
+    sa.UniqueConstraint("task_id", "annotator_id"),
     CheckConstraint("state IN ('leased', 'done', 'skipped', 'released')", name="state"),
     CheckConstraint(_PURPOSES, name="purpose"),
     CheckConstraint("shown_first IN ('a', 'b')", name="shown_first"),
-    Index("ix_assignments_annotator_id_state", "annotator_id", "state"),
+    sa.Index("ix_assignments_annotator_id_state", "annotator_id", "state"),
 )
-judgements = Table(
+judgements = _table(
     "judgements",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("task_id", ForeignKey("tasks.id"), nullable=False),
     Column("annotator_id", ForeignKey("annotators.id"), nullable=False, index=True),
@@ -155,7 +130,7 @@ judgements = Table(
     Column("kind", String(16), nullable=False),
     Column("value", String(8)),
     Column("strength", Integer),
-    Column("both_bad", Boolean(create_constraint=True, name="both_bad")),
+    _flag("both_bad", nullable=True),
     Column("shown_first", String(1)),
     Column("comment", Text),
     Column("flags", Text),
@@ -165,7 +140,6 @@ judgements = Table(
     Column("guidelines_version", Integer),
     Column("external_id", Text),
     _purpose(),
-    _moment(),
     CheckConstraint(
         "(value IS NULL AND supersedes IS NOT NULL) OR (value IS NOT NULL AND ("
         "(kind = 'binary' AND value IN ('good', 'bad'))"
@@ -180,66 +154,47 @@ judgements = Table(
     ),
     CheckConstraint("shown_first IN ('a', 'b')", name="shown_first"),
     CheckConstraint(_PURPOSES, name="purpose"),
-    Index("ix_judgements_task_id_annotator_id", "task_id", "annotator_id"),
+    sa.Index("ix_judgements_task_id_annotator_id", "task_id", "annotator_id"),
 )
-gold = Table(  # known answers; one that turns out to be wrong is retired
+gold = _table(  # known answers; one that turns out to be wrong is retired
     "gold",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("task_id", ForeignKey("tasks.id"), nullable=False),
     Column("value", String(8), nullable=False),
-    _moment(),
     _moment("retired_at", nullable=True),
 )
-Index(
-    "ix_gold_now",
-    gold.c.task_id,
-    unique=True,
-    sqlite_where=gold.c.retired_at.is_(None),
-    postgresql_where=gold.c.retired_at.is_(None),
-)
-settings = Table(
+_index_where("ix_gold_now", gold.c.retired_at.is_(None), gold.c.task_id, unique=True)
+settings = _table(
     "settings",
-    metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
-    _moment(),
 )
-guidelines = Table(
+guidelines = _table(
     "guidelines",
-    metadata,
     Column("version", Integer, primary_key=True),
     Column("text", Text, nullable=False),
-    _moment(),
 )
-sessions = Table(
+sessions = _table(
     "sessions",
-    metadata,
     Column("token_hash", String(64), primary_key=True),
     Column("annotator_id", ForeignKey("annotators.id"), nullable=False),
     _moment("expires_at"),
-    _moment(),
 )
-invitations = Table(
+invitations = _table(
     "invitations",
-    metadata,
     Column("token_hash", String(64), primary_key=True),
     Column("name", Text),
     Column("role", String(16), nullable=False),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
-    _moment(),
 )
-wrong_passwords = Table(
+wrong_passwords = _table(
     "wrong_passwords",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("key_hash", String(64), nullable=False, index=True),
-    _moment(),
 )
-runs = Table(
+runs = _table(
     "runs",
-    metadata,
     Column("id", String(64), primary_key=True),
     Column("kind", String(32), nullable=False),
     Column("config", Text, nullable=False),
@@ -248,13 +203,10 @@ runs = Table(
     Column("pid_started", Float),
     Column("host", Text),
     Column("heartbeat", String(32)),
-    Column(
-        "stop_requested", Boolean(create_constraint=True, name="stop_requested"), nullable=False
-    ),
+    _flag("stop_requested"),
     Column("done", Integer, nullable=False),
     Column("total", Integer, nullable=False),
     Column("message", Text, nullable=False),
-    _moment(),
     _moment("ended_at", nullable=True),
     CheckConstraint(
         "status IN ('starting', 'running', 'finished', 'stopped', 'failed', 'died')", name="status"

@@ -37,6 +37,7 @@ from labeler.simulate import Tally, rate
 from tests.benchmarks.figures import Figure, count, machine, markdown, milliseconds, say, write
 from tests.benchmarks.ground import CUT_SECONDS, ENGINES, Absent, Engine, Ground, PowerCuts, fill
 from tests.support.browser import CHROMIUM, QUIET_BROWSER, Server
+from tests.support.content import claim_ahead
 
 Part = Literal["load", "crash", "claim", "import", "paint"]
 
@@ -227,7 +228,7 @@ def claims(store: Store, people: Sequence[Annotator]) -> list[float]:
     for i in range(CLAIMS + 2 * len(people)):
         person = people[i % len(people)]
         begun = time.perf_counter()
-        held = store.ledger.claim_ahead(person, rng, AHEAD)
+        held = claim_ahead(store, person, rng, AHEAD)
         seconds.append(time.perf_counter() - begun)
         answer = Answer({"pairwise": "a", "binary": "good", "scalar": "5"}[held[0].task.kind])
         store.ledger.submit(person, held[0].id, answer, f"claim:{secrets.token_hex(12)}")

@@ -21,6 +21,7 @@ from grpo.config import SampleSettings
 from grpo.sampling.intake import Intake
 from labeler.rating import actions
 from labeler.rating.api import spell
+from tests.support.content import claim_ahead
 from tests.support.labeler_helpers import add_person, add_tasks
 
 ALWAYS_GOLD = Shares(gold=0.5, repeat=0)
@@ -84,7 +85,7 @@ def test_gold_that_is_still_in_the_queue_keeps_its_places(store: Store, ann: Ann
     store.checks.add_gold({task.id: "good"})
     store.checks.set_shares(ALWAYS_GOLD)
     rng = random.Random(3)
-    held = [a for a in store.ledger.claim_ahead(ann, rng, 9) if a.task.id == task.id]
+    held = [a for a in claim_ahead(store, ann, rng, 9) if a.task.id == task.id]
     assert len(held) == 1
     with store.database.read() as connection:
         purpose = connection.scalar(
@@ -173,13 +174,13 @@ def test_a_repeat_is_one_persons(store: Store, ann: Annotator) -> None:
     add_tasks(store, "scalar", 6)
     store.checks.set_shares(OFTEN_AGAIN)
     rng = random.Random(0)
-    held = store.ledger.claim_ahead(ann, rng, 7)
+    held = claim_ahead(store, ann, rng, 7)
     [again] = [a for a in held if a.task.kind == "binary"]
     ben = add_person(store, "ben")
     assert all(task.kind == "scalar" for task in answer_all(store, ben))
     store.ledger.release(ann)
     add_tasks(store, "pairwise", 12)
-    [again] = [a for a in store.ledger.claim_ahead(ann, rng, 13) if a.task.kind == "binary"]
+    [again] = [a for a in claim_ahead(store, ann, rng, 13) if a.task.kind == "binary"]
     store.ledger.submit(ann, again.id, Answer("bad"), "once more")
     assert [(one.answer.value, two.answer.value) for one, two in store.checks.repeats()] == [
         ("good", "bad")

@@ -14,6 +14,7 @@ from data.schema import Annotator, Answer, Completion, Record, Task, make_prompt
 from data.store import Store, assignments
 from data.store import tables as t
 from data.store.history import insert_records
+from tests.support.content import claim_ahead
 
 STEPS = 150
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
@@ -75,12 +76,12 @@ class Office:
         self.took[step.__name__] += 1
 
     def answer(self, who: Annotator) -> None:
-        for held in self.store.ledger.claim_ahead(who, self.rng, 2)[:1]:
+        for held in claim_ahead(self.store, who, self.rng, 2)[:1]:
             token = f"token {self.rng.random()}"
             self.store.ledger.submit(who, held.id, Answer("good"), token)
 
     def skip(self, who: Annotator) -> None:
-        for held in self.store.ledger.claim_ahead(who, self.rng, 2)[:1]:
+        for held in claim_ahead(self.store, who, self.rng, 2)[:1]:
             self.store.ledger.skip(who, held.id)
 
     def undo(self, who: Annotator) -> None:

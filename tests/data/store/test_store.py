@@ -32,7 +32,7 @@ from data.store.database import WriterQueue
 from data.store.ledger import Assignment
 from data.store.progress import streak
 from data.task_planning import SKIPS_TO_LEAD
-from tests.support.content import add_content
+from tests.support.content import add_content, claim_ahead
 
 PROMPT = make_prompt("Which is better?", ["choice"])
 A, B = Completion(PROMPT, "this"), Completion(PROMPT, "that", finished=False)
@@ -199,16 +199,16 @@ def test_released_work_comes_again_with_its_sides(store: Store, ann: Annotator) 
 def test_work_ahead_keeps_its_order(store: Store, ann: Annotator) -> None:
     store.ledger.add_tasks(singles(5))
     rng = random.Random(0)
-    one, two = store.ledger.claim_ahead(ann, rng, 2)
-    assert store.ledger.claim_ahead(ann, rng, 2) == [one, two]
+    one, two = claim_ahead(store, ann, rng, 2)
+    assert claim_ahead(store, ann, rng, 2) == [one, two]
     assert store.ledger.claim(ann, rng) == one
     store.ledger.submit(ann, one.id, GOOD, "t1")
-    three = store.ledger.claim_ahead(ann, rng, 2)[1]
-    assert store.ledger.claim_ahead(ann, rng, 2) == [two, three]
+    three = claim_ahead(store, ann, rng, 2)[1]
+    assert claim_ahead(store, ann, rng, 2) == [two, three]
     store.ledger.undo(ann, one.id)
-    assert store.ledger.claim_ahead(ann, rng, 3) == [one, two, three]
+    assert claim_ahead(store, ann, rng, 3) == [one, two, three]
     assert not store.ledger.undo(ann, one.id)
-    assert store.ledger.claim_ahead(ann, rng, 1) == [one]
+    assert claim_ahead(store, ann, rng, 1) == [one]
 
 
 def test_an_undo_sent_again_takes_back_nothing_new(store: Store, ann: Annotator) -> None:
@@ -241,7 +241,7 @@ def test_a_comment_that_cannot_be_kept_is_refused(store, ann, comment, named) ->
 
 def test_work_ahead_is_given_up_sooner(store: Store, ann: Annotator) -> None:
     store.ledger.add_tasks(singles(2))
-    now, ahead = store.ledger.claim_ahead(ann, random.Random(0), 2)
+    now, ahead = claim_ahead(store, ann, random.Random(0), 2)
     with store.database.read() as connection:
         query = sa.select(t.assignments.c.lease_until).order_by(t.assignments.c.turn)
         ends = connection.scalars(query).all()
@@ -254,7 +254,7 @@ def test_work_ahead_is_given_up_sooner(store: Store, ann: Annotator) -> None:
     assert claim(store, eve).task == ahead.task
     with pytest.raises(ValueError, match="all its answers"):
         store.ledger.submit(ann, ahead.id, GOOD, "late")
-    assert store.ledger.claim_ahead(ann, random.Random(0), 2) == [now]
+    assert claim_ahead(store, ann, random.Random(0), 2) == [now]
 
 
 def test_an_edit_supersedes_and_keeps_the_first_answer(store: Store, ann: Annotator) -> None:
