@@ -57,7 +57,9 @@ class Import(Place):
     """Leave bad rows out and write them to this file, each with its number and the reason."""
 
     def run(self) -> None:
-        columns = _read_renaming(self.columns)
+        for renamed in self.columns:
+            if "=" not in renamed:
+                raise ValueError(f"--columns {renamed!r} not allowed: write NAME=NEW, or NAME=")
         if self.recipe is not None:
             find_recipe(self.recipe)
         open_table(self.file)  # what cannot be read makes no store
@@ -68,7 +70,7 @@ class Import(Place):
                 self.skip_bad,
                 shape=self.shape,
                 recipe=self.recipe,
-                columns=columns,
+                columns={old: new for old, _, new in (c.rpartition("=") for c in self.columns)},
                 annotator=self.annotator,
             )
         print(f"read {self.file} as {report.read_as}")
@@ -136,14 +138,6 @@ class Stats(Place):
         _print_table(("annotator", "judgements"), sorted(annotators.items()))
         _print_table(("model", "completions"), sorted(models.items()))
         print("\n".join(["", *lines(report.quality)]))
-
-
-def _read_renaming(columns: tuple[str, ...]) -> dict[str, str]:
-    """New names of columns by their old ones, of NAME=NEW."""
-    for renamed in columns:
-        if "=" not in renamed:
-            raise ValueError(f"--columns {renamed!r} not allowed: write NAME=NEW, or NAME=")
-    return {old: new for old, _, new in (renamed.rpartition("=") for renamed in columns)}
 
 
 def _open_existing(place: Place) -> Store:

@@ -15,9 +15,8 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 Kind = Literal["binary", "scalar", "pairwise"]
-Purpose = Literal["queue", "gold", "repeat"]
 Role = Literal["annotator", "lead"]
-PURPOSES: tuple[Purpose, ...] = ("queue", "gold", "repeat")
+Purpose = Literal["queue", "gold", "repeat"]
 """Why a task is asked: it stood in the queue, its answer is known, or it is asked again."""
 KINDS: tuple[Kind, ...] = ("binary", "scalar", "pairwise")
 VALUES: Mapping[str, tuple[str, ...]] = {

@@ -133,12 +133,12 @@ def run_command(action: Callable[[], int | None]) -> int:
     except Exception as error:
         in_words = isinstance(error, FileNotFoundError) and error.errno is None
         if isinstance(error, ValueError) or in_words:
-            print(
-                f"error: {next(iter(str(error).strip().splitlines()), type(error).__name__)}",
-                file=sys.stderr,
-            )
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            print(f"error: {said}", file=sys.stderr)
             return USER_ERROR
-        if not (isinstance(error, OSError) or disk_full(error) or _store_is_away(error)):
+        gone = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+        away = gone or _is_read_only(error) or "database is locked" in str(error)
+        if not (isinstance(error, OSError) or disk_full(error) or away):
             raise
         print(f"error: {disk_message(error)}", file=sys.stderr)
         return USER_ERROR
@@ -160,12 +160,6 @@ def disk_message(error: BaseException) -> str:
         return "the store did not answer in time: try again"
     where = f" at {error.filename}" if error.filename else ""
     return f"{getattr(error, 'strerror', None) or error}{where}: check the path"
-
-
-def _store_is_away(error: BaseException) -> bool:
-    """Whether the store is locked by another, cannot be written to, or its server has gone."""
-    gone = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-    return gone or _is_read_only(error) or "database is locked" in str(error)
 
 
 def _is_read_only(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Literal
 
 from data.schema import VALUES, Answer, Completion, Task
@@ -57,10 +58,10 @@ _SMALL_WORDS = frozenset(
     " those to two up us use very was we were what when where which who why will with"
     " would write you your".split()
 )
-_WARM = (
+_WARM = {
     "glad", "happy", "enjoy", "hope", "thank", "thanks", "welcome", "lovely", "wonderful", "kind",
     "luck", "care", "congratulations", "cheers", "delighted", "pleasure",
-)  # fmt: skip
+}  # fmt: skip
 _BOILERPLATE = (
     "as an ai", "language model", "great question", "certainly!", "important to note",
     "in conclusion", "i cannot provide", "it depends on various",
@@ -69,16 +70,20 @@ _BOILERPLATE = (
 
 def traits(completion: Completion) -> dict[str, float]:
     """The parts of the taste, each in [0, 1]."""
-    words = _WORD.findall(completion.text.lower())
+    text = completion.text.lower()
+    words = _WORD.findall(text)
     asked = _WORD.findall(completion.prompt.messages[-1].content.lower())
+    n = len(words)
+    warm = len(set(words) & _WARM)  # two different warm words, or one and speaking to the person
+    runs = _word_runs(words, 3)
     return {
         "relevant": _share_taken_up(asked, words),
-        "concise": _conciseness(len(words)),
-        "friendly": _count_friendly(words),
+        "concise": n / 10 if n < 10 else max(0.0, min(1.0, (80 - n) / 40)),
+        "friendly": min(1.0, 0.5 * warm + 0.25 * any(w.startswith("you") for w in words)),
         "finished": float(completion.finished and completion.text.rstrip()[-1:] in set(".!?)\"'")),
-        "repetitive": _share_repeated(words),
+        "repetitive": 1 - len(set(runs)) / len(runs) if runs else 0.0,
         "copied": _share_copied(asked, words),
-        "boilerplate": min(1.0, sum(p in completion.text.lower() for p in _BOILERPLATE)),
+        "boilerplate": min(1.0, sum(p in text for p in _BOILERPLATE)),
     }
 
 
@@ -95,31 +100,15 @@ def _share_taken_up(asked: list[str], words: list[str]) -> float:
     return min(1.0, len(wanted & {w[:5] for w in words}) / min(4, len(wanted)))
 
 
-def _conciseness(n: int) -> float:
-    """1 from 10 to 40 words, falling to 0 at none and at 80."""
-    if n < 10:
-        return n / 10
-    return max(0.0, min(1.0, (80 - n) / 40))
-
-
-def _count_friendly(words: list[str]) -> float:
-    """Two different warm words, or one and speaking to the person."""
-    warm = len({w for w in words if w in _WARM})
-    return min(1.0, 0.5 * warm + 0.25 * any(w.startswith("you") for w in words))
-
-
-def _share_repeated(words: list[str]) -> float:
-    """Share of three-word runs that are not new."""
-    runs = list(zip(words, words[1:], words[2:], strict=False))
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
-
-
 def _share_copied(asked: list[str], words: list[str]) -> float:
     """Share of four-word runs taken from the question, beyond the first half."""
-    runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
-    source = set(zip(asked, asked[1:], asked[2:], asked[3:], strict=False))
+    runs, source = _word_runs(words, 4), set(_word_runs(asked, 4))
     share = sum(run in source for run in runs) / len(runs) if runs else 0.0
     return max(0.0, 2 * share - 1)
+
+
+def _word_runs(words: list[str], length: int) -> list[tuple[str, ...]]:
+    return list(zip(*(words[i:] for i in range(length)), strict=False))
 
 
 @dataclass(frozen=True)
@@ -153,8 +142,6 @@ class SimulatedAnnotator:
 
     def after(self, judgements: int) -> SimulatedAnnotator:
         """The same annotator with that many judgements behind them."""
-        if not self.fading and not self.hardening:
-            return self
         tired = 1 - math.exp(-judgements / TIRED_AFTER)
         return replace(
             self,
@@ -169,11 +156,14 @@ class SimulatedAnnotator:
         if self.guesses and rng.random() < self.guesses:
             value = rng.choice(VALUES[task.kind])
         elif task.b is not None:
-            value = self._choose_side(
-                self._utility_to_me(task.a) - self._utility_to_me(task.b), shown_first, rng
-            )
+            pull = self.first_side_pull * (1 if shown_first == "a" else -1)
+            difference = self._utility_to_me(task.a) - self._utility_to_me(task.b)
+            d = self.consistency * difference + pull
+            weights = (math.exp(d / 2), math.exp(-d / 2), self.tie_width)
+            value = rng.choices(("a", "b", "tie"), weights)[0]
         elif task.kind == "binary":
-            chance = _logistic_of(self.consistency * (self._utility_to_me(task.a) - self.threshold))
+            logit = self.consistency * (self._utility_to_me(task.a) - self.threshold)
+            chance = 1 / (1 + math.exp(-logit))
             value = "good" if rng.random() < chance else "bad"
         else:
             mean = self.centre + self.spread * (self._utility_to_me(task.a) - TYPICAL_UTILITY)
@@ -182,17 +172,8 @@ class SimulatedAnnotator:
 
     def _utility_to_me(self, completion: Completion) -> float:
         """The common taste, and what this annotator sees in length."""
-        worth = utility(completion)
-        if self.per_word:
-            words = len(_WORD.findall(completion.text.lower()))
-            worth += self.per_word * (words - TYPICAL_WORDS)
-        return worth
-
-    def _choose_side(self, difference: float, shown_first: str | None, rng: random.Random) -> str:
-        pull = self.first_side_pull * (1 if shown_first == "a" else -1)
-        d = self.consistency * difference + pull
-        weights = (math.exp(d / 2), math.exp(-d / 2), self.tie_width)
-        return rng.choices(("a", "b", "tie"), weights)[0]
+        words = len(_WORD.findall(completion.text.lower()))
+        return utility(completion) + self.per_word * (words - TYPICAL_WORDS)
 
 
 def crowd(size: int, seed: int) -> list[SimulatedAnnotator]:
@@ -219,10 +200,9 @@ def crew(personas: Sequence[Persona], size: int, seed: int) -> list[SimulatedAnn
     """
     if not personas:
         raise ValueError(f"no personas given: use one or more of {', '.join(PERSONAS)}")
-    chosen = [personas[i % len(personas)] for i in range(size)]
     return [
-        replace(one, name=f"simulated-{persona}-{i + 1}", persona=persona, **PERSONAS[persona])
-        for i, (one, persona) in enumerate(zip(crowd(size, seed), chosen, strict=True))
+        replace(one, name=f"simulated-{persona}-{i}", persona=persona, **PERSONAS[persona])
+        for i, (one, persona) in enumerate(zip(crowd(size, seed), cycle(personas), strict=False), 1)
     ]
 
 
@@ -258,7 +238,3 @@ def simulate(
         if progress:
             progress(given, judgements)
     return given
-
-
-def _logistic_of(x: float) -> float:
-    return 1 / (1 + math.exp(-x))

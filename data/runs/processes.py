@@ -98,7 +98,11 @@ def refresh(store: Store, workspace: Path) -> list[Run]:
         if run.live and not _is_going_on(run):
             fresh = store.runs.get(run.id)
             if fresh is not None and fresh.live:
-                store.runs.end(run.id, "died", _last_words(runs_folder(workspace) / run.id))
+                tail = log_tail(runs_folder(workspace) / run.id, 3).strip()
+                end = "the process ended without a word" + (
+                    f"; its log ends: {tail}" if tail else ""
+                )
+                store.runs.end(run.id, "died", end)
     return store.runs.list()
 
 
@@ -135,8 +139,3 @@ def process_start(pid: int) -> float | None:
     except psutil.Error:
         return None
     return float(round(since_boot * os.sysconf("SC_CLK_TCK")))
-
-
-def _last_words(directory: Path) -> str:
-    tail = log_tail(directory, 3).strip()
-    return "the process ended without a word" + (f"; its log ends: {tail}" if tail else "")

@@ -135,8 +135,7 @@ def recording(
         _keep_failure(store, run_id, directory, error)
         raise
     else:
-        finished = (directory / "report.json").exists()
-        if finished:
+        if (directory / "report.json").exists():
             store.runs.end(run_id, "finished", "")
         else:
             store.runs.end(run_id, "stopped", "stopped as asked")
@@ -166,10 +165,7 @@ def _keep_failure(store: Store, run_id: str, directory: Path, error: BaseExcepti
     with suppress(OSError):
         (directory / "traceback.txt").write_text("".join(traceback.format_exception(error)))
     with suppress(SQLAlchemyError):
-        store.runs.end(run_id, "failed", _one_line(error))
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    first = text[0] if text else type(error).__name__
-    return first if isinstance(error, ValueError) else f"{type(error).__name__}: {first}"
+        kind = type(error).__name__
+        first = next(iter(str(error).strip().splitlines()), kind)
+        reason = first if isinstance(error, ValueError) else f"{kind}: {first}"
+        store.runs.end(run_id, "failed", reason)

@@ -118,19 +118,13 @@ _AMONG_ASSIGNMENTS = t.assignments.c.id.in_(sa.bindparam("ids", expanding=True))
 _first, _second = t.completions.alias("first"), t.completions.alias("second")
 _WITH_TEXTS = (
     sa.select(
-        t.assignments.c.id,
-        t.assignments.c.shown_first,
-        t.tasks.c.kind,
-        t.tasks.c.wanted,
-        t.tasks.c.position,
+        *t.assignments.c["id", "shown_first"],
+        *t.tasks.c["kind", "wanted", "position"],
         _first.c.text.label("text_a"),
         _first.c.finished.label("finished_a"),
         _second.c.text.label("text_b"),
         _second.c.finished.label("finished_b"),
-        t.prompts.c.messages,
-        t.prompts.c.tags,
-        t.prompts.c.external_id,
-        t.prompts.c.created_at,
+        *t.prompts.c["messages", "tags", "external_id", "created_at"],
     )
     .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
     .join(t.prompts, t.prompts.c.id == t.tasks.c.prompt_id)

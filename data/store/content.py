@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -107,9 +107,9 @@ class Content:
 
     def questions(self) -> set[Question]:
         """What is asked already, by any task."""
-        columns = (t.tasks.c.kind, t.tasks.c.completion_a, t.tasks.c.completion_b)
+        query = sa.select(*t.tasks.c["kind", "completion_a", "completion_b"])
         with self._db.read() as connection:
-            rows = connection.execute(sa.select(*columns))
+            rows = connection.execute(query)
             return {(kind, frozenset(filter(None, ids))) for kind, *ids in rows}
 
     def counts(self) -> Counts:
@@ -125,10 +125,6 @@ class Content:
         judgements = {kind: int(by_kind.get(kind, 0)) for kind in map(str, KINDS)}
         wanted = int(still or 0)
         return Counts(prompts, demonstrations, documents, completions, judgements, wanted)
-
-
-def completion_columns() -> Sequence[sa.Column[object]]:
-    return (t.completions.c.prompt_id, t.completions.c.text, t.completions.c.finished)
 
 
 def load_prompts(connection: sa.Connection) -> dict[str, Prompt]:
@@ -156,9 +152,11 @@ def load_documents(connection: sa.Connection) -> list[Document]:
 def load_generations(
     connection: sa.Connection, prompts: Mapping[str, Prompt], model: str | None = None
 ) -> list[Generation]:
-    columns = (t.generations.c.model, t.generations.c.sampling, t.generations.c.created_at)
     query = (
-        sa.select(*columns, t.completions.c.external_id, *completion_columns())
+        sa.select(
+            *t.generations.c["model", "sampling", "created_at"],
+            *t.completions.c["prompt_id", "text", "finished", "external_id"],
+        )
         .join(t.completions, t.completions.c.id == t.generations.c.completion_id)
         .order_by(t.completions.c.id, t.generations.c.id)
     )
@@ -178,7 +176,7 @@ def load_generations(
 def load_completions(
     connection: sa.Connection, prompts: Mapping[str, Prompt]
 ) -> dict[str, Completion]:
-    rows = connection.execute(sa.select(t.completions.c.id, *completion_columns()))
+    rows = connection.execute(sa.select(*t.completions.c["id", "prompt_id", "text", "finished"]))
     return {r.id: Completion(prompts[r.prompt_id], r.text, r.finished) for r in rows}
 
 

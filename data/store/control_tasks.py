@@ -54,12 +54,12 @@ _GOLD_IDS = sa.select(sa.func.min(t.gold.c.id), sa.func.max(t.gold.c.id)).where(
 _Halves = tuple[sa.Select[Any], sa.Select[Any]]
 
 
-def _halves(query: sa.Select[Any], key: sa.Column[int]) -> _Halves:
+def _split_at_middle(query: sa.Select[Any], key: sa.Column[int]) -> _Halves:
     one = query.limit(1)
     return one.where(key >= _middle).order_by(key), one.where(key < _middle).order_by(key.desc())
 
 
-_GOLD_LEFT = _halves(
+_GOLD_LEFT = _split_at_middle(
     sa.select(t.tasks.c.id, t.tasks.c.kind)
     .join(t.gold, t.gold.c.task_id == t.tasks.c.id)
     .where(_IN_USE, ~HAD, ~ANSWERED, _OF_KINDS),
@@ -86,7 +86,7 @@ _ASKED_AGAIN = (
     )
     > 0
 )
-_DUE = _halves(
+_DUE = _split_at_middle(
     sa.select(t.judgements.c.task_id, t.judgements.c.shown_first, t.tasks.c.kind)
     .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
     .where(*_OLD_ANSWERS, standing(), ~_ASKED_AGAIN, _OF_KINDS),
@@ -107,13 +107,13 @@ def maybe_control_task(
     allowed = list(KINDS if kinds is None else kinds)
     me = {"me": annotator.id, "kinds": allowed, "before": before}
     if draw < shares.gold:  # a task with a known answer that they have not had
-        row = _pick(connection, _GOLD_IDS, _GOLD_LEFT, me, rng)
+        row = _pick_near_middle(connection, _GOLD_IDS, _GOLD_LEFT, me, rng)
         if row is None:
             return None
         side = task_planning.side_order(rng) if row.kind == "pairwise" else None
         return Candidate(row.id, side, "gold")
     if draw < shares.gold + shares.repeat:  # one that they answered then, its sides swapped
-        row = _pick(connection, _OLD_ANSWER_IDS, _DUE, me, rng)
+        row = _pick_near_middle(connection, _OLD_ANSWER_IDS, _DUE, me, rng)
         if row is None:
             return None
         again = repeat_id(row.task_id, annotator.name)
@@ -125,7 +125,7 @@ def maybe_control_task(
     return None
 
 
-def _pick(
+def _pick_near_middle(
     connection: sa.Connection, between: sa.Select[Any], halves: _Halves, me: Row, rng: random.Random
 ) -> ResultRow | None:
     """What fits first from a random id on, else last before it; `between`: the ids there are."""

@@ -42,10 +42,7 @@ def judged(*more: sa.ColumnElement[object]) -> sa.Select[tuple[object, ...]]:
         sa.select(
             t.judgements,
             t.annotators.c.name,
-            t.tasks.c.completion_a,
-            t.tasks.c.completion_b,
-            t.tasks.c.wanted,
-            t.tasks.c.position,
+            *t.tasks.c["completion_a", "completion_b", "wanted", "position"],
             *more,
         )
         .join(t.annotators, t.annotators.c.id == t.judgements.c.annotator_id)

@@ -53,14 +53,8 @@ _STANDING = (  # perhaps from an imported file
 )
 _OWN = (
     sa.select(
-        t.assignments.c.id,
-        t.assignments.c.task_id,
-        t.assignments.c.annotator_id,
-        t.assignments.c.state,
-        t.assignments.c.shown_first,
-        t.assignments.c.purpose,
-        t.tasks.c.kind,
-        t.tasks.c.remaining,
+        *t.assignments.c["id", "task_id", "annotator_id", "state", "shown_first", "purpose"],
+        *t.tasks.c["kind", "remaining"],
         PLACES_LEASED_TO_OTHERS.label("leased_to_others"),
         _STANDING.label("stands"),
     )
@@ -70,9 +64,9 @@ _OWN = (
         t.assignments.c.annotator_id == sa.bindparam("me"),
     )
 )
-_OF_TOKEN = sa.select(
-    t.judgements.c.id, t.judgements.c.annotator_id, t.judgements.c.assignment_id
-).where(t.judgements.c.client_token == sa.bindparam("token"))
+_OF_TOKEN = sa.select(*t.judgements.c["id", "annotator_id", "assignment_id"]).where(
+    t.judgements.c.client_token == sa.bindparam("token")
+)
 _INSERT = sa.insert(t.judgements).returning(t.judgements.c.id)
 _OF_ASSIGNMENT = t.assignments.c.id == sa.bindparam("assignment")
 _SET_DONE = sa.update(t.assignments).where(_OF_ASSIGNMENT).values(state="done")
@@ -192,12 +186,10 @@ class Ledger:
             if fills_a_place and own.remaining <= own.leased_to_others:
                 raise ValueError("this task has all its answers already: reload the page")
             given = _check_given(connection, own, answer, guidelines_version, as_shown)
-            judgement_id = _insert_judgement(
-                connection, own, client_token, given, guidelines_version
-            )
+            added = _insert_judgement(connection, own, client_token, given, guidelines_version)
             connection.execute(_SET_DONE, {"assignment": assignment_id})
             assignments.recount(connection, [own.task_id])
-            return judgement_id
+            return added
 
     def edit(
         self,
