@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, zip_longest
 
 from data.schema import Completion, Kind, Task
 from data.self_identification import names_maker
@@ -149,8 +149,7 @@ def _tasks_of(
 
 
 def _round_robin(groups: Sequence[Sequence[Task]]) -> list[Task]:
-    depth = max((len(g) for g in groups), default=0)
-    return [group[i] for i in range(depth) for group in groups if i < len(group)]
+    return [task for turn in zip_longest(*groups) for task in turn if task is not None]
 
 
 def _mix_pairs(groups: Sequence[Sequence[Task]], mix: Mix) -> list[Task]:

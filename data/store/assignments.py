@@ -209,11 +209,9 @@ def _stored_orders(connection: sa.Connection, tasks: dict[str, Task]) -> dict[st
     stored = existing(connection, t.tasks, [*turned, *(task.id for task in turned.values())])
     found: dict[str, Task] = {}
     for i, task in tasks.items():
-        other = turned.get(i)
-        if other is not None and i not in stored and (other.id in stored or other.id in found):
-            found[i] = found.get(other.id, other)
-        else:
-            found[i] = task
+        other = turned.get(i, task)
+        as_other = i not in stored and (other.id in stored or other.id in found)
+        found[i] = found.get(other.id, other) if as_other else task
     return found
 
 

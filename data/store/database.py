@@ -100,9 +100,11 @@ class Database:
         try:
             with self.read() as connection:
                 current = MigrationContext.configure(connection).get_current_revision()
-        except (OperationalError, DatabaseError) as error:
+        except DatabaseError as error:
+            reason = str(error.orig).strip().splitlines()[0]
+            perhaps = " (perhaps the disk is full)" if "disk I/O" in reason else ""
             raise ValueError(
-                f"cannot open the store {_without_password(self.url)}: {_one_line_reason(error)};"
+                f"cannot open the store {_without_password(self.url)}: {reason}{perhaps};"
                 " check the path or URL"
             ) from None
         config = Config()
@@ -248,8 +250,9 @@ def create_engine(url: str) -> sa.Engine:
             url, pool_pre_ping=not url.startswith("sqlite"), pool_size=POOL, max_overflow=POOL
         )
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
+        shown = re.sub(r"://[^@/]*@", "://***@", url)  # without what may be a password
         raise ValueError(
-            f"store {_mask_password(url)!r} is not a database URL: use a file path,"
+            f"store {shown!r} is not a database URL: use a file path,"
             " sqlite:///PATH or postgresql://USER@HOST/NAME"
         ) from None
     except ModuleNotFoundError as error:
@@ -279,15 +282,5 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _mask_password(url: str) -> str:
-    """A text meant as a URL, without what may be a password."""
-    return re.sub(r"://[^@/]*@", "://***@", url)
-
-
 def _without_password(url: str) -> str:
     return sa.engine.make_url(url).render_as_string(hide_password=True)
-
-
-def _one_line_reason(error: DatabaseError | OperationalError) -> str:
-    reason = str(error.orig).strip().splitlines()[0]
-    return f"{reason} (perhaps the disk is full)" if "disk I/O" in reason else reason

@@ -58,7 +58,7 @@ def task_of(row: ResultRow, texts: Mapping[str, Completion]) -> Task:
 
 def answer_of(row: ResultRow) -> Answer:
     """What a judgement's row says."""
-    flags = unpack_flags(row.flags)
+    flags = tuple(json.loads(row.flags)) if row.flags else ()
     return Answer(row.value, row.strength, row.both_bad, row.comment, row.seconds, flags)
 
 
@@ -84,7 +84,3 @@ def pack_flags(flags: Iterable[str]) -> str | None:
     """Flags as they are stored; None for none."""
     listed = list(flags)
     return json.dumps(listed) if listed else None
-
-
-def unpack_flags(stored: str | None) -> tuple[str, ...]:
-    return tuple(json.loads(stored)) if stored else ()
