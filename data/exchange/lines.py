@@ -62,7 +62,7 @@ class Reader:
     def _read_noun(self, line: models.AnyContent | models.AnyGold) -> Noun:
         if isinstance(line, models.DocumentLine):
             return Document(line.text, line.external_id, line.created_at)
-        prompt = self._shared_prompt(line.prompt)
+        prompt = self._prompts.setdefault(line.prompt, line.prompt)
         if isinstance(line, models.PromptLine):
             tags = tuple(line.tags or ())
             return Prompt(prompt.messages, tags, line.external_id, line.created_at)
@@ -108,7 +108,7 @@ class Reader:
 
     def _read_task(self, line: models.AnyJudgement | models.AnyGold) -> Task:
         """What is asked, with nothing wanted of it: it was answered elsewhere."""
-        prompt = self._shared_prompt(line.prompt)
+        prompt = self._prompts.setdefault(line.prompt, line.prompt)
         if isinstance(line, models.Pairwise):
             a = self._shared_completion(prompt, line.completion_a, line.finished_a)
             b = self._shared_completion(prompt, line.completion_b, line.finished_b)
@@ -116,14 +116,20 @@ class Reader:
         a = self._shared_completion(prompt, line.completion, line.finished)
         return Task(line.kind, a, wanted=0)
 
-    def _shared_prompt(self, prompt: Prompt) -> Prompt:
-        return self._prompts.setdefault(prompt, prompt)
-
     def _shared_completion(self, prompt: Prompt, text: str, finished: bool | None) -> Completion:
         key = (prompt.id, text, finished is not False)
         if key not in self._completions:
             self._completions[key] = Completion(prompt, text, finished is not False)
         return self._completions[key]
+
+
+def completions_of(noun: Noun) -> list[Completion]:
+    """What models wrote, of all that a noun says."""
+    if isinstance(noun, Record | Gold):
+        return [c for c in (noun.task.a, noun.task.b) if c is not None]
+    if isinstance(noun, Generation):
+        return [noun.completion]
+    return [noun] if isinstance(noun, Completion) else []
 
 
 def _stored_value(value: bool | int | str) -> str:

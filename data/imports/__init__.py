@@ -37,7 +37,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from data.atomic_files import write_lines
-from data.exchange.lines import Line, Noun, Reader
+from data.exchange.lines import Line, Reader, completions_of
 from data.exchange.validation import JsonObject
 from data.imports.detection import SHAPES, Shape, check_shape, detect, retype
 from data.imports.external_ids import ExternalIds
@@ -89,13 +89,6 @@ class ImportReport:
         return {kind: n - self.new.get(kind, 0) for kind, n in self.read.items()}
 
 
-@dataclass(frozen=True)
-class _Bad:
-    number: int
-    reason: str
-    text: str
-
-
 def import_file(
     store: Store,
     path: Path,
@@ -137,7 +130,7 @@ def import_file(
     reading = _Reading(convert, names, shape == "exchange", annotator, ExternalIds(store.database))
     lines = reading.read_all(rows, stop=skip_bad is None)
     if skip_bad is not None:
-        write_lines(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
+        write_lines(Path(skip_bad), map(canonical_json, reading.bad))
     with store.database.write() as connection:
         read, new = insert_lines(connection, lines)
     left_out = {reason: n for reason, n in reading.left_out.items() if n}
@@ -160,7 +153,7 @@ class _Reading:
         annotator: str | None,
         external_ids: ExternalIds,
     ) -> None:
-        self.bad: list[_Bad] = []
+        self.bad: list[JsonObject] = []
         self.left_out: Counter[str] = Counter()
         self.named = Named()
         self._convert, self._names, self._exact = convert, names, exact
@@ -175,7 +168,7 @@ class _Reading:
             except ValueError as error:
                 if stop or isinstance(error, _NobodyJudged):
                     raise ValueError(f"{row.where}: {error}") from None
-                self.bad.append(_Bad(row.number, str(error), row.text))
+                self.bad.append({"number": row.number, "reason": str(error), "text": row.text})
         return lines
 
     def _read_one(self, row: Row) -> list[Line]:
@@ -186,9 +179,8 @@ class _Reading:
             if not self._external_ids.check(line):
                 counts[f"external_id of a {line.type} that has another one: left out"] += 1
         for line in lines:
-            self.named.see(_written_by_models(line.noun), row.brief)
-        if counts:
-            self.left_out.update(counts)
+            self.named.see(completions_of(line.noun), row.brief)
+        self.left_out.update(counts)
         return lines
 
     def _read_line(self, line: JsonObject) -> Line:
@@ -234,15 +226,6 @@ def _detect_shape(
         raise ValueError(f"{path}: {error}") from None
 
 
-def _written_by_models(noun: Noun) -> list[Completion]:
-    """What models wrote, of all that a line says."""
-    if isinstance(noun, Record | Gold):
-        return [c for c in (noun.task.a, noun.task.b) if c is not None]
-    if isinstance(noun, Generation):
-        return [noun.completion]
-    return [noun] if isinstance(noun, Completion) else []
-
-
 def insert_lines(
     connection: sa.Connection, lines: list[Line]
 ) -> tuple[dict[str, int], dict[str, int]]:
@@ -253,12 +236,13 @@ def insert_lines(
     documents = [noun for noun in nouns if isinstance(noun, Document)]
     completions = [noun for noun in nouns if isinstance(noun, Completion)]
     generations = [noun for noun in nouns if isinstance(noun, Generation)]
+    written = {_generation_key(g) for g in generations}
     new = {
         "prompt": _count_new(connection, t.prompts, prompts),
         "demonstration": _count_new(connection, t.demonstrations, demonstrations),
         "document": _count_new(connection, t.documents, documents),
         "completion": _count_new(connection, t.completions, completions)
-        + _count_new_generations(connection, generations),
+        + len(written - _generation_keys(connection, written)),
     }
     insert_prompts(connection, prompts)
     fill_prompts(connection, prompts)
@@ -267,7 +251,9 @@ def insert_lines(
     insert_generations(connection, generations)
     insert_completions(connection, completions)
     credits = [credit for line in lines for credit in line.credits]
-    insert_generations(connection, _not_yet_credited(connection, credits))
+    # A judgement names the model but not how it was sampled: any settings make it known.
+    known = {key[:2] for key in _generation_keys(connection, map(_generation_key, credits))}
+    insert_generations(connection, [g for g in credits if (g.completion.id, g.model) not in known])
     completions += [generation.completion for generation in generations]
     fill_external_ids(connection, t.completions, completions)
     fill_external_ids(connection, t.demonstrations, demonstrations)
@@ -286,20 +272,6 @@ def _count_new(
 ) -> int:
     ids = {noun.id for noun in nouns}
     return len(ids) - len(existing(connection, table, ids))
-
-
-def _count_new_generations(connection: sa.Connection, items: list[Generation]) -> int:
-    wanted = {_generation_key(g) for g in items}
-    return len(wanted - _generation_keys(connection, wanted))
-
-
-def _not_yet_credited(connection: sa.Connection, credits: list[Generation]) -> list[Generation]:
-    """Those whose model is not known yet to have written their completion, whatever its settings:
-    a judgement names the model but not how it was sampled."""
-    known = {
-        (i, model) for i, model, _ in _generation_keys(connection, map(_generation_key, credits))
-    }
-    return [g for g in credits if (g.completion.id, g.model) not in known]
 
 
 def _generation_key(generation: Generation) -> tuple[str, str, str]:
