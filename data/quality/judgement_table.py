@@ -9,12 +9,12 @@ chance explains, and agreement is what goes beyond it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from data.schema import KINDS, Completion, Judgement, Task
+from data.schema import KINDS, Completion, Judgement
 from data.stats.intervals import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
@@ -57,7 +57,7 @@ class JudgementTable:
 
     def where(self, rows: Bools | Ints) -> JudgementTable:
         """Some of the rows."""
-        return JudgementTable(*(getattr(self, column.name)[rows] for column in fields(self)))
+        return JudgementTable(*(column[rows] for column in vars(self).values()))
 
     def of(self, kind: int) -> JudgementTable:
         return self.where(self.kind == kind)
@@ -70,10 +70,8 @@ class JudgementTable:
 
     def beside(self, other: JudgementTable) -> JudgementTable:
         """These rows and the others', which are about other questions."""
-        columns = [column.name for column in fields(self)]
-        return JudgementTable(
-            *(np.concatenate([getattr(self, c), getattr(other, c)]) for c in columns)
-        )
+        columns = zip(vars(self).values(), vars(other).values(), strict=True)
+        return JudgementTable(*map(np.concatenate, columns))
 
     def turned(self, rows: Bools) -> JudgementTable:
         """The same with these pairs facing the other way."""
@@ -143,7 +141,14 @@ class JudgementTableBuilder:
         sides = frozenset(side.id for side in (task.a, task.b) if side)
         question = self._questions.setdefault((task.kind, sides), len(self.sides))
         if question == len(self.sides):
-            self._add_question(task)
+            # Its sides in order of their models' names, or as the task has them.
+            a, b = task.a, task.b
+            one = self._models.get(a.id, frozenset())
+            other = self._models.get(b.id, frozenset()) if b else frozenset()
+            if b and one and other and sorted(one) > sorted(other):
+                a, b, one, other = b, a, other, one
+            self.sides.append((a, b))
+            self.writers.append((one, other))
         if prompt.id not in self._read:
             self._read[prompt.id] = len(prompt.text)
         read = self._read[prompt.id] + len(task.a.text) + (len(task.b.text) if task.b else 0)
@@ -155,17 +160,6 @@ class JudgementTableBuilder:
             1 if self.sides[question][0].id == task.a.id else -1,
             read,
         )
-
-    def _add_question(self, task: Task) -> None:
-        """Note the sides in order of their models' names, or as the task has them."""
-        a, b = task.a, task.b
-        one, other = (
-            self._models.get(side.id, frozenset()) if side else frozenset() for side in (a, b)
-        )
-        if b and one and other and sorted(one) > sorted(other):
-            a, b, one, other = b, a, other, one
-        self.sides.append((a, b))
-        self.writers.append((one, other))
 
 
 def _number_answer(judgement: Judgement) -> tuple[float, float, float, float, float]:

@@ -107,7 +107,8 @@ def run_tests(evidence: Evidence, people: int) -> list[tuple[OutlierTest, ...]]:
     unequal = said.where((said.longer == 0) | (said.longer == 1))
     shown = said.where(~np.isnan(said.first))
     timed = said.where(~np.isnan(said.quick))
-    z = _errors_to_detect(HABITS * people)
+    # standard errors that a difference must measure to be found four times in five
+    z = stats.norm.isf(FAMILY_ERROR / max(HABITS * people, 1) / 2) + stats.norm.ppf(0.8)
     needs, drift_needs = (math.ceil(z * z * k) for k in (0.25 / CLEAR**2, 4 / CLEAR_DRIFT**2))
     by_habit = [
         _test_everyone(people, lambda subject: _test_side(evidence, shown, subject, needs)),
@@ -147,11 +148,6 @@ def _test_everyone(people: int, test: Callable[[Subject], OutlierTest]) -> list[
         if not out or min(out)[0] > OUTLYING or len(aside) >= people // 3:
             return done
         aside.append(min(out)[1])
-
-
-def _errors_to_detect(tests: int) -> float:
-    """Standard errors that a difference must measure to be found four times in five."""
-    return float(stats.norm.isf(FAMILY_ERROR / max(tests, 1) / 2) + stats.norm.ppf(0.8))
 
 
 def _compare_shares(
@@ -280,9 +276,11 @@ def _combine_signs(signs: Sequence[Sign]) -> tuple[Sign, float | None]:
 
 def _test_care(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
     """Fits what the others say less than they do, misses known answers, changes the own ones."""
+    fit, seen = evidence.fit, ~np.isnan(evidence.fit)
+    own, rest = (fit[rows & seen] for rows in subject.among(evidence.asked.person))
     sign, p = _combine_signs(
         [
-            _fit_sign(evidence, subject),
+            Sign(mean(own, "answers"), mean(rest, "answers"), _welch_p(rest, own), FITS),
             _checked_sign(evidence.gold.without_ratings(), subject, "gave the known answer", KNOWN),
             _checked_sign(
                 evidence.repeats, subject, "gave the same answer when asked again", "repeats"
@@ -299,18 +297,14 @@ def _checked_sign(checked: CheckedAnswers, subject: Subject, measure: str, unit:
     return Sign(*_compare_shares(checked.right, checked.prompt, groups, unit), p, measure)
 
 
-def _fit_sign(evidence: Evidence, subject: Subject) -> Sign:
-    fit, seen = evidence.fit, ~np.isnan(evidence.fit)
-    own, rest = (fit[rows & seen] for rows in subject.among(evidence.asked.person))
-    return Sign(mean(own, "answers"), mean(rest, "answers"), _welch_p(rest, own), FITS)
-
-
 def _test_drift(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
     """Severer or milder than before on what the others find as good, or fitting them less; either
     more than chance, and more than the others changed."""
     asked, fit = evidence.asked, evidence.fit
-    left = evidence.z - np.nan_to_num(_own_slopes(asked, fit) * evidence.expected)
-    seen = ~np.isnan(fit)
+    # how far each person's answers of a kind follow what is predicted
+    key, seen = asked.person * 3 + asked.kind, ~np.isnan(fit)
+    slopes = np.bincount(key, np.nan_to_num(fit)) / np.maximum(np.bincount(key, seen), 1)
+    left = evidence.z - np.nan_to_num(slopes[key] * evidence.expected)
     ratings, single = seen & (asked.kind == SCALAR), seen & (asked.kind == BINARY)
     signs = [
         Sign(*_compare_halves(asked.where(ratings), left[ratings], subject), "ratings moved by"),
@@ -324,13 +318,6 @@ def _test_drift(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest
     least = NOTABLE_FIT_LOST if sign.measure == FIT_MOVED else NOTABLE_DRIFT
     notable = abs(sign.figure.value or 0) >= least and sign.rest.value is not None
     return OutlierTest("drift", sign.measure, sign.figure, sign.rest, p, notable, needs)
-
-
-def _own_slopes(asked: JudgementTable, fit: Floats) -> Floats:
-    """Of each row: how far its person's answers of its kind follow what is predicted."""
-    key, seen = asked.person * 3 + asked.kind, ~np.isnan(fit)
-    n = np.maximum(np.bincount(key, seen), 1)
-    return np.asarray((np.bincount(key, np.nan_to_num(fit)) / n)[key])
 
 
 def _compare_halves(

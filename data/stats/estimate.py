@@ -5,7 +5,7 @@ Without numpy: the web process and the text of reports use this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -127,6 +127,17 @@ def format_missing(estimate: Estimate | Mapping[str, Any] | None) -> str:
     if prompts is not None and prompts < needs_prompts:
         return f"not enough data yet ({prompts} prompts, about {needs_prompts} needed)"
     return "not defined: all the same"
+
+
+def text_table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], numbers: bool = False
+) -> list[str]:
+    """Lines of aligned columns: on the left, or with `numbers` on the right but for the first."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if numbers:
+        cells = [[first, *map(str.rjust, rest, widths[1:])] for first, *rest in cells]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
 def _format_scaled(value: float, style: Style, form: str) -> str:
