@@ -143,19 +143,20 @@ def spell(noun: Noun) -> JsonObject:
     The order of columns is part of the format: exports of equal stores are equal bytes.
     """
     row: JsonObject
-    if isinstance(noun, Prompt):
+    if isinstance(noun, Record | Gold):
+        row = _spell_judged(noun)
+    elif isinstance(noun, Prompt):
         row = {"type": "prompt", "prompt": noun.plain(), "tags": list(noun.tags) or None}
     elif isinstance(noun, Demonstration):
         row = {"type": "demonstration", "prompt": noun.prompt.plain(), "completion": noun.text}
     elif isinstance(noun, Document):
         row = {"type": "document", "text": noun.text}
-    elif isinstance(noun, Completion):
-        row = _spell_completion(noun)
-    elif isinstance(noun, Generation):
-        row = _spell_completion(noun.completion)
-        row |= {"model": noun.model, "sampling": dict(noun.sampling) or None}
     else:
-        row = _spell_judged(noun)
+        made = noun.completion if isinstance(noun, Generation) else noun
+        row = {"type": "completion", "prompt": made.prompt.plain(), "completion": made.text}
+        row["finished"] = None if made.finished else False
+    if isinstance(noun, Generation):
+        row |= {"model": noun.model, "sampling": dict(noun.sampling) or None}
     if not isinstance(noun, Gold):
         source = noun.completion if isinstance(noun, Generation) else noun
         row["external_id"] = source.external_id
@@ -165,15 +166,6 @@ def spell(noun: Noun) -> JsonObject:
     if isinstance(noun, Gold):
         row["retired_at"] = noun.retired_at
     return {column: value for column, value in row.items() if value is not None}
-
-
-def _spell_completion(completion: Completion) -> JsonObject:
-    return {
-        "type": "completion",
-        "prompt": completion.prompt.plain(),
-        "completion": completion.text,
-        "finished": None if completion.finished else False,
-    }
 
 
 def _spell_judged(noun: Record | Gold) -> JsonObject:

@@ -120,8 +120,11 @@ def label_studio(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
             left_out["task skipped by its annotator"] += 1
             continue
         results = [_read_result(r) for r in _list_of_objects("result", annotation.get("result"))]
+        person = annotation.get("completed_by")  # a number, or an object with an address
+        if isinstance(person, dict):
+            person = person.get("email") or person.get("username") or person.get("id")
         common = {
-            "annotator": _person_name(annotation.get("completed_by")),
+            "annotator": None if person is None else str(person),
             "created_at": annotation.get("updated_at") or annotation.get("created_at"),
             "seconds": annotation.get("lead_time"),
             "comment": _join_comments(
@@ -222,13 +225,6 @@ def _compare_two(fields: _Fields, a: str, b: str, better: str | None) -> JsonObj
 def _join_comments(said: list[Said]) -> str | None:
     texts = [str(value) for question, value in said if _letters_of(question) in COMMENTS and value]
     return "\n".join(texts) or None
-
-
-def _person_name(said: object) -> str | None:
-    """Label Studio names a person by number, or by an object with an address."""
-    if isinstance(said, dict):
-        said = said.get("email") or said.get("username") or said.get("id")
-    return None if said is None else str(said)
 
 
 def _letters_of(word: object) -> str:

@@ -63,30 +63,23 @@ def model_pairs(
         shared = list(prompts.get(first, set()) & prompts.get(second, set()))
         one, other = (written.get(name, nothing) for name in (first, second))
         one, other = (table.where(np.isin(table.prompt, shared)) for table in (one, other))
-        found.append(
-            _compare_models(first, second, one, other, compared.get((first, second), nothing))
+        faced = compared.get((first, second), nothing)
+        alike = with_others(faced, 3)
+        several = ~np.isnan(alike)
+        firsts = _first_judgements(faced)
+        decided = firsts.where(firsts.code != TIE)
+        report = ModelPair(
+            first=first,
+            second=second,
+            first_acceptance=_acceptance_rate(one),
+            second_acceptance=_acceptance_rate(other),
+            acceptance_agreement=agreement_of_two(View(one.beside(other), 2)),
+            preference_agreement=agreement_of_two(View(faced, 3)),
+            preference_agreement_all=by_question(faced.where(several), alike[several]),
+            first_preferred=share(decided.code > TIE, decided.prompt, "pairs without a tie"),
         )
+        found.append(report)
     return tuple(found)
-
-
-def _compare_models(
-    first: str, second: str, one: JudgementTable, other: JudgementTable, pair: JudgementTable
-) -> ModelPair:
-    """`pair` faces so that its first side is the first model's."""
-    alike = with_others(pair, 3)
-    several = ~np.isnan(alike)
-    firsts = _first_judgements(pair)
-    decided = firsts.where(firsts.code != TIE)
-    return ModelPair(
-        first=first,
-        second=second,
-        first_acceptance=_acceptance_rate(one),
-        second_acceptance=_acceptance_rate(other),
-        acceptance_agreement=agreement_of_two(View(one.beside(other), 2)),
-        preference_agreement=agreement_of_two(View(pair, 3)),
-        preference_agreement_all=by_question(pair.where(several), alike[several]),
-        first_preferred=share(decided.code > TIE, decided.prompt, "pairs without a tie"),
-    )
 
 
 def _acceptance_rate(table: JudgementTable) -> Estimate:

@@ -94,11 +94,8 @@ class Evidence:
         return self.z * self.expected
 
 
-class Groups(NamedTuple):
-    """Rows of one annotator, and of those they are compared with."""
-
-    own: Bools
-    rest: Bools
+Groups = tuple[Bools, Bools]
+"""Rows of one annotator, and of those they are compared with."""
 
 
 def run_tests(evidence: Evidence, people: int) -> list[tuple[OutlierTest, ...]]:
@@ -128,7 +125,7 @@ class Subject(NamedTuple):
 
     def among(self, person: Ints) -> Groups:
         own = person == self.person
-        return Groups(own, ~own & ~np.isin(person, self.aside))
+        return own, ~own & ~np.isin(person, self.aside)
 
 
 def _test_everyone(people: int, test: Callable[[Subject], OutlierTest]) -> list[OutlierTest]:
@@ -187,7 +184,9 @@ def _test_side(
     first = bool(own.sum() > 0)
     p = _welch_p(own, others) if first else _welch_p(others, own)
     if p is not None:
-        p = min(1.0, 2 * max(p, _sign_p(own if first else -own)))
+        # A mean so far from 0 by chance; the scatter is around 0, as it is where there is no pull.
+        pull = abs(own.sum()) / max(math.sqrt(float((own**2).sum())), 1e-9)
+        p = min(1.0, 2 * max(p, float(stats.norm.sf(pull))))
     notable = _differs_notably(figure, rest, first) and abs((figure.value or 0.5) - 0.5) >= NOTABLE
     return OutlierTest("side", "chose the side shown first", figure, rest, p, notable, needs)
 
@@ -234,19 +233,11 @@ def _welch_p(more: Floats, less: Floats) -> float | None:
     return welch(more, less)[0]
 
 
-def _sign_p(x: Floats) -> float:
-    """Chance of a mean so far above 0, of numbers that chance makes positive as often as negative.
-
-    Their scatter is taken around 0, as it is where there is no pull.
-    """
-    return float(stats.norm.sf(x.sum() / max(math.sqrt(float((x**2).sum())), 1e-9)))
-
-
 def _test_speed(table: JudgementTable, subject: Subject, needs: int) -> OutlierTest:
     """Mostly faster than anyone reads, and more often so than the others, if there are any."""
     groups = subject.among(table.person)
     figure, rest = _compare_shares(table.quick, table.prompt, groups, "timed answers")
-    n, k = int(groups.own.sum()), int(table.quick[groups.own].sum())
+    n, k = int(groups[0].sum()), int(table.quick[groups[0]].sum())
     p = float(stats.binomtest(k, n, alternative="greater").pvalue) if n else None
     against = _dealt_p(table.quick, groups, True)
     if p is not None and against is not None:
