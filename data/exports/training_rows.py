@@ -108,8 +108,8 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
     for chosen, with ties as 0 and votes for rejected as less than 0; it is never below 0. weight is
     the votes for chosen less those for rejected.
     """
-    table = _start_table(PREFERENCES, judgements)
-    for group in _group_by_question(judgements, table.left_out):
+    table, groups = _start_table(PREFERENCES, judgements)
+    for group in groups:
         # the same way round in every task about the two
         x, y = sorted(_shown_completions(group[0]), key=lambda c: c.id)
         leans = [_lean_to(judgement, x) for judgement in group]
@@ -141,8 +141,8 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
 
 def unpaired_table(judgements: Sequence[Judgement]) -> Table:
     """prompt, completion, label: one row a completion, good or bad by majority."""
-    table = _start_table(UNPAIRED, judgements)
-    for group in _group_by_question(judgements, table.left_out):
+    table, groups = _start_table(UNPAIRED, judgements)
+    for group in groups:
         completion = group[0].task.a
         good = sum(j.answer.value == "good" for j in group)
         bad = len(group) - good
@@ -167,8 +167,7 @@ def rating_table(judgements: Sequence[Judgement]) -> Table:
     annotator's own scale (less their mean, over their spread). The scales are taken
     from the train split, so that they know nothing of the others.
     """
-    table = _start_table(RATINGS, judgements)
-    groups = _group_by_question(judgements, table.left_out)
+    table, groups = _start_table(RATINGS, judgements)
     scales = _annotator_scales([judgement for group in groups for judgement in group])
     for group in groups:
         completion = group[0].task.a
@@ -183,29 +182,25 @@ def rating_table(judgements: Sequence[Judgement]) -> Table:
     return table
 
 
-def _start_table(columns: tuple[Column, ...], judgements: Sequence[Judgement]) -> Table:
-    """An empty table, with what is to be said of the judgements behind it."""
+def _start_table(
+    columns: tuple[Column, ...], judgements: Sequence[Judgement]
+) -> tuple[Table, list[list[Judgement]]]:
+    """An empty table, with what is to be said of the judgements behind it; and these judgements by
+    what they are about, in a fixed order, each annotator once."""
     people = {judgement.annotator for judgement in judgements}
     table = Table(columns, judgements=len(judgements), annotators=len(people))
     for judgement in judgements:
         for flag in sorted(set(judgement.answer.flags)):
             table.facts[f"judgements flagged {flag} (kept)"] += 1
-    return table
-
-
-def _group_by_question(
-    judgements: Iterable[Judgement], left_out: Counter[str]
-) -> list[list[Judgement]]:
-    """Judgements by what they are about, in a fixed order, each annotator once."""
     last: dict[tuple[tuple[str, ...], str], Judgement] = {}
     for judgement in sorted(judgements, key=lambda j: (j.created_at, j.id)):
         about = (judgement.prompt.id, *sorted(c.id for c in _shown_completions(judgement)))
-        left_out[AGAIN] += (about, judgement.annotator) in last
+        table.left_out[AGAIN] += (about, judgement.annotator) in last
         last[about, judgement.annotator] = judgement
     groups: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
     for about, annotator in sorted(last):
         groups[about].append(last[about, annotator])
-    return list(groups.values())
+    return table, list(groups.values())
 
 
 def _shown_completions(judgement: Judgement) -> list[Completion]:

@@ -15,7 +15,6 @@ from data.quality.judgement_table import (
     Bools,
     JudgementTable,
     counts,
-    first_two,
     pairs,
     with_others,
 )
@@ -209,7 +208,10 @@ def by_question(table: JudgementTable, hits: Floats) -> Estimate:
 
 def agreement_of_two(view: View) -> Estimate:
     """Share of questions whose first two annotators answered alike."""
-    one, other = first_two(view.table)
+    order = np.argsort(view.table.question, kind="stable")
+    _, start, size = np.unique(view.table.question[order], return_index=True, return_counts=True)
+    start = start[size > 1]
+    one, other = order[start], order[start + 1]
     apart = np.abs(view.table.code[one] - view.table.code[other])
     return share(apart <= view.within, view.table.prompt[one], "shared tasks")
 

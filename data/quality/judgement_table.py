@@ -120,6 +120,11 @@ class JudgementTableBuilder:
         kind, person, question, prompt, facing, read, answer, strength, *sides, seconds = columns
         pair, person = kind == PAIRWISE, person.astype(np.int64)
         signed = answer * facing
+        # How much of each person's rows came before, as they are in order of time.
+        order = np.argsort(person, kind="stable")
+        _, start, size = np.unique(person[order], return_index=True, return_counts=True)
+        place = np.zeros(len(person))
+        place[order] = (np.arange(len(person)) - np.repeat(start, size)) / np.repeat(size, size)
         return JudgementTable(
             kind=kind.astype(np.int64),
             person=person,
@@ -132,7 +137,7 @@ class JudgementTableBuilder:
             quick=np.where(seconds >= 0, seconds < READING_SECONDS * read, np.nan),
             seconds=seconds,
             id=np.array([judgement.id for judgement in ordered], np.int64),
-            place=_relative_positions(person),
+            place=place,
         )
 
     def _number_task(self, judgement: Judgement) -> tuple[int, int, int, int, int, int]:
@@ -184,15 +189,6 @@ def _number_answer(judgement: Judgement) -> tuple[float, float, float, float, fl
     )
 
 
-def _relative_positions(person: Ints) -> Floats:
-    """How much of each person's rows came before, for rows in order of time."""
-    order = np.argsort(person, kind="stable")
-    _, start, size = np.unique(person[order], return_index=True, return_counts=True)
-    place = np.zeros(len(person))
-    place[order] = (np.arange(len(person)) - np.repeat(start, size)) / np.repeat(size, size)
-    return place
-
-
 def counts(table: JudgementTable, values: int) -> tuple[Floats, Ints]:
     """How many gave each value to a question, (questions, values), and each row's question there.
 
@@ -224,11 +220,3 @@ def pairs(table: JudgementTable) -> tuple[Ints, Ints]:
         early.append(rows[:, i].ravel())
         late.append(rows[:, j].ravel())
     return np.concatenate(early), np.concatenate(late)
-
-
-def first_two(table: JudgementTable) -> tuple[Ints, Ints]:
-    """The first two rows about each question that has two: one pair a question."""
-    order = np.argsort(table.question, kind="stable")
-    _, start, size = np.unique(table.question[order], return_index=True, return_counts=True)
-    start = start[size > 1]
-    return order[start], order[start + 1]
