@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -109,10 +109,9 @@ def _tables_by_compare(
     questions: dict[tuple[str, str], dict[int, bool]] = {}
     for question in np.unique(pair.question).tolist():
         a, b = writers[question]
-        for one in a - b:
-            for other in b - a:
-                low, high = sorted((one, other))
-                questions.setdefault((low, high), {})[question] = one > other
+        for one, other in product(a - b, b - a):
+            low, high = sorted((one, other))
+            questions.setdefault((low, high), {})[question] = one > other
     found = {}
     for two, facing in questions.items():
         table = pair.where(np.isin(pair.question, list(facing)))

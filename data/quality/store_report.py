@@ -37,12 +37,7 @@ class QualityReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {
-            "quality": self.quality.as_dict(),
-            "warnings": [asdict(warning) for warning in self.warnings],
-            "gold": [asdict(gold) for gold in self.gold],
-            "agreed": self.agreed,
-        }
+        return asdict(self) | {"quality": self.quality.as_dict()}
 
 
 def quality_report(store: Store) -> QualityReport:

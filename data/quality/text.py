@@ -16,7 +16,7 @@ def lines(quality: Quality) -> list[str]:
     found = ["how far the judgements can be trusted (95% intervals)"]
     team = [(name, *_with_n(figure, style), figure.unit) for name, style, figure in _team(quality)]
     found += text_table(("", "figure", "n", "of"), team)
-    found += ["", *_wrap_text(quality.ceiling.sentence)]
+    found += ["", *textwrap.wrap(quality.ceiling.sentence, 100, subsequent_indent="  ")]
     for head, rows in _tables(quality):
         if rows:
             found += ["", *text_table(head, rows)]
@@ -25,7 +25,8 @@ def lines(quality: Quality) -> list[str]:
         return [*found, "", "Nobody stands out from the rest of the team by more than chance."]
     found += ["", "To look at:"]
     for warning in named:
-        found += _wrap_text(f"{warning.kind}: {warning.sentence}")
+        said = f"{warning.kind}: {warning.sentence}"
+        found += textwrap.wrap(said, 100, subsequent_indent="  ")
     return found
 
 
@@ -121,7 +122,3 @@ def _with_half_width(figure: Estimate, style: Style = "share") -> str:
         return "-"
     half = (figure.high - figure.low) / 2
     return f"{format_value(figure.value, style)} ±{format_value(half, style).rstrip('% s')}"
-
-
-def _wrap_text(text: str) -> list[str]:
-    return textwrap.wrap(text, 100, subsequent_indent="  ")
