@@ -9,7 +9,7 @@ chance explains, and agreement is what goes beyond it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -67,19 +67,6 @@ class JudgementTable:
         key = self.person * (int(self.question.max(initial=0)) + 1) + self.question
         _, last = np.unique(key[::-1], return_index=True)
         return np.sort(len(self) - 1 - last)
-
-    def beside(self, other: JudgementTable) -> JudgementTable:
-        """These rows and the others', which are about other questions."""
-        columns = zip(vars(self).values(), vars(other).values(), strict=True)
-        return JudgementTable(*map(np.concatenate, columns))
-
-    def turned(self, rows: Bools) -> JudgementTable:
-        """The same with these pairs facing the other way."""
-        return replace(
-            self,
-            code=np.where(rows, 2 * TIE - self.code, self.code),
-            level=np.where(rows, -self.level, self.level),
-        )
 
     @property
     def decided(self) -> JudgementTable:

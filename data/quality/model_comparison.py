@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 import numpy as np
@@ -64,6 +64,8 @@ def model_pairs(
         one, other = (written.get(name, nothing) for name in (first, second))
         one, other = (table.where(np.isin(table.prompt, shared)) for table in (one, other))
         faced = compared.get((first, second), nothing)
+        columns = zip(vars(one).values(), vars(other).values(), strict=True)
+        either = JudgementTable(*map(np.concatenate, columns))
         alike = with_others(faced, 3)
         several = ~np.isnan(alike)
         firsts = _first_judgements(faced)
@@ -73,7 +75,7 @@ def model_pairs(
             second=second,
             first_acceptance=_acceptance_rate(one),
             second_acceptance=_acceptance_rate(other),
-            acceptance_agreement=agreement_of_two(View(one.beside(other), 2)),
+            acceptance_agreement=agreement_of_two(View(either, 2)),
             preference_agreement=agreement_of_two(View(faced, 3)),
             preference_agreement_all=by_question(faced.where(several), alike[several]),
             first_preferred=share(decided.code > TIE, decided.prompt, "pairs without a tie"),
@@ -115,6 +117,8 @@ def _tables_by_compare(
     found = {}
     for two, facing in questions.items():
         table = pair.where(np.isin(pair.question, list(facing)))
-        away = [question for question, turn in facing.items() if turn]
-        found[two] = table.turned(np.isin(table.question, away))
+        away = [question for question, other_way in facing.items() if other_way]
+        turn = np.isin(table.question, away)
+        code, level = np.where(turn, 2 * TIE - table.code, table.code), table.level
+        found[two] = replace(table, code=code, level=np.where(turn, -level, level))
     return found
