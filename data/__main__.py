@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ from data.imports.readers import open_table
 from data.self_identification import names_maker
 from data.settings import Place, parse, run_command
 from data.splits import SPLITS, split_of
+from data.stats.estimate import text_table
 from data.store import FILE_NAME, STORE_VARIABLE, Store
 
 
@@ -103,7 +105,7 @@ class Export(Place):
             report = export(store, self.out, self.format)
         print(f"wrote {self.out}")
         unit = "lines" if self.format == "exchange" else "rows"
-        _print_table((unit, "written"), list(report.written.items()))
+        _print_table((unit, "written"), [*report.written.items()])
         for reason, n in report.left_out.items():
             print(f"left out: {n} ({reason})")
 
@@ -154,15 +156,10 @@ def _store_address(store: Store) -> str:
     return store.database.engine.url.render_as_string(hide_password=True)
 
 
-def _print_table(head: tuple[str, ...], rows: list[tuple[str | int, ...]]) -> None:
-    """Left-aligned names, right-aligned numbers; nothing at all without rows."""
-    if not rows:
-        return
-    cells = [head, *[tuple(map(str, row)) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    for name, *numbers in cells:
-        aligned = [n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True)]
-        print("  ".join([name.ljust(widths[0]), *aligned]))
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str | int, ...]]) -> None:
+    """Nothing at all without rows."""
+    if rows:
+        print("\n".join(text_table(head, rows, numbers=True)))
 
 
 Command = (

@@ -62,7 +62,7 @@ class Reader:
     def _read_noun(self, line: models.AnyContent | models.AnyGold) -> Noun:
         if isinstance(line, models.DocumentLine):
             return Document(line.text, line.external_id, line.created_at)
-        prompt = self._shared_prompt(line.prompt)
+        prompt = self._prompts.setdefault(line.prompt, line.prompt)
         if isinstance(line, models.PromptLine):
             tags = tuple(line.tags or ())
             return Prompt(prompt.messages, tags, line.external_id, line.created_at)
@@ -108,7 +108,7 @@ class Reader:
 
     def _read_task(self, line: models.AnyJudgement | models.AnyGold) -> Task:
         """What is asked, with nothing wanted of it: it was answered elsewhere."""
-        prompt = self._shared_prompt(line.prompt)
+        prompt = self._prompts.setdefault(line.prompt, line.prompt)
         if isinstance(line, models.Pairwise):
             a = self._shared_completion(prompt, line.completion_a, line.finished_a)
             b = self._shared_completion(prompt, line.completion_b, line.finished_b)
@@ -116,14 +116,20 @@ class Reader:
         a = self._shared_completion(prompt, line.completion, line.finished)
         return Task(line.kind, a, wanted=0)
 
-    def _shared_prompt(self, prompt: Prompt) -> Prompt:
-        return self._prompts.setdefault(prompt, prompt)
-
     def _shared_completion(self, prompt: Prompt, text: str, finished: bool | None) -> Completion:
         key = (prompt.id, text, finished is not False)
         if key not in self._completions:
             self._completions[key] = Completion(prompt, text, finished is not False)
         return self._completions[key]
+
+
+def completions_of(noun: Noun) -> list[Completion]:
+    """What models wrote, of all that a noun says."""
+    if isinstance(noun, Record | Gold):
+        return [c for c in (noun.task.a, noun.task.b) if c is not None]
+    if isinstance(noun, Generation):
+        return [noun.completion]
+    return [noun] if isinstance(noun, Completion) else []
 
 
 def _stored_value(value: bool | int | str) -> str:
@@ -137,19 +143,20 @@ def spell(noun: Noun) -> JsonObject:
     The order of columns is part of the format: exports of equal stores are equal bytes.
     """
     row: JsonObject
-    if isinstance(noun, Prompt):
+    if isinstance(noun, Record | Gold):
+        row = _spell_judged(noun)
+    elif isinstance(noun, Prompt):
         row = {"type": "prompt", "prompt": noun.plain(), "tags": list(noun.tags) or None}
     elif isinstance(noun, Demonstration):
         row = {"type": "demonstration", "prompt": noun.prompt.plain(), "completion": noun.text}
     elif isinstance(noun, Document):
         row = {"type": "document", "text": noun.text}
-    elif isinstance(noun, Completion):
-        row = _spell_completion(noun)
-    elif isinstance(noun, Generation):
-        row = _spell_completion(noun.completion)
-        row |= {"model": noun.model, "sampling": dict(noun.sampling) or None}
     else:
-        row = _spell_judged(noun)
+        made = noun.completion if isinstance(noun, Generation) else noun
+        row = {"type": "completion", "prompt": made.prompt.plain(), "completion": made.text}
+        row["finished"] = None if made.finished else False
+    if isinstance(noun, Generation):
+        row |= {"model": noun.model, "sampling": dict(noun.sampling) or None}
     if not isinstance(noun, Gold):
         source = noun.completion if isinstance(noun, Generation) else noun
         row["external_id"] = source.external_id
@@ -159,15 +166,6 @@ def spell(noun: Noun) -> JsonObject:
     if isinstance(noun, Gold):
         row["retired_at"] = noun.retired_at
     return {column: value for column, value in row.items() if value is not None}
-
-
-def _spell_completion(completion: Completion) -> JsonObject:
-    return {
-        "type": "completion",
-        "prompt": completion.prompt.plain(),
-        "completion": completion.text,
-        "finished": None if completion.finished else False,
-    }
 
 
 def _spell_judged(noun: Record | Gold) -> JsonObject:

@@ -30,7 +30,7 @@ LONGEST_MODEL, LARGEST_SAMPLING = 800, 1800
 """Bytes of a model's name, and of its settings: what an index of every database can hold."""
 
 
-def _check_storable(text: str, column: str) -> str:
+def _check_storable(text: str, column: str | None) -> str:
     """The text itself if every database can keep it: PostgreSQL refuses NUL, UTF-8 surrogates."""
     if "\x00" in text:
         raise ValueError(f"{column} holds a NUL character (\\u0000): remove it")
@@ -43,25 +43,17 @@ def _check_storable(text: str, column: str) -> str:
     return text
 
 
-def _check_text(text: str, info: ValidationInfo) -> str:
-    return _check_storable(text, str(info.field_name))
-
-
 def _check_stated(text: str, info: ValidationInfo) -> str:
     if not text.strip():
         raise ValueError(f"{info.field_name} {text!r} has no text: write it or leave the line out")
-    return _check_storable(text, str(info.field_name))
+    return _check_storable(text, info.field_name)
 
 
-def _check_length(text: str, column: str, most: int) -> str:
+def _check_length(text: str, column: str | None, most: int) -> str:
     size = len(text.encode())
     if size > most:
         raise ValueError(f"{column} of {size:,} bytes is too long: use at most {most:,}")
     return text
-
-
-def _check_model(name: str, info: ValidationInfo) -> str:
-    return _check_length(name, str(info.field_name), LONGEST_MODEL)
 
 
 def _check_sampling(settings: JsonObject) -> JsonObject:
@@ -94,7 +86,7 @@ def _read_prompt(value: object) -> Prompt:
     return prompt
 
 
-Text = Annotated[str, AfterValidator(_check_text)]
+Text = Annotated[str, AfterValidator(lambda text, info: _check_storable(text, info.field_name))]
 Stated = Annotated[str, AfterValidator(_check_stated), Field(description="a text")]
 OptionalText = Annotated[Text | None, Field(description="a text")]
 OptionalFlag = Annotated[bool | None, Field(description="true or false")]
@@ -103,7 +95,12 @@ OptionalMoment = Annotated[
     Field(description="ISO 8601, like 2026-01-31T12:00:00Z"),
 ]
 OptionalModel = Annotated[
-    Annotated[Stated, AfterValidator(_check_model)] | None, Field(description="a text")
+    Annotated[
+        Stated,
+        AfterValidator(lambda name, info: _check_length(name, info.field_name, LONGEST_MODEL)),
+    ]
+    | None,
+    Field(description="a text"),
 ]
 Asked = Annotated[
     Prompt,

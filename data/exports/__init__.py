@@ -15,13 +15,13 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from data.atomic_files import write_bytes, write_folder
-from data.exchange.lines import Noun, spell
+from data.exchange.lines import Noun, completions_of, spell
 from data.exchange.validation import JsonObject
 from data.exports.dataset_card import (
     CARD,
@@ -40,7 +40,7 @@ from data.exports.training_rows import (
     to_parquet,
     unpaired_table,
 )
-from data.schema import Completion, Generation, Gold, Judgement, Kind, Record
+from data.schema import Judgement, Kind
 from data.splits import SPLITS
 from data.store import Store
 from data.store.content import load_demonstrations, load_documents, load_generations, load_prompts
@@ -63,14 +63,6 @@ class ExportReport:
 
     written: dict[str, int]
     left_out: dict[str, int]
-
-
-@dataclass(frozen=True)
-class _Bundle:
-    """The files of a folder, and what they hold."""
-
-    files: dict[str, bytes]
-    report: ExportReport
 
 
 def export(store: Store, out: Path, format: Format = "exchange") -> ExportReport:
@@ -126,26 +118,36 @@ def export_folder(store: Store, folder: Path, format: Format = "exchange") -> Ex
     An earlier export makes way; any other folder that holds something is refused.
     """
     folder = Path(folder)
-    _check_folder(folder)
-    bundle = _make_bundle(store, format)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(
+            f"{folder} is a file: name a folder, or a file ending in .jsonl or .parquet"
+        )
+    if folder.resolve() == Path.cwd():
+        raise ValueError(f"{folder} is the folder you are in: name another, or one in it")
+    ours = read_manifest(folder)
+    foreign = sorted({p.name for p in folder.iterdir()} - ours) if folder.exists() else []
+    if foreign:
+        what = "and is no earlier export" if not ours else "which no export wrote"
+        raise ValueError(f"{folder} holds {foreign[0]} {what}: name another folder, or empty it")
+    files, report = _make_files(store, format)
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    write_folder(folder, bundle.files)
-    return bundle.report
+    write_folder(folder, files)
+    return report
 
 
 def export_zip(store: Store, path: Path, format: Format = "exchange") -> ExportReport:
     """Write what `export_folder` writes as a zip file of one folder."""
     path = Path(path)
-    bundle = _make_bundle(store, format)
+    files, report = _make_files(store, format)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in bundle.files.items():
+        for name, content in files.items():
             entry = zipfile.ZipInfo(f"{path.stem}/{name}")  # its date stays 1980: bytes are equal
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, packed.getvalue())
-    return bundle.report
+    return report
 
 
 def check_format(format: object) -> None:
@@ -154,24 +156,8 @@ def check_format(format: object) -> None:
         raise ValueError(f"format {format!r} unknown: use {', '.join(FORMATS)}")
 
 
-def _check_folder(folder: Path) -> None:
-    """ValueError for a folder that an export must not replace."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(
-            f"{folder} is a file: name a folder, or a file ending in .jsonl or .parquet"
-        )
-    if folder.resolve() == Path.cwd():
-        raise ValueError(f"{folder} is the folder you are in: name another, or one in it")
-    if not folder.is_dir():
-        return
-    ours = read_manifest(folder)
-    foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours)
-    if foreign:
-        what = "and is no earlier export" if not ours else "which no export wrote"
-        raise ValueError(f"{folder} holds {foreign[0]} {what}: name another folder, or empty it")
-
-
-def _make_bundle(store: Store, format: Format) -> _Bundle:
+def _make_files(store: Store, format: Format) -> tuple[dict[str, bytes], ExportReport]:
+    """The files of a folder, and what they hold."""
     check_format(format)
     if format == "exchange":
         lines, report = _exchange_lines(store)
@@ -186,7 +172,7 @@ def _make_bundle(store: Store, format: Format) -> _Bundle:
         card = table_card(format, table)
     files[CARD] = card.encode()
     files[MANIFEST] = manifest(format, files, rows, report.left_out)
-    return _Bundle(files, report)
+    return files, report
 
 
 def _as_json_lines(rows: Sequence[JsonObject]) -> bytes:
@@ -194,14 +180,6 @@ def _as_json_lines(rows: Sequence[JsonObject]) -> bytes:
 
 
 def _exchange_lines(store: Store) -> tuple[list[JsonObject], ExportReport]:
-    left_out: Counter[str] = Counter()
-    lines = list(_spell_all(store, left_out))
-    if not lines:
-        raise ValueError("the store holds nothing to export yet: import something first")
-    return lines, ExportReport(dict(Counter(line["type"] for line in lines)), dict(left_out))
-
-
-def _spell_all(store: Store, left_out: Counter[str]) -> Iterator[JsonObject]:
     with store.database.read() as connection:
         prompts = load_prompts(connection)
         nouns: list[Noun] = list(prompts.values())
@@ -211,18 +189,12 @@ def _spell_all(store: Store, left_out: Counter[str]) -> Iterator[JsonObject]:
         nouns += load_unattributed(connection, prompts)
         nouns += load_records(connection, prompts)
         nouns += load_gold(connection, prompts)
-    for noun in nouns:
-        if _lacks_text(noun):
-            left_out["completion without text"] += 1
-        else:
-            yield spell(noun)
-
-
-def _lacks_text(noun: Noun) -> bool:
-    if isinstance(noun, Record | Gold):
-        return any(c is not None and not c.text.strip() for c in (noun.task.a, noun.task.b))
-    completion = noun.completion if isinstance(noun, Generation) else noun
-    return isinstance(completion, Completion) and not completion.text.strip()
+    lines = [spell(noun) for noun in nouns if all(c.text.strip() for c in completions_of(noun))]
+    if not lines:
+        raise ValueError("the store holds nothing to export yet: import something first")
+    empty = len(nouns) - len(lines)
+    left_out = {"completion without text": empty} if empty else {}
+    return lines, ExportReport(dict(Counter(line["type"] for line in lines)), left_out)
 
 
 def _training_table(store: Store, format: Format) -> tuple[Table, ExportReport]:

@@ -93,13 +93,17 @@ def manifest(
     `content_sha256` is over the rows themselves, file by file, each as JSON with sorted keys and no
     spaces and a newline after it: it is the same whatever wrote the files.
     """
+    try:
+        version = metadata.version("coach")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
     content = hashlib.sha256()
     for file_rows in rows.values():
         for row in file_rows:
             content.update(canonical_json(row).encode() + b"\n")
     said = {
         "made_by": MAKER,
-        "version": _find_version(),
+        "version": version,
         "created_at": now(),
         "format": format,
         "content_sha256": content.hexdigest(),
@@ -126,10 +130,3 @@ def read_manifest(folder: Path) -> set[str]:
         return {MANIFEST, *(str(file["name"]) for file in said["files"])}
     except (OSError, ValueError, TypeError, KeyError):
         return set()
-
-
-def _find_version() -> str:
-    try:
-        return metadata.version("coach")
-    except metadata.PackageNotFoundError:
-        return "not installed"

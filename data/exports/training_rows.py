@@ -89,7 +89,8 @@ class Table:
         if completions:
             row["finished"] = all(c.finished for c in completions)
             self.facts[CUT_OFF] += not row["finished"]
-        self.rows[split_of(prompt)].append({"prompt": _prompt_turns(prompt), **row})
+        turns = [message.as_dict() for message in prompt.messages]
+        self.rows[split_of(prompt)].append({"prompt": turns, **row})
 
 
 def prompt_table(prompts: Iterable[Prompt]) -> Table:
@@ -107,9 +108,10 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
     for chosen, with ties as 0 and votes for rejected as less than 0; it is never below 0. weight is
     the votes for chosen less those for rejected.
     """
-    table = _start_table(PREFERENCES, judgements)
-    for group in _group_by_question(judgements, table.left_out):
-        x, y = _ordered_pair(group[0])
+    table, groups = _start_table(PREFERENCES, judgements)
+    for group in groups:
+        # the same way round in every task about the two
+        x, y = sorted(_shown_completions(group[0]), key=lambda c: c.id)
         leans = [_lean_to(judgement, x) for judgement in group]
         balance = sum((lean > 0) - (lean < 0) for lean in leans)
         if x.text == y.text:
@@ -121,33 +123,26 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
         else:
             if balance < 0:
                 x, y, leans = y, x, [-lean for lean in leans]
+            both_bad = sum(bool(judgement.answer.both_bad) for judgement in group)
             row = {
                 "chosen": _as_turn(x),
                 "rejected": _as_turn(y),
-                **_count_votes(leans, group),
+                "margin": max(0.0, fmean(leans)),
+                "weight": abs(balance),
+                "votes_chosen": sum(lean > 0 for lean in leans),
+                "votes_rejected": sum(lean < 0 for lean in leans),
+                "votes_tie": leans.count(0),
+                "votes_both_bad": both_bad,
             }
-            table.facts[BOTH_BAD] += bool(row["votes_both_bad"])
+            table.facts[BOTH_BAD] += both_bad > 0
             table.add(x.prompt, row, x, y)
     return table
 
 
-def _count_votes(leans: Sequence[int], group: Sequence[Judgement]) -> JsonObject:
-    """What the votes on a pair come to; more than 0 is for chosen."""
-    chosen, rejected = sum(lean > 0 for lean in leans), sum(lean < 0 for lean in leans)
-    return {
-        "margin": max(0.0, fmean(leans)),
-        "weight": chosen - rejected,
-        "votes_chosen": chosen,
-        "votes_rejected": rejected,
-        "votes_tie": len(leans) - chosen - rejected,
-        "votes_both_bad": sum(bool(judgement.answer.both_bad) for judgement in group),
-    }
-
-
 def unpaired_table(judgements: Sequence[Judgement]) -> Table:
     """prompt, completion, label: one row a completion, good or bad by majority."""
-    table = _start_table(UNPAIRED, judgements)
-    for group in _group_by_question(judgements, table.left_out):
+    table, groups = _start_table(UNPAIRED, judgements)
+    for group in groups:
         completion = group[0].task.a
         good = sum(j.answer.value == "good" for j in group)
         bad = len(group) - good
@@ -172,8 +167,7 @@ def rating_table(judgements: Sequence[Judgement]) -> Table:
     annotator's own scale (less their mean, over their spread). The scales are taken
     from the train split, so that they know nothing of the others.
     """
-    table = _start_table(RATINGS, judgements)
-    groups = _group_by_question(judgements, table.left_out)
+    table, groups = _start_table(RATINGS, judgements)
     scales = _annotator_scales([judgement for group in groups for judgement in group])
     for group in groups:
         completion = group[0].task.a
@@ -188,39 +182,29 @@ def rating_table(judgements: Sequence[Judgement]) -> Table:
     return table
 
 
-def _start_table(columns: tuple[Column, ...], judgements: Sequence[Judgement]) -> Table:
-    """An empty table, with what is to be said of the judgements behind it."""
+def _start_table(
+    columns: tuple[Column, ...], judgements: Sequence[Judgement]
+) -> tuple[Table, list[list[Judgement]]]:
+    """An empty table, with what is to be said of the judgements behind it; and these judgements by
+    what they are about, in a fixed order, each annotator once."""
     people = {judgement.annotator for judgement in judgements}
     table = Table(columns, judgements=len(judgements), annotators=len(people))
     for judgement in judgements:
         for flag in sorted(set(judgement.answer.flags)):
             table.facts[f"judgements flagged {flag} (kept)"] += 1
-    return table
-
-
-def _group_by_question(
-    judgements: Iterable[Judgement], left_out: Counter[str]
-) -> list[list[Judgement]]:
-    """Judgements by what they are about, in a fixed order, each annotator once."""
     last: dict[tuple[tuple[str, ...], str], Judgement] = {}
     for judgement in sorted(judgements, key=lambda j: (j.created_at, j.id)):
         about = (judgement.prompt.id, *sorted(c.id for c in _shown_completions(judgement)))
-        left_out[AGAIN] += (about, judgement.annotator) in last
+        table.left_out[AGAIN] += (about, judgement.annotator) in last
         last[about, judgement.annotator] = judgement
     groups: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
     for about, annotator in sorted(last):
         groups[about].append(last[about, annotator])
-    return list(groups.values())
+    return table, list(groups.values())
 
 
 def _shown_completions(judgement: Judgement) -> list[Completion]:
     return [c for c in (judgement.task.a, judgement.task.b) if c is not None]
-
-
-def _ordered_pair(judgement: Judgement) -> tuple[Completion, Completion]:
-    """The two completions of a pair, the same way round in every task about them."""
-    x, y = sorted(_shown_completions(judgement), key=lambda c: c.id)
-    return x, y
 
 
 def _lean_to(judgement: Judgement, x: Completion) -> int:
@@ -234,32 +218,31 @@ def _lean_to(judgement: Judgement, x: Completion) -> int:
 
 
 def _annotator_scales(judgements: Sequence[Judgement]) -> dict[str, tuple[float, float]]:
-    """Mean and spread of each annotator, from the train split where it holds ratings."""
+    """Mean and spread of each annotator, from the train split where it holds ratings.
+
+    Both are shrunk to the crowd's while the ratings are few, and are the crowd's where there are
+    none. Standardised ratings are (rating - mean) / spread.
+    """
     training = [j for j in judgements if split_of(j.prompt) == "train"] or judgements
     own: dict[str, list[float]] = defaultdict(list)
     for judgement in training:
         own[judgement.annotator].append(_rating_value(judgement))
     crowd = [_rating_value(judgement) for judgement in training]
-    return {name: _own_scale(own[name], crowd) for name in {j.annotator for j in judgements}}
-
-
-def _own_scale(own: Sequence[float], crowd: Sequence[float]) -> tuple[float, float]:
-    """An annotator's mean and spread, shrunk to the crowd's while they are few.
-
-    own may be empty: then it is the crowd's. Standardised ratings are (rating - mean) / spread.
-    """
-    weight = len(own) / (len(own) + SHRINK)
-    mean = (1 - weight) * fmean(crowd) + (weight * fmean(own) if own else 0.0)
-    spread = (1 - weight) * pstdev(crowd) + (weight * pstdev(own) if own else 0.0)
-    return mean, max(spread, LEAST_SPREAD)
+    if not crowd:
+        return {}
+    crowd_mean, crowd_spread = fmean(crowd), pstdev(crowd)
+    scales = {}
+    for name in {j.annotator for j in judgements}:
+        ratings = own[name] or crowd[:1]
+        weight = len(own[name]) / (len(own[name]) + SHRINK)
+        mean = (1 - weight) * crowd_mean + weight * fmean(ratings)
+        spread = (1 - weight) * crowd_spread + weight * pstdev(ratings)
+        scales[name] = mean, max(spread, LEAST_SPREAD)
+    return scales
 
 
 def _rating_value(judgement: Judgement) -> float:
     return float(judgement.answer.value)
-
-
-def _prompt_turns(prompt: Prompt) -> list[dict[str, str]]:
-    return [message.as_dict() for message in prompt.messages]
 
 
 def _as_turn(completion: Completion) -> list[dict[str, str]]:

@@ -37,9 +37,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from data.atomic_files import write_lines
-from data.exchange.lines import Line, Noun, Reader
-from data.exchange.validation import JsonObject
-from data.imports.detection import SHAPES, Shape, check_shape, detect, retype
+from data.exchange.lines import Line, Reader, completions_of
+from data.exchange.validation import JsonObject, either, show
+from data.imports.detection import SHAPES, Shape, detect, retype
 from data.imports.external_ids import ExternalIds
 from data.imports.published import find_recipe
 from data.imports.readers import Row, open_table
@@ -90,13 +90,6 @@ class ImportReport:
         return {kind: n - self.new.get(kind, 0) for kind, n in self.read.items()}
 
 
-@dataclass(frozen=True)
-class _Bad:
-    number: int
-    reason: str
-    text: str
-
-
 def import_file(
     store: Store,
     path: Path,
@@ -131,74 +124,66 @@ def import_file(
     else:
         if shape is None:
             shape, rows = _detect_shape(path, rows, names)
-        check_shape(shape)
+        if shape not in SHAPES:
+            raise ValueError(f"format {show(shape)} unknown: use {either([*SHAPES])}")
         read_as, convert = SHAPES[shape]
     if not table.typed:
         convert = _convert_untyped(convert, lines_first=recipe is not None)
-    reading = _Reading(convert, names, shape == "exchange", annotator, ExternalIds(store.database))
-    lines = reading.read_all(rows, stop=skip_bad is None)
+    exact, stop = shape == "exchange", skip_bad is None
+    lines, bad, counts, named = _read_rows(
+        store, rows, convert, names, annotator, exact=exact, stop=stop
+    )
     if skip_bad is not None:
-        write_lines(Path(skip_bad), (canonical_json(b.__dict__) for b in reading.bad))
+        write_lines(Path(skip_bad), map(canonical_json, bad))
     with store.database.write() as connection:
         read, new = insert_lines(connection, lines)
-    left_out = {reason: n for reason, n in reading.left_out.items() if n}
-    read_as = f"{read_as}, {table.kind}"
-    return ImportReport(read, new, len(reading.bad), reading.named, read_as, left_out)
+    left_out = {reason: n for reason, n in counts.items() if n}
+    return ImportReport(read, new, len(bad), named, f"{read_as}, {table.kind}", left_out)
 
 
 class _NobodyJudged(ValueError):
     """The data has judgements and no annotator: true of all of it."""
 
 
-class _Reading:
-    """Rows to lines, with what was wrong and what was left out on the way."""
-
-    def __init__(
-        self,
-        convert: Convert,
-        names: Mapping[str, str],
-        exact: bool,
-        annotator: str | None,
-        external_ids: ExternalIds,
-    ) -> None:
-        self.bad: list[_Bad] = []
-        self.left_out: Counter[str] = Counter()
-        self.named = Named()
-        self._convert, self._names, self._exact = convert, names, exact
-        self._annotator, self._external_ids, self._reader = annotator, external_ids, Reader()
-
-    def read_all(self, rows: Iterator[Row], stop: bool) -> list[Line]:
-        """The lines of all rows. Raises ValueError at the first bad one, or notes it."""
-        lines: list[Line] = []
-        for row in rows:
-            try:
-                lines += self._read_one(row)
-            except ValueError as error:
-                if stop or isinstance(error, _NobodyJudged):
-                    raise ValueError(f"{row.where}: {error}") from None
-                self.bad.append(_Bad(row.number, str(error), row.text))
-        return lines
-
-    def _read_one(self, row: Row) -> list[Line]:
+def _read_rows(
+    store: Store,
+    rows: Iterator[Row],
+    convert: Convert,
+    names: Mapping[str, str],
+    annotator: str | None,
+    *,
+    exact: bool,
+    stop: bool,
+) -> tuple[list[Line], list[JsonObject], Counter[str], Named]:
+    """Lines, bad rows, what was left out, who names their maker; if `stop`, raises at a bad row."""
+    lines: list[Line] = []
+    bad: list[JsonObject] = []
+    left_out: Counter[str] = Counter()
+    named, reader, external_ids = Named(), Reader(), ExternalIds(store.database)
+    for row in rows:
         counts: Counter[str] = Counter()
-        renamed = _rename_columns(row.parsed(), self._names)
-        lines = [self._read_line(line) for line in self._convert(renamed, counts)]
-        for line in lines:
-            if not self._external_ids.check(line):
-                counts[f"external_id of a {line.type} that has another one: left out"] += 1
-        for line in lines:
-            self.named.see(_written_by_models(line.noun), row.brief)
-        if counts:
-            self.left_out.update(counts)
-        return lines
-
-    def _read_line(self, line: JsonObject) -> Line:
-        if line.get("type") == "judgement" and line.get("annotator") is None:
-            if self._annotator is not None:
-                line = line | {"annotator": self._annotator}
-            elif not self._exact:
-                raise _NobodyJudged("nobody is named who judged: add --annotator NAME")
-        return self._reader.read_row(line)
+        found: list[Line] = []
+        try:
+            for said in convert(_rename_columns(row.parsed(), names), counts):
+                unnamed = said.get("type") == "judgement" and said.get("annotator") is None
+                if unnamed and annotator is not None:
+                    said = said | {"annotator": annotator}
+                elif unnamed and not exact:
+                    raise _NobodyJudged("nobody is named who judged: add --annotator NAME")
+                found.append(reader.read_row(said))
+            for line in found:
+                if not external_ids.check(line):
+                    counts[f"external_id of a {line.type} that has another one: left out"] += 1
+        except ValueError as error:
+            if stop or isinstance(error, _NobodyJudged):
+                raise ValueError(f"{row.where}: {error}") from None
+            bad.append({"number": row.number, "reason": str(error), "text": row.text})
+            continue
+        for line in found:
+            named.see(completions_of(line.noun), row.brief)
+        left_out.update(counts)
+        lines += found
+    return lines, bad, left_out, named
 
 
 def _rename_columns(row: JsonObject, names: Mapping[str, str]) -> JsonObject:
@@ -235,15 +220,6 @@ def _detect_shape(
         raise ValueError(f"{path}: {error}") from None
 
 
-def _written_by_models(noun: Noun) -> list[Completion]:
-    """What models wrote, of all that a line says."""
-    if isinstance(noun, Record | Gold):
-        return [c for c in (noun.task.a, noun.task.b) if c is not None]
-    if isinstance(noun, Generation):
-        return [noun.completion]
-    return [noun] if isinstance(noun, Completion) else []
-
-
 def insert_lines(
     connection: sa.Connection, lines: list[Line]
 ) -> tuple[dict[str, int], dict[str, int]]:
@@ -254,12 +230,13 @@ def insert_lines(
     documents = [noun for noun in nouns if isinstance(noun, Document)]
     completions = [noun for noun in nouns if isinstance(noun, Completion)]
     generations = [noun for noun in nouns if isinstance(noun, Generation)]
+    written = {_generation_key(g) for g in generations}
     new = {
         "prompt": _count_new(connection, t.prompts, prompts),
         "demonstration": _count_new(connection, t.demonstrations, demonstrations),
         "document": _count_new(connection, t.documents, documents),
         "completion": _count_new(connection, t.completions, completions)
-        + _count_new_generations(connection, generations),
+        + len(written - _generation_keys(connection, written)),
     }
     insert_prompts(connection, prompts)
     fill_prompts(connection, prompts)
@@ -268,7 +245,9 @@ def insert_lines(
     insert_generations(connection, generations)
     insert_completions(connection, completions)
     credits = [credit for line in lines for credit in line.credits]
-    insert_generations(connection, _not_yet_credited(connection, credits))
+    # A judgement names the model but not how it was sampled: any settings make it known.
+    known = {key[:2] for key in _generation_keys(connection, map(_generation_key, credits))}
+    insert_generations(connection, [g for g in credits if (g.completion.id, g.model) not in known])
     completions += [generation.completion for generation in generations]
     fill_external_ids(connection, t.completions, completions)
     fill_external_ids(connection, t.demonstrations, demonstrations)
@@ -287,20 +266,6 @@ def _count_new(
 ) -> int:
     ids = {noun.id for noun in nouns}
     return len(ids) - len(existing(connection, table, ids))
-
-
-def _count_new_generations(connection: sa.Connection, items: list[Generation]) -> int:
-    wanted = {_generation_key(g) for g in items}
-    return len(wanted - _generation_keys(connection, wanted))
-
-
-def _not_yet_credited(connection: sa.Connection, credits: list[Generation]) -> list[Generation]:
-    """Those whose model is not known yet to have written their completion, whatever its settings:
-    a judgement names the model but not how it was sampled."""
-    known = {
-        (i, model) for i, model, _ in _generation_keys(connection, map(_generation_key, credits))
-    }
-    return [g for g in credits if (g.completion.id, g.model) not in known]
 
 
 def _generation_key(generation: Generation) -> tuple[str, str, str]:

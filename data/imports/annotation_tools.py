@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import JsonObject, either, show
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input", "context")
 ANSWERS = (
@@ -28,6 +28,8 @@ COMMENTS = ("comment", "comments", "reason", "rationale", "explanation", "feedba
 GOOD = ("good", "yes", "true", "acceptable", "accept", "accepted", "correct", "positive")
 BAD = ("bad", "no", "false", "unacceptable", "reject", "rejected", "incorrect", "negative")
 TIES = ("tie", "equal", "same", "draw", "bothequal")
+RESULTS = {"pairwise": "selected", "choices": "choices", "rating": "rating", "textarea": "text"}
+"""Label Studio's types of results, and where each keeps what was said."""
 Said = tuple[str, object]
 """The name of a question, and what was answered."""
 
@@ -120,8 +122,11 @@ def label_studio(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
             left_out["task skipped by its annotator"] += 1
             continue
         results = [_read_result(r) for r in _list_of_objects("result", annotation.get("result"))]
+        person = annotation.get("completed_by")  # a number, or an object with an address
+        if isinstance(person, dict):
+            person = person.get("email") or person.get("username") or person.get("id")
         common = {
-            "annotator": _person_name(annotation.get("completed_by")),
+            "annotator": None if person is None else str(person),
             "created_at": annotation.get("updated_at") or annotation.get("created_at"),
             "seconds": annotation.get("lead_time"),
             "comment": _join_comments(
@@ -140,16 +145,12 @@ def _read_result(result: JsonObject) -> tuple[str, object, tuple[str, ...]]:
     if not isinstance(value, dict):
         raise ValueError(f"value {show(value)} of a result is not an object: export it as JSON")
     names = str(result.get("from_name") or kind), str(result.get("to_name") or "")
-    if kind == "pairwise":
-        return kind, value.get("selected"), names
-    if kind in ("choices", "textarea"):
-        chosen = value.get("choices" if kind == "choices" else "text")
-        return kind, chosen[0] if isinstance(chosen, list) and len(chosen) == 1 else chosen, names
-    if kind == "rating":
-        return kind, value.get("rating"), names
-    raise ValueError(
-        f"result of type {show(kind)} unknown: use pairwise, choices, rating or textarea"
-    )
+    if kind not in RESULTS:
+        raise ValueError(f"result of type {show(kind)} unknown: use {either([*RESULTS])}")
+    said = value.get(RESULTS[kind])
+    if kind in ("choices", "textarea") and isinstance(said, list) and len(said) == 1:
+        said = said[0]
+    return kind, said, names
 
 
 def _answer_lines(
@@ -172,19 +173,18 @@ def _answer_lines(
         about = fields.one(*hints)
         if len(fields.texts) > 1 and mark:
             mark = {"external_id": f"{source}:{name}:{about}"}
-        yield said | mark | _judge_one(name, value) | {"completion": fields.texts[about]}
-
-
-def _judge_one(name: str, value: object) -> JsonObject:
-    if _letters_of(value) in GOOD + BAD:
-        return {"kind": "binary", "value": _letters_of(value) in GOOD}
-    if isinstance(value, int | float):
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        return {"kind": "scalar", "value": whole}
-    raise ValueError(
-        f"answer {show(value)} to {show(name)} is no judgement that is known: use yes, no, a "
-        "number, the name of a completion or tie"
-    )
+        judged: JsonObject
+        if _letters_of(value) in GOOD + BAD:
+            judged = {"kind": "binary", "value": _letters_of(value) in GOOD}
+        elif isinstance(value, int | float):
+            whole = int(value) if isinstance(value, float) and value.is_integer() else value
+            judged = {"kind": "scalar", "value": whole}
+        else:
+            raise ValueError(
+                f"answer {show(value)} to {show(name)} is no judgement that is known: use yes, no, "
+                "a number, the name of a completion or tie"
+            )
+        yield said | mark | judged | {"completion": fields.texts[about]}
 
 
 def _ranking_lines(
@@ -222,13 +222,6 @@ def _compare_two(fields: _Fields, a: str, b: str, better: str | None) -> JsonObj
 def _join_comments(said: list[Said]) -> str | None:
     texts = [str(value) for question, value in said if _letters_of(question) in COMMENTS and value]
     return "\n".join(texts) or None
-
-
-def _person_name(said: object) -> str | None:
-    """Label Studio names a person by number, or by an object with an address."""
-    if isinstance(said, dict):
-        said = said.get("email") or said.get("username") or said.get("id")
-    return None if said is None else str(said)
 
 
 def _letters_of(word: object) -> str:

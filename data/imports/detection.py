@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Literal
 
-from data.exchange.validation import JsonObject, either, read_json, show
+from data.exchange.validation import JsonObject, read_json, show
 from data.imports import annotation_tools, trl
 from data.imports.trl import Convert
 
@@ -43,12 +43,6 @@ def detect(row: JsonObject) -> Shape:
         f"columns {', '.join(map(show, row)) or 'of no name'} fit no known format: name it with "
         "--as, or rename them with --columns"
     )
-
-
-def check_shape(shape: str) -> None:
-    """ValueError for anything that is none of SHAPES."""
-    if shape not in SHAPES:
-        raise ValueError(f"format {show(shape)} unknown: use {either([*SHAPES])}")
 
 
 _NUMBERS = ("strength", "guidelines_version", "seconds", "margin")

@@ -46,9 +46,8 @@ def download(name: str) -> Iterator[tuple[str, Batches]]:
             f"{name} is no file here, and the Hugging Face hub did not give a dataset of that id "
             f"({reason}): check the path, the id and the network"
         ) from None
-    splits = loaded if isinstance(loaded, dict) else {"": loaded}
-    for split in splits:
-        yield f"{name} ({split})" if split else name, _arrow_tables(splits[split])
+    for split, rows in (loaded if isinstance(loaded, dict) else {"": loaded}).items():
+        yield f"{name} ({split})" if split else name, _arrow_tables(rows)
 
 
 def read_saved(folder: Path) -> Iterator[tuple[str, Batches]]:
@@ -66,7 +65,7 @@ def read_saved(folder: Path) -> Iterator[tuple[str, Batches]]:
             f"{folder} is damaged or cut short ({type(error).__name__}): save the dataset again"
         ) from None
     splits = loaded if isinstance(loaded, dict) else {"": loaded}
-    return ((str(folder / split), _arrow_tables(splits[split])) for split in splits)
+    return ((str(folder / split), _arrow_tables(rows)) for split, rows in splits.items())
 
 
 def _arrow_tables(rows: datasets.Dataset) -> Batches:

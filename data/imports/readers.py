@@ -28,7 +28,6 @@ _PACKED = (
     (b"\x28\xb5\x2f\xfd", "packed with zstd", "unpack it first"),
 )
 """How a file begins that is to be unpacked first, what it is, and the remedy."""
-_LONGEST_CELL = 2**31 - 1
 _DATASET = "a Hugging Face dataset"
 
 
@@ -132,9 +131,11 @@ def _json_array(path: Path) -> Iterator[Row]:
 def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
     """Rows below a line of column names; an empty cell is none. `number` is a row's first line."""
     line = 1
-    csv.field_size_limit(_LONGEST_CELL)
+    csv.field_size_limit(2**31 - 1)
     text = _read_text(path)
-    delimiter = _find_separator(text) if delimiter == "," else delimiter
+    if delimiter == ",":  # some countries' spreadsheets write a semicolon
+        heads = {s: csv.reader(io.StringIO(text, newline=""), delimiter=s) for s in ",;\t"}
+        delimiter = max(heads, key=lambda separator: len(next(heads[separator], [])))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
@@ -155,15 +156,6 @@ def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
         ) from None
     if not found:
         raise _no_rows(path)
-
-
-def _find_separator(text: str) -> str:
-    """What stands between the names of a CSV: some countries' spreadsheets write a semicolon."""
-
-    def names(separator: str) -> int:
-        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []))
-
-    return max(",;\t", key=names)
 
 
 def _name_cells(columns: list[str], cells: list[str]) -> JsonObject | ValueError:

@@ -23,7 +23,6 @@ import numpy as np
 from data.quality.annotator_figures import Agreement, Figures, FigureSource, by_question
 from data.quality.judgement_table import (
     TIE,
-    Bools,
     JudgementTable,
     JudgementTableBuilder,
     Models,
@@ -121,11 +120,13 @@ def quality(
     builder = JudgementTableBuilder(names, models or {})
     said = builder.build(everything.values())
     checks = {again.id for _, again in repeats} | {j.id for j, _ in gold}
-    counted = np.isin(said.id, [j.id for j in judgements if j.id not in checks])
     again = [(later, first.answer.value) for first, later in repeats]
-    evidence = _gather_evidence(
-        said, counted, builder, _check_answers(gold, names), _check_answers(again, names)
-    )
+    rows = np.flatnonzero(np.isin(said.id, [j.id for j in judgements if j.id not in checks]))
+    asked = said.where(rows[said.where(rows).latest()])
+    z = own_scale(asked, asked.points)
+    predicted = predict_from_others(asked, z, builder.sides)
+    checked = _check_answers(gold, names), _check_answers(again, names)
+    evidence = Evidence(said, asked, z, predicted, *checked)
     sheet = FigureSource(evidence, seed)
     binary, pair = sheet.views["binary"].table, sheet.views["with_ties"].table
     team, decided = sheet.figures(None), pair.decided
@@ -149,20 +150,6 @@ def warnings(quality: Quality) -> list[Warning]:
     return find_outliers(
         [(person.name, test) for person in quality.people for test in person.tests]
     )
-
-
-def _gather_evidence(
-    said: JudgementTable,
-    counted: Bools,
-    builder: JudgementTableBuilder,
-    gold: CheckedAnswers,
-    repeats: CheckedAnswers,
-) -> Evidence:
-    """With the latest of each person's `counted` answers to a question as what was asked."""
-    rows = np.flatnonzero(counted)
-    asked = said.where(rows[said.where(rows).latest()])
-    z = own_scale(asked, asked.points)
-    return Evidence(said, asked, z, predict_from_others(asked, z, builder.sides), gold, repeats)
 
 
 def _check_answers(

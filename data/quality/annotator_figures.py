@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import exp
 from typing import NamedTuple
@@ -16,14 +15,13 @@ from data.quality.judgement_table import (
     Bools,
     JudgementTable,
     counts,
-    first_two,
     pairs,
     with_others,
 )
 from data.quality.outliers import CheckedAnswers, Evidence
 from data.stats.agreement import Level, alpha
 from data.stats.estimate import Estimate
-from data.stats.intervals import Floats, change, mean, median, share
+from data.stats.intervals import Floats, Ints, change, mean, median, share
 
 
 @dataclass(frozen=True)
@@ -101,14 +99,6 @@ class View(NamedTuple):
     within: int = 0
 
 
-_LEVELS: Mapping[str, Level] = {
-    "pairwise": "nominal",
-    "strength": "ordinal",
-    "binary": "nominal",
-    "scalar": "ordinal",
-}
-
-
 class FigureSource:
     """Everything that figures of annotators and of the team are taken from, worked out once."""
 
@@ -125,14 +115,14 @@ class FigureSource:
         }
         strong = pair.where(~np.isnan(pair.level))
         strong = replace(strong, code=(strong.level + 3).astype(np.int64))
-        self._scales = {
-            "pairwise": View(pair, 3),
-            "strength": View(strong, 7),
-            "binary": View(binary, 2),
-            "scalar": View(scalar, 10),
+        self._scales: dict[str, tuple[JudgementTable, int, Level]] = {
+            "pairwise": (pair, 3, "nominal"),
+            "strength": (strong, 7, "ordinal"),
+            "binary": (binary, 2, "nominal"),
+            "scalar": (scalar, 10, "ordinal"),
         }
         self._alike = {name: with_others(*view) for name, view in self.views.items()}
-        self._pairs = {name: pairs(view.table) for name, view in self._scales.items()}
+        self._pairs = {name: pairs(scale[0]) for name, scale in self._scales.items()}
         self._alike_of_any_kind = np.full(len(asked), np.nan)
         """Of each row: the share of the others who agree; a rating counts within one."""
         kinds = ((PAIRWISE, "with_ties"), (BINARY, "binary"), (SCALAR, "scalar_within_one"))
@@ -141,8 +131,8 @@ class FigureSource:
 
     def figures(self, person: int | None) -> Figures:
         """Of one annotator, by number; of the team for None."""
-        said = self.evidence.said
-        mine = said if person is None else said.where(said.person == person)
+        said, asked, fit = self.evidence.said, self.evidence.asked, self.evidence.fit
+        mine = said.where(_rows_of(said.person, person))
         shown = mine.where(~np.isnan(mine.first))
         unequal = mine.where((mine.longer == 0) | (mine.longer == 1))
         pair = mine.of(PAIRWISE)
@@ -160,7 +150,7 @@ class FigureSource:
             ties=share(np.isnan(pair.longer), pair.prompt, "pairs"),
             seconds=median(timed.seconds, "timed answers"),
             quick=share(timed.quick, timed.prompt, "timed answers"),
-            fit=self._fit_to_others(person),
+            fit=mean(fit[_rows_of(asked.person, person) & ~np.isnan(fit)], "answers"),
             drift=self._drift_of(mine, person),
         )
 
@@ -170,36 +160,26 @@ class FigureSource:
 
     def _agreement_with_others(self, name: str, person: int | None) -> Estimate:
         table, alike = self.views[name].table, self._alike[name]
-        several = ~np.isnan(alike)
-        if person is not None:
-            several &= table.person == person
+        several = ~np.isnan(alike) & _rows_of(table.person, person)
         table, alike = table.where(several), alike[several]
         if person is None:
             return by_question(table, alike)
         return share(alike, table.prompt, "shared tasks")
 
     def _alpha_with_others(self, name: str, person: int | None) -> Estimate:
-        table, values, _ = self._scales[name]
+        table, values, level = self._scales[name]
         if person is None:
             given, at = counts(table, values)
             prompts = np.zeros(len(given), np.int64)
             prompts[at] = table.prompt
-            return alpha(given, prompts, _LEVELS[name], "shared tasks", self.seed)
+            return alpha(given, prompts, level, "shared tasks", self.seed)
         early, late = self._pairs[name]
         own = (table.person[early] == person) | (table.person[late] == person)
         early, late = early[own], late[own]
         given, rows = np.zeros((len(early), values)), np.arange(len(early))
         given[rows, table.code[early]] += 1
         given[rows, table.code[late]] += 1
-        unit = "answers beside another's"
-        return alpha(given, table.prompt[early], _LEVELS[name], unit, self.seed)
-
-    def _fit_to_others(self, person: int | None) -> Estimate:
-        fit = self.evidence.fit
-        own = ~np.isnan(fit)
-        if person is not None:
-            own &= self.evidence.asked.person == person
-        return mean(fit[own], "answers")
+        return alpha(given, table.prompt[early], level, "answers beside another's", self.seed)
 
     def _drift_of(self, mine: JudgementTable, person: int | None) -> Drift:
 
@@ -207,9 +187,7 @@ class FigureSource:
             return change(x[~late], x[late], unit)
 
         asked, alike = self.evidence.asked, self._alike_of_any_kind
-        shared = ~np.isnan(alike)
-        if person is not None:
-            shared &= asked.person == person
+        shared = ~np.isnan(alike) & _rows_of(asked.person, person)
         scalar, binary = mine.of(SCALAR), mine.of(BINARY)
         timed = mine.where(~np.isnan(mine.seconds))
         logs = np.log(np.maximum(timed.seconds, 0.1))
@@ -230,11 +208,19 @@ def by_question(table: JudgementTable, hits: Floats) -> Estimate:
 
 def agreement_of_two(view: View) -> Estimate:
     """Share of questions whose first two annotators answered alike."""
-    one, other = first_two(view.table)
+    order = np.argsort(view.table.question, kind="stable")
+    _, start, size = np.unique(view.table.question[order], return_index=True, return_counts=True)
+    start = start[size > 1]
+    one, other = order[start], order[start + 1]
     apart = np.abs(view.table.code[one] - view.table.code[other])
     return share(apart <= view.within, view.table.prompt[one], "shared tasks")
 
 
+def _rows_of(column: Ints, person: int | None) -> Bools:
+    """The rows of one annotator; all of them for None."""
+    return np.ones(len(column), bool) if person is None else column == person
+
+
 def _share_right(checked: CheckedAnswers, person: int | None, unit: str) -> Estimate:
-    own = np.ones(len(checked.person), bool) if person is None else checked.person == person
+    own = _rows_of(checked.person, person)
     return share(checked.right[own], checked.prompt[own], unit)

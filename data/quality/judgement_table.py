@@ -9,12 +9,12 @@ chance explains, and agreement is what goes beyond it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from data.schema import KINDS, Completion, Judgement, Task
+from data.schema import KINDS, Completion, Judgement
 from data.stats.intervals import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
@@ -57,7 +57,7 @@ class JudgementTable:
 
     def where(self, rows: Bools | Ints) -> JudgementTable:
         """Some of the rows."""
-        return JudgementTable(*(getattr(self, column.name)[rows] for column in fields(self)))
+        return JudgementTable(*(column[rows] for column in vars(self).values()))
 
     def of(self, kind: int) -> JudgementTable:
         return self.where(self.kind == kind)
@@ -67,21 +67,6 @@ class JudgementTable:
         key = self.person * (int(self.question.max(initial=0)) + 1) + self.question
         _, last = np.unique(key[::-1], return_index=True)
         return np.sort(len(self) - 1 - last)
-
-    def beside(self, other: JudgementTable) -> JudgementTable:
-        """These rows and the others', which are about other questions."""
-        columns = [column.name for column in fields(self)]
-        return JudgementTable(
-            *(np.concatenate([getattr(self, c), getattr(other, c)]) for c in columns)
-        )
-
-    def turned(self, rows: Bools) -> JudgementTable:
-        """The same with these pairs facing the other way."""
-        return replace(
-            self,
-            code=np.where(rows, 2 * TIE - self.code, self.code),
-            level=np.where(rows, -self.level, self.level),
-        )
 
     @property
     def decided(self) -> JudgementTable:
@@ -122,6 +107,11 @@ class JudgementTableBuilder:
         kind, person, question, prompt, facing, read, answer, strength, *sides, seconds = columns
         pair, person = kind == PAIRWISE, person.astype(np.int64)
         signed = answer * facing
+        # How much of each person's rows came before, as they are in order of time.
+        order = np.argsort(person, kind="stable")
+        _, start, size = np.unique(person[order], return_index=True, return_counts=True)
+        place = np.zeros(len(person))
+        place[order] = (np.arange(len(person)) - np.repeat(start, size)) / np.repeat(size, size)
         return JudgementTable(
             kind=kind.astype(np.int64),
             person=person,
@@ -134,7 +124,7 @@ class JudgementTableBuilder:
             quick=np.where(seconds >= 0, seconds < READING_SECONDS * read, np.nan),
             seconds=seconds,
             id=np.array([judgement.id for judgement in ordered], np.int64),
-            place=_relative_positions(person),
+            place=place,
         )
 
     def _number_task(self, judgement: Judgement) -> tuple[int, int, int, int, int, int]:
@@ -143,7 +133,14 @@ class JudgementTableBuilder:
         sides = frozenset(side.id for side in (task.a, task.b) if side)
         question = self._questions.setdefault((task.kind, sides), len(self.sides))
         if question == len(self.sides):
-            self._add_question(task)
+            # Its sides in order of their models' names, or as the task has them.
+            a, b = task.a, task.b
+            one = self._models.get(a.id, frozenset())
+            other = self._models.get(b.id, frozenset()) if b else frozenset()
+            if b and one and other and sorted(one) > sorted(other):
+                a, b, one, other = b, a, other, one
+            self.sides.append((a, b))
+            self.writers.append((one, other))
         if prompt.id not in self._read:
             self._read[prompt.id] = len(prompt.text)
         read = self._read[prompt.id] + len(task.a.text) + (len(task.b.text) if task.b else 0)
@@ -155,17 +152,6 @@ class JudgementTableBuilder:
             1 if self.sides[question][0].id == task.a.id else -1,
             read,
         )
-
-    def _add_question(self, task: Task) -> None:
-        """Note the sides in order of their models' names, or as the task has them."""
-        a, b = task.a, task.b
-        one, other = (
-            self._models.get(side.id, frozenset()) if side else frozenset() for side in (a, b)
-        )
-        if b and one and other and sorted(one) > sorted(other):
-            a, b, one, other = b, a, other, one
-        self.sides.append((a, b))
-        self.writers.append((one, other))
 
 
 def _number_answer(judgement: Judgement) -> tuple[float, float, float, float, float]:
@@ -188,15 +174,6 @@ def _number_answer(judgement: Judgement) -> tuple[float, float, float, float, fl
         0.5 if more == 0 else float(more > 0),
         seconds,
     )
-
-
-def _relative_positions(person: Ints) -> Floats:
-    """How much of each person's rows came before, for rows in order of time."""
-    order = np.argsort(person, kind="stable")
-    _, start, size = np.unique(person[order], return_index=True, return_counts=True)
-    place = np.zeros(len(person))
-    place[order] = (np.arange(len(person)) - np.repeat(start, size)) / np.repeat(size, size)
-    return place
 
 
 def counts(table: JudgementTable, values: int) -> tuple[Floats, Ints]:
@@ -230,11 +207,3 @@ def pairs(table: JudgementTable) -> tuple[Ints, Ints]:
         early.append(rows[:, i].ravel())
         late.append(rows[:, j].ravel())
     return np.concatenate(early), np.concatenate(late)
-
-
-def first_two(table: JudgementTable) -> tuple[Ints, Ints]:
-    """The first two rows about each question that has two: one pair a question."""
-    order = np.argsort(table.question, kind="stable")
-    _, start, size = np.unique(table.question[order], return_index=True, return_counts=True)
-    start = start[size > 1]
-    return order[start], order[start + 1]

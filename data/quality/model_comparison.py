@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 import numpy as np
 
@@ -63,30 +63,25 @@ def model_pairs(
         shared = list(prompts.get(first, set()) & prompts.get(second, set()))
         one, other = (written.get(name, nothing) for name in (first, second))
         one, other = (table.where(np.isin(table.prompt, shared)) for table in (one, other))
-        found.append(
-            _compare_models(first, second, one, other, compared.get((first, second), nothing))
+        faced = compared.get((first, second), nothing)
+        columns = zip(vars(one).values(), vars(other).values(), strict=True)
+        either = JudgementTable(*map(np.concatenate, columns))
+        alike = with_others(faced, 3)
+        several = ~np.isnan(alike)
+        firsts = _first_judgements(faced)
+        decided = firsts.where(firsts.code != TIE)
+        report = ModelPair(
+            first=first,
+            second=second,
+            first_acceptance=_acceptance_rate(one),
+            second_acceptance=_acceptance_rate(other),
+            acceptance_agreement=agreement_of_two(View(either, 2)),
+            preference_agreement=agreement_of_two(View(faced, 3)),
+            preference_agreement_all=by_question(faced.where(several), alike[several]),
+            first_preferred=share(decided.code > TIE, decided.prompt, "pairs without a tie"),
         )
+        found.append(report)
     return tuple(found)
-
-
-def _compare_models(
-    first: str, second: str, one: JudgementTable, other: JudgementTable, pair: JudgementTable
-) -> ModelPair:
-    """`pair` faces so that its first side is the first model's."""
-    alike = with_others(pair, 3)
-    several = ~np.isnan(alike)
-    firsts = _first_judgements(pair)
-    decided = firsts.where(firsts.code != TIE)
-    return ModelPair(
-        first=first,
-        second=second,
-        first_acceptance=_acceptance_rate(one),
-        second_acceptance=_acceptance_rate(other),
-        acceptance_agreement=agreement_of_two(View(one.beside(other), 2)),
-        preference_agreement=agreement_of_two(View(pair, 3)),
-        preference_agreement_all=by_question(pair.where(several), alike[several]),
-        first_preferred=share(decided.code > TIE, decided.prompt, "pairs without a tie"),
-    )
 
 
 def _acceptance_rate(table: JudgementTable) -> Estimate:
@@ -116,13 +111,14 @@ def _tables_by_compare(
     questions: dict[tuple[str, str], dict[int, bool]] = {}
     for question in np.unique(pair.question).tolist():
         a, b = writers[question]
-        for one in a - b:
-            for other in b - a:
-                low, high = sorted((one, other))
-                questions.setdefault((low, high), {})[question] = one > other
+        for one, other in product(a - b, b - a):
+            low, high = sorted((one, other))
+            questions.setdefault((low, high), {})[question] = one > other
     found = {}
     for two, facing in questions.items():
         table = pair.where(np.isin(pair.question, list(facing)))
-        away = [question for question, turn in facing.items() if turn]
-        found[two] = table.turned(np.isin(table.question, away))
+        away = [question for question, other_way in facing.items() if other_way]
+        turn = np.isin(table.question, away)
+        code, level = np.where(turn, 2 * TIE - table.code, table.code), table.level
+        found[two] = replace(table, code=code, level=np.where(turn, -level, level))
     return found

@@ -94,11 +94,8 @@ class Evidence:
         return self.z * self.expected
 
 
-class Groups(NamedTuple):
-    """Rows of one annotator, and of those they are compared with."""
-
-    own: Bools
-    rest: Bools
+Groups = tuple[Bools, Bools]
+"""Rows of one annotator, and of those they are compared with."""
 
 
 def run_tests(evidence: Evidence, people: int) -> list[tuple[OutlierTest, ...]]:
@@ -107,7 +104,8 @@ def run_tests(evidence: Evidence, people: int) -> list[tuple[OutlierTest, ...]]:
     unequal = said.where((said.longer == 0) | (said.longer == 1))
     shown = said.where(~np.isnan(said.first))
     timed = said.where(~np.isnan(said.quick))
-    z = _errors_to_detect(HABITS * people)
+    # standard errors that a difference must measure to be found four times in five
+    z = stats.norm.isf(FAMILY_ERROR / max(HABITS * people, 1) / 2) + stats.norm.ppf(0.8)
     needs, drift_needs = (math.ceil(z * z * k) for k in (0.25 / CLEAR**2, 4 / CLEAR_DRIFT**2))
     by_habit = [
         _test_everyone(people, lambda subject: _test_side(evidence, shown, subject, needs)),
@@ -127,7 +125,7 @@ class Subject(NamedTuple):
 
     def among(self, person: Ints) -> Groups:
         own = person == self.person
-        return Groups(own, ~own & ~np.isin(person, self.aside))
+        return own, ~own & ~np.isin(person, self.aside)
 
 
 def _test_everyone(people: int, test: Callable[[Subject], OutlierTest]) -> list[OutlierTest]:
@@ -147,11 +145,6 @@ def _test_everyone(people: int, test: Callable[[Subject], OutlierTest]) -> list[
         if not out or min(out)[0] > OUTLYING or len(aside) >= people // 3:
             return done
         aside.append(min(out)[1])
-
-
-def _errors_to_detect(tests: int) -> float:
-    """Standard errors that a difference must measure to be found four times in five."""
-    return float(stats.norm.isf(FAMILY_ERROR / max(tests, 1) / 2) + stats.norm.ppf(0.8))
 
 
 def _compare_shares(
@@ -191,7 +184,9 @@ def _test_side(
     first = bool(own.sum() > 0)
     p = _welch_p(own, others) if first else _welch_p(others, own)
     if p is not None:
-        p = min(1.0, 2 * max(p, _sign_p(own if first else -own)))
+        # A mean so far from 0 by chance; the scatter is around 0, as it is where there is no pull.
+        pull = abs(own.sum()) / max(math.sqrt(float((own**2).sum())), 1e-9)
+        p = min(1.0, 2 * max(p, float(stats.norm.sf(pull))))
     notable = _differs_notably(figure, rest, first) and abs((figure.value or 0.5) - 0.5) >= NOTABLE
     return OutlierTest("side", "chose the side shown first", figure, rest, p, notable, needs)
 
@@ -238,19 +233,11 @@ def _welch_p(more: Floats, less: Floats) -> float | None:
     return welch(more, less)[0]
 
 
-def _sign_p(x: Floats) -> float:
-    """Chance of a mean so far above 0, of numbers that chance makes positive as often as negative.
-
-    Their scatter is taken around 0, as it is where there is no pull.
-    """
-    return float(stats.norm.sf(x.sum() / max(math.sqrt(float((x**2).sum())), 1e-9)))
-
-
 def _test_speed(table: JudgementTable, subject: Subject, needs: int) -> OutlierTest:
     """Mostly faster than anyone reads, and more often so than the others, if there are any."""
     groups = subject.among(table.person)
     figure, rest = _compare_shares(table.quick, table.prompt, groups, "timed answers")
-    n, k = int(groups.own.sum()), int(table.quick[groups.own].sum())
+    n, k = int(groups[0].sum()), int(table.quick[groups[0]].sum())
     p = float(stats.binomtest(k, n, alternative="greater").pvalue) if n else None
     against = _dealt_p(table.quick, groups, True)
     if p is not None and against is not None:
@@ -280,9 +267,11 @@ def _combine_signs(signs: Sequence[Sign]) -> tuple[Sign, float | None]:
 
 def _test_care(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
     """Fits what the others say less than they do, misses known answers, changes the own ones."""
+    fit, seen = evidence.fit, ~np.isnan(evidence.fit)
+    own, rest = (fit[rows & seen] for rows in subject.among(evidence.asked.person))
     sign, p = _combine_signs(
         [
-            _fit_sign(evidence, subject),
+            Sign(mean(own, "answers"), mean(rest, "answers"), _welch_p(rest, own), FITS),
             _checked_sign(evidence.gold.without_ratings(), subject, "gave the known answer", KNOWN),
             _checked_sign(
                 evidence.repeats, subject, "gave the same answer when asked again", "repeats"
@@ -299,18 +288,14 @@ def _checked_sign(checked: CheckedAnswers, subject: Subject, measure: str, unit:
     return Sign(*_compare_shares(checked.right, checked.prompt, groups, unit), p, measure)
 
 
-def _fit_sign(evidence: Evidence, subject: Subject) -> Sign:
-    fit, seen = evidence.fit, ~np.isnan(evidence.fit)
-    own, rest = (fit[rows & seen] for rows in subject.among(evidence.asked.person))
-    return Sign(mean(own, "answers"), mean(rest, "answers"), _welch_p(rest, own), FITS)
-
-
 def _test_drift(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
     """Severer or milder than before on what the others find as good, or fitting them less; either
     more than chance, and more than the others changed."""
     asked, fit = evidence.asked, evidence.fit
-    left = evidence.z - np.nan_to_num(_own_slopes(asked, fit) * evidence.expected)
-    seen = ~np.isnan(fit)
+    # how far each person's answers of a kind follow what is predicted
+    key, seen = asked.person * 3 + asked.kind, ~np.isnan(fit)
+    slopes = np.bincount(key, np.nan_to_num(fit)) / np.maximum(np.bincount(key, seen), 1)
+    left = evidence.z - np.nan_to_num(slopes[key] * evidence.expected)
     ratings, single = seen & (asked.kind == SCALAR), seen & (asked.kind == BINARY)
     signs = [
         Sign(*_compare_halves(asked.where(ratings), left[ratings], subject), "ratings moved by"),
@@ -324,13 +309,6 @@ def _test_drift(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest
     least = NOTABLE_FIT_LOST if sign.measure == FIT_MOVED else NOTABLE_DRIFT
     notable = abs(sign.figure.value or 0) >= least and sign.rest.value is not None
     return OutlierTest("drift", sign.measure, sign.figure, sign.rest, p, notable, needs)
-
-
-def _own_slopes(asked: JudgementTable, fit: Floats) -> Floats:
-    """Of each row: how far its person's answers of its kind follow what is predicted."""
-    key, seen = asked.person * 3 + asked.kind, ~np.isnan(fit)
-    n = np.maximum(np.bincount(key, seen), 1)
-    return np.asarray((np.bincount(key, np.nan_to_num(fit)) / n)[key])
 
 
 def _compare_halves(

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data.quality import Quality, Warning, quality, same_answer, warnings
-from data.schema import Gold, Judgement
 from data.store import Store
 
 
@@ -38,12 +37,7 @@ class QualityReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {
-            "quality": self.quality.as_dict(),
-            "warnings": [asdict(warning) for warning in self.warnings],
-            "gold": [asdict(gold) for gold in self.gold],
-            "agreed": self.agreed,
-        }
+        return asdict(self) | {"quality": self.quality.as_dict()}
 
 
 def quality_report(store: Store) -> QualityReport:
@@ -52,24 +46,13 @@ def quality_report(store: Store) -> QualityReport:
     figures = quality(
         store.ledger.judgements(), store.checks.repeats(), answers, store.content.writers()
     )
-    return QualityReport(
-        quality=figures,
-        warnings=warnings(figures),
-        gold=_count_gold_answers(store.checks.gold(), answers),
-        agreed=len(store.checks.agreed()),
-    )
-
-
-def _count_gold_answers(
-    known: Sequence[Gold], answers: Sequence[tuple[Judgement, str]]
-) -> list[GoldCount]:
     asked = Counter(judgement.task.id for judgement, _ in answers)
     right = Counter(
         judgement.task.id
         for judgement, value in answers
         if same_answer(judgement.kind, judgement.answer.value, value)
     )
-    return [
+    gold = [
         GoldCount(
             task=gold.task.id,
             about=" ".join(gold.task.a.prompt.text.split())[:80],
@@ -77,5 +60,6 @@ def _count_gold_answers(
             n=asked[gold.task.id],
             right=right[gold.task.id],
         )
-        for gold in known
+        for gold in store.checks.gold()
     ]
+    return QualityReport(figures, warnings(figures), gold, agreed=len(store.checks.agreed()))

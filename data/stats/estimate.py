@@ -5,7 +5,7 @@ Without numpy: the web process and the text of reports use this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -88,18 +88,19 @@ def missing_json(n: int = 0, prompts: int = 0) -> EstimateJson:
 def format_value(value: float, style: Style = "share", signed: bool = False) -> str:
     """A number in its style: 71%, 0.43, 1.2 s."""
     form, suffix = _FORMS[style]
-    return _format_scaled(value, style, "+" + form.lstrip("+") if signed else form) + suffix
+    form = "+" + form.lstrip("+") if signed else form
+    return format(100 * value if style == "share" else value, form) + suffix
 
 
 def format_interval(
     estimate: Estimate | Mapping[str, Any], style: Style = "share", signed: bool = False
 ) -> str:
     """The 95% interval in the same style without its suffix, e.g. [66, 75]; "" where unknown."""
-    low, high = (_read_part(estimate, name) for name in ("low", "high"))
-    if low is None or high is None:
+    ends = [_read_part(estimate, name) for name in ("low", "high")]
+    if None in ends:
         return ""
-    form = "+" + _FORMS[style][0].lstrip("+") if signed else _FORMS[style][0]
-    return f"[{_format_scaled(low, style, form)}, {_format_scaled(high, style, form)}]"
+    low, high = (format_value(end, style, signed).removesuffix(_FORMS[style][1]) for end in ends)
+    return f"[{low}, {high}]"
 
 
 def format_estimate(
@@ -129,8 +130,15 @@ def format_missing(estimate: Estimate | Mapping[str, Any] | None) -> str:
     return "not defined: all the same"
 
 
-def _format_scaled(value: float, style: Style, form: str) -> str:
-    return format(100 * value if style == "share" else value, form)
+def text_table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], numbers: bool = False
+) -> list[str]:
+    """Lines of aligned columns: on the left, or with `numbers` on the right but for the first."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if numbers:
+        cells = [[first, *map(str.rjust, rest, widths[1:])] for first, *rest in cells]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
 def _read_part(estimate: Estimate | Mapping[str, Any], name: str) -> Any:
