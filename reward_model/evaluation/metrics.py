@@ -13,7 +13,7 @@ from typing import NotRequired, cast
 import numpy as np
 from scipy.stats import rankdata
 
-from data.stats.bootstrap import UNKNOWN, Bootstrap, BootstrapDistribution
+from data.stats.bootstrap import Bootstrap, BootstrapDistribution
 from data.stats.estimate import EstimateJson, missing_json
 from data.stats.ranks import auc, rank_correlation
 from reward_model.dataset.examples import TIE, Bools, Examples, Floats, Ints, group_rows
@@ -146,7 +146,6 @@ def pair_baselines(data: EvaluationData) -> dict[str, BootstrapDistribution]:
     means = {
         name: data.bootstrap.mean(correct, pairs.prompt, share=name != "prompt")
         for name, correct in found.items()
-        if len(correct)
     }
     return {name: mean for name, mean in means.items() if np.isfinite(mean.value)}
 
@@ -159,11 +158,6 @@ def pair_metrics(data: EvaluationData) -> Metrics:
     p = data.predictions.pairs
     if not len(p) or not np.isfinite(p).all():
         return {"accuracy": accuracy}
-    return {"accuracy": accuracy, **_three_way_metrics(data, p)}
-
-
-def _three_way_metrics(data: EvaluationData, p: Floats) -> Metrics:
-    """P(a), P(b), P(tie) of each comparison (n, 3) against what was said and constant rates."""
     pairs, prompt = data.examples.pairs, data.prompt(data.examples.pairs.a)
     code, constant = pairs.outcome, constant_rates(pairs.outcome, pairs.side, prompt)
     decided = code != TIE
@@ -181,7 +175,7 @@ def _three_way_metrics(data: EvaluationData, p: Floats) -> Metrics:
         right = top[np.arange(len(code)), code] / top.sum(1)
         return data.bootstrap.mean(right, prompt, share=True)
 
-    found = {"three_way": _beside_constant(hit, p, constant, lower=False)}
+    found = {"accuracy": accuracy, "three_way": _beside_constant(hit, p, constant, lower=False)}
     if predicts_ties(p):
         found["log_loss_ties"] = _beside_constant(loss, p, constant, lower=True)
     if decided.any():
@@ -218,14 +212,10 @@ def at_equal_length(data: EvaluationData) -> dict[str, EstimateJson]:
     length alone scores 50%.
     """
     pairs, length = data.pairs, data.baselines.length
-    if not len(pairs):
-        return {name: missing_json() for name in ("near", "balanced", "longer", "shorter")}
     correct, better, worse = pairs.correct(data.reward), length[pairs.better], length[pairs.worse]
     longer, shorter = better > worse, better < worse
 
     def mean_of(rows: Bools) -> EstimateJson:
-        if not rows.any():
-            return missing_json()
         return data.bootstrap.mean(correct[rows], pairs.prompt[rows], share=True).as_json()
 
     found = {
@@ -258,16 +248,7 @@ def _rating_metrics(data: EvaluationData) -> Metrics:
     def overall(score: Floats) -> BootstrapDistribution:
         return data.bootstrap.of_weights(prompt, lambda w: rank_correlation(w, score, rating))
 
-    scores = _baseline_scores(data, "scalar")
-    by_row = {name: score[scalar.item] for name, score in scores.items()}
-    by_row["prompt"] = data.baselines.prompt["scalar"]
-    within = {name: _rank_correlation_within(data, score) for name, score in scores.items()}
-    found = {
-        "spearman_within": beside(_rank_correlation_within(data, data.reward), within),
-        "spearman": beside(
-            overall(data.reward[scalar.item]), {n: overall(s) for n, s in by_row.items()}
-        ),
-    }
+    found = _ranking(data, "scalar", scalar.item, "spearman", overall, _rank_correlation_within)
     p = data.predictions.scalar
     if not np.isfinite(p).all():
         return found
@@ -286,12 +267,26 @@ def _rating_metrics(data: EvaluationData) -> Metrics:
     return found
 
 
-def _baseline_scores(data: EvaluationData, kind: str) -> dict[str, Floats]:
-    """Baselines that give every completion a score (N,) of its own."""
-    found = {"longer": data.baselines.length, "shorter": -data.baselines.length}
+def _ranking(
+    data: EvaluationData,
+    kind: str,
+    item: Ints,
+    name: str,
+    overall: Callable[[Floats], BootstrapDistribution],
+    within: Callable[[EvaluationData, Floats], BootstrapDistribution],
+) -> Metrics:
+    """A figure of scores within prompts, of completions (N,), and of all, row by row (n,)."""
+    scores = {"longer": data.baselines.length, "shorter": -data.baselines.length}
     words = data.baselines.words[kind]
-    known = np.isfinite(data.reward)
-    return found | {"words": words} if np.isfinite(words[known]).all() else found
+    if np.isfinite(words[np.isfinite(data.reward)]).all():
+        scores["words"] = words
+    others = {n: overall(score[item]) for n, score in scores.items()}
+    others["prompt"] = overall(data.baselines.prompt[kind])
+    others_within = {n: within(data, score) for n, score in scores.items()}
+    return {
+        f"{name}_within": beside(within(data, data.reward), others_within),
+        name: beside(overall(data.reward[item]), others),
+    }
 
 
 def _rank_correlation_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
@@ -309,9 +304,7 @@ def _rank_correlation_within(data: EvaluationData, score: Floats) -> BootstrapDi
             values.append(0.0 if np.ptp(score[items]) == 0 else float(np.corrcoef(*ranks)[0, 1]))
             prompts.append(int(data.prompt(items[0])))
             ratings += int(count[items].sum())
-    if not values:
-        return UNKNOWN
-    return replace(data.bootstrap.mean(np.array(values), np.array(prompts)), n=ratings)
+    return replace(data.bootstrap.mean(np.array(values), np.array(prompts, int)), n=ratings)
 
 
 # -- good or bad
@@ -326,14 +319,7 @@ def _binary_metrics(data: EvaluationData) -> Metrics:
     def overall(score: Floats) -> BootstrapDistribution:
         return data.bootstrap.of_weights(prompt, lambda w: auc(w, score, good), share=True)
 
-    scores = {n: s[binary.item] for n, s in _baseline_scores(data, "binary").items()}
-    ours = data.reward[binary.item]
-    within = {n: _auc_within(data.bootstrap, s, good, prompt) for n, s in scores.items()}
-    by_row = scores | {"prompt": data.baselines.prompt["binary"]}
-    found = {
-        "auc_within": beside(_auc_within(data.bootstrap, ours, good, prompt), within),
-        "auc": beside(overall(ours), {n: overall(s) for n, s in by_row.items()}),
-    }
+    found = _ranking(data, "binary", binary.item, "auc", overall, _auc_within)
     p = data.predictions.binary
     if np.isfinite(p).all():
 
@@ -345,18 +331,15 @@ def _binary_metrics(data: EvaluationData) -> Metrics:
     return found
 
 
-def _auc_within(
-    bootstrap: Bootstrap, score: Floats, good: Floats, prompt: Ints
-) -> BootstrapDistribution:
+def _auc_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
     """Of two completions of one prompt, one good and one bad: how often the good scores higher."""
-    found = []
+    binary, found = data.examples.binary, []
+    score, good, prompt = score[binary.item], binary.good, data.prompt(binary.item)
     for group in group_rows(prompt):
         yes, no = score[group][good[group] > 0], score[group][good[group] == 0]
         if len(yes) and len(no):
             ahead = 0.5 + 0.5 * np.sign(yes[:, None] - no[None])
             found.append((ahead.sum(), ahead.size, len(group), prompt[group[0]]))
-    if not found:
-        return UNKNOWN
-    table = np.array(found, float)
+    table = np.array(found, float).reshape(-1, 4)
     prompts, n = table[:, 3].astype(np.int64), int(table[:, 2].sum())
-    return bootstrap.of_sums(table[:, :2], prompts, lambda s: s[:, 0] / s[:, 1], n, share=True)
+    return data.bootstrap.of_sums(table[:, :2], prompts, lambda s: s[:, 0] / s[:, 1], n, share=True)

@@ -97,11 +97,8 @@ def information(
 
     precision: of the weights' prior.
     """
-    kinds = (
-        (joint.n_pairs, _pair_rows),
-        (joint.n_binary, _binary_rows),
-        (joint.n_scalar, _scalar_rows),
-    )
+    sizes = joint.n_pairs, joint.n_binary, joint.n_scalar
+    kinds = zip(sizes, (_pair_rows, _binary_rows, _scalar_rows), strict=True)
     rows = [read(joint, z, rewards, values) for n, read in kinds if n]
     m, size = z.shape[1], z.shape[1]
     flat: dict[str, slice] = {}
@@ -149,10 +146,8 @@ def _blocks(
         prior[here] = joint.parts[name].sd ** -2
     own = diags(prior).tocsr()
     for name, share in joint.pins.items():
-        pin = csr_matrix(
-            (share.double().numpy() / PINNED, np.arange(size)[flat[name]], [0, len(share)]),
-            (1, size),
-        )
+        entries = (share.double().numpy() / PINNED, np.arange(size)[flat[name]], [0, len(share)])
+        pin = csr_matrix(entries, (1, size))
         own += pin.T @ pin
     for r in rows:
         weight = np.square(r.scores).sum(1)
@@ -163,10 +158,8 @@ def _blocks(
         scores = np.stack([by_name for _, _, by_name in r.named], 2)
         starts = np.arange(len(columns) + 1) * columns.shape[1]
         with_reward = np.einsum("nk,nkj->nj", r.scores, scores)
-        cross += (
-            csr_matrix((with_reward.ravel(), columns.ravel(), starts), (len(columns), size)).T
-            @ r.by_weights
-        )
+        entries = (with_reward.ravel(), columns.ravel(), starts)
+        cross += csr_matrix(entries, (len(columns), size)).T @ r.by_weights
         both = np.einsum("nki,nkj->nij", scores, scores)
         i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
         own += csr_matrix((both.ravel(), (i.ravel(), j.ravel())), (size, size))
@@ -188,7 +181,8 @@ def _pair_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows
         here = v | {name: v[name][said, None] for name in ("strength_cut", "strength_gap")}
         here["strength_slope"] = v["strength_slope"][said]
         position = own.strength_position(difference, here)
-        stated = terms.cumulative(position, own.strength_cuts(here))
+        cuts = terms.rising(here["strength_cut"], here["strength_gap"])
+        stated = terms.cumulative(position, cuts)
         # who stated none says nothing about strengths: there all three are impossible
         impossible = torch.full_like(outcomes, IMPOSSIBLE)
         return torch.cat([outcomes, impossible.index_put((said,), stated)], 1)
@@ -219,7 +213,7 @@ def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
     own, noise = joint.unshared(), joint.noise(values)
 
     def log_p(v: Values) -> Tensor:
-        cuts = own.cuts(v | {"cut": v["cut"][:, None]})
+        cuts = terms.rising(v["cut"][:, None], v["gaps"])
         return terms.cumulative(own.position(v[REWARD], v), cuts)
 
     def mean_and_spread(v: Values) -> Tensor:
@@ -229,11 +223,8 @@ def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
 
     places = {"scale": person, "offset": person, PROMPTS: joint.prompt.numpy()[item]}
     places |= dict.fromkeys(("scalar_gain", "cut", "gaps", "level", "log_sd"), 0 * person)
-    if joint.ordinal:
-        return _score_rows(joint, log_p, z[item].numpy(), rewards[item], values, places)
-    return _score_rows(
-        joint, mean_and_spread, z[item].numpy(), rewards[item], values, places, False
-    )
+    outcomes, by_weights = log_p if joint.ordinal else mean_and_spread, z[item].numpy()
+    return _score_rows(joint, outcomes, by_weights, rewards[item], values, places, joint.ordinal)
 
 
 def _score_rows(

@@ -67,7 +67,10 @@ class Basis:
                 f" first is number {bad[0] + 1}): the model overflows on them; use"
                 " another model, or a smaller --max-tokens"
             )
-        usual = _without_outliers(features)
+        # what is absurdly far from a feature's middle half is brought nearer: one text in many
+        low, high = np.quantile(features, [0.25, 0.75], axis=0)
+        reach = np.where(high > low, OUTLYING * (high - low), np.inf)
+        usual = np.clip(features, low - reach, high + reach)
         mean, spread = usual.mean(0), usual.std(0)
         spread = np.where(spread > 1e-9 * np.abs(usual).max(0, initial=0), spread, 1.0)
         most = min(components, len(features), features.shape[1])
@@ -78,26 +81,16 @@ class Basis:
 
     def coordinates(self, features: Array) -> Array:
         """z (N, m)."""
-        z: Array = ((features - self.mean) / self.spread) @ self.axes
-        return z
+        return np.asarray(((features - self.mean) / self.spread) @ self.axes)
 
     def outside(self, features: Array) -> Array:
         """Squared length (N,) of the standardised features' part that z leaves out."""
         z = (features - self.mean) / self.spread
-        left: Array = np.square(z).sum(1) - np.square(z @ self.axes).sum(1)
-        return np.maximum(left, 0)
+        return np.asarray(np.maximum(np.square(z).sum(1) - np.square(z @ self.axes).sum(1), 0))
 
     def weights(self, w: Array) -> Array:
         """Weights (d,) on the features themselves; their mean is not taken out."""
-        full: Array = (self.axes @ w) / self.spread
-        return full
-
-
-def _without_outliers(features: Array) -> Array:
-    """What is absurdly far from a feature's middle half, brought nearer: one text in many, say."""
-    low, high = np.quantile(features, [0.25, 0.75], axis=0)
-    reach = np.where(high > low, OUTLYING * (high - low), np.inf)
-    return np.clip(features, low - reach, high + reach)
+        return np.asarray((self.axes @ w) / self.spread)
 
 
 @dataclass(frozen=True)
@@ -134,8 +127,7 @@ class HeadFit:
 
     def rewards(self, features: Array) -> Array:
         """(N,), in logits of an average annotator's comparison."""
-        r: Array = self.basis.coordinates(features) @ self.w
-        return r
+        return np.asarray(self.basis.coordinates(features) @ self.w)
 
     def spread(self, features: Array, centre: Array) -> Array:
         """Standard deviations (N,) of the rewards' difference from that of `centre`.
@@ -151,10 +143,8 @@ def posterior_sd(
     """Standard deviations (N,) of w'(z - z_centre), the part outside the components included."""
     away = features - centre
     inside = (away / basis.spread) @ basis.axes @ factor
-    shifted = away + basis.mean
-    variance = np.square(inside).sum(1) + basis.outside(shifted) / precision
-    sd: Array = np.sqrt(variance)
-    return sd
+    outside = basis.outside(away + basis.mean) / precision
+    return np.asarray(np.sqrt(np.square(inside).sum(1) + outside))
 
 
 def fit_head(
@@ -198,14 +188,12 @@ def fit_coordinates(
         precision,
         info.weights_factor,
         info.sd,
-        problem.nll(theta),
+        float(joint.nll(problem.z @ w, values)),
         left,
     )
 
 
-@cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
+_thread_pools = cache(ThreadpoolController)
 
 
 class _Problem:
@@ -220,25 +208,17 @@ class _Problem:
 
     def begin(self, start: HeadFit | None) -> Array:
         values = self.joint.start()
-        if start is None:
-            return self.pack(np.zeros(self.m), values)
-        for name, earlier in start.values.items():
+        for name, earlier in start.values.items() if start else ():
             if name in values:  # annotators and prompts may have joined since
                 known = min(len(earlier), self.sizes[name])
                 values[name][:known] = earlier[:known]
-        return self.pack(start.w, values)
-
-    def pack(self, w: Array, values: Values) -> Array:
+        w = start.w if start else np.zeros(self.m)
         return np.concatenate([w, *(values[name].numpy() for name in self.sizes)])
 
     def unpack(self, theta: Array | torch.Tensor) -> tuple[torch.Tensor, Values]:
         flat = torch.as_tensor(theta)
         w, *rest = torch.split(flat, [self.m, *self.sizes.values()])
         return w, dict(zip(self.sizes, rest, strict=True))
-
-    def nll(self, theta: Array) -> float:
-        w, values = self.unpack(theta)
-        return float(self.joint.nll(self.z @ w, values))
 
     def loss(self, theta: Array, precision: float, odds: Array) -> tuple[float, Array]:
         """Nats, and their gradient by theta; odds: log(h / (1-h)) at a slope of 1 (judgements,)."""
