@@ -133,16 +133,14 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
     The same two completions are one question whichever comes first.
     """
     stated = {j.annotator for j in judgements if j.answer.strength}
-    completions: dict[str, int] = {}
-    texts: list[Completion] = []
+    completions: dict[str, Completion] = {}
+    places: dict[str, int] = {}
     people: dict[str, int] = {}
     found: dict[str, list[tuple[Any, ...]]] = {"pairwise": [], "binary": [], "scalar": []}
 
     def place(completion: Completion) -> int:
-        if completion.id not in completions:
-            completions[completion.id] = len(texts)
-            texts.append(completion)
-        return completions[completion.id]
+        completions.setdefault(completion.id, completion)
+        return places.setdefault(completion.id, len(places))
 
     for judgement in latest(judgements):
         task, value = judgement.task, judgement.answer.value
@@ -159,8 +157,9 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
         else:
             found["scalar"].append((place(task.a), int(value), person))
     prompts: dict[str, int] = {}
+    texts = tuple(completions.values())
     return Examples(
-        tuple(texts),
+        texts,
         np.array([prompts.setdefault(c.prompt.id, len(prompts)) for c in texts], np.int64),
         tuple(people),
         _make_columns(Pairs, found["pairwise"]),

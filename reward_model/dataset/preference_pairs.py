@@ -63,8 +63,7 @@ def preference_pairs(examples: Examples) -> PreferencePairs:
         _from_ratings(examples, examples.scalar, examples.scalar.rating, "ratings"),
         _from_ratings(examples, examples.binary, examples.binary.good, "good or bad"),
     ]
-    enough = [some for some in found if len(some) >= MIN_CASES]
-    return enough[0] if enough else max(found, key=len)
+    return next((some for some in found if len(some) >= MIN_CASES), max(found, key=len))
 
 
 def _from_ratings(

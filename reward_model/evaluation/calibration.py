@@ -91,8 +91,11 @@ def reliability(
 
     "ece" is the mean distance between the two in a bin (Naeini et al. 2015, AAAI).
     """
-    bins = _assign_bins(p)
-    k = int(bins.max(initial=0)) + 1
+    # bins of equally many, by prediction; equal ones share a bin
+    most = max(1, min(BINS, len(p) // PER_BIN))
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, most + 1)[1:-1])) if most > 1 else p[:0]
+    used, bins = np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)
+    k = max(1, len(used))
     gaps = np.zeros((len(p), k + 1))
     gaps[np.arange(len(p)), bins] = p - happened
     gaps[:, k] = 1
@@ -113,14 +116,6 @@ def reliability(
         "share": boot.mean(happened, prompt, share=True).as_json(),
         "bins": [_describe_bin(boot, p, happened, prompt, bins == b) for b in range(k)],
     }
-
-
-def _assign_bins(p: Floats) -> Ints:
-    """Bins of equally many, by prediction; equal ones share a bin."""
-    k = max(1, min(BINS, len(p) // PER_BIN))
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, k + 1)[1:-1])) if k > 1 else np.zeros(0)
-    found = np.searchsorted(edges, p, side="right")
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
 def _with_basic_interval(ece: BootstrapDistribution) -> EstimateJson:

@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from reward_model.config import Objective, ScalarLink
-from reward_model.dataset.examples import Bools, Examples
+from reward_model.dataset.examples import Bools, Examples, Floats
 from reward_model.likelihood import terms
 from reward_model.likelihood.fit import Basis, HeadFit, fit_coordinates
 from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS, Joint, Values
 
-Array = NDArray[np.float64]
 FOLDS = 5
 VARIANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Of rewards before anything is judged: those that are tried."""
@@ -40,15 +38,15 @@ RATINGS = np.arange(1, 11)
 class Predictions:
     """Expected answers, row by row of some examples; NaN where an objective says nothing of it."""
 
-    reward: Array
+    reward: Floats
     """Of each completion (N,), in logits of an average annotator's comparison."""
-    sd: Array
+    sd: Floats
     """Its posterior standard deviation (N,)."""
-    pairs: Array
+    pairs: Floats
     """P(a better), P(b better), P(tie) of each comparison (P, 3)."""
-    binary: Array
+    binary: Floats
     """P(good) (B,)."""
-    scalar: Array
+    scalar: Floats
     """P(1) to P(10) of each rating (S, 10)."""
     nll: float
     """Nats over all that is predicted, a stated strength included."""
@@ -69,7 +67,7 @@ class Model:
 
 
 def predict(
-    model: Model, examples: Examples, rewards: Array, sd: Array, values: Values
+    model: Model, examples: Examples, rewards: Floats, sd: Floats, values: Values
 ) -> Predictions:
     """Of the judgements in `examples`, from rewards and sd of all completions (N,).
 
@@ -105,14 +103,14 @@ def predict(
     return Predictions(rewards, sd, pairs, binary, scalar, nll, len(joint))
 
 
-def _nothing_predicted(examples: Examples) -> tuple[Array, Array, Array]:
+def _nothing_predicted(examples: Examples) -> tuple[Floats, Floats, Floats]:
     """NaN for all comparisons, good-or-bad judgements and ratings."""
     shapes = (len(examples.pairs), 3), len(examples.binary), (len(examples.scalar), len(RATINGS))
     pairs, binary, scalar = (np.full(shape, np.nan) for shape in shapes)
     return pairs, binary, scalar
 
 
-def _predict_pairs(joint: Joint, rewards: torch.Tensor, values: Values) -> Array:
+def _predict_pairs(joint: Joint, rewards: torch.Tensor, values: Values) -> Floats:
     difference = joint.difference(rewards, values)
     if joint.effects:
         return terms.davidson(difference, joint.log_tie(values)).exp().numpy()
@@ -135,7 +133,7 @@ def folds(examples: Examples, n: int = FOLDS, seed: int = 0) -> Iterator[tuple[B
 
 def cross_validate(
     model: Model,
-    features: Array,
+    features: Floats,
     examples: Examples,
     precision: float,
     between: Callable[[], None] = lambda: None,
@@ -173,7 +171,7 @@ def merge_folds(examples: Examples, parts: Sequence[tuple[Bools, Predictions]]) 
 
 def choose_prior_precision(
     model: Model,
-    features: Array,
+    features: Floats,
     examples: Examples,
     between: Callable[[], None] = lambda: None,
     seed: int = 0,

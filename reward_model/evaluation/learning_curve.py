@@ -131,8 +131,7 @@ def learning_curve(
             "points": [],
             "ahead": [],
         }
-    whole = CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n))
-    curve = [*learned, whole]
+    curve = [*learned, CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n))]
     accuracy = [boot.mean(pairs.correct(c.reward), pairs.prompt, share=True) for c in curve]
     points: list[FittedPoint] = [
         {"judgements": round(c.share * total), "log_loss": c.nll, **a.as_json()}

@@ -117,13 +117,6 @@ def beside(
     return {**found, "baseline": baseline, "lead": {"over": best, **ahead.as_json()}}
 
 
-def _beside_constant(
-    figure: Callable[[Floats], BootstrapDistribution], p: Floats, constant: Floats, lower: bool
-) -> Metric:
-    """A figure of predictions p beside that of constant rates."""
-    return beside(figure(p), {"constant": figure(constant)}, lower)
-
-
 # -- pairs
 
 
@@ -162,30 +155,28 @@ def pair_metrics(data: EvaluationData) -> Metrics:
     code, constant = pairs.outcome, constant_rates(pairs.outcome, pairs.side, prompt)
     decided = code != TIE
 
-    def loss(p: Floats) -> BootstrapDistribution:
-        return _log_loss(data, p, code, prompt)
-
-    def decided_loss(p: Floats) -> BootstrapDistribution:
-        given = p[decided, :2] / p[decided, :2].sum(1, keepdims=True)
-        return _log_loss(data, given, code[decided], prompt[decided])
-
     def hit(p: Floats) -> BootstrapDistribution:
         # half or a third right where two or all three are called equally likely
         top = np.isclose(p, p.max(1, keepdims=True), atol=1e-9)
         right = top[np.arange(len(code)), code] / top.sum(1)
         return data.bootstrap.mean(right, prompt, share=True)
 
-    found = {"accuracy": accuracy, "three_way": _beside_constant(hit, p, constant, lower=False)}
+    found = {"accuracy": accuracy, "three_way": beside(hit(p), {"constant": hit(constant)})}
     if predicts_ties(p):
-        found["log_loss_ties"] = _beside_constant(loss, p, constant, lower=True)
+        found["log_loss_ties"] = _log_loss(data, p, constant, code, prompt)
     if decided.any():
-        found["log_loss"] = _beside_constant(decided_loss, p, constant, lower=True)
+        given, rate = (q[decided, :2] / q[decided, :2].sum(1, keepdims=True) for q in (p, constant))
+        found["log_loss"] = _log_loss(data, given, rate, code[decided], prompt[decided])
     return found
 
 
-def _log_loss(data: EvaluationData, p: Floats, code: Ints, prompt: Ints) -> BootstrapDistribution:
-    """Mean of -log p[i, code[i]], in nats, of predictions p (n, K)."""
-    return data.bootstrap.mean(-np.log(p[np.arange(len(code)), code] + TINY), prompt)
+def _log_loss(
+    data: EvaluationData, p: Floats, constant: Floats, code: Ints, prompt: Ints
+) -> Metric:
+    """Mean of -log p[i, code[i]], in nats, of predictions p and of constant rates (n, K)."""
+    row, mean = np.arange(len(code)), data.bootstrap.mean
+    ours, theirs = (mean(-np.log(q[row, code] + TINY), prompt) for q in (p, constant))
+    return beside(ours, {"constant": theirs}, lower=True)
 
 
 def predicts_ties(p: Floats) -> bool:
@@ -259,11 +250,8 @@ def _rating_metrics(data: EvaluationData) -> Metrics:
         predicted_median = 1 + (np.cumsum(p, 1) < 0.5 - 1e-9).sum(1)
         return data.bootstrap.mean(np.abs(predicted_median - 1.0 - code), prompt)
 
-    def loss(p: Floats) -> BootstrapDistribution:
-        return _log_loss(data, p, code, prompt)
-
-    found["rating_error"] = _beside_constant(error, p, constant, lower=True)
-    found["rating_log_loss"] = _beside_constant(loss, p, constant, lower=True)
+    found["rating_error"] = beside(error(p), {"constant": error(constant)}, lower=True)
+    found["rating_log_loss"] = _log_loss(data, p, constant, code, prompt)
     return found
 
 
@@ -322,12 +310,9 @@ def _binary_metrics(data: EvaluationData) -> Metrics:
     found = _ranking(data, "binary", binary.item, "auc", overall, _auc_within)
     p = data.predictions.binary
     if np.isfinite(p).all():
-
-        def loss(p: Floats) -> BootstrapDistribution:
-            return _log_loss(data, np.stack([1 - p, p], 1), binary.good, prompt)
-
         constant = rates(binary.good, prompt, 2)[:, 1]
-        found["good_log_loss"] = _beside_constant(loss, p, constant, lower=True)
+        ours, theirs = (np.stack([1 - q, q], 1) for q in (p, constant))
+        found["good_log_loss"] = _log_loss(data, ours, theirs, binary.good, prompt)
     return found
 
 

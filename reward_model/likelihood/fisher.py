@@ -19,17 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_matrix, diags
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from reward_model.dataset.examples import Ints
+from reward_model.dataset.examples import Floats, Ints
 from reward_model.likelihood import terms
 from reward_model.likelihood.joint import PINNED, PROMPTS, Joint, Values
 
-Array = NDArray[np.float64]
 REWARD = "reward"
 """Name of the judgements' own rewards, beside the other parameters."""
 IMPOSSIBLE = -1e4
@@ -43,11 +41,11 @@ class Rows:
     So the sum of products of two of them over the answers is their expected product.
     """
 
-    by_weights: Array
+    by_weights: Floats
     """Derivative of the reward, or of two rewards' difference, by the weights (n, m)."""
-    scores: Array
+    scores: Floats
     """By that reward (n, K)."""
-    named: list[tuple[str, Ints, Array]]
+    named: list[tuple[str, Ints, Floats]]
     """By the other parameters: name, place within it (n,), scores (n, K)."""
 
 
@@ -59,20 +57,20 @@ class Information:
     """Where the core's parameters are in the flat vector (k,): weights, then all but prompts."""
     prompts: slice
     """Where the prompts' difficulties are; empty where there are none."""
-    root: Array
+    root: Floats
     """Square roots of the precision of each difficulty by itself (P,)."""
-    shared: Array
+    shared: Floats
     """Precision that difficulties and core share, over `root` (P, k)."""
-    core: Array
+    core: Floats
     """Lower Cholesky factor of the core's precision, the difficulties unknown (k, k)."""
-    leverage: Array
+    leverage: Floats
     """How far each judgement's own answer moves what is fitted to it (judgements,), 0 to 1."""
-    weights_factor: Array
+    weights_factor: Floats
     """Lower Cholesky factor (m, m) of the weights' posterior covariance, all else unknown."""
-    sd: dict[str, Array]
+    sd: dict[str, Floats]
     """Posterior standard deviations of the core's parameters but the weights, by name."""
 
-    def step(self, x: Array) -> Array:
+    def step(self, x: Floats) -> Floats:
         """Of the flat vector, for a step x in coordinates in which the precision is 1."""
         out = np.empty_like(x)
         inner = solve_triangular(self.core, x[self.at], lower=True, trans="T", check_finite=False)
@@ -80,7 +78,7 @@ class Information:
         out[self.prompts] = (x[self.prompts] - self.shared @ inner) / self.root
         return out
 
-    def gradient(self, g: Array) -> Array:
+    def gradient(self, g: Floats) -> Floats:
         """In those coordinates, for a gradient g by the flat vector."""
         out = np.empty_like(g)
         own = g[self.prompts] / self.root
@@ -135,7 +133,7 @@ def information(
 
 def _blocks(
     joint: Joint, rows: list[Rows], flat: dict[str, slice], m: int, size: int
-) -> tuple[Array, Array, csr_matrix]:
+) -> tuple[Floats, Floats, csr_matrix]:
     """Precision of the weights (m, m), of all with the weights (size, m), and of all the others.
 
     The last is (size, size), sparse and with the priors: a judgement touches few parameters.
@@ -230,7 +228,7 @@ def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
 def _score_rows(
     joint: Joint,
     outcomes: Callable[[Values], Tensor],
-    by_weights: Array,
+    by_weights: Floats,
     rewards: Tensor,
     values: Values,
     places: dict[str, Ints],
