@@ -61,7 +61,7 @@ def calibration(data: EvaluationData, seed: int = 0) -> dict[str, Reliability]:
     found: dict[str, Reliability] = {}
     pairs, p, boot = data.examples.pairs, data.predictions.pairs, data.bootstrap
     if len(p) and np.isfinite(p).all():
-        prompt = data.prompt(pairs.a)
+        prompt = data.examples.prompt[pairs.a]
         constant = constant_rates(pairs.outcome, pairs.side, prompt)
         decided = pairs.outcome != TIE
         if decided.any():
@@ -78,7 +78,7 @@ def calibration(data: EvaluationData, seed: int = 0) -> dict[str, Reliability]:
             found["ties"] = reliability(boot, p[:, 2], tie, prompt, constant[:, 2], seed)
     binary, q = data.examples.binary, data.predictions.binary
     if len(q) and np.isfinite(q).all():
-        prompt = data.prompt(binary.item)
+        prompt = data.examples.prompt[binary.item]
         good, constant_good = binary.good.astype(float), rates(binary.good, prompt, 2)[:, 1]
         found["binary"] = reliability(boot, q, good, prompt, constant_good, seed)
     return found

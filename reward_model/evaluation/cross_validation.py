@@ -210,6 +210,5 @@ def choose_prior_precision(
         if found[variance] > min(found.values()) + GIVE_UP_NATS:
             break
     best = min(found, key=lambda v: found[v])
-    for near in (best * HALF_STEP, best / HALF_STEP):
-        found[near] = loss(near)
+    found |= {near: loss(near) for near in (best * HALF_STEP, best / HALF_STEP)}
     return size / min(found, key=lambda v: found[v])

@@ -200,9 +200,8 @@ def _ceiling_range(today: BootstrapDistribution, ceiling: Ceiling | None) -> str
     least, most = ceiling.at_least, ceiling.at_most
     if least.value is None or least.low is None or least.high is None or most.value is None:
         return ""
-    if least.high - least.low > KNOWN_CEILING or today.value < least.value:
-        return ""
-    return f"{least.value:.0%} to {most.value:.0%}"
+    unlike = least.high - least.low > KNOWN_CEILING or today.value < least.value
+    return "" if unlike else f"{least.value:.0%} to {most.value:.0%}"
 
 
 def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) -> CurveVerdict:

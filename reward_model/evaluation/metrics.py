@@ -63,10 +63,6 @@ class EvaluationData:
         """Of each completion (N,)."""
         return self.predictions.reward
 
-    def prompt(self, item: Ints) -> Ints:
-        """Numbers of the completions' prompts."""
-        return self.examples.prompt[item]
-
 
 def evaluation_data(
     examples: Examples,
@@ -151,7 +147,7 @@ def pair_metrics(data: EvaluationData) -> Metrics:
     p = data.predictions.pairs
     if not len(p) or not np.isfinite(p).all():
         return {"accuracy": accuracy}
-    pairs, prompt = data.examples.pairs, data.prompt(data.examples.pairs.a)
+    pairs, prompt = data.examples.pairs, data.examples.prompt[data.examples.pairs.a]
     code, constant = pairs.outcome, constant_rates(pairs.outcome, pairs.side, prompt)
     decided = code != TIE
 
@@ -234,7 +230,7 @@ def _rating_metrics(data: EvaluationData) -> Metrics:
     scalar = data.examples.scalar
     if not len(scalar):
         return {}
-    prompt, rating = data.prompt(scalar.item), scalar.rating.astype(float)
+    prompt, rating = data.examples.prompt[scalar.item], scalar.rating.astype(float)
 
     def overall(score: Floats) -> BootstrapDistribution:
         return data.bootstrap.of_weights(prompt, lambda w: rank_correlation(w, score, rating))
@@ -284,13 +280,13 @@ def _rank_correlation_within(data: EvaluationData, score: Floats) -> BootstrapDi
     count = np.bincount(scalar.item, minlength=len(score))
     rated = np.flatnonzero(count)
     values, prompts, ratings = [], [], 0
-    for group in group_rows(data.prompt(rated)):
+    for group in group_rows(data.examples.prompt[rated]):
         items = rated[group]
         given = total[items] / count[items]
         if len(items) > 1 and np.ptp(given) > 0:
             ranks = rankdata(score[items]), rankdata(given)
             values.append(0.0 if np.ptp(score[items]) == 0 else float(np.corrcoef(*ranks)[0, 1]))
-            prompts.append(int(data.prompt(items[0])))
+            prompts.append(int(data.examples.prompt[items[0]]))
             ratings += int(count[items].sum())
     return replace(data.bootstrap.mean(np.array(values), np.array(prompts, int)), n=ratings)
 
@@ -302,7 +298,7 @@ def _binary_metrics(data: EvaluationData) -> Metrics:
     binary = data.examples.binary
     if not len(binary):
         return {}
-    prompt, good = data.prompt(binary.item), binary.good.astype(float)
+    prompt, good = data.examples.prompt[binary.item], binary.good.astype(float)
 
     def overall(score: Floats) -> BootstrapDistribution:
         return data.bootstrap.of_weights(prompt, lambda w: auc(w, score, good), share=True)
@@ -319,7 +315,7 @@ def _binary_metrics(data: EvaluationData) -> Metrics:
 def _auc_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
     """Of two completions of one prompt, one good and one bad: how often the good scores higher."""
     binary, found = data.examples.binary, []
-    score, good, prompt = score[binary.item], binary.good, data.prompt(binary.item)
+    score, good, prompt = score[binary.item], binary.good, data.examples.prompt[binary.item]
     for group in group_rows(prompt):
         yes, no = score[group][good[group] > 0], score[group][good[group] == 0]
         if len(yes) and len(no):

@@ -138,8 +138,7 @@ def _blocks(
 
     The last is (size, size), sparse and with the priors: a judgement touches few parameters.
     """
-    weights, cross = np.zeros((m, m)), np.zeros((size, m))
-    prior = np.zeros(size)
+    weights, cross, prior = np.zeros((m, m)), np.zeros((size, m)), np.zeros(size)
     for name, here in flat.items():
         prior[here] = joint.parts[name].sd ** -2
     own = diags(prior).tocsr()
