@@ -108,10 +108,6 @@ class BootstrapDistribution:
         return {"value": self.value, "low": low, "high": high, "n": self.n, "prompts": self.prompts}
 
 
-UNKNOWN = BootstrapDistribution(math.nan, np.zeros(0), 0, 0)
-"""A statistic that nothing is known of."""
-
-
 class Bootstrap:
     """Random weights of prompts, shared by all statistics, so that differences are paired."""
 

@@ -31,10 +31,6 @@ def _no_ints() -> Ints:
     return np.zeros(0, np.int64)
 
 
-def _no_floats() -> Floats:
-    return np.zeros(0)
-
-
 @dataclass(frozen=True)
 class Pairs:
     """Pairwise judgements, one a row (N,)."""
@@ -44,7 +40,7 @@ class Pairs:
     b: Ints = field(default_factory=_no_ints)
     outcome: Ints = field(default_factory=_no_ints)
     """A, B or TIE."""
-    side: Floats = field(default_factory=_no_floats)
+    side: Floats = field(default_factory=lambda: np.zeros(0))
     """1 where a was shown first, -1 where b was, 0 where it is not known."""
     strength: Ints = field(default_factory=_no_ints)
     """1 slightly, 2 clearly, 3 much better; 0 where it was not said, and in a tie."""
@@ -137,23 +133,23 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
     The same two completions are one question whichever comes first.
     """
     stated = {j.annotator for j in judgements if j.answer.strength}
-    completions: dict[str, int] = {}
-    texts: list[Completion] = []
+    completions: dict[str, Completion] = {}
+    places: dict[str, int] = {}
     people: dict[str, int] = {}
     found: dict[str, list[tuple[Any, ...]]] = {"pairwise": [], "binary": [], "scalar": []}
 
     def place(completion: Completion) -> int:
-        if completion.id not in completions:
-            completions[completion.id] = len(texts)
-            texts.append(completion)
-        return completions[completion.id]
+        completions.setdefault(completion.id, completion)
+        return places.setdefault(completion.id, len(places))
 
     for judgement in latest(judgements):
         task, value = judgement.task, judgement.answer.value
         person = people.setdefault(judgement.annotator, len(people))
         if task.b is not None:
             side = _SIDE.get(judgement.shown_first or "", 0.0)
-            strength = _stated_strength(judgement, stated)
+            # who states a strength at times means the least by stating none, as in an export
+            unstated = UNSTATED_STRENGTH if judgement.annotator in stated else 0
+            strength = 0 if value == "tie" else judgement.answer.strength or unstated
             row = (place(task.a), place(task.b), _OUTCOME[value], side, strength, person)
             found["pairwise"].append(row)
         elif judgement.kind == "binary":
@@ -161,8 +157,9 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
         else:
             found["scalar"].append((place(task.a), int(value), person))
     prompts: dict[str, int] = {}
+    texts = tuple(completions.values())
     return Examples(
-        tuple(texts),
+        texts,
         np.array([prompts.setdefault(c.prompt.id, len(prompts)) for c in texts], np.int64),
         tuple(people),
         _make_columns(Pairs, found["pairwise"]),
@@ -181,13 +178,6 @@ def latest(judgements: Iterable[Judgement]) -> list[Judgement]:
         standing.pop(key, None)
         standing[key] = judgement
     return list(standing.values())
-
-
-def _stated_strength(judgement: Judgement, stated: set[str]) -> int:
-    """What was said; who says it at times means the least by saying nothing, as in an export."""
-    if judgement.answer.value == "tie":
-        return 0
-    return judgement.answer.strength or (UNSTATED_STRENGTH if judgement.annotator in stated else 0)
 
 
 def _make_columns(kind: type[R], found: list[tuple[Any, ...]]) -> R:

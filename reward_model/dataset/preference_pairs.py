@@ -52,25 +52,18 @@ def preference_pairs(examples: Examples) -> PreferencePairs:
 
     The kinds are never pooled: many pairs made of a few ratings would pass for many comparisons.
     """
-    found = [
-        _from_comparisons(examples),
-        _from_ratings(examples, examples.scalar, examples.scalar.rating, "ratings"),
-        _from_ratings(examples, examples.binary, examples.binary.good, "good or bad"),
-    ]
-    enough = [some for some in found if len(some) >= MIN_CASES]
-    return enough[0] if enough else max(found, key=len)
-
-
-def _from_comparisons(examples: Examples) -> PreferencePairs:
     pairs = examples.pairs
     decided = pairs.outcome != TIE
     a_won = (pairs.outcome == A)[decided]
     a, b = pairs.a[decided], pairs.b[decided]
-    better = np.where(a_won, a, b)
+    better, worse = np.where(a_won, a, b), np.where(a_won, b, a)
     first = 0.5 + 0.5 * np.where(a_won, 1, -1) * pairs.side[decided]
-    return PreferencePairs(
-        better, np.where(a_won, b, a), first, examples.prompt[better], "comparisons"
-    )
+    found = [
+        PreferencePairs(better, worse, first, examples.prompt[better], "comparisons"),
+        _from_ratings(examples, examples.scalar, examples.scalar.rating, "ratings"),
+        _from_ratings(examples, examples.binary, examples.binary.good, "good or bad"),
+    ]
+    return next((some for some in found if len(some) >= MIN_CASES), max(found, key=len))
 
 
 def _from_ratings(
@@ -87,11 +80,6 @@ def _from_ratings(
         for i, j in combinations(rows, 2)
         if answer[i] != answer[j] and item[i] != item[j]
     ]
-    better, worse = np.array(found, np.int64).reshape(-1, 2).T
-    return PreferencePairs(
-        item[better],
-        item[worse],
-        np.full(len(better), 0.5),
-        examples.prompt[item[better]],
-        source,
-    )
+    better, worse = item[np.array(found, np.int64).reshape(-1, 2).T]
+    first = np.full(len(better), 0.5)
+    return PreferencePairs(better, worse, first, examples.prompt[better], source)

@@ -26,10 +26,15 @@ def require_enough(objective: Objective, examples: Examples, where: str = "") ->
         )
     telling = sum(_count_telling(examples, kind) for kind in kinds)
     if not telling:
+        said = {
+            "pairwise": ["ties"] * bool(len(examples.pairs)),
+            "scalar": [f"{rating} of 10" for rating in examples.scalar.rating[:1]],
+            "binary": ["good" if good else "bad" for good in examples.binary.good[:1]],
+        }
+        answers = ", ".join(answer for kind in said if kind in kinds for answer in said[kind])
         raise ValueError(
-            f"all {n} {named} say the same ({_name_the_answer(examples, kinds)}): there is nothing"
-            " to learn from them; collect some that differ"
-            f"{_suggest_objective(objective, examples)}"
+            f"all {n} {named} say the same ({answers}): there is nothing to learn from them;"
+            f" collect some that differ{_suggest_objective(objective, examples)}"
         )
     if telling < MIN_JUDGEMENTS:
         raise ValueError(
@@ -44,17 +49,6 @@ def _count_telling(examples: Examples, kind: str) -> int:
         return int((examples.pairs.outcome != TIE).sum())
     said = examples.scalar.rating if kind == "scalar" else examples.binary.good
     return len(said) if len(np.unique(said)) > 1 else 0
-
-
-def _name_the_answer(examples: Examples, kinds: tuple[str, ...]) -> str:
-    said = []
-    if "pairwise" in kinds and len(examples.pairs):
-        said.append("ties")
-    if "scalar" in kinds and len(examples.scalar):
-        said.append(f"{examples.scalar.rating[0]} of 10")
-    if "binary" in kinds and len(examples.binary):
-        said.append("good" if examples.binary.good[0] else "bad")
-    return ", ".join(said)
 
 
 def _suggest_objective(objective: Objective, examples: Examples) -> str:

@@ -9,7 +9,7 @@ from typing import TypedDict
 import numpy as np
 from scipy.special import expit
 
-from reward_model.dataset.examples import Examples, Floats, Ints
+from reward_model.dataset.examples import Examples, Floats
 from reward_model.likelihood.fit import HeadFit
 
 Z = 1.96
@@ -57,7 +57,17 @@ class AnnotatorCard(TypedDict):
 def cards(examples: Examples, fit: HeadFit) -> list[AnnotatorCard]:
     """One an annotator, those furthest from the crowd first."""
     values = {name: v.numpy() for name, v in fit.values.items()}
-    counts = _count_judgements(examples)
+    pairs = examples.pairs
+    givers = {
+        "pairwise": pairs.annotator,
+        "scalar": examples.scalar.annotator,
+        "binary": examples.binary.annotator,
+        "side": pairs.annotator[pairs.side != 0],
+    }
+    people = len(examples.annotators)
+    counts = {kind: np.bincount(who, minlength=people) for kind, who in givers.items()}
+    counts["consistency"] = counts["pairwise"] + counts["binary"]
+    counts |= {"threshold": counts["binary"]} | dict.fromkeys(("scale", "offset"), counts["scalar"])
     found: list[tuple[float, AnnotatorCard]] = []
     for person, name in enumerate(examples.annotators):
         n = {kind: int(c[person]) for kind, c in counts.items()}
@@ -69,26 +79,6 @@ def cards(examples: Examples, fit: HeadFit) -> list[AnnotatorCard]:
         found.append((max(far, default=0.0), card))
     found.sort(key=lambda two: (-two[0], two[1]["annotator"]))
     return [card for _, card in found]
-
-
-def _count_judgements(examples: Examples) -> dict[str, Ints]:
-    """Judgements of each annotator, by kind and by the trait that they tell about."""
-    people = len(examples.annotators)
-    pairs, shown = examples.pairs.annotator, examples.pairs.side != 0
-    pairwise, scalar, binary, side = (
-        np.bincount(who, minlength=people)
-        for who in (pairs, examples.scalar.annotator, examples.binary.annotator, pairs[shown])
-    )
-    return {
-        "pairwise": pairwise,
-        "scalar": scalar,
-        "binary": binary,
-        "consistency": pairwise + binary,
-        "side": side,
-        "threshold": binary,
-        "scale": scalar,
-        "offset": scalar,
-    }
 
 
 def _trait_card(

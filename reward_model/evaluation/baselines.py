@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from reward_model.dataset.examples import Bools, Examples, Floats, Ints
+from reward_model.dataset.examples import Examples, Floats, Ints
 from reward_model.dataset.preference_pairs import PreferencePairs
 from reward_model.evaluation.cross_validation import folds
 
@@ -65,8 +65,7 @@ def by_prompt(answer: Floats, item: Ints, prompt_of: Ints) -> Floats:
     shrink = _variance_ratio(answer, prompt)
     if not np.isfinite(shrink):
         return np.full(len(answer), mean)
-    found: Floats = (sums + shrink * mean) / (others + shrink)
-    return found
+    return np.asarray((sums + shrink * mean) / (others + shrink))
 
 
 def _variance_ratio(answer: Floats, prompt: Ints) -> float:
@@ -91,56 +90,30 @@ def by_words(examples: Examples, pairs: PreferencePairs, seed: int = 0) -> dict[
     """
     unknown = np.full(len(examples.completions), np.nan)
     scores = {kind: unknown.copy() for kind in ("pairwise", "scalar", "binary")}
-    table = _tf_idf_table([c.text for c in examples.completions])
-    if table is None or examples.prompts < 2:
-        return scores
-    compared = pairs if pairs.source == "comparisons" else None
-    for train, test in folds(examples, seed=seed):
-        part = examples.where(train)
-        if compared is not None:
-            scores["pairwise"][test] = _fit_pairs(
-                table, compared.where(train[compared.better]), test
-            )
-        scores["scalar"][test] = _fit_ridge(table, part.scalar.item, part.scalar.rating, test)
-        scores["binary"][test] = _fit_logistic(
-            table[part.binary.item], part.binary.good, table, test
-        )
-    return scores
-
-
-def _tf_idf_table(texts: list[str]) -> csr_matrix | None:
-    """(N, words); None where no text has a word."""
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=WORDS
     )
     try:
-        return csr_matrix(vectorizer.fit_transform(texts))
-    except ValueError:  # sklearn: empty vocabulary
-        return None
-
-
-def _fit_pairs(table: csr_matrix, won: PreferencePairs, test: Bools) -> Floats:
-    if not len(won):
-        return np.full(int(test.sum()), np.nan)
-    ahead = table[won.better] - table[won.worse]
-    answer = np.repeat([1, 0], len(won))
-    return _fit_logistic(vstack([ahead, -ahead]), answer, table, test, level=False)
-
-
-def _fit_logistic(
-    rows: csr_matrix, answer: Ints, table: csr_matrix, test: Bools, level: bool = True
-) -> Floats:
-    if len(np.unique(answer)) < 2:
-        return np.full(int(test.sum()), np.nan)
-    model = LogisticRegression(fit_intercept=level, max_iter=300).fit(rows, answer)
-    return np.asarray(table[test] @ model.coef_[0])
-
-
-def _fit_ridge(table: csr_matrix, item: Ints, rating: Ints, test: Bools) -> Floats:
-    if len(np.unique(rating)) < 2:
-        return np.full(int(test.sum()), np.nan)
-    model = Ridge(alpha=1.0).fit(table[item], rating)
-    return np.asarray(table[test] @ model.coef_)
+        table = csr_matrix(vectorizer.fit_transform([c.text for c in examples.completions]))
+    except ValueError:  # sklearn: no text has a word
+        return scores
+    if examples.prompts < 2:
+        return scores
+    ordered, free = (LogisticRegression(fit_intercept=b, max_iter=300) for b in (False, True))
+    for train, test in folds(examples, seed=seed):
+        part, won = examples.where(train), pairs.where(train[pairs.better])
+        tasks = [
+            ("scalar", Ridge(alpha=1.0), table[part.scalar.item], part.scalar.rating),
+            ("binary", free, table[part.binary.item], part.binary.good),
+        ]
+        if won.source == "comparisons":
+            ahead = table[won.better] - table[won.worse]
+            answer = np.repeat([1, 0], len(won))
+            tasks.append(("pairwise", ordered, vstack([ahead, -ahead]), answer))
+        for kind, model, rows, answer in tasks:
+            if len(np.unique(answer)) > 1:
+                scores[kind][test] = table[test] @ np.ravel(model.fit(rows, answer).coef_)
+    return scores
 
 
 def rates(code: Ints, prompt: Ints, values: int) -> Floats:
@@ -152,5 +125,4 @@ def rates(code: Ints, prompt: Ints, values: int) -> Floats:
     mine = np.zeros((int(prompt.max(initial=-1)) + 1, values))
     np.add.at(mine, prompt, chosen)
     others = chosen.sum(0) - mine[prompt] + 0.5
-    found: Floats = others / others.sum(1, keepdims=True)
-    return found
+    return np.asarray(others / others.sum(1, keepdims=True))

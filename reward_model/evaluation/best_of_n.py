@@ -49,7 +49,11 @@ def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> Spread
             " are needed.",
             "within": missing_json(n, len(several)),
         }
-    rows, places = _sums_by_prompt(rewards, sd, several)
+    rows, places = np.zeros((len(several), 6)), np.arange(len(several))
+    for row, g in zip(rows, several, strict=True):
+        r = rewards[g]
+        row[:3] = ((r - r.mean()) ** 2).sum(), len(g) - 1, np.square(sd[g]).sum()
+        row[3:] = len(g), r.sum(), np.square(r).sum()
     within = boot.of_sums(rows, places, lambda s: np.sqrt(s[:, 0] / s[:, 1]), n)
     error = boot.of_sums(rows, places, lambda s: np.sqrt(s[:, 2] / s[:, 3]), n)
     part = boot.of_sums(rows, places, _part_within, n, share=True)
@@ -61,15 +65,6 @@ def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> Spread
     }
 
 
-def _sums_by_prompt(rewards: Floats, sd: Floats, several: list[Ints]) -> tuple[Floats, Ints]:
-    rows = []
-    for g in several:
-        r = rewards[g]
-        rows.append((((r - r.mean()) ** 2).sum(), len(g) - 1, np.square(sd[g]).sum(), len(g),
-                     r.sum(), np.square(r).sum()))  # fmt: skip
-    return np.array(rows, float), np.arange(len(several))
-
-
 def _part_within(s: Floats) -> Floats:
     """Pooled variance within prompts over that of all samples, at most 1."""
     total = s[:, 5] / s[:, 3] - np.square(s[:, 4] / s[:, 3])
@@ -77,25 +72,18 @@ def _part_within(s: Floats) -> Floats:
 
 
 def _spread_verdict(within: float, error: float) -> Verdict:
-    if within < FLAT:
-        words = (
-            f"The reward is nearly flat: the policy's answers to one prompt differ by {within:.2f}"
-            " only, where answers to all prompts differ by 1. GRPO cannot learn from it. Judge"
-            " completions of one prompt against each other, or sample at a higher temperature."
-        )
-        return {"verdict": "flat", "sentence": words}
-    if within < error:
-        words = (
-            f"The policy's answers to one prompt differ by {within:.2f}, less than the {error:.2f}"
-            " that the model itself is unsure of: GRPO would chase errors as much as quality."
-            " Collect more judgements first."
-        )
-        return {"verdict": "unsure", "sentence": words}
-    words = (
-        f"GRPO has something to learn from: the policy's answers to one prompt differ by"
-        f" {within:.2f}, more than the {error:.2f} that the model is unsure of."
-    )
-    return {"verdict": "enough", "sentence": words}
+    verdict = "flat" if within < FLAT else "unsure" if within < error else "enough"
+    sentence = {
+        "flat": "The reward is nearly flat: the policy's answers to one prompt differ by"
+        f" {within:.2f} only, where answers to all prompts differ by 1. GRPO cannot learn from it."
+        " Judge completions of one prompt against each other, or sample at a higher temperature.",
+        "unsure": f"The policy's answers to one prompt differ by {within:.2f}, less than the"
+        f" {error:.2f} that the model itself is unsure of: GRPO would chase errors as much as"
+        " quality. Collect more judgements first.",
+        "enough": "GRPO has something to learn from: the policy's answers to one prompt differ by"
+        f" {within:.2f}, more than the {error:.2f} that the model is unsure of.",
+    }[verdict]
+    return {"verdict": verdict, "sentence": sentence}
 
 
 # -- best of n
@@ -132,8 +120,7 @@ def chance_of_best(k: int, n: int) -> Floats:
     safe = np.where(possible, rank, n)
     logs = gammaln(safe) - gammaln(n) - gammaln(safe - n + 1)
     logs -= gammaln(k + 1) - gammaln(n + 1) - gammaln(k - n + 1)
-    chances: Floats = np.where(possible, np.exp(logs), 0.0)
-    return chances
+    return np.asarray(np.where(possible, np.exp(logs), 0.0))
 
 
 def judged_best_of_n(reward: Floats, examples: Examples, boot: Bootstrap) -> list[BestOf]:
@@ -142,7 +129,11 @@ def judged_best_of_n(reward: Floats, examples: Examples, boot: Bootstrap) -> lis
     Each judged pair counts as often as one of its two would be the best of n of the prompt's
     judged completions; ties are half. Of one it is 50%.
     """
-    one, other, score = _pair_outcomes(examples)
+    pairs, outcome = preference_pairs(examples), examples.pairs.outcome
+    one, other, score = pairs.better, pairs.worse, np.ones(len(pairs))
+    if pairs.source == "comparisons":
+        one, other = examples.pairs.a, examples.pairs.b
+        score = np.where(outcome == TIE, 0.5, (outcome == A).astype(float))
     judged = np.unique(np.concatenate([one, other]))
     judged = judged[np.argsort(reward[judged], kind="stable")]
     groups = [judged[rows] for rows in group_rows(examples.prompt[judged])]
@@ -166,13 +157,3 @@ def judged_best_of_n(reward: Floats, examples: Examples, boot: Bootstrap) -> lis
             break
         found.append({"best_of": n, **estimate.as_json()})
     return found
-
-
-def _pair_outcomes(examples: Examples) -> tuple[Ints, Ints, Floats]:
-    """Pairs and the share of the first in them: 1, 0, or a half for a tie."""
-    some = preference_pairs(examples)
-    if some.source != "comparisons":
-        return some.better, some.worse, np.ones(len(some))
-    outcome = examples.pairs.outcome
-    score = np.where(outcome == TIE, 0.5, (outcome == A).astype(float))
-    return examples.pairs.a, examples.pairs.b, score

@@ -59,39 +59,29 @@ def calibration(data: EvaluationData, seed: int = 0) -> dict[str, Reliability]:
     it says a tie, or good, is.
     """
     found: dict[str, Reliability] = {}
-    pairs, p = data.examples.pairs, data.predictions.pairs
+    pairs, p, boot = data.examples.pairs, data.predictions.pairs, data.bootstrap
     if len(p) and np.isfinite(p).all():
-        prompt = data.prompt(pairs.a)
+        prompt = data.examples.prompt[pairs.a]
         constant = constant_rates(pairs.outcome, pairs.side, prompt)
         decided = pairs.outcome != TIE
         if decided.any():
-            rows = p[decided], constant[decided], pairs.outcome[decided], prompt[decided]
-            found["pairs"] = _reliability_of_sides(data.bootstrap, *rows, seed)
+            # which of a and b is the side asked about does not matter: it is the likelier one, and
+            # constant rates are asked about the same
+            ours, rate = (q[decided, 0] / q[decided, :2].sum(1) for q in (p, constant))
+            likelier = ours >= 0.5
+            happened = np.where(ours == 0.5, 0.5, likelier == (pairs.outcome[decided] == A))
+            rate = np.where(likelier, rate, 1 - rate)
+            sure = np.maximum(ours, 1 - ours)
+            found["pairs"] = reliability(boot, sure, happened, prompt[decided], rate, seed)
         tie = (pairs.outcome == TIE).astype(float)
         if tie.any() and predicts_ties(p):
-            found["ties"] = reliability(data.bootstrap, p[:, 2], tie, prompt, constant[:, 2], seed)
+            found["ties"] = reliability(boot, p[:, 2], tie, prompt, constant[:, 2], seed)
     binary, q = data.examples.binary, data.predictions.binary
     if len(q) and np.isfinite(q).all():
-        prompt = data.prompt(binary.item)
-        constant_good = rates(binary.good, prompt, 2)[:, 1]
-        good = binary.good.astype(float)
-        found["binary"] = reliability(data.bootstrap, q, good, prompt, constant_good, seed)
+        prompt = data.examples.prompt[binary.item]
+        good, constant_good = binary.good.astype(float), rates(binary.good, prompt, 2)[:, 1]
+        found["binary"] = reliability(boot, q, good, prompt, constant_good, seed)
     return found
-
-
-def _reliability_of_sides(
-    boot: Bootstrap, p: Floats, constant: Floats, outcome: Ints, prompt: Ints, seed: int
-) -> Reliability:
-    """Which of a and b is the side asked about does not matter: it is the likelier one.
-
-    Constant rates are asked about the same side.
-    """
-    ours, rate = p[:, 0] / p[:, :2].sum(1), constant[:, 0] / constant[:, :2].sum(1)
-    likelier = ours >= 0.5
-    happened = np.where(ours == 0.5, 0.5, likelier == (outcome == A))
-    return reliability(
-        boot, np.maximum(ours, 1 - ours), happened, prompt, np.where(likelier, rate, 1 - rate), seed
-    )
 
 
 def reliability(
@@ -101,37 +91,31 @@ def reliability(
 
     "ece" is the mean distance between the two in a bin (Naeini et al. 2015, AAAI).
     """
-    bins = _assign_bins(p)
-    k = int(bins.max(initial=0)) + 1
-    ece = _expected_calibration_error(boot, p, happened, prompt, bins)
-    mean, high = _ece_by_chance(p, bins, k, seed)
+    # bins of equally many, by prediction; equal ones share a bin
+    most = max(1, min(BINS, len(p) // PER_BIN))
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, most + 1)[1:-1])) if most > 1 else p[:0]
+    used, bins = np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)
+    k = max(1, len(used))
+    gaps = np.zeros((len(p), k + 1))
+    gaps[np.arange(len(p)), bins] = p - happened
+    gaps[:, k] = 1
+    ece = boot.of_sums(gaps, prompt, lambda s: np.abs(s[:, :k]).sum(1) / s[:, k])
+    drawn = (np.random.default_rng(seed).random((SIMULATED, len(p))) < p) - p
+    by_bin = np.stack([np.abs(drawn[:, bins == b].sum(1)) for b in range(k)], 1)
+    by_chance = by_bin.sum(1) / len(p)
     brier = boot.mean(np.square(p - happened), prompt)
     base = boot.mean(np.square(constant - happened), prompt)
     return {
-        "ece": {**_with_basic_interval(ece), "by_chance": mean, "by_chance_high": high},
+        "ece": {
+            **_with_basic_interval(ece),
+            "by_chance": float(by_chance.mean()),
+            "by_chance_high": float(np.quantile(by_chance, 0.95)),
+        },
         "brier": beside(brier, {"constant": base}, lower=True),
         "mean_forecast": boot.mean(p, prompt, share=True).as_json(),
         "share": boot.mean(happened, prompt, share=True).as_json(),
         "bins": [_describe_bin(boot, p, happened, prompt, bins == b) for b in range(k)],
     }
-
-
-def _assign_bins(p: Floats) -> Ints:
-    """Bins of equally many, by prediction; equal ones share a bin."""
-    k = max(1, min(BINS, len(p) // PER_BIN))
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, k + 1)[1:-1])) if k > 1 else np.zeros(0)
-    found = np.searchsorted(edges, p, side="right")
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)
-
-
-def _expected_calibration_error(
-    boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, bins: Ints
-) -> BootstrapDistribution:
-    k = int(bins.max(initial=0)) + 1
-    gaps = np.zeros((len(p), k + 1))
-    gaps[np.arange(len(p)), bins] = p - happened
-    gaps[:, k] = 1
-    return boot.of_sums(gaps, prompt, lambda s: np.abs(s[:, :k]).sum(1) / s[:, k])
 
 
 def _with_basic_interval(ece: BootstrapDistribution) -> EstimateJson:
@@ -146,21 +130,7 @@ def _with_basic_interval(ece: BootstrapDistribution) -> EstimateJson:
     return found
 
 
-def _ece_by_chance(p: Floats, bins: Ints, k: int, seed: int) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
-    drawn = (rng.random((SIMULATED, len(p))) < p) - p
-    gaps = np.stack([np.abs(drawn[:, bins == b].sum(1)) for b in range(k)], 1)
-    found = gaps.sum(1) / len(p)
-    return float(found.mean()), float(np.quantile(found, 0.95))
-
-
 def _describe_bin(boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, inside: Bools) -> Bin:
     seen = boot.mean(happened[inside], prompt[inside], share=True).estimate
-    forecast = float(p[inside].mean())
-    return {
-        "forecast": forecast,
-        "value": seen.value,
-        "low": seen.low,
-        "high": seen.high,
-        "n": seen.n,
-    }
+    mean = float(p[inside].mean())
+    return {"forecast": mean, "value": seen.value, "low": seen.low, "high": seen.high, "n": seen.n}

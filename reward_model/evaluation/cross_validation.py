@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from reward_model.config import Objective, ScalarLink
-from reward_model.dataset.examples import Bools, Examples
+from reward_model.dataset.examples import Bools, Examples, Floats
 from reward_model.likelihood import terms
 from reward_model.likelihood.fit import Basis, HeadFit, fit_coordinates
 from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS, Joint, Values
 
-Array = NDArray[np.float64]
 FOLDS = 5
 VARIANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Of rewards before anything is judged: those that are tried."""
@@ -40,15 +38,15 @@ RATINGS = np.arange(1, 11)
 class Predictions:
     """Expected answers, row by row of some examples; NaN where an objective says nothing of it."""
 
-    reward: Array
+    reward: Floats
     """Of each completion (N,), in logits of an average annotator's comparison."""
-    sd: Array
+    sd: Floats
     """Its posterior standard deviation (N,)."""
-    pairs: Array
+    pairs: Floats
     """P(a better), P(b better), P(tie) of each comparison (P, 3)."""
-    binary: Array
+    binary: Floats
     """P(good) (B,)."""
-    scalar: Array
+    scalar: Floats
     """P(1) to P(10) of each rating (S, 10)."""
     nll: float
     """Nats over all that is predicted, a stated strength included."""
@@ -69,7 +67,7 @@ class Model:
 
 
 def predict(
-    model: Model, examples: Examples, rewards: Array, sd: Array, values: Values
+    model: Model, examples: Examples, rewards: Floats, sd: Floats, values: Values
 ) -> Predictions:
     """Of the judgements in `examples`, from rewards and sd of all completions (N,).
 
@@ -81,57 +79,43 @@ def predict(
     unknown = DIFFICULTY_SD**2 if PROMPTS in known else 0.0
     if PROMPTS in known:
         known[PROMPTS] = torch.zeros_like(known[PROMPTS])
+    flat = float((1 + np.pi * unknown / 8) ** -0.5)
+    (pairs, binary, scalar), nll = _nothing_predicted(examples), 0.0
     r = torch.from_numpy(rewards)
     with torch.no_grad():
-        binary, binary_nll = _predict_binary(joint, examples, r, known, unknown)
-        scalar, scalar_nll = _predict_scalar(joint, examples, r, known, unknown)
-        pair_nll = float(joint.pair_nll(r, known)) if joint.n_pairs else 0.0
-        pairs = _predict_pairs(joint, examples, r, known)
-    nll = pair_nll + binary_nll + scalar_nll
+        if joint.n_pairs:
+            pairs = _predict_pairs(joint, r, known)
+            nll += float(joint.pair_nll(r, known))
+        if joint.n_binary:
+            margin = joint.binary_margin(r, known) * flat
+            binary = torch.sigmoid(margin).numpy()
+            nll += float(terms.binary(margin, torch.from_numpy(joint.binary.good)))
+        if joint.n_scalar:
+            place = joint.position(r, known)
+            if joint.ordinal:
+                cuts = terms.rising(known["cut"], known["gaps"])
+                log_p = terms.cumulative(flat * place, flat * cuts)
+            else:
+                away = (torch.from_numpy(RATINGS)[None] - place[:, None]) / joint.noise(known)
+                log_p = torch.log_softmax(-0.5 * away.square() / (1 + unknown), 1)
+            scalar = log_p.exp().numpy()
+            nll -= float(log_p.gather(1, torch.from_numpy(joint.scalar.rating)[:, None] - 1).sum())
     return Predictions(rewards, sd, pairs, binary, scalar, nll, len(joint))
 
 
-def _predict_pairs(
-    joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values
-) -> Array:
-    if not joint.n_pairs:
-        return np.full((len(examples.pairs), 3), np.nan)
+def _nothing_predicted(examples: Examples) -> tuple[Floats, Floats, Floats]:
+    """NaN for all comparisons, good-or-bad judgements and ratings."""
+    shapes = (len(examples.pairs), 3), len(examples.binary), (len(examples.scalar), len(RATINGS))
+    pairs, binary, scalar = (np.full(shape, np.nan) for shape in shapes)
+    return pairs, binary, scalar
+
+
+def _predict_pairs(joint: Joint, rewards: torch.Tensor, values: Values) -> Floats:
     difference = joint.difference(rewards, values)
     if joint.effects:
         return terms.davidson(difference, joint.log_tie(values)).exp().numpy()
     p = torch.sigmoid(difference)
     return torch.stack([p, 1 - p, torch.zeros_like(p)], 1).numpy()
-
-
-def _predict_binary(
-    joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values, unknown: float
-) -> tuple[Array, float]:
-    if not joint.n_binary:
-        return np.full(len(examples.binary), np.nan), 0.0
-    margin = joint.binary_margin(rewards, values) * _logit_shrinkage(unknown)
-    good = torch.from_numpy(joint.binary.good)
-    return torch.sigmoid(margin).numpy(), float(terms.binary(margin, good))
-
-
-def _predict_scalar(
-    joint: Joint, examples: Examples, rewards: torch.Tensor, values: Values, unknown: float
-) -> tuple[Array, float]:
-    if not joint.n_scalar:
-        return np.full((len(examples.scalar), len(RATINGS)), np.nan), 0.0
-    place = joint.position(rewards, values)
-    if joint.ordinal:
-        flat = _logit_shrinkage(unknown)
-        log_p = terms.cumulative(flat * place, flat * joint.cuts(values))
-    else:
-        away = (torch.from_numpy(RATINGS)[None] - place[:, None]) / joint.noise(values)
-        log_p = torch.log_softmax(-0.5 * away.square() / (1 + unknown), 1)
-    given = torch.from_numpy(joint.scalar.rating)[:, None] - 1
-    return log_p.exp().numpy(), -float(log_p.gather(1, given).sum())
-
-
-def _logit_shrinkage(variance: float) -> float:
-    """What a logit is worth where a Gaussian of that variance is added to it unseen."""
-    return float((1 + np.pi * variance / 8) ** -0.5)
 
 
 def folds(examples: Examples, n: int = FOLDS, seed: int = 0) -> Iterator[tuple[Bools, Bools]]:
@@ -149,7 +133,7 @@ def folds(examples: Examples, n: int = FOLDS, seed: int = 0) -> Iterator[tuple[B
 
 def cross_validate(
     model: Model,
-    features: Array,
+    features: Floats,
     examples: Examples,
     precision: float,
     between: Callable[[], None] = lambda: None,
@@ -175,9 +159,7 @@ def cross_validate(
 
 def merge_folds(examples: Examples, parts: Sequence[tuple[Bools, Predictions]]) -> Predictions:
     """The folds' predictions, each in its rows' places."""
-    pairs = np.full((len(examples.pairs), 3), np.nan)
-    binary = np.full(len(examples.binary), np.nan)
-    scalar = np.full((len(examples.scalar), len(RATINGS)), np.nan)
+    pairs, binary, scalar = _nothing_predicted(examples)
     for test, part in parts:
         pairs[test[examples.pairs.a]] = part.pairs
         binary[test[examples.binary.item]] = part.binary
@@ -189,7 +171,7 @@ def merge_folds(examples: Examples, parts: Sequence[tuple[Bools, Predictions]]) 
 
 def choose_prior_precision(
     model: Model,
-    features: Array,
+    features: Floats,
     examples: Examples,
     between: Callable[[], None] = lambda: None,
     seed: int = 0,
@@ -228,6 +210,5 @@ def choose_prior_precision(
         if found[variance] > min(found.values()) + GIVE_UP_NATS:
             break
     best = min(found, key=lambda v: found[v])
-    for near in (best * HALF_STEP, best / HALF_STEP):
-        found[near] = loss(near)
+    found |= {near: loss(near) for near in (best * HALF_STEP, best / HALF_STEP)}
     return size / min(found, key=lambda v: found[v])

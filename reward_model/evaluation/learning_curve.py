@@ -8,8 +8,8 @@ cannot tell it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from data.stats.agreement import Ceiling
 from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution
 from data.stats.estimate import EstimateJson
-from reward_model.dataset.examples import Bools, Examples, Floats
+from reward_model.dataset.examples import Examples, Floats
 from reward_model.dataset.preference_pairs import PreferencePairs
 from reward_model.evaluation.cross_validation import Model, Predictions, folds, predict
 from reward_model.likelihood.fit import Basis, HeadFit, fit_head
@@ -98,24 +98,17 @@ def fit_curve_points(
         held = examples.where(test)
         asked += len(model.joint(held))
         fit: HeadFit | None = None
-        for i, part in enumerate(_nested_parts(examples, train, shares, seed + fold)):
+        order = np.random.default_rng(seed + fold).permutation(np.unique(examples.prompt[train]))
+        for i, share in enumerate(shares):  # the larger parts hold the smaller
             progress(fold * len(shares) + i, 5 * len(shares), "the learning curve")
+            kept = order[: max(1, round(share * len(order)))]
+            part = train & np.isin(examples.prompt, kept)
             fit = fit_head(features, model.joint(examples.where(part)), precision, basis, fit)
             found = predict(model, held, fit.rewards(features), np.zeros(0), fit.values)
             rewards[i, test] = found.reward[test]
             nll[i] += found.nll
     curve = zip(shares, rewards, nll / max(1, asked), strict=True)
     return [CurvePoint(share, reward, float(loss)) for share, reward, loss in curve]
-
-
-def _nested_parts(
-    examples: Examples, train: Bools, shares: list[float], seed: int
-) -> Iterator[Bools]:
-    """Masks of completions (N,): the larger parts hold the smaller."""
-    order = np.random.default_rng(seed).permutation(np.unique(examples.prompt[train]))
-    for share in shares:
-        kept = order[: max(1, round(share * len(order)))]
-        yield train & np.isin(examples.prompt, kept)
 
 
 def learning_curve(
@@ -138,8 +131,7 @@ def learning_curve(
             "points": [],
             "ahead": [],
         }
-    whole = CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n))
-    curve = [*learned, whole]
+    curve = [*learned, CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n))]
     accuracy = [boot.mean(pairs.correct(c.reward), pairs.prompt, share=True) for c in curve]
     points: list[FittedPoint] = [
         {"judgements": round(c.share * total), "log_loss": c.nll, **a.as_json()}
@@ -157,7 +149,8 @@ class Extrapolation:
 
     def __init__(self, shares: Floats, accuracy: list[BootstrapDistribution], seed: int) -> None:
         self.today = accuracy[-1]
-        self.best_before = max(a.value for a in accuracy[:-1])
+        self.falling = max(a.value for a in accuracy[:-1]) > self.today.value + LITTLE / 2
+        """Fewer judgements did clearly better than all: the curve has not settled."""
         rng = np.random.default_rng(seed)
         self._c = rng.uniform(*EXPONENTS, DRAWS)
         y = np.stack([a.draws for a in accuracy], 1)  # (DRAWS, sizes)
@@ -165,22 +158,13 @@ class Extrapolation:
         x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
         self._b: Floats = np.maximum(0, (x * y).sum(1) / np.square(x).sum(1))
 
-    @property
-    def falling(self) -> bool:
-        """Fewer judgements did clearly better than all: the curve has not settled."""
-        return self.best_before > self.today.value + LITTLE / 2
-
     def gain(self, times: float) -> Floats:
         """Accuracy gained by that many times the judgements (DRAWS,)."""
-        gained: Floats = self._b * (1 - times**-self._c)
-        return np.minimum(gained, 1 - self.today.draws)
+        return np.minimum(self._b * (1 - times**-self._c), 1 - self.today.draws)
 
     def at(self, times: float) -> BootstrapDistribution:
         draws = self.today.draws + self.gain(times)
-        today = self.today
-        return BootstrapDistribution(
-            float(np.median(draws)), draws, today.n, today.prompts, share=True
-        )
+        return replace(self.today, value=float(np.median(draws)), draws=draws)
 
     def times_to(self, target: float) -> Floats:
         """Times today's judgements until the target (DRAWS,); inf where it is never reached."""
@@ -196,19 +180,15 @@ def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -
     people = _ceiling_range(future.today, ceiling)
     if people and middle < LITTLE:
         return _verdict_at_limit(future.today, most, people)
-    if future.today.interval[0] <= 0.5 or future.falling:
-        return _unsure_verdict(
-            "it does not rise, and a few more prompts may change that. Judge more, and look again."
-        )
-    if most < LITTLE:
+    rising = future.today.interval[0] > 0.5 and not future.falling
+    if rising and most < LITTLE:
         return _verdict_at_limit(future.today, most, people)
-    if least < 0.002 or middle < LITTLE / 2:
+    if rising and least >= 0.002 and middle >= LITTLE / 2:
+        return _verdict_more(future, total)
+    why = "it does not rise, and a few more prompts may change that. Judge more, and look again."
+    if rising:
         between = f"{100 * least:.1f} and {100 * most:.1f} percentage points"
-        return _unsure_verdict(f"four times as many would bring between {between}.")
-    return _verdict_more(future, total)
-
-
-def _unsure_verdict(why: str) -> CurveVerdict:
+        why = f"four times as many would bring between {between}."
     text = f"The curve does not yet say whether more judgements would help: {why}"
     return {"verdict": "unsure", "sentence": text}
 
@@ -220,9 +200,8 @@ def _ceiling_range(today: BootstrapDistribution, ceiling: Ceiling | None) -> str
     least, most = ceiling.at_least, ceiling.at_most
     if least.value is None or least.low is None or least.high is None or most.value is None:
         return ""
-    if least.high - least.low > KNOWN_CEILING or today.value < least.value:
-        return ""
-    return f"{least.value:.0%} to {most.value:.0%}"
+    unlike = least.high - least.low > KNOWN_CEILING or today.value < least.value
+    return "" if unlike else f"{least.value:.0%} to {most.value:.0%}"
 
 
 def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) -> CurveVerdict:

@@ -13,7 +13,7 @@ from typing import NotRequired, cast
 import numpy as np
 from scipy.stats import rankdata
 
-from data.stats.bootstrap import UNKNOWN, Bootstrap, BootstrapDistribution
+from data.stats.bootstrap import Bootstrap, BootstrapDistribution
 from data.stats.estimate import EstimateJson, missing_json
 from data.stats.ranks import auc, rank_correlation
 from reward_model.dataset.examples import TIE, Bools, Examples, Floats, Ints, group_rows
@@ -62,10 +62,6 @@ class EvaluationData:
     def reward(self) -> Floats:
         """Of each completion (N,)."""
         return self.predictions.reward
-
-    def prompt(self, item: Ints) -> Ints:
-        """Numbers of the completions' prompts."""
-        return self.examples.prompt[item]
 
 
 def evaluation_data(
@@ -117,13 +113,6 @@ def beside(
     return {**found, "baseline": baseline, "lead": {"over": best, **ahead.as_json()}}
 
 
-def _beside_constant(
-    figure: Callable[[Floats], BootstrapDistribution], p: Floats, constant: Floats, lower: bool
-) -> Metric:
-    """A figure of predictions p beside that of constant rates."""
-    return beside(figure(p), {"constant": figure(constant)}, lower)
-
-
 # -- pairs
 
 
@@ -146,7 +135,6 @@ def pair_baselines(data: EvaluationData) -> dict[str, BootstrapDistribution]:
     means = {
         name: data.bootstrap.mean(correct, pairs.prompt, share=name != "prompt")
         for name, correct in found.items()
-        if len(correct)
     }
     return {name: mean for name, mean in means.items() if np.isfinite(mean.value)}
 
@@ -159,21 +147,9 @@ def pair_metrics(data: EvaluationData) -> Metrics:
     p = data.predictions.pairs
     if not len(p) or not np.isfinite(p).all():
         return {"accuracy": accuracy}
-    return {"accuracy": accuracy, **_three_way_metrics(data, p)}
-
-
-def _three_way_metrics(data: EvaluationData, p: Floats) -> Metrics:
-    """P(a), P(b), P(tie) of each comparison (n, 3) against what was said and constant rates."""
-    pairs, prompt = data.examples.pairs, data.prompt(data.examples.pairs.a)
+    pairs, prompt = data.examples.pairs, data.examples.prompt[data.examples.pairs.a]
     code, constant = pairs.outcome, constant_rates(pairs.outcome, pairs.side, prompt)
     decided = code != TIE
-
-    def loss(p: Floats) -> BootstrapDistribution:
-        return _log_loss(data, p, code, prompt)
-
-    def decided_loss(p: Floats) -> BootstrapDistribution:
-        given = p[decided, :2] / p[decided, :2].sum(1, keepdims=True)
-        return _log_loss(data, given, code[decided], prompt[decided])
 
     def hit(p: Floats) -> BootstrapDistribution:
         # half or a third right where two or all three are called equally likely
@@ -181,17 +157,22 @@ def _three_way_metrics(data: EvaluationData, p: Floats) -> Metrics:
         right = top[np.arange(len(code)), code] / top.sum(1)
         return data.bootstrap.mean(right, prompt, share=True)
 
-    found = {"three_way": _beside_constant(hit, p, constant, lower=False)}
+    found = {"accuracy": accuracy, "three_way": beside(hit(p), {"constant": hit(constant)})}
     if predicts_ties(p):
-        found["log_loss_ties"] = _beside_constant(loss, p, constant, lower=True)
+        found["log_loss_ties"] = _log_loss(data, p, constant, code, prompt)
     if decided.any():
-        found["log_loss"] = _beside_constant(decided_loss, p, constant, lower=True)
+        given, rate = (q[decided, :2] / q[decided, :2].sum(1, keepdims=True) for q in (p, constant))
+        found["log_loss"] = _log_loss(data, given, rate, code[decided], prompt[decided])
     return found
 
 
-def _log_loss(data: EvaluationData, p: Floats, code: Ints, prompt: Ints) -> BootstrapDistribution:
-    """Mean of -log p[i, code[i]], in nats, of predictions p (n, K)."""
-    return data.bootstrap.mean(-np.log(p[np.arange(len(code)), code] + TINY), prompt)
+def _log_loss(
+    data: EvaluationData, p: Floats, constant: Floats, code: Ints, prompt: Ints
+) -> Metric:
+    """Mean of -log p[i, code[i]], in nats, of predictions p and of constant rates (n, K)."""
+    row, mean = np.arange(len(code)), data.bootstrap.mean
+    ours, theirs = (mean(-np.log(q[row, code] + TINY), prompt) for q in (p, constant))
+    return beside(ours, {"constant": theirs}, lower=True)
 
 
 def predicts_ties(p: Floats) -> bool:
@@ -218,14 +199,10 @@ def at_equal_length(data: EvaluationData) -> dict[str, EstimateJson]:
     length alone scores 50%.
     """
     pairs, length = data.pairs, data.baselines.length
-    if not len(pairs):
-        return {name: missing_json() for name in ("near", "balanced", "longer", "shorter")}
     correct, better, worse = pairs.correct(data.reward), length[pairs.better], length[pairs.worse]
     longer, shorter = better > worse, better < worse
 
     def mean_of(rows: Bools) -> EstimateJson:
-        if not rows.any():
-            return missing_json()
         return data.bootstrap.mean(correct[rows], pairs.prompt[rows], share=True).as_json()
 
     found = {
@@ -253,21 +230,12 @@ def _rating_metrics(data: EvaluationData) -> Metrics:
     scalar = data.examples.scalar
     if not len(scalar):
         return {}
-    prompt, rating = data.prompt(scalar.item), scalar.rating.astype(float)
+    prompt, rating = data.examples.prompt[scalar.item], scalar.rating.astype(float)
 
     def overall(score: Floats) -> BootstrapDistribution:
         return data.bootstrap.of_weights(prompt, lambda w: rank_correlation(w, score, rating))
 
-    scores = _baseline_scores(data, "scalar")
-    by_row = {name: score[scalar.item] for name, score in scores.items()}
-    by_row["prompt"] = data.baselines.prompt["scalar"]
-    within = {name: _rank_correlation_within(data, score) for name, score in scores.items()}
-    found = {
-        "spearman_within": beside(_rank_correlation_within(data, data.reward), within),
-        "spearman": beside(
-            overall(data.reward[scalar.item]), {n: overall(s) for n, s in by_row.items()}
-        ),
-    }
+    found = _ranking(data, "scalar", scalar.item, "spearman", overall, _rank_correlation_within)
     p = data.predictions.scalar
     if not np.isfinite(p).all():
         return found
@@ -278,20 +246,31 @@ def _rating_metrics(data: EvaluationData) -> Metrics:
         predicted_median = 1 + (np.cumsum(p, 1) < 0.5 - 1e-9).sum(1)
         return data.bootstrap.mean(np.abs(predicted_median - 1.0 - code), prompt)
 
-    def loss(p: Floats) -> BootstrapDistribution:
-        return _log_loss(data, p, code, prompt)
-
-    found["rating_error"] = _beside_constant(error, p, constant, lower=True)
-    found["rating_log_loss"] = _beside_constant(loss, p, constant, lower=True)
+    found["rating_error"] = beside(error(p), {"constant": error(constant)}, lower=True)
+    found["rating_log_loss"] = _log_loss(data, p, constant, code, prompt)
     return found
 
 
-def _baseline_scores(data: EvaluationData, kind: str) -> dict[str, Floats]:
-    """Baselines that give every completion a score (N,) of its own."""
-    found = {"longer": data.baselines.length, "shorter": -data.baselines.length}
+def _ranking(
+    data: EvaluationData,
+    kind: str,
+    item: Ints,
+    name: str,
+    overall: Callable[[Floats], BootstrapDistribution],
+    within: Callable[[EvaluationData, Floats], BootstrapDistribution],
+) -> Metrics:
+    """A figure of scores within prompts, of completions (N,), and of all, row by row (n,)."""
+    scores = {"longer": data.baselines.length, "shorter": -data.baselines.length}
     words = data.baselines.words[kind]
-    known = np.isfinite(data.reward)
-    return found | {"words": words} if np.isfinite(words[known]).all() else found
+    if np.isfinite(words[np.isfinite(data.reward)]).all():
+        scores["words"] = words
+    others = {n: overall(score[item]) for n, score in scores.items()}
+    others["prompt"] = overall(data.baselines.prompt[kind])
+    others_within = {n: within(data, score) for n, score in scores.items()}
+    return {
+        f"{name}_within": beside(within(data, data.reward), others_within),
+        name: beside(overall(data.reward[item]), others),
+    }
 
 
 def _rank_correlation_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
@@ -301,17 +280,15 @@ def _rank_correlation_within(data: EvaluationData, score: Floats) -> BootstrapDi
     count = np.bincount(scalar.item, minlength=len(score))
     rated = np.flatnonzero(count)
     values, prompts, ratings = [], [], 0
-    for group in group_rows(data.prompt(rated)):
+    for group in group_rows(data.examples.prompt[rated]):
         items = rated[group]
         given = total[items] / count[items]
         if len(items) > 1 and np.ptp(given) > 0:
             ranks = rankdata(score[items]), rankdata(given)
             values.append(0.0 if np.ptp(score[items]) == 0 else float(np.corrcoef(*ranks)[0, 1]))
-            prompts.append(int(data.prompt(items[0])))
+            prompts.append(int(data.examples.prompt[items[0]]))
             ratings += int(count[items].sum())
-    if not values:
-        return UNKNOWN
-    return replace(data.bootstrap.mean(np.array(values), np.array(prompts)), n=ratings)
+    return replace(data.bootstrap.mean(np.array(values), np.array(prompts, int)), n=ratings)
 
 
 # -- good or bad
@@ -321,42 +298,29 @@ def _binary_metrics(data: EvaluationData) -> Metrics:
     binary = data.examples.binary
     if not len(binary):
         return {}
-    prompt, good = data.prompt(binary.item), binary.good.astype(float)
+    prompt, good = data.examples.prompt[binary.item], binary.good.astype(float)
 
     def overall(score: Floats) -> BootstrapDistribution:
         return data.bootstrap.of_weights(prompt, lambda w: auc(w, score, good), share=True)
 
-    scores = {n: s[binary.item] for n, s in _baseline_scores(data, "binary").items()}
-    ours = data.reward[binary.item]
-    within = {n: _auc_within(data.bootstrap, s, good, prompt) for n, s in scores.items()}
-    by_row = scores | {"prompt": data.baselines.prompt["binary"]}
-    found = {
-        "auc_within": beside(_auc_within(data.bootstrap, ours, good, prompt), within),
-        "auc": beside(overall(ours), {n: overall(s) for n, s in by_row.items()}),
-    }
+    found = _ranking(data, "binary", binary.item, "auc", overall, _auc_within)
     p = data.predictions.binary
     if np.isfinite(p).all():
-
-        def loss(p: Floats) -> BootstrapDistribution:
-            return _log_loss(data, np.stack([1 - p, p], 1), binary.good, prompt)
-
         constant = rates(binary.good, prompt, 2)[:, 1]
-        found["good_log_loss"] = _beside_constant(loss, p, constant, lower=True)
+        ours, theirs = (np.stack([1 - q, q], 1) for q in (p, constant))
+        found["good_log_loss"] = _log_loss(data, ours, theirs, binary.good, prompt)
     return found
 
 
-def _auc_within(
-    bootstrap: Bootstrap, score: Floats, good: Floats, prompt: Ints
-) -> BootstrapDistribution:
+def _auc_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
     """Of two completions of one prompt, one good and one bad: how often the good scores higher."""
-    found = []
+    binary, found = data.examples.binary, []
+    score, good, prompt = score[binary.item], binary.good, data.examples.prompt[binary.item]
     for group in group_rows(prompt):
         yes, no = score[group][good[group] > 0], score[group][good[group] == 0]
         if len(yes) and len(no):
             ahead = 0.5 + 0.5 * np.sign(yes[:, None] - no[None])
             found.append((ahead.sum(), ahead.size, len(group), prompt[group[0]]))
-    if not found:
-        return UNKNOWN
-    table = np.array(found, float)
+    table = np.array(found, float).reshape(-1, 4)
     prompts, n = table[:, 3].astype(np.int64), int(table[:, 2].sum())
-    return bootstrap.of_sums(table[:, :2], prompts, lambda s: s[:, 0] / s[:, 1], n, share=True)
+    return data.bootstrap.of_sums(table[:, :2], prompts, lambda s: s[:, 0] / s[:, 1], n, share=True)

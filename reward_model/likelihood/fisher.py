@@ -19,17 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_matrix, diags
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from reward_model.dataset.examples import Ints
+from reward_model.dataset.examples import Floats, Ints
 from reward_model.likelihood import terms
 from reward_model.likelihood.joint import PINNED, PROMPTS, Joint, Values
 
-Array = NDArray[np.float64]
 REWARD = "reward"
 """Name of the judgements' own rewards, beside the other parameters."""
 IMPOSSIBLE = -1e4
@@ -43,11 +41,11 @@ class Rows:
     So the sum of products of two of them over the answers is their expected product.
     """
 
-    by_weights: Array
+    by_weights: Floats
     """Derivative of the reward, or of two rewards' difference, by the weights (n, m)."""
-    scores: Array
+    scores: Floats
     """By that reward (n, K)."""
-    named: list[tuple[str, Ints, Array]]
+    named: list[tuple[str, Ints, Floats]]
     """By the other parameters: name, place within it (n,), scores (n, K)."""
 
 
@@ -59,20 +57,20 @@ class Information:
     """Where the core's parameters are in the flat vector (k,): weights, then all but prompts."""
     prompts: slice
     """Where the prompts' difficulties are; empty where there are none."""
-    root: Array
+    root: Floats
     """Square roots of the precision of each difficulty by itself (P,)."""
-    shared: Array
+    shared: Floats
     """Precision that difficulties and core share, over `root` (P, k)."""
-    core: Array
+    core: Floats
     """Lower Cholesky factor of the core's precision, the difficulties unknown (k, k)."""
-    leverage: Array
+    leverage: Floats
     """How far each judgement's own answer moves what is fitted to it (judgements,), 0 to 1."""
-    weights_factor: Array
+    weights_factor: Floats
     """Lower Cholesky factor (m, m) of the weights' posterior covariance, all else unknown."""
-    sd: dict[str, Array]
+    sd: dict[str, Floats]
     """Posterior standard deviations of the core's parameters but the weights, by name."""
 
-    def step(self, x: Array) -> Array:
+    def step(self, x: Floats) -> Floats:
         """Of the flat vector, for a step x in coordinates in which the precision is 1."""
         out = np.empty_like(x)
         inner = solve_triangular(self.core, x[self.at], lower=True, trans="T", check_finite=False)
@@ -80,7 +78,7 @@ class Information:
         out[self.prompts] = (x[self.prompts] - self.shared @ inner) / self.root
         return out
 
-    def gradient(self, g: Array) -> Array:
+    def gradient(self, g: Floats) -> Floats:
         """In those coordinates, for a gradient g by the flat vector."""
         out = np.empty_like(g)
         own = g[self.prompts] / self.root
@@ -97,11 +95,8 @@ def information(
 
     precision: of the weights' prior.
     """
-    kinds = (
-        (joint.n_pairs, _pair_rows),
-        (joint.n_binary, _binary_rows),
-        (joint.n_scalar, _scalar_rows),
-    )
+    sizes = joint.n_pairs, joint.n_binary, joint.n_scalar
+    kinds = zip(sizes, (_pair_rows, _binary_rows, _scalar_rows), strict=True)
     rows = [read(joint, z, rewards, values) for n, read in kinds if n]
     m, size = z.shape[1], z.shape[1]
     flat: dict[str, slice] = {}
@@ -138,21 +133,18 @@ def information(
 
 def _blocks(
     joint: Joint, rows: list[Rows], flat: dict[str, slice], m: int, size: int
-) -> tuple[Array, Array, csr_matrix]:
+) -> tuple[Floats, Floats, csr_matrix]:
     """Precision of the weights (m, m), of all with the weights (size, m), and of all the others.
 
     The last is (size, size), sparse and with the priors: a judgement touches few parameters.
     """
-    weights, cross = np.zeros((m, m)), np.zeros((size, m))
-    prior = np.zeros(size)
+    weights, cross, prior = np.zeros((m, m)), np.zeros((size, m)), np.zeros(size)
     for name, here in flat.items():
         prior[here] = joint.parts[name].sd ** -2
     own = diags(prior).tocsr()
     for name, share in joint.pins.items():
-        pin = csr_matrix(
-            (share.double().numpy() / PINNED, np.arange(size)[flat[name]], [0, len(share)]),
-            (1, size),
-        )
+        entries = (share.double().numpy() / PINNED, np.arange(size)[flat[name]], [0, len(share)])
+        pin = csr_matrix(entries, (1, size))
         own += pin.T @ pin
     for r in rows:
         weight = np.square(r.scores).sum(1)
@@ -163,10 +155,8 @@ def _blocks(
         scores = np.stack([by_name for _, _, by_name in r.named], 2)
         starts = np.arange(len(columns) + 1) * columns.shape[1]
         with_reward = np.einsum("nk,nkj->nj", r.scores, scores)
-        cross += (
-            csr_matrix((with_reward.ravel(), columns.ravel(), starts), (len(columns), size)).T
-            @ r.by_weights
-        )
+        entries = (with_reward.ravel(), columns.ravel(), starts)
+        cross += csr_matrix(entries, (len(columns), size)).T @ r.by_weights
         both = np.einsum("nki,nkj->nij", scores, scores)
         i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
         own += csr_matrix((both.ravel(), (i.ravel(), j.ravel())), (size, size))
@@ -188,7 +178,8 @@ def _pair_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows
         here = v | {name: v[name][said, None] for name in ("strength_cut", "strength_gap")}
         here["strength_slope"] = v["strength_slope"][said]
         position = own.strength_position(difference, here)
-        stated = terms.cumulative(position, own.strength_cuts(here))
+        cuts = terms.rising(here["strength_cut"], here["strength_gap"])
+        stated = terms.cumulative(position, cuts)
         # who stated none says nothing about strengths: there all three are impossible
         impossible = torch.full_like(outcomes, IMPOSSIBLE)
         return torch.cat([outcomes, impossible.index_put((said,), stated)], 1)
@@ -219,7 +210,7 @@ def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
     own, noise = joint.unshared(), joint.noise(values)
 
     def log_p(v: Values) -> Tensor:
-        cuts = own.cuts(v | {"cut": v["cut"][:, None]})
+        cuts = terms.rising(v["cut"][:, None], v["gaps"])
         return terms.cumulative(own.position(v[REWARD], v), cuts)
 
     def mean_and_spread(v: Values) -> Tensor:
@@ -229,17 +220,14 @@ def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
 
     places = {"scale": person, "offset": person, PROMPTS: joint.prompt.numpy()[item]}
     places |= dict.fromkeys(("scalar_gain", "cut", "gaps", "level", "log_sd"), 0 * person)
-    if joint.ordinal:
-        return _score_rows(joint, log_p, z[item].numpy(), rewards[item], values, places)
-    return _score_rows(
-        joint, mean_and_spread, z[item].numpy(), rewards[item], values, places, False
-    )
+    outcomes, by_weights = log_p if joint.ordinal else mean_and_spread, z[item].numpy()
+    return _score_rows(joint, outcomes, by_weights, rewards[item], values, places, joint.ordinal)
 
 
 def _score_rows(
     joint: Joint,
     outcomes: Callable[[Values], Tensor],
-    by_weights: Array,
+    by_weights: Floats,
     rewards: Tensor,
     values: Values,
     places: dict[str, Ints],

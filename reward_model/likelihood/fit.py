@@ -23,15 +23,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.decomposition import PCA
 from threadpoolctl import ThreadpoolController
 
+from reward_model.dataset.examples import Floats
 from reward_model.likelihood.fisher import Information, information
 from reward_model.likelihood.joint import Joint, Values
 
-Array = NDArray[np.float64]
 COMPONENTS = 256
 """Principal components kept, at most."""
 OUTLYING = 10.0
@@ -50,15 +49,15 @@ STEPS = 8
 class Basis:
     """How features (N, d) become coordinates z (N, m)."""
 
-    mean: Array
+    mean: Floats
     """(d,)"""
-    spread: Array
+    spread: Floats
     """(d,)"""
-    axes: Array
+    axes: Floats
     """(d, m), orthonormal columns."""
 
     @classmethod
-    def of(cls, features: Array, components: int = COMPONENTS) -> Basis:
+    def of(cls, features: Floats, components: int = COMPONENTS) -> Basis:
         """From features (N, d). Raises ValueError where one is not finite."""
         bad = np.flatnonzero(~np.isfinite(features).all(1))
         if len(bad):
@@ -67,7 +66,10 @@ class Basis:
                 f" first is number {bad[0] + 1}): the model overflows on them; use"
                 " another model, or a smaller --max-tokens"
             )
-        usual = _without_outliers(features)
+        # what is absurdly far from a feature's middle half is brought nearer: one text in many
+        low, high = np.quantile(features, [0.25, 0.75], axis=0)
+        reach = np.where(high > low, OUTLYING * (high - low), np.inf)
+        usual = np.clip(features, low - reach, high + reach)
         mean, spread = usual.mean(0), usual.std(0)
         spread = np.where(spread > 1e-9 * np.abs(usual).max(0, initial=0), spread, 1.0)
         most = min(components, len(features), features.shape[1])
@@ -76,28 +78,18 @@ class Basis:
         found = PCA(most, svd_solver="auto", random_state=0).fit((usual - mean) / spread)
         return cls(mean, spread, found.components_.T)
 
-    def coordinates(self, features: Array) -> Array:
+    def coordinates(self, features: Floats) -> Floats:
         """z (N, m)."""
-        z: Array = ((features - self.mean) / self.spread) @ self.axes
-        return z
+        return np.asarray(((features - self.mean) / self.spread) @ self.axes)
 
-    def outside(self, features: Array) -> Array:
+    def outside(self, features: Floats) -> Floats:
         """Squared length (N,) of the standardised features' part that z leaves out."""
         z = (features - self.mean) / self.spread
-        left: Array = np.square(z).sum(1) - np.square(z @ self.axes).sum(1)
-        return np.maximum(left, 0)
+        return np.asarray(np.maximum(np.square(z).sum(1) - np.square(z @ self.axes).sum(1), 0))
 
-    def weights(self, w: Array) -> Array:
+    def weights(self, w: Floats) -> Floats:
         """Weights (d,) on the features themselves; their mean is not taken out."""
-        full: Array = (self.axes @ w) / self.spread
-        return full
-
-
-def _without_outliers(features: Array) -> Array:
-    """What is absurdly far from a feature's middle half, brought nearer: one text in many, say."""
-    low, high = np.quantile(features, [0.25, 0.75], axis=0)
-    reach = np.where(high > low, OUTLYING * (high - low), np.inf)
-    return np.clip(features, low - reach, high + reach)
+        return np.asarray((self.axes @ w) / self.spread)
 
 
 @dataclass(frozen=True)
@@ -105,13 +97,13 @@ class HeadFit:
     """The posterior of the head and of everything about the annotators."""
 
     basis: Basis
-    w: Array
+    w: Floats
     """(m,)"""
     values: Values
     precision: float
-    factor: Array
+    factor: Floats
     """Lower Cholesky factor (m, m) of the weights' posterior covariance."""
-    sd: dict[str, Array]
+    sd: dict[str, Floats]
     """Posterior standard deviations of all parameters but weights and difficulties, by name."""
     nll: float
     """Nats, over the judgements it was fitted to."""
@@ -123,7 +115,7 @@ class HeadFit:
         return self.left <= CLOSE
 
     @property
-    def weights(self) -> Array:
+    def weights(self) -> Floats:
         """The head's weights (d,) on raw features."""
         return self.basis.weights(self.w)
 
@@ -132,12 +124,11 @@ class HeadFit:
         """What is taken off: r = features @ weights + intercept."""
         return -float(self.basis.mean @ self.weights)
 
-    def rewards(self, features: Array) -> Array:
+    def rewards(self, features: Floats) -> Floats:
         """(N,), in logits of an average annotator's comparison."""
-        r: Array = self.basis.coordinates(features) @ self.w
-        return r
+        return np.asarray(self.basis.coordinates(features) @ self.w)
 
-    def spread(self, features: Array, centre: Array) -> Array:
+    def spread(self, features: Floats, centre: Floats) -> Floats:
         """Standard deviations (N,) of the rewards' difference from that of `centre`.
 
         centre: features (d,), or one row for each of `features` (N, d).
@@ -146,19 +137,17 @@ class HeadFit:
 
 
 def posterior_sd(
-    basis: Basis, factor: Array, precision: float, features: Array, centre: Array
-) -> Array:
+    basis: Basis, factor: Floats, precision: float, features: Floats, centre: Floats
+) -> Floats:
     """Standard deviations (N,) of w'(z - z_centre), the part outside the components included."""
     away = features - centre
     inside = (away / basis.spread) @ basis.axes @ factor
-    shifted = away + basis.mean
-    variance = np.square(inside).sum(1) + basis.outside(shifted) / precision
-    sd: Array = np.sqrt(variance)
-    return sd
+    outside = basis.outside(away + basis.mean) / precision
+    return np.asarray(np.sqrt(np.square(inside).sum(1) + outside))
 
 
 def fit_head(
-    features: Array,
+    features: Floats,
     joint: Joint,
     precision: float,
     basis: Basis | None = None,
@@ -178,7 +167,7 @@ def fit_head(
 
 
 def fit_coordinates(
-    z: Array,
+    z: Floats,
     joint: Joint,
     precision: float,
     basis: Basis,
@@ -198,49 +187,39 @@ def fit_coordinates(
         precision,
         info.weights_factor,
         info.sd,
-        problem.nll(theta),
+        float(joint.nll(problem.z @ w, values)),
         left,
     )
 
 
-@cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
+_thread_pools = cache(ThreadpoolController)
 
 
 class _Problem:
     """Negative log-posterior of one flat vector: weights, then the nuisance parameters."""
 
-    def __init__(self, z: Array, joint: Joint, close: float) -> None:
+    def __init__(self, z: Floats, joint: Joint, close: float) -> None:
         self.close = close
         self.z = torch.from_numpy(z)
         self.joint = joint
         self.m = z.shape[1]
         self.sizes = {name: part.size for name, part in joint.parts.items()}
 
-    def begin(self, start: HeadFit | None) -> Array:
+    def begin(self, start: HeadFit | None) -> Floats:
         values = self.joint.start()
-        if start is None:
-            return self.pack(np.zeros(self.m), values)
-        for name, earlier in start.values.items():
+        for name, earlier in start.values.items() if start else ():
             if name in values:  # annotators and prompts may have joined since
                 known = min(len(earlier), self.sizes[name])
                 values[name][:known] = earlier[:known]
-        return self.pack(start.w, values)
-
-    def pack(self, w: Array, values: Values) -> Array:
+        w = start.w if start else np.zeros(self.m)
         return np.concatenate([w, *(values[name].numpy() for name in self.sizes)])
 
-    def unpack(self, theta: Array | torch.Tensor) -> tuple[torch.Tensor, Values]:
+    def unpack(self, theta: Floats | torch.Tensor) -> tuple[torch.Tensor, Values]:
         flat = torch.as_tensor(theta)
         w, *rest = torch.split(flat, [self.m, *self.sizes.values()])
         return w, dict(zip(self.sizes, rest, strict=True))
 
-    def nll(self, theta: Array) -> float:
-        w, values = self.unpack(theta)
-        return float(self.joint.nll(self.z @ w, values))
-
-    def loss(self, theta: Array, precision: float, odds: Array) -> tuple[float, Array]:
+    def loss(self, theta: Floats, precision: float, odds: Floats) -> tuple[float, Floats]:
         """Nats, and their gradient by theta; odds: log(h / (1-h)) at a slope of 1 (judgements,)."""
         flat = torch.tensor(theta, requires_grad=True)
         w, values = self.unpack(flat)
@@ -256,11 +235,11 @@ class _Problem:
         assert gradient is not None
         return float(total.detach()), gradient.numpy()
 
-    def solve(self, theta: Array, precision: float) -> tuple[Array, Information, float]:
+    def solve(self, theta: Floats, precision: float) -> tuple[Floats, Information, float]:
         """The mode from `theta` on, the information there, and how far it still is."""
         # each round is a Newton step with the expected information in place of the Hessian, but for
         # L-BFGS inside it, which mends what that gets wrong away from the mode
-        held: Array | None = None
+        held: Floats | None = None
         for rounds in range(ROUNDS):
             w, values = self.unpack(theta)
             info = information(self.joint, self.z, self.z @ w, values, precision)
@@ -282,11 +261,11 @@ class _Problem:
         return theta, info, left
 
     def _descend_one_round(
-        self, theta: Array, precision: float, odds: Array, info: Information
-    ) -> Array:
+        self, theta: Floats, precision: float, odds: Floats, info: Information
+    ) -> Floats:
         """Down in the coordinates of `info`, in which the posterior is nearly round."""
 
-        def loss(x: Array) -> tuple[float, Array]:
+        def loss(x: Floats) -> tuple[float, Floats]:
             value, slope = self.loss(theta + info.step(x), precision, odds)
             return value, info.gradient(slope)
 

@@ -80,7 +80,14 @@ class Joint:
         self.prompt = torch.from_numpy(examples.prompt)
         self.annotators, self.prompts = len(examples.annotators), examples.prompts
         self.parts = self._list_parts()
-        self.pins = self._list_pins()
+        judged: Ints = self.pairs.annotator if self.n_pairs else self.binary.annotator
+        by = {"consistency": judged, "scale": self.scalar.annotator}
+        self.pins = {
+            name: torch.from_numpy(np.bincount(who, minlength=self.annotators) / len(who)).to(dtype)
+            for name, who in by.items()
+            if name in self.parts
+        }
+        """Annotators' shares (A,) in the average that is held at 0, by parameter."""
         self._gather_tensors()
 
     def __len__(self) -> int:
@@ -135,10 +142,9 @@ class Joint:
             parts["level"] = Part(1, 5.5, 5)
         if self.n_scalar and (self.n_pairs or self.n_binary):
             parts["scalar_gain"] = Part(1, 0, SPREAD)
-        return parts | self._list_effects() if self.effects else parts
-
-    def _list_effects(self) -> dict[str, Part]:
-        people, parts = self.annotators, {}
+        if not self.effects:
+            return parts
+        people = self.annotators
         if self.n_pairs or self.n_binary:
             parts["consistency"] = Part(people, 0, SPREAD)
         if self.n_pairs:
@@ -152,18 +158,6 @@ class Joint:
         if self.n_scalar or self.n_binary:
             parts[PROMPTS] = Part(self.prompts, 0, DIFFICULTY_SD)
         return parts
-
-    def _list_pins(self) -> dict[str, Tensor]:
-        """Annotators' shares (A,) in the average that is held at 0, by parameter."""
-        judged: Ints = self.pairs.annotator if self.n_pairs else self.binary.annotator
-        by = {"consistency": judged, "scale": self.scalar.annotator}
-        return {
-            name: torch.from_numpy(np.bincount(who, minlength=self.annotators) / len(who)).to(
-                self.dtype
-            )
-            for name, who in by.items()
-            if name in self.parts
-        }
 
     def start(self) -> Values:
         """Where a fit begins: every parameter at its prior mean."""
@@ -189,7 +183,12 @@ class Joint:
             margin = self.binary_margin(rewards, values)
             total = total + terms.binary(margin, self._good)
         if self.n_scalar:
-            total = total + self._scalar_nll(rewards, values)
+            place = self.position(rewards, values)
+            if self.ordinal:
+                log_p = terms.cumulative(place, terms.rising(values["cut"], values["gaps"]))
+                return total - log_p.gather(1, self._rating[:, None] - 1).sum()
+            log_sd = self.noise(values).log().to(place.dtype)
+            total = total + terms.gaussian(place, self._rating, log_sd.expand_as(place))
         return total
 
     def log_slopes(self, values: Values) -> Tensor:
@@ -197,14 +196,17 @@ class Joint:
 
         In logits, or in standard deviations. Comparisons first, then good or bad, then ratings.
         """
-        zero = torch.zeros((), dtype=self.dtype)
-        scalar = self._log_scale(values) - self.noise(values).log()
-        return torch.cat([
-            (values["consistency"][self._pair_person] if self.effects and self.n_pairs
-             else zero.expand(self.n_pairs)),
-            self._log_gain(values) if self.n_binary else zero.expand(0),
-            scalar if self.n_scalar else zero.expand(0),
-        ])  # fmt: skip
+        pairs = self._log_gain(values, self._pair_person, "consistency")
+        binary = self._log_gain(values, self._binary_person, "consistency", "binary_gain")
+        scalar = self._log_gain(values, self._scalar_person, "scale", "scalar_gain")
+        return torch.cat([pairs, binary, scalar - self.noise(values).log()])
+
+    def _log_gain(self, values: Values, person: Tensor, trait: str, common: str = "") -> Tensor:
+        """The same of one kind's judgements, which these annotators gave, before their noise."""
+        logs = torch.zeros(len(person), dtype=self.dtype)
+        if self.effects and len(person):
+            logs = logs + values[trait][person]
+        return logs + values[common] if common in values else logs
 
     # -- pairs
 
@@ -220,10 +222,6 @@ class Joint:
         """Logarithm of Davidson's tie propensity in each comparison (N,)."""
         return values["log_tie"] + values["tie"][self._pair_person]
 
-    def strength_cuts(self, values: Values) -> Tensor:
-        """Cut points (2,) between slightly, clearly and much better."""
-        return terms.rising(values["strength_cut"], values["strength_gap"])
-
     def pair_nll(self, rewards: Tensor, values: Values) -> Tensor:
         """Of the comparisons alone, a stated strength included."""
         difference = self.difference(rewards, values)
@@ -233,9 +231,8 @@ class Joint:
         log_p = terms.davidson(difference, self.log_tie(values))
         total = -log_p.gather(1, self._outcome[:, None]).sum()
         if "strength_cut" in self.parts:
-            log_s = terms.cumulative(
-                self.strength_position(difference, values), self.strength_cuts(values)
-            )
+            cuts = terms.rising(values["strength_cut"], values["strength_gap"])
+            log_s = terms.cumulative(self.strength_position(difference, values), cuts)
             total = total - log_s.gather(1, self._level[:, None]).sum()
         return total
 
@@ -245,50 +242,28 @@ class Joint:
 
     # -- good or bad
 
-    def _log_gain(self, values: Values) -> Tensor:
-        logs = torch.zeros(self.n_binary, dtype=self.dtype)
-        if self.effects:
-            logs = logs + values["consistency"][self._binary_person]
-        return logs + values["binary_gain"] if "binary_gain" in values else logs
-
-    def binary_slope(self, values: Values) -> Tensor:
-        """Logits per unit of reward in each good-or-bad judgement (N,)."""
-        return _safe_exp(self._log_gain(values))
-
     def binary_margin(self, rewards: Tensor, values: Values) -> Tensor:
         """Log-odds of good in each judgement (N,)."""
         margin = rewards[self._binary_item] - values["bar"]
         if self.effects:
             margin = margin - values["threshold"][self._binary_person]
-        margin = self.binary_slope(values) * margin
+        log_gain = self._log_gain(values, self._binary_person, "consistency", "binary_gain")
+        margin = _safe_exp(log_gain) * margin
         if self.effects:
             margin = margin + values[PROMPTS][self.prompt[self._binary_item]]
         return margin
 
     # -- ratings
 
-    def _log_scale(self, values: Values) -> Tensor:
-        logs = torch.zeros(self.n_scalar, dtype=self.dtype)
-        if self.effects and self.n_scalar:
-            logs = logs + values["scale"][self._scalar_person]
-        return logs + values["scalar_gain"] if "scalar_gain" in values else logs
-
-    def scalar_slope(self, values: Values) -> Tensor:
-        """Units of the rating scale per unit of reward in each rating (N,)."""
-        return _safe_exp(self._log_scale(values))
-
     def position(self, rewards: Tensor, values: Values) -> Tensor:
         """Where each rating's distribution lies on the scale of the cuts, or of points (N,)."""
-        place = self.scalar_slope(values) * rewards[self._scalar_item]
+        log_gain = self._log_gain(values, self._scalar_person, "scale", "scalar_gain")
+        place = _safe_exp(log_gain) * rewards[self._scalar_item]
         if self.effects:
             place = place + values["offset"][self._scalar_person]
             hard = values[PROMPTS][self.prompt[self._scalar_item]]
             place = place + self.noise(values) * hard
         return place if self.ordinal else place + values["level"]
-
-    def cuts(self, values: Values) -> Tensor:
-        """Cut points (9,) between the ratings."""
-        return terms.rising(values["cut"], values["gaps"])
 
     def noise(self, values: Values) -> Tensor:
         """How far ratings scatter: the unit of the prompts' difficulty in them () or (1,).
@@ -298,14 +273,6 @@ class Joint:
         if "log_sd" not in self.parts:
             return torch.ones((), dtype=self.dtype)
         return (_safe_exp(2 * values["log_sd"]) + ROUNDING).sqrt()
-
-    def _scalar_nll(self, rewards: Tensor, values: Values) -> Tensor:
-        place = self.position(rewards, values)
-        if not self.ordinal:
-            log_sd = self.noise(values).log().to(place.dtype)
-            return terms.gaussian(place, self._rating, log_sd.expand_as(place))
-        log_p = terms.cumulative(place, self.cuts(values))
-        return -log_p.gather(1, self._rating[:, None] - 1).sum()
 
 
 def _safe_exp(logs: Tensor) -> Tensor:
