@@ -56,11 +56,9 @@ def _evaluate_model(settings: EvaluateSettings) -> None:
     def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
-    def tick(done: int, total: int, message: str) -> None:
-        say(message)
-
+    folder = _run_folder(settings.workspace, settings.run)
     with settings.open() as store:
-        report = evaluate(settings, _run_folder(settings.workspace, settings.run), store, tick)
+        report = evaluate(settings, folder, store, lambda done, total, message: say(message))
     print("\n".join(lines(report)))
     if settings.out:
         folder = Path(settings.out)

@@ -23,7 +23,6 @@ KINDS_OF: dict[Objective, tuple[str, ...]] = {
 ScalarLink = Literal["ordinal", "gaussian"]
 Tuning = Literal["head", "lora", "full"]
 Targets = Literal["attention", "mlp", "all"]
-TARGETS: tuple[Targets, ...] = ("attention", "mlp", "all")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
         run.check_stop()
         run.progress(done, total, words)
 
-    policy = settings.policy or newest_policy(store)
+    finished = [r.id for r in store.runs.list("sft") if r.status == "finished"]
+    policy = settings.policy or next(iter(finished), BUILT_IN_MODEL)  # the newest SFT run's
     backbone = Backbone.of(find_origin(policy, runs_folder(settings.workspace)))
     inputs = training_inputs(settings, store, policy, backbone, tick)
     trained = Trained([member(inputs, place, run, tick) for place in range(settings.members)])
@@ -92,12 +93,6 @@ def member(inputs: TrainingInputs, place: int, run: Recorder, tick: Tick) -> Tra
     weights = head_weights(network)[0].detach().double().cpu().numpy()
     posterior = posterior_at(features[inputs.judged], weights, joint, fit)
     return TrainedMember(tuned, weights, fit.intercept, posterior, features)
-
-
-def newest_policy(store: Store) -> str:
-    """The newest finished SFT run, else the built-in model."""
-    finished = [r.id for r in store.runs.list("sft") if r.status == "finished"]
-    return finished[0] if finished else BUILT_IN_MODEL
 
 
 def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[float, float]) -> None:

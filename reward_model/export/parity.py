@@ -141,7 +141,9 @@ class _Checks:
                 "passed": most < self.tolerance,
             }
         )
-        self.say(line(self.found[-1]))
+        said = "ok" if most < self.tolerance else "DIFFERS"
+        in_units = f"({most / self.sd:.1e} in reward units)"
+        self.say(f"{name:<22} {said:<8} at most {most:.1e} over n={len(apart)} {in_units}")
 
     def certificate(
         self, scorer: Scorer, export: Path, probes: Sequence[Completion], kept: int
@@ -174,15 +176,6 @@ class _Checks:
             "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-
-
-def line(check: Check) -> str:
-    """One route's outcome in words."""
-    said = "ok" if check["passed"] else "DIFFERS"
-    return (
-        f"{check['road']:<22} {said:<8} at most {check['max_difference']:.1e} over n={check['n']}"
-        f" ({check['max_difference_in_reward_units']:.1e} in reward units)"
-    )
 
 
 def verdict(certificate: Certificate) -> str:

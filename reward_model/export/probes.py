@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from transformers import PreTrainedTokenizerBase
 
 from data.schema import Completion, make_prompt
@@ -35,16 +37,7 @@ def hard_probes(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> l
         Completion(make_prompt(f"What are {marks} for?"), "For turns.", True),
         Completion(chat, " Dry.", True),
     ]
-    return probes + (
-        [Completion(make_prompt(told), "A model.", True)] if _takes_system_turn(tokenizer) else []
-    )
-
-
-def _takes_system_turn(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template takes a system's turn."""
-    turns = [{"role": "system", "content": "x"}, {"role": "user", "content": "y"}]
-    try:
-        render_prompt(tokenizer, make_prompt(turns))
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):  # the chat template may take no system's turn
+        render_prompt(tokenizer, make_prompt(told))
+        probes.append(Completion(make_prompt(told), "A model.", True))
+    return probes

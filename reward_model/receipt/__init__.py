@@ -5,6 +5,5 @@ contents    its typed form, read from that JSON
 wording     names of measures and baselines, and its sentences
 html        as a page, by templates/receipt.html
 plots       the page's plots, drawn by templates/plot.svg
-text        as lines for the shell, and its files
-model_card  as a model card, by templates/model_card.md
+text        as lines for the shell, as a model card, and its files
 """

@@ -1,6 +1,6 @@
 """Compute a receipt: everything that says how good a reward model is, as receipt.json keeps it.
 
-`receipt` makes the JSON; `contents` reads it, and html, text and model_card show it without torch.
+`receipt` makes the JSON; `contents` reads it, and html and text show it without torch.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from reward_model.receipt.wording import summary, verdict
 Array = NDArray[np.float64]
 Source = Literal["held", "crossed"]
 Json = dict[str, Any]
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,10 @@ def receipt(
     pairs = preference_pairs(examples)
     trivial = baselines(examples, pairs, seed)
     progress(0, 1, "the figures")
-    sources: list[tuple[Source, Predictions | None]] = [
-        ("held", evidence.held),
-        ("crossed", evidence.crossed),
-    ]
+    sources: dict[Source, Predictions | None] = {"held": evidence.held, "crossed": evidence.crossed}
     data = {
         source: evaluation_data(examples, pairs, predictions, trivial, boot)
-        for source, predictions in sources
+        for source, predictions in sources.items()
         if predictions is not None
     }
     main = headline(data, evidence.tuning)
@@ -112,7 +108,7 @@ def receipt(
     of_head = main == "crossed" and evidence.tuning != "head"
     subject = "The head that the tuned model started from" if of_head else "It"
     found = {
-        "format": FORMAT,
+        "format": 1,
         "summary": summary(held_out, subject),
         "verdict": verdict(held_out),
         "held_out": compact,

@@ -21,6 +21,7 @@ def receipt_html(receipt: Receipt) -> str:
     script and loads nothing, since it is shown in a sandboxed frame and sent around as one file.
     """
     traits = [t for a in receipt.annotators for t in a.traits.values()]
+    more = receipt.learning.more.value if receipt.learning else None
     template = environment("reward_model.receipt").get_template("receipt.html")
     return template.render(
         receipt=receipt,
@@ -37,15 +38,9 @@ def receipt_html(receipt: Receipt) -> str:
         apart=sum(t.apart for t in traits),
         apart_by_chance=max(1, round(0.05 * len(traits))),
         traits_count=len(traits),
-        more=_round_more(receipt),
+        more=f"{float(f'{more or 0:.2g}'):,.0f}",
         made={"objective": receipt.objective, "tuning": receipt.tuning, **receipt.facts},
     )
-
-
-def _round_more(receipt: Receipt) -> str:
-    """More judgements to the target, to two digits."""
-    value = receipt.learning.more.value if receipt.learning else None
-    return f"{float(f'{value or 0:.2g}'):,.0f}"
 
 
 def _known_ceiling(receipt: Receipt) -> tuple[float, float] | None:
@@ -71,24 +66,20 @@ def _rank_accuracies(receipt: Receipt) -> list[tuple[str, ReceiptEstimate, bool]
 def _make_plots(receipt: Receipt) -> dict[str, plots.Plot]:
     """Those that there are numbers for."""
     found = {}
-    if pairs := receipt.calibration.get("pairs"):
-        title = "How often the preferred side won, against its predicted probability"
-        found["pairs"] = plots.reliability(pairs.bins, 0.5, 1.0, title)
-    if ties := receipt.calibration.get("ties"):
-        title = "How often there was a tie, against its predicted probability"
-        found["ties"] = plots.ties(ties.bins, title)
-    if binary := receipt.calibration.get("binary"):
-        title = "How often good was said, against its predicted probability"
-        found["binary"] = plots.reliability(binary.bins, 0.0, 1.0, title)
+    for kind, low, high, what in (
+        ("pairs", 0.5, 1.0, "the preferred side won"),
+        ("ties", 0.0, None, "there was a tie"),
+        ("binary", 0.0, 1.0, "good was said"),
+    ):
+        if one := receipt.calibration.get(kind):
+            title = f"How often {what}, against its predicted probability"
+            found[kind] = plots.reliability(one.bins, low, high, title)
     if curve := receipt.learning:
         known = [p for p in curve.points if p.value is not None]
         if len(known) > 1:
             found["learning"] = plots.learning(known, curve.ahead, _known_ceiling(receipt))
-    for name, points, start in (
-        ("best_of_n", receipt.best_of_n, 0.0),
-        ("judged_best_of_n", receipt.judged_best_of_n, 0.5),
-    ):
-        if points:
-            share, title = name == "judged_best_of_n", "Worth of the best of n answers"
-            found[name] = plots.best_of(points, start, share, title)
+    if receipt.best_of_n:
+        found["best_of_n"] = plots.best_of(receipt.best_of_n, share=False)
+    if receipt.judged_best_of_n:
+        found["judged_best_of_n"] = plots.best_of(receipt.judged_best_of_n, share=True)
     return found

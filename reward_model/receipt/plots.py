@@ -54,22 +54,19 @@ class Plot:
     """The human ceiling."""
 
 
-def reliability(bins: Sequence[CalibrationBin], low: float, high: float, title: str) -> Plot:
+def reliability(bins: Sequence[CalibrationBin], low: float, high: float | None, title: str) -> Plot:
     """A reliability diagram: how often it happened against its predicted probability, both shares.
 
     low, high: the range of predicted probabilities that is drawn, e.g. from 0.5 for the side that
-    is preferred.
+    is preferred. high None: as far as rare events need.
     """
+    points = [(b.forecast, b) for b in bins if b.value is not None]
+    if high is None:
+        most = max((max(b.high or 0.0, forecast) for forecast, b in points), default=0.5)
+        high = min(1.0, math.ceil(most * 10) / 10)
     x = Axis(low, high, LEFT, RIGHT, _round_ticks(low, high))
     y = Axis(0.0, high, BOTTOM, TOP, _round_ticks(0.0, high))
-    points = [(b.forecast, b) for b in bins if b.value is not None]
     return Plot(title, x, y, "predicted probability", points, even=(low, high))
-
-
-def ties(bins: Sequence[CalibrationBin], title: str) -> Plot:
-    """The same on a scale that fits rare events."""
-    most = max((max(b.high or 0.0, b.forecast) for b in bins if b.value is not None), default=0.5)
-    return reliability(bins, 0.0, min(1.0, math.ceil(most * 10) / 10), title)
 
 
 def learning(
@@ -90,11 +87,12 @@ def learning(
     return Plot(title, x, y, "judgements collected", known, True, further, people=people)
 
 
-def best_of(found: Sequence[BestOfN], start: float, share: bool, title: str) -> Plot:
-    """What the best of n answers is worth, on a log scale from n = 1 on, where it is `start`.
+def best_of(found: Sequence[BestOfN], share: bool) -> Plot:
+    """What the best of n answers is worth, on a log scale from n = 1 on.
 
-    share: values are shares, else reward units.
+    share: values are shares, and start at a half; else reward units, from 0.
     """
+    start, title = 0.5 if share else 0.0, "Worth of the best of n answers"
     every = [BestOfN(best_of=1, value=start, low=start, high=start), *found]
     ticks = [(p.best_of, str(p.best_of)) for p in every]
     x = Axis(0.9, every[-1].best_of * 1.1, LEFT, RIGHT, ticks, log=True)

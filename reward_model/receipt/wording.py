@@ -40,11 +40,13 @@ ONE_PERSON = (
 
 
 class Words(NamedTuple):
-    """How a measure is called, explained and written."""
+    """How a measure, or a trait of an annotator, is called, explained and written."""
 
     name: str
     about: str
     style: Style
+    suffix: str = ""
+    signed: bool = False
 
 
 MEASURES = {
@@ -70,27 +72,14 @@ MEASURES = {
         " any called bad.", "share"),
     "good_log_loss": Words("Log-loss of good or bad", "A coin scores 0.69.", "nats"),
 }  # fmt: skip
-
-
-class TraitWords(NamedTuple):
-    """How a trait of an annotator is called, explained and written."""
-
-    name: str
-    about: str
-    style: Style
-    suffix: str = ""
-    signed: bool = False
-
-
 TRAITS = {
-    "consistency": TraitWords("Consistency", "times the crowd's; near 0 is guessing", "number",
-        "×"),
-    "side": TraitWords("First-position rate", "how often the first of two equally good completions"
+    "consistency": Words("Consistency", "times the crowd's; near 0 is guessing", "number", "×"),
+    "side": Words("First-position rate", "how often the first of two equally good completions"
         " is preferred", "share"),
-    "threshold": TraitWords("Threshold", "how often good is said where the crowd says it every"
+    "threshold": Words("Threshold", "how often good is said where the crowd says it every"
         " other time", "share"),
-    "scale": TraitWords("Scale", "stretch of the ratings, times the crowd's", "number", "×"),
-    "offset": TraitWords("Offset", "points above or below the crowd's rating", "number", "", True),
+    "scale": Words("Scale", "stretch of the ratings, times the crowd's", "number", "×"),
+    "offset": Words("Offset", "points above or below the crowd's rating", "number", "", True),
 }  # fmt: skip
 
 

@@ -235,12 +235,9 @@ def _refuse_clearly(app: FastAPI) -> None:
         return refusal(status, f"{where}: {first['msg'].lower()}: {send}")
 
     @app.exception_handler(ValueError)
-    def unreadable(_: Request, error: ValueError) -> JSONResponse:
-        return refusal(422, str(error))
-
     @app.exception_handler(LookupError)
-    def not_served(_: Request, error: LookupError) -> JSONResponse:
-        return refusal(404, str(error))
+    def unreadable(_: Request, error: Exception) -> JSONResponse:
+        return refusal(422 if isinstance(error, ValueError) else 404, str(error))
 
     @app.exception_handler(FloatingPointError)
     def unscorable(_: Request, error: FloatingPointError) -> JSONResponse:

@@ -16,8 +16,14 @@ from data.stats.estimate import format_estimate
 from reward_model.receipt.build import headline, receipt
 from reward_model.receipt.contents import Receipt, ReceiptEstimate, read_held_out
 from reward_model.receipt.html import receipt_html
-from reward_model.receipt.model_card import model_card
-from reward_model.receipt.text import CARD, RECEIPT_HTML, RECEIPT_JSON, lines, write_receipt
+from reward_model.receipt.text import (
+    CARD,
+    RECEIPT_HTML,
+    RECEIPT_JSON,
+    lines,
+    model_card,
+    write_receipt,
+)
 from reward_model.receipt.wording import MEASURES, ONE_PERSON, summary, verdict
 from tests.reward_model.evaluation.receipts import Told, evidence, tell
 

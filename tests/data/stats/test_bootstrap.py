@@ -199,7 +199,6 @@ def test_pages_and_cards_are_made_without_torch():
     shown = loaded_with(
         "reward_model.receipt.html",
         "reward_model.receipt.text",
-        "reward_model.receipt.model_card",
         "reward_model.receipt.wording",
         "reward_model.receipt.plots",
     )
