@@ -24,7 +24,7 @@ from reward_model.language_model.loading import (
     load_tokenizer,
     with_adapter,
 )
-from reward_model.language_model.origin import ADAPTER, ORIGIN, Origin, noted_model
+from reward_model.language_model.origin import ADAPTER, ORIGIN, Origin, noted_origin
 from reward_model.language_model.render import Rendered, fingerprint, render
 from reward_model.likelihood.fit import Basis, posterior_sd
 
@@ -313,9 +313,7 @@ def under(folder: Path, facts: Facts) -> Origin:
     """
     if "model" not in facts:
         return Origin(str(folder), "")
-    adapter = folder / POLICY_ADAPTER
-    model = noted_model(folder, facts["model"])
-    return Origin(model, str(adapter) if adapter.is_dir() else "")
+    return noted_origin(folder, facts["model"], POLICY_ADAPTER)
 
 
 def load_member(
