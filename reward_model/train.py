@@ -88,10 +88,10 @@ def member(inputs: TrainingInputs, place: int, run: Recorder, tick: Tick) -> Tra
     network = inputs.backbone.hand_over()
     pad = inputs.backbone.tokenizer.pad_token_id
     tuned = tune(network, examples, inputs.texts, fit, settings, pad, run, seed)
+    words = f"measuring {len(inputs.texts):,} completions"
     states = read_features(
-        network, inputs.texts, pad, settings.batch_size,
-        lambda i, n: tick(i, n, f"measuring {n:,} completions"),
-    )  # fmt: skip
+        network, inputs.texts, pad, settings.batch_size, lambda i, n: tick(i, n, words)
+    )
     features = states.astype(np.float64)
     weights = head_weights(network)[0].detach().double().cpu().numpy()
     posterior = posterior_at(features[inputs.judged], weights, joint, fit)

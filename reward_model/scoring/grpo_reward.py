@@ -38,7 +38,7 @@ class Scored:
     """Of each group (B / group size,); see `Scorer.score_groups`."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class GrpoReward:
     """A reward function in TRL's sense around a Scorer.
 

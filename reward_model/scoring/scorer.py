@@ -119,7 +119,7 @@ class Member:
         return raw.double().cpu().numpy(), states.astype(np.float64)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Scorer:
     """A reward model ready to score. `score` is the only thing that GRPO calls."""
 

@@ -173,9 +173,10 @@ def _read_features(
     pairs = zip(completions, texts, strict=True)
     new = {c.id: text for c, text in pairs if c.id not in cache}
     if new:
+        size, pad = settings.batch_size, backbone.tokenizer.pad_token_id
+        words = f"reading {len(new):,} completions"
         states = read_features(
-            backbone.network, list(new.values()), backbone.tokenizer.pad_token_id,
-            settings.batch_size, lambda i, n: tick(i, n, f"reading {n:,} completions"),
-        )  # fmt: skip
+            backbone.network, list(new.values()), pad, size, lambda i, n: tick(i, n, words)
+        )
         cache.add(list(new), states)
     return cache.get([c.id for c in completions])
