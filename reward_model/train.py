@@ -20,6 +20,7 @@ from data.store import Store
 from reward_model.config import BUILT_IN_MODEL, RewardSettings
 from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.language_model.classifier import head_weights
+from reward_model.language_model.features import read_features
 from reward_model.language_model.origin import ADAPTER, ORIGIN, find_origin, save_origin
 from reward_model.language_model.render import fingerprint
 from reward_model.likelihood.fit import fit_head
@@ -88,7 +89,10 @@ def member(inputs: TrainingInputs, place: int, run: Recorder, tick: Tick) -> Tra
     network = inputs.backbone.hand_over()
     pad = inputs.backbone.tokenizer.pad_token_id
     tuned = tune(network, examples, inputs.texts, fit, settings, pad, run, seed)
-    states = inputs.backbone.states(network, inputs.texts, settings.batch_size, "measuring", tick)
+    words = f"measuring {len(inputs.texts):,} completions"
+    states = read_features(
+        network, inputs.texts, pad, settings.batch_size, lambda i, n: tick(i, n, words)
+    )
     features = states.astype(np.float64)
     weights = head_weights(network)[0].detach().double().cpu().numpy()
     posterior = posterior_at(features[inputs.judged], weights, joint, fit)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 from trl.trainer.utils import _ChunkedLogProbFunction
+
+from reward_model.language_model.shared_prompt import run_completions, run_prompts
 
 VOCABULARY_CHUNK = 32768
 GPU_WORTH = 40_000
@@ -51,25 +53,10 @@ def shared_prompt_logps(
     unique, owner = torch.unique(prompts, dim=0, return_inverse=True)
     p_ids, p_mask = unique[:, :width], unique[:, width:]
     c_ids, c_mask = input_ids[:, width:], attention_mask[:, width:].bool()
-    body = getattr(causal, causal.base_model_prefix)
-    cache = DynamicCache()
-    end = body(
-        input_ids=p_ids,
-        attention_mask=p_mask,
-        position_ids=(p_mask.cumsum(-1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state[:, -1:]
-    cache.batch_select_indices(owner)
-    steps = torch.arange(keep - 1, device=input_ids.device)
-    rest = body(
-        input_ids=c_ids[:, :-1],
-        attention_mask=attention_mask[:, :-1],
-        position_ids=p_mask.sum(-1)[owner][:, None] + steps[None],
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state
-    hidden = torch.cat([end[owner], rest], 1)[c_mask]
+    out, cache = run_prompts(causal.base_model, p_ids, p_mask, owner)
+    before_last = attention_mask[:, width:-1]
+    rest = run_completions(causal.base_model, cache, p_mask[owner], c_ids[:, :-1], before_last)
+    hidden = torch.cat([out.last_hidden_state[:, -1:][owner], rest], 1)[c_mask]
     head = causal.get_output_embeddings()
     outputs = _ChunkedLogProbFunction.apply(
         hidden,

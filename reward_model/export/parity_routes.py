@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from data.schema import Completion
 from reward_model.language_model.classifier import (
     apply_head,
-    body_of,
     last_states,
     set_head,
     with_head,
@@ -70,7 +69,7 @@ def trainer(run: Path, scorer: Scorer, dtype: torch.dtype) -> Route:
     @torch.inference_mode()
     def read(completions: Sequence[Completion]) -> Array:
         texts = [scorer.render(c.prompt, c.text, c.finished) for c in completions]
-        states = last_states(body_of(model), texts, pad)
+        states = last_states(model, texts, pad)
         raw: Array = apply_head(model, states).double().cpu().numpy()
         return raw
 

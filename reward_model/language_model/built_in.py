@@ -24,12 +24,8 @@ def built_in_folder() -> Path:
     """The built-in model as an ordinary model folder; fetched and unpacked once."""
     cache = Path(os.environ.get("COACH_CACHE", Path.home() / ".cache" / "coach"))
     folder = cache / BUILT_IN_MODEL
-    if not (folder / "config.json").is_file():
-        _unpack_built_in(folder)
-    return folder
-
-
-def _unpack_built_in(folder: Path) -> None:
+    if (folder / "config.json").is_file():
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     print(f"fetching the built-in model {BUILT_IN_MODEL} (98 MB, once)", flush=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -44,6 +40,7 @@ def _unpack_built_in(folder: Path) -> None:
         tokenizer.save_pretrained(ready)
         if not folder.exists():
             ready.replace(folder)
+    return folder
 
 
 def _download_gguf(scratch: Path) -> Path:

@@ -6,6 +6,7 @@ The head reads the hidden state at a text's last token.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -38,18 +39,9 @@ def with_head(causal: PreTrainedModel, pad_token_id: int) -> PreTrainedModel:
     return model
 
 
-def body_of(model: PreTrainedModel) -> nn.Module:
-    """The layers below the head."""
-    body: nn.Module = getattr(model, model.base_model_prefix)
-    return body
-
-
 def head_weights(model: nn.Module) -> Tensor:
     """The head's weights (1, d), the trained ones where an adapter holds a copy of the head."""
-    assert isinstance(model.score, nn.Module)
-    weights = model.score.weight
-    assert isinstance(weights, Tensor)
-    return weights
+    return cast(nn.Linear, model.score).weight
 
 
 def set_head(model: nn.Module, weights: NDArray[np.float64]) -> None:
@@ -60,17 +52,16 @@ def set_head(model: nn.Module, weights: NDArray[np.float64]) -> None:
 def apply_head(model: nn.Module, states: Tensor) -> Tensor:
     """The head's output (N,) on states (N, d), in the head's own dtype."""
     weights = head_weights(model)
-    assert isinstance(model.score, nn.Module)
-    out: Tensor = model.score(states.to(weights.device, weights.dtype))
+    out: Tensor = cast(nn.Linear, model.score)(states.to(weights.device, weights.dtype))
     return out[:, 0]
 
 
-def last_states(body: nn.Module, texts: Sequence[Rendered], pad_token_id: int) -> Tensor:
-    """Hidden state at each text's last token, (N, d), in float32.
+def last_states(model: PreTrainedModel, texts: Sequence[Rendered], pad_token_id: int) -> Tensor:
+    """Hidden state below the head at each text's last token, (N, d), in float32.
 
     Texts with the same prompt ids share one pass over the prompt.
     """
-    device = next(body.parameters()).device
+    body, device = model.base_model, model.device
     prompts, prompt_mask, owner = distinct_prompts([t.prompt for t in texts], pad_token_id, device)
     out, cache = run_prompts(body, prompts, prompt_mask, owner)
     prompt_end: Tensor = out.last_hidden_state[:, -1][owner]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from data.schema import content_hash
-from reward_model.language_model.classifier import body_of, head_weights, last_states
+from reward_model.language_model.classifier import head_weights, last_states
 from reward_model.language_model.render import Rendered
 
 Floats32 = NDArray[np.float32]
@@ -66,6 +66,6 @@ def read_features(
     for start in range(0, len(order), batch):
         progress(start, len(order))
         places = order[start : start + batch]
-        states = last_states(body_of(model), [texts[i] for i in places], pad_token_id)
+        states = last_states(model, [texts[i] for i in places], pad_token_id)
         features[places] = states.cpu().numpy()
     return features

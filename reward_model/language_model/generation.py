@@ -42,7 +42,9 @@ def generate_shared(
         generation_config=config,
     )
     ends = _token_list(config.eos_token_id)
-    return [_cut_after_end(row, ends) for row in out[:, width:].tolist()]
+    drawn: list[list[int]] = out[:, width:].tolist()
+    stops = [next((i for i, t in enumerate(row) if t in ends), len(row)) for row in drawn]
+    return [row[: stop + 1] for row, stop in zip(drawn, stops, strict=True)]
 
 
 @torch.no_grad()
@@ -69,11 +71,6 @@ def completion_from(
     finished = bool(tokens) and tokens[-1] in ends
     text = tokenizer.decode(tokens[:-1] if finished else tokens, skip_special_tokens=True)
     return Completion(prompt, str(text), finished)
-
-
-def _cut_after_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
-    place = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-    return tokens[: place + 1]
 
 
 def _token_list(value: int | list[int] | None) -> list[int]:

@@ -43,7 +43,18 @@ def load_tokenizer(origin: Origin, chat: bool = True) -> PreTrainedTokenizerBase
             f"model {origin.model!r} has no chat template: use one tuned for chat, or add"
             " chat_template to its tokenizer_config.json"
         )
-    pad = _choose_pad_token(tokenizer)
+    # neither end-of-turn nor anything that texts contain
+    candidates = [
+        tokenizer.pad_token,
+        "<|endoftext|>",
+        "<|finetune_right_pad_id|>",
+        "<pad>",
+        "[PAD]",
+        tokenizer.unk_token,
+        *tokenizer.all_special_tokens,
+    ]
+    taken, vocabulary = (None, "", tokenizer.eos_token, "<|im_start|>"), tokenizer.get_vocab()
+    pad = next((str(t) for t in candidates if t not in taken and t in vocabulary), None)
     if chat and pad is None:
         raise ValueError(
             "the tokenizer has no token to pad with besides end-of-turn: add one (pad_token) to its"
@@ -126,19 +137,3 @@ def _load_named(from_pretrained: Callable[..., T], name: str, **options: object)
             f"model {name!r} cannot be loaded ({why}): use {BUILT_IN_MODEL}, a local"
             " model folder, or a Hugging Face id (its hub must be reachable the first time)"
         ) from None
-
-
-def _choose_pad_token(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """A token to pad with that is neither end-of-turn nor anything that texts contain, if any."""
-    vocabulary = tokenizer.get_vocab()
-    candidates = [
-        tokenizer.pad_token,
-        "<|endoftext|>",
-        "<|finetune_right_pad_id|>",
-        "<pad>",
-        "[PAD]",
-        tokenizer.unk_token,
-        *tokenizer.all_special_tokens,
-    ]
-    taken = (None, "", tokenizer.eos_token, "<|im_start|>")
-    return next((str(t) for t in candidates if t not in taken and t in vocabulary), None)

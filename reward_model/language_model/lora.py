@@ -39,25 +39,7 @@ def resolve_targets(model: nn.Module, preset: str) -> list[str]:
     the layer's own where that says nothing. `all` is every linear layer of the blocks, also one
     that is neither. Raises ValueError where nothing matches.
     """
-    linear = _linear_layers(model)
-    chosen = {
-        ".".join(name.split(".")[-2:])
-        for name in linear
-        if preset == "all" or _part_of(name) == preset
-    }
-    if not chosen:
-        leaves = sorted({name.rsplit(".", 1)[-1] for name in linear})
-        other = "; all takes every one" if leaves else ""
-        raise ValueError(
-            f"LoRA targets {preset!r} match nothing in this model: its linear layers are"
-            f" {', '.join(leaves) or 'none'}{other or ': use --tuning full'}"
-        )
-    return sorted(chosen)
-
-
-def _linear_layers(model: nn.Module) -> list[str]:
-    """The linear layers of the model's blocks: numbered, and no heads or routers."""
-    return [
+    linear = [  # of the model's blocks, which are numbered
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D)
@@ -65,6 +47,19 @@ def _linear_layers(model: nn.Module) -> list[str]:
         and name.rsplit(".", 1)[-1] not in NEVER_ADAPTED
         and not name.endswith(STATE_SPACE_OUTPUT)
     ]
+    chosen = {
+        ".".join(name.split(".")[-2:])
+        for name in linear
+        if preset == "all" or _part_of(name) == preset
+    }
+    if not chosen:
+        leaves = layer_names(linear)
+        remedy = "; all takes every one" if leaves else ": use --tuning full"
+        raise ValueError(
+            f"LoRA targets {preset!r} match nothing in this model: its linear layers are"
+            f" {', '.join(leaves) or 'none'}{remedy}"
+        )
+    return sorted(chosen)
 
 
 def _part_of(name: str) -> str | None:

@@ -56,11 +56,7 @@ def find_origin(name: str, runs: Path | None = None) -> Origin:
     if (folder / ORIGIN).is_file():
         if (folder / MODEL).is_dir():
             return Origin(str((folder / MODEL).absolute()), "")
-        origin = json.loads((folder / ORIGIN).read_text())
-        adapter = folder / ADAPTER
-        return Origin(
-            noted_model(folder, origin["model"]), str(adapter) if adapter.is_dir() else ""
-        )
+        return noted_origin(folder, json.loads((folder / ORIGIN).read_text())["model"], ADAPTER)
     if folder.is_dir():
         if (folder / "config.json").is_file() and (folder / "tokenizer_config.json").is_file():
             return Origin(str(folder.absolute()), "")
@@ -83,6 +79,7 @@ def save_origin(folder: Path, origin: Origin, **facts: object) -> None:
     (folder / ORIGIN).write_text(json.dumps({"model": name, **facts}, indent=1))
 
 
-def noted_model(folder: Path, model: str) -> str:
-    """The model that `save_origin` noted in a run's folder, wherever that folder is now."""
-    return os.path.normpath(folder.absolute() / model) if model.startswith("..") else model
+def noted_origin(folder: Path, model: str, adapter: str) -> Origin:
+    """What `save_origin` noted in a run's folder, wherever that is now, and an adapter in it."""
+    name = os.path.normpath(folder.absolute() / model) if model.startswith("..") else model
+    return Origin(name, str(folder / adapter) if (folder / adapter).is_dir() else "")

@@ -38,6 +38,7 @@ class Scored:
     """Of each group (B / group size,); see `Scorer.score_groups`."""
 
 
+@dataclass(eq=False, repr=False)
 class GrpoReward:
     """A reward function in TRL's sense around a Scorer.
 
@@ -49,22 +50,13 @@ class GrpoReward:
 
     __name__ = "learned"  # TRL's metrics are called by it
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        ends: Collection[int],
-        clip: float,
-        group_size: int = 1,
-        uncertainty_penalty: float = 0.0,
-        length_penalty: float = 0.0,
-    ) -> None:
-        """`ends`: ids of the tokens that end a completion."""
-        self.scorer = scorer
-        self.ends = ends
-        self.clip = clip
-        self.group_size = group_size
-        self.uncertainty_penalty = uncertainty_penalty
-        self.length_penalty = length_penalty
+    scorer: Scorer
+    ends: Collection[int]
+    """Ids of the tokens that end a completion."""
+    clip: float
+    group_size: int = 1
+    uncertainty_penalty: float = 0.0
+    length_penalty: float = 0.0
 
     def score(
         self,

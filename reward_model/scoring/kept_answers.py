@@ -52,13 +52,10 @@ def keep_held(
     chosen = _spread_out(len(pairs), MOST_PAIRS)
     if not chosen:
         return
+    sides = [(completions[pairs.better[i]], completions[pairs.worse[i]]) for i in chosen]
     rows = [
-        {
-            "prompt": completions[pairs.better[i]].prompt.plain(),
-            "better": _answer_fields(completions[pairs.better[i]]),
-            "worse": _answer_fields(completions[pairs.worse[i]]),
-        }
-        for i in chosen
+        {"prompt": b.prompt.plain(), "better": _answer_fields(b), "worse": _answer_fields(w)}
+        for b, w in sides
     ]
     accuracy = float(pairs.correct(raw)[chosen].mean())
     _write_json(folder / HELD, {"accuracy": accuracy, "of": pairs.source, "pairs": rows})
@@ -83,14 +80,8 @@ def keep_probes(
     run: Path, completions: Sequence[Completion], raw: Array, dtype: torch.dtype
 ) -> None:
     """Note what the live network gave completions (N,), before anything was saved and loaded."""
-    rows = [
-        {
-            "prompt": completions[i].prompt.plain(),
-            **_answer_fields(completions[i]),
-            "raw": float(raw[i]),
-        }
-        for i in _spread_out(len(completions), MOST_PROBES)
-    ]
+    chosen = [(completions[i], float(raw[i])) for i in _spread_out(len(completions), MOST_PROBES)]
+    rows = [{"prompt": c.prompt.plain(), **_answer_fields(c), "raw": value} for c, value in chosen]
     _write_json(run / PROBES, {"dtype": str(dtype).removeprefix("torch."), "probes": rows})
 
 

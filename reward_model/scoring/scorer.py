@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, overload
 
@@ -24,7 +24,7 @@ from reward_model.language_model.loading import (
     load_tokenizer,
     with_adapter,
 )
-from reward_model.language_model.origin import ADAPTER, ORIGIN, Origin, noted_model
+from reward_model.language_model.origin import ADAPTER, ORIGIN, Origin, noted_origin
 from reward_model.language_model.render import Rendered, fingerprint, render
 from reward_model.likelihood.fit import Basis, posterior_sd
 
@@ -38,6 +38,8 @@ BATCH = 16
 
 Array = NDArray[np.float64]
 PromptLike = Prompt | str | Sequence[Mapping[str, str]]
+Prompts = Sequence[PromptLike]
+Marks = Sequence[bool] | None
 
 
 class Facts(TypedDict):
@@ -117,27 +119,22 @@ class Member:
         return raw.double().cpu().numpy(), states.astype(np.float64)
 
 
+@dataclass(eq=False, repr=False)
 class Scorer:
     """A reward model ready to score. `score` is the only thing that GRPO calls."""
 
-    def __init__(
-        self,
-        members: Sequence[Member],
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        mean: float = 0.0,
-        sd: float = 1.0,
-        max_tokens: int | None = None,
-    ) -> None:
-        self.members = members
-        for member in members:
+    members: Sequence[Member]
+    tokenizer: PreTrainedTokenizerBase
+    _: KW_ONLY
+    mean: float = 0.0
+    sd: float = 1.0
+    max_tokens: int | None = None
+    truncated: int = field(default=0, init=False)
+    """How many texts were cut to fit, since loading."""
+
+    def __post_init__(self) -> None:
+        for member in self.members:
             member.model.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
-        self.mean = mean
-        self.sd = sd
-        self.max_tokens = max_tokens
-        self.truncated = 0
-        """How many texts were cut to fit, since loading."""
 
     @property
     def model(self) -> PreTrainedModel:
@@ -199,12 +196,7 @@ class Scorer:
         rewards = (raw - self.mean) / self.sd
         return (rewards, sd / self.sd) if return_std else rewards
 
-    def raw(
-        self,
-        prompts: Sequence[PromptLike],
-        completions: Sequence[str],
-        finished: Sequence[bool] | None = None,
-    ) -> Array:
+    def raw(self, prompts: Prompts, completions: Sequence[str], finished: Marks = None) -> Array:
         """The head's output (B,), before it is brought to reward units."""
         return self.read(self._render_all(prompts, completions, finished))[0]
 
@@ -222,11 +214,7 @@ class Scorer:
         return render(self.tokenizer, full, completion, finished, self.max_tokens)
 
     def score_groups(
-        self,
-        prompts: Sequence[PromptLike],
-        completions: Sequence[str],
-        finished: Sequence[bool],
-        size: int,
+        self, prompts: Prompts, completions: Sequence[str], finished: Sequence[bool], size: int
     ) -> tuple[Array, Array, Array]:
         """(rewards (B,), their standard deviations (B,), noise of each group (B / size,)).
 
@@ -238,16 +226,13 @@ class Scorer:
         if len(completions) % size:
             raise ValueError(f"{len(completions)} completions are no groups of {size}")
         texts = self._render_all(prompts, completions, finished)
-        readings = self._read_members(texts)
+        readings = [m.read(texts, self.tokenizer.pad_token_id) for m in self.members]
         raw, sd = combined(self.members, readings)
         noise = group_noise(self.members, readings, size)
         return (raw - self.mean) / self.sd, sd / self.sd, noise / self.sd
 
     def _render_all(
-        self,
-        prompts: Sequence[PromptLike],
-        completions: Sequence[str],
-        finished: Sequence[bool] | None,
+        self, prompts: Prompts, completions: Sequence[str], finished: Marks
     ) -> list[Rendered]:
         finished = [True] * len(completions) if finished is None else finished
         if not len(prompts) == len(completions) == len(finished):
@@ -266,10 +251,8 @@ class Scorer:
 
         The variance is the members' own, on average, and that between them.
         """
-        return combined(self.members, self._read_members(texts))
-
-    def _read_members(self, texts: Sequence[Rendered]) -> list[Reading]:
-        return [member.read(texts, self.tokenizer.pad_token_id) for member in self.members]
+        readings = [m.read(texts, self.tokenizer.pad_token_id) for m in self.members]
+        return combined(self.members, readings)
 
 
 def combined(members: Sequence[Member], readings: Sequence[Reading]) -> tuple[Array, Array]:
@@ -313,9 +296,7 @@ def under(folder: Path, facts: Facts) -> Origin:
     """
     if "model" not in facts:
         return Origin(str(folder), "")
-    adapter = folder / POLICY_ADAPTER
-    model = noted_model(folder, facts["model"])
-    return Origin(model, str(adapter) if adapter.is_dir() else "")
+    return noted_origin(folder, facts["model"], POLICY_ADAPTER)
 
 
 def load_member(

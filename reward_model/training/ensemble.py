@@ -98,13 +98,5 @@ def posterior_at(features: Array, weights: Array, joint: Joint, fit: HeadFit) ->
     found = information(joint, z, rewards, fit.values, precision)
     with torch.no_grad():
         nll = float(joint.nll(rewards, fit.values))
-    return HeadFit(
-        basis,
-        basis.axes.T @ (basis.spread * weights),
-        fit.values,
-        precision,
-        found.weights_factor,
-        found.sd,
-        nll,
-        fit.left,
-    )
+    w, factor = basis.axes.T @ (basis.spread * weights), found.weights_factor
+    return HeadFit(basis, w, fit.values, precision, factor, found.sd, nll, fit.left)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reward_model.config import KINDS_OF
-from reward_model.dataset.examples import Ints
 from reward_model.evaluation.cross_validation import (
     Predictions,
     cross_validate,
@@ -41,6 +40,8 @@ def evidence_of(
     """
     examples, judged, sampled = inputs.examples, inputs.judged, inputs.sampled
     features = inputs.features[judged]
+    prompt_ids = np.array([c.prompt.id for c in inputs.completions[sampled]], str)
+    _, prompts = np.unique(prompt_ids, return_inverse=True)
     crossed = None
     if examples.prompts > 1:
         crossed = cross_validate(
@@ -59,7 +60,7 @@ def evidence_of(
         tuning=inputs.settings.tuning,
         policy_rewards=(raw[sampled] - unit[0]) / unit[1],
         policy_sd=sd[sampled] / unit[1],
-        policy_prompts=_number_prompts(inputs),
+        policy_prompts=prompts.astype(np.int64),
         dropped=_count_dropped(inputs),
         facts=_facts_shown(inputs, fit),
     )
@@ -81,12 +82,6 @@ def _predict_held_out(
     return replace(every, reward=np.where(held, rewards, np.nan), sd=np.where(held, sd, np.nan))
 
 
-def _number_prompts(inputs: TrainingInputs) -> Ints:
-    """The number of each sample's prompt (S,)."""
-    ids = [c.prompt.id for c in inputs.completions[inputs.sampled]]
-    return np.unique(np.array(ids, str), return_inverse=True)[1].astype(np.int64)
-
-
 def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
     """What a reader of the receipt wants to know of how the model was made."""
     asked, backbone = inputs.settings, inputs.backbone
@@ -104,11 +99,10 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
         "seed": asked.seed,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    if fit.converged:
-        return facts
-    return facts | {
-        "the head's fit": f"stopped {fit.left:.2g} standard deviations from its best point"
-    }
+    if not fit.converged:
+        stopped = f"stopped {fit.left:.2g} standard deviations from its best point"
+        facts["the head's fit"] = stopped
+    return facts
 
 
 def _count_dropped(inputs: TrainingInputs) -> dict[str, int]:

@@ -15,7 +15,7 @@ from data.runs.recorder import Recorder
 from reward_model.config import RewardSettings
 from reward_model.dataset.examples import TIE, A, Examples, group_rows
 from reward_model.evaluation.cross_validation import Model
-from reward_model.language_model.classifier import apply_head, body_of, last_states, set_head
+from reward_model.language_model.classifier import apply_head, last_states, set_head
 from reward_model.language_model.lora import lora_config, what_trains
 from reward_model.language_model.render import Rendered
 from reward_model.likelihood.fit import HeadFit
@@ -49,7 +49,7 @@ def tune(
     for step, batch in enumerate(batches, 1):
         run.check_stop()
         begun = time.monotonic()
-        states = last_states(body_of(network), [texts[i] for i in batch], pad_token_id)
+        states = last_states(network, [texts[i] for i in batch], pad_token_id)
         rewards = apply_head(network, states).double() + fit.intercept
         loss, n, right = batch_loss(model, examples, batch, rewards, fit)
         if n:
@@ -57,7 +57,11 @@ def tune(
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             optimiser.step()
             optimiser.zero_grad()
-            _require_finite(step, settings, norm, float(loss.detach()))
+            if not np.isfinite([norm, float(loss.detach())]).all():
+                raise ValueError(
+                    f"the loss became infinite or NaN at step {step}: use a smaller --learning-rate"
+                    f" than {settings.learning_rate}"
+                )
             run.log(
                 step=step,
                 loss=round(float(loss.detach()) / n, 5),
@@ -85,14 +89,6 @@ def _make_trainable(
             parameter.data = parameter.data.float()
     print(what_trains(trained), flush=True)
     return trained
-
-
-def _require_finite(step: int, settings: RewardSettings, *found: float) -> None:
-    if not np.isfinite(found).all():
-        raise ValueError(
-            f"the loss became infinite or NaN at step {step}: use a smaller --learning-rate"
-            f" than {settings.learning_rate}"
-        )
 
 
 def batch_loss(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from reward_model.dataset.sufficiency import require_enough
 from reward_model.evaluation.cross_validation import Model, choose_prior_precision
 from reward_model.language_model.classifier import with_head
 from reward_model.language_model.device import choose_dtype
-from reward_model.language_model.features import FeatureCache, Floats32, read_features
+from reward_model.language_model.features import FeatureCache, read_features
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import Origin
 from reward_model.language_model.render import Rendered, fingerprint, render
@@ -29,8 +30,6 @@ from reward_model.training.reference_samples import reference_samples
 Array = NDArray[np.float64]
 Tick = Callable[[int, int, str], None]
 """Called with (done, total, what is being done); raises where a stop was asked for."""
-FEATURES = "features"
-"""Folder in the workspace."""
 
 
 @dataclass
@@ -42,44 +41,29 @@ class Backbone:
     dtype: torch.dtype
     why: str
     """Why this dtype, in words."""
-    _causal: PreTrainedModel | None = field(default=None, repr=False)
-    _network: PreTrainedModel | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, origin: Origin) -> Backbone:
         """With its tokenizer, in the fastest dtype."""
         return cls(origin, load_tokenizer(origin), *choose_dtype())
 
+    @cached_property
     def causal(self) -> PreTrainedModel:
         """The policy, its adapter merged."""
-        if self._causal is None:
-            self._causal = load_model(self.origin, self.dtype)
-        return self._causal
+        return load_model(self.origin, self.dtype)
 
+    @cached_property
     def network(self) -> PreTrainedModel:
         """The policy's body under a head."""
-        if self._network is None:
-            self._network = with_head(self.causal(), self.tokenizer.pad_token_id)
-            self._causal = None  # its body is the network's now
-        return self._network
+        network = with_head(self.causal, self.tokenizer.pad_token_id)
+        del self.causal  # its body is the network's now
+        return network
 
     def hand_over(self) -> PreTrainedModel:
         """The network, for one who changes it: the next call loads another."""
-        network, self._network = self.network(), None
+        network = self.network
+        del self.network
         return network
-
-    def states(
-        self,
-        network: PreTrainedModel,
-        texts: Sequence[Rendered],
-        batch: int,
-        doing: str,
-        tick: Tick,
-    ) -> Floats32:
-        """A network's states at the ends of texts (N, d)."""
-        words = f"{doing} {len(texts):,} completions"
-        pad = self.tokenizer.pad_token_id
-        return read_features(network, texts, pad, batch, lambda i, n: tick(i, n, words))
 
 
 @dataclass(frozen=True)
@@ -142,7 +126,9 @@ def training_inputs(
     require_enough(settings.objective, train_examples, " of training prompts")
     model = Model(settings.objective, settings.scalar, settings.effects)
     print(f"reward model on {policy}, {backbone.why}", flush=True)
-    samples, source = reference_samples(store, policy, backbone.causal, backbone.tokenizer, tick)
+    samples, source = reference_samples(
+        store, policy, lambda: backbone.causal, backbone.tokenizer, tick
+    )
     completions = [*examples.completions, *samples]
     texts = [
         render(backbone.tokenizer, c.prompt, c.text, c.finished, settings.max_tokens)
@@ -176,7 +162,7 @@ def _read_features(
     # how an adapter is put on counts too: its scale is no part of its weights
     config = Path(origin.adapter) / "adapter_config.json"
     cache = FeatureCache(
-        settings.workspace / FEATURES,
+        settings.workspace / "features",
         origin.hash,
         origin.model,
         config.read_text() if origin.adapter and config.is_file() else "",
@@ -187,7 +173,10 @@ def _read_features(
     pairs = zip(completions, texts, strict=True)
     new = {c.id: text for c, text in pairs if c.id not in cache}
     if new:
-        size = settings.batch_size
-        states = backbone.states(backbone.network(), list(new.values()), size, "reading", tick)
+        size, pad = settings.batch_size, backbone.tokenizer.pad_token_id
+        words = f"reading {len(new):,} completions"
+        states = read_features(
+            backbone.network, list(new.values()), pad, size, lambda i, n: tick(i, n, words)
+        )
         cache.add(list(new), states)
     return cache.get([c.id for c in completions])

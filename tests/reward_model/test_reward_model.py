@@ -17,7 +17,7 @@ from reward_model import train as reward_train
 from reward_model.config import EvaluateSettings, RewardSettings
 from reward_model.dataset.examples import collect
 from reward_model.evaluate import evaluate
-from reward_model.language_model.classifier import body_of, last_states, with_head
+from reward_model.language_model.classifier import last_states, with_head
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render
@@ -45,7 +45,7 @@ def test_shared_prompt_equals_each_text_by_itself(tiny_model):
         for i, n in enumerate([1, 4, 0, 7, 2, 0])
     ]
     with torch.no_grad():
-        together = last_states(causal.model, texts, tokenizer.pad_token_id)
+        together = last_states(causal, texts, tokenizer.pad_token_id)
         for text, state in zip(texts, together, strict=True):
             alone = causal.model(torch.tensor([text.ids])).last_hidden_state[0, -1]
             assert torch.allclose(alone, state, atol=1e-5)
@@ -59,7 +59,7 @@ def test_the_classifier_reads_the_same_as_transformers_own_forward(tiny_model):
     text = render(tokenizer, PROMPTS[0], "a friendly answer", finished=True)
     with torch.no_grad():
         theirs = model(torch.tensor([text.ids])).logits[0, 0]
-        ours = model.score(last_states(body_of(model), [text], tokenizer.pad_token_id))[0, 0]
+        ours = model.score(last_states(model, [text], tokenizer.pad_token_id))[0, 0]
     assert float(ours) == pytest.approx(float(theirs), abs=1e-5)
     assert model.config.num_labels == 1 and model.config.problem_type == "regression"
 
