@@ -8,11 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from peft.utils.save_and_load import (
-    get_peft_model_state_dict,
-    load_peft_weights,
-    set_peft_model_state_dict,
-)
+from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from torch import Tensor
 from transformers import PreTrainedModel
 from trl.trainer.utils import use_adapter

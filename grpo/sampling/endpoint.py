@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from itertools import count, islice
+from itertools import count, filterfalse, islice
 from urllib.parse import urlsplit
 
 import httpx
@@ -65,7 +65,11 @@ def from_endpoint(
     used: defaultdict[str, list[object]] = defaultdict(list)
     for generation in there:
         used[generation.completion.prompt.id].append(generation.sampling.get("seed"))
-    asks = [wanted(settings, prompt, used[prompt.id]) for prompt in prompts]
+    asks = []  # of each prompt as many as it lacks, with seeds that were not drawn from yet
+    for prompt in prompts:
+        free = filterfalse(used[prompt.id].__contains__, count(settings.seed))
+        lacking = max(settings.per_prompt - len(used[prompt.id]), 0)
+        asks.append([Ask(prompt, seed) for seed in islice(free, lacking)])
     total, done = sum(map(len, asks)), 0
     print(f"sampling from {settings.policy} at {settings.endpoint}", flush=True)
     size = max(settings.batch_size // settings.per_prompt, 1)
@@ -85,12 +89,6 @@ def from_endpoint(
     return EndpointSource(
         endpoint.host, dict(endpoint.left_out), endpoint.refusal.strip(" ()"), endpoint.again
     )
-
-
-def wanted(settings: SampleSettings, prompt: Prompt, used: Sequence[object]) -> list[Ask]:
-    """What to ask of one prompt: as many as it lacks, with seeds that were not drawn from yet."""
-    free = (seed for seed in count(settings.seed) if seed not in used)
-    return [Ask(prompt, seed) for seed in islice(free, max(settings.per_prompt - len(used), 0))]
 
 
 class Endpoint:

@@ -39,10 +39,8 @@ def draw(
         bos_token_id=tokenizer.bos_token_id,
     )
     answers = generate_shared(model, [render_prompt(tokenizer, p) for p in prompts], config)
-    return [
-        completion_from(tokenizer, p, tokens, ends)
-        for p, tokens in zip(prompts, answers, strict=True)
-    ]
+    pairs = zip(prompts, answers, strict=True)
+    return [completion_from(tokenizer, p, tokens, ends) for p, tokens in pairs]
 
 
 def draw_many(

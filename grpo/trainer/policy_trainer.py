@@ -101,13 +101,12 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
             settings.uncertainty_penalty,
             settings.length_penalty,
         )
+        rows = [{"prompt": [m.as_dict() for m in p.messages]} for p in self.prompts]
         super().__init__(
             model,
             reward_funcs=self.reward,
             args=to_trl(settings, folder),
-            train_dataset=Dataset.from_list(
-                [{"prompt": [m.as_dict() for m in p.messages]} for p in self.prompts]
-            ),
+            train_dataset=Dataset.from_list(rows),
             processing_class=parts.tokenizer,
         )
         if parts.policy.adapter:

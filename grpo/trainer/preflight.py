@@ -97,8 +97,7 @@ def preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
     first check that fails.
     """
     found = Preflight()
-    _check_wiring(found, trainer)
-    _check_reward_model(found, trainer)
+    _check_parts(found, trainer)
     found.require(folder)
     with put_back(trainer):
         try:
@@ -117,7 +116,7 @@ def preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
     return found
 
 
-def _check_wiring(found: Preflight, trainer: PolicyTrainer) -> None:
+def _check_parts(found: Preflight, trainer: PolicyTrainer) -> None:
     n, share = trainable_share(trainer.policy)
     found.add(
         "trainable parameters", n > 0, f"{n:,} ({share:.2%})", "more than 0",
@@ -130,16 +129,12 @@ def _check_wiring(found: Preflight, trainer: PolicyTrainer) -> None:
         "reference", now == wanted, now[:12], f"{wanted[:12]}, the SFT policy's hash",
         "KL would be measured against another policy: start anew from the SFT run",
     )  # fmt: skip
-
-
-def _check_reward_model(found: Preflight, trainer: PolicyTrainer) -> None:
-    scorer = trainer.parts.scorer
-    training = sum(m.training for member in scorer.members for m in member.model.modules())
+    training = sum(m.training for member in parts.scorer.members for m in member.model.modules())
     found.add(
         "reward model's layers in training mode", training == 0, f"{training}", "0",
         "its dropout would make the reward random: load it with Scorer.load",
     )  # fmt: skip
-    again = reproduce(trainer.parts.reward_folder, scorer)
+    again = reproduce(parts.reward_folder, parts.scorer)
     if again is None:
         found.add("reward model's held-out accuracy", False, "not recorded", "a record",
                   "train the reward model again to have this checked", "warn")  # fmt: skip
