@@ -49,7 +49,7 @@ from reward_model.scoring.scorer import Scorer
 KL_WEIGHT_CEILING = 100.0
 """Steering raises the KL coefficient to at most this many times its setting."""
 MOVED_ON = ("_step", "_buffered_inputs", "entropy_coef", "_last_world_entropy", "sampled_at")
-"""Attributes that a step moves on, in a checkpoint as after a trial."""
+"""Attributes that a step moves on: a checkpoint holds them, and a trial step puts them back."""
 _CHECKPOINTED = (*MOVED_ON, "beta", "retest", "identity")
 """Attributes that a checkpoint holds beside TRL's own, and beside `samples`."""
 
@@ -226,8 +226,8 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
             seen = self._metrics["train"]
             found = asdict(batch_metrics(self.samples, self.num_generations))
             tokens = sum(sample.tokens for sample in self.samples)
-            above = self._last_world_entropy > self.args.entropy_target
-            rests = self.use_adaptive_entropy and above
+            entropy, target = self._last_world_entropy, self.args.entropy_target
+            rests = self.use_adaptive_entropy and entropy > target
             found |= {
                 "kl_weight": 0.0 if self.beta == MEASURE_ONLY else float(self.beta),
                 "entropy_weight": 0.0 if rests else float(self.entropy_coef),  # of the next step
