@@ -18,7 +18,7 @@ from data.splits import split_of
 from data.store import Store
 from grpo.config import PolicySettings
 from grpo.policies.checkpoint import find_policy, run_folder, save_policy
-from grpo.policies.reference import reference_of
+from grpo.policies.reference import as_reference, reference_of
 from grpo.reports.records import AnswerPair, GrpoReport
 from grpo.run import find_checkpoint
 from grpo.sampling.local import draw
@@ -42,7 +42,12 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> GrpoReport:
     another tokenizer, or a preflight check that fails.
     """
     started = time.monotonic()
-    _require_tracker(settings)
+    tracker = settings.report_to
+    if tracker != "none" and find_spec(tracker) is None:
+        raise ValueError(
+            f"tracker {tracker} is not installed: run pip install {tracker}, or leave --report-to"
+            " out"
+        )
     checkpoint = find_checkpoint(settings) if settings.resume else None
     if checkpoint:
         _carry_over(checkpoint, run)
@@ -51,22 +56,16 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> GrpoReport:
     dtype, why = choose_dtype()
     reward_folder = run_folder(settings.reward, settings.workspace)
     policy = find_policy(settings.policy, settings.workspace)
-    parts = TrainingParts(
-        policy,
-        reference,
-        load_tokenizer(policy),
-        Scorer.load(reward_folder),
-        reward_folder,
-        [p for p in store.content.prompts() if split_of(p) == "train"],
-        dtype,
-    )
-    check_same_tokenizer(parts.scorer, parts.tokenizer, settings.reward)
-    if len(parts.prompts) < settings.prompts_per_step:
+    tokenizer, scorer = load_tokenizer(policy), Scorer.load(reward_folder)
+    check_same_tokenizer(scorer, tokenizer, settings.reward)
+    prompts = [p for p in store.content.prompts() if split_of(p) == "train"]
+    if len(prompts) < settings.prompts_per_step:
         raise ValueError(
-            f"{len(parts.prompts)} training prompts are fewer than the"
+            f"{len(prompts)} training prompts are fewer than the"
             f" {settings.prompts_per_step} of one step: import more prompts"
         )
     print(f"GRPO on {settings.policy} against {settings.reward}, KL to {sft}, {why}", flush=True)
+    parts = TrainingParts(policy, reference, tokenizer, scorer, reward_folder, prompts, dtype)
     trainer = PolicyTrainer(settings, parts, run.directory)
     trainer.add_callback(GrpoCallback(run, trainer))
     if not checkpoint:
@@ -74,41 +73,25 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> GrpoReport:
         print(f"preflight: {preflight(trainer, run.directory).sentence}", flush=True)
         run.check_stop()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    save_policy(
-        trainer.policy,
-        run.directory,
-        policy,
-        kind="grpo",
-        reference=sft,
-        reward=settings.reward,
-        sft_hash=reference.hash,
-    )
+    facts = {"reference": sft, "reward": settings.reward, "sft_hash": reference.hash}
+    save_policy(trainer.policy, run.directory, policy, kind="grpo", **facts)
     return _make_report(trainer, store, run, sft, why, started)
 
 
 def before_and_after(trainer: PolicyTrainer, store: Store) -> list[AnswerPair]:
     """Answers of the SFT policy and of the trained one to the same validation prompts."""
-    prompts = [p for p in store.content.prompts() if split_of(p) == "validation"]
-    prompts = prompts[:BEFORE_AND_AFTER]
+    prompts = [p for p in store.content.prompts() if split_of(p) == "validation"][:BEFORE_AND_AFTER]
     if not prompts:
         return []
     model, parts, sampling = trainer.policy.eval(), trainer.parts, trainer.settings.sampling
     after = draw(model, parts.tokenizer, prompts, sampling)
-    if "ref" in model.peft_config:
-        model.set_adapter("ref")
+    with as_reference(model):
         before = draw(model, parts.tokenizer, prompts, sampling)
-    else:
-        with model.disable_adapter():
-            before = draw(model, parts.tokenizer, prompts, sampling)
-    rewards = parts.scorer.score(
-        prompts * 2, [c.text for c in before + after], [c.finished for c in before + after]
-    )
-    rounded = [round(float(reward), 3) for reward in rewards]
-    n = len(prompts)
-    return [
-        AnswerPair(prompt.text, before[i].text, after[i].text, rounded[i], rounded[n + i])
-        for i, prompt in enumerate(prompts)
-    ]
+    texts, finished = ([getattr(c, name) for c in before + after] for name in ("text", "finished"))
+    rewards = [round(float(r), 3) for r in parts.scorer.score(prompts * 2, texts, finished)]
+    n, asked = len(prompts), [p.text for p in prompts]
+    rows = zip(asked, texts[:n], texts[n:], rewards[:n], rewards[n:], strict=True)
+    return [AnswerPair(*row) for row in rows]
 
 
 def check_same_tokenizer(
@@ -161,12 +144,3 @@ def _make_report(
         precision=precision,
         seconds=round(time.monotonic() - started, 1),
     )
-
-
-def _require_tracker(settings: PolicySettings) -> None:
-    """Raise ValueError where the tracker is not installed."""
-    name = settings.report_to
-    if name != "none" and find_spec(name) is None:
-        raise ValueError(
-            f"tracker {name} is not installed: run pip install {name}, or leave --report-to out"
-        )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from peft.utils.save_and_load import (
-    get_peft_model_state_dict,
-    load_peft_weights,
-    set_peft_model_state_dict,
-)
+from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from torch import Tensor
 from transformers import PreTrainedModel
+from trl.trainer.utils import use_adapter
 
 from grpo.policies.checkpoint import find_policy, read_origin
 from reward_model.language_model.origin import Origin
@@ -55,6 +53,13 @@ def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
             f"the SFT adapter in {origin.adapter} does not fit the policy: start both from the"
             " same SFT run"
         )
+
+
+def as_reference(model: PreTrainedModel) -> AbstractContextManager[None]:
+    """The policy as the reference, meanwhile: with its adapter "ref", or with none."""
+    used: AbstractContextManager[None]
+    used = use_adapter(model, "ref" if "ref" in model.peft_config else None)
+    return used
 
 
 def adapter_state(model: torch.nn.Module, name: str = "default") -> dict[str, Tensor]:

@@ -30,7 +30,9 @@ def to_train(
     if settings.tuning == "lora":
         return trainable(origin, settings.lora, dtype)
     check_qlora()
-    return trainable(origin, settings.lora, dtype, in_four_bits(origin, dtype))
+    base = load_base(origin, dtype, four_bits(dtype))
+    base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
+    return trainable(origin, settings.lora, dtype, base)
 
 
 def check_qlora() -> None:
@@ -44,19 +46,13 @@ def check_qlora() -> None:
         )
 
 
-def in_four_bits(origin: Origin, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
-    """The model without its adapter, its linear layers in 4 bits, ready for an adapter.
+def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """QLoRA's own choice: normal floats, their scales quantised too, computing in `dtype`.
 
     The adapter is trained on the rounded weights, and later used on the unrounded ones: what is
     sampled, scored and exported differs a little from what was trained. Dettmers et al. 2023,
     arXiv:2305.14314.
     """
-    model = load_base(origin, dtype, four_bits(dtype))
-    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-
-
-def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """QLoRA's own choice: normal floats, their scales quantised too, computing in `dtype`."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

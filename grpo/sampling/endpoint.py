@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from itertools import count, islice
+from itertools import count, filterfalse, islice
 from urllib.parse import urlsplit
 
 import httpx
@@ -62,9 +62,14 @@ def from_endpoint(
     """
     there = store.content.generations(settings.policy) if settings.missing else []
     endpoint = Endpoint(settings, known=bool(there))
-    asks = [
-        wanted(settings, prompt, there_of) for prompt, there_of in _group_by_prompt(prompts, there)
-    ]
+    used: defaultdict[str, list[object]] = defaultdict(list)
+    for generation in there:
+        used[generation.completion.prompt.id].append(generation.sampling.get("seed"))
+    asks = []  # of each prompt as many as it lacks, with seeds that were not drawn from yet
+    for prompt in prompts:
+        free = filterfalse(used[prompt.id].__contains__, count(settings.seed))
+        lacking = max(settings.per_prompt - len(used[prompt.id]), 0)
+        asks.append([Ask(prompt, seed) for seed in islice(free, lacking)])
     total, done = sum(map(len, asks)), 0
     print(f"sampling from {settings.policy} at {settings.endpoint}", flush=True)
     size = max(settings.batch_size // settings.per_prompt, 1)
@@ -75,7 +80,7 @@ def from_endpoint(
             run.progress(before + new, total, "sampling completions")
             return run.stop_requested
 
-        new = endpoint.fetch(batch, tick)
+        new = asyncio.run(endpoint.fetch(batch, tick))
         whole = endpoint.failure is None and not run.stop_requested
         done += len(batch) if whole else len(new)
         if new or run.stop_requested:
@@ -84,22 +89,6 @@ def from_endpoint(
     return EndpointSource(
         endpoint.host, dict(endpoint.left_out), endpoint.refusal.strip(" ()"), endpoint.again
     )
-
-
-def wanted(settings: SampleSettings, prompt: Prompt, there: Iterable[Generation]) -> list[Ask]:
-    """What to ask of one prompt: as many as it lacks, with seeds that were not drawn from yet."""
-    used = [generation.sampling.get("seed") for generation in there]
-    free = (seed for seed in count(settings.seed) if seed not in used)
-    return [Ask(prompt, seed) for seed in islice(free, max(settings.per_prompt - len(used), 0))]
-
-
-def _group_by_prompt(
-    prompts: Sequence[Prompt], there: Iterable[Generation]
-) -> list[tuple[Prompt, list[Generation]]]:
-    by_prompt: dict[str, list[Generation]] = {prompt.id: [] for prompt in prompts}
-    for generation in there:
-        by_prompt.get(generation.completion.prompt.id, []).append(generation)
-    return [(prompt, by_prompt[prompt.id]) for prompt in prompts]
 
 
 class Endpoint:
@@ -121,31 +110,12 @@ class Endpoint:
         if not (self._key.isascii() and self._key.isprintable()):
             raise ValueError(f"{KEY_VARIABLE} holds characters that no key has: set it again")
 
-    def fetch(self, asks: Sequence[Ask], tick: Callable[[int], bool]) -> list[Generation]:
+    async def fetch(self, asks: Sequence[Ask], tick: Callable[[int], bool]) -> list[Generation]:
         """The completions of a batch, in order, without those that are left out.
 
         `tick(n)` is told how many came and says whether to stop: what is on its way is dropped.
         Sets `failure` where the endpoint refused or stayed silent.
         """
-        new = asyncio.run(self._fetch_batch(asks, tick))
-        self.known = self.known or bool(new)
-        return new
-
-    def check(self) -> None:
-        """Raise the failure, if there was one, or ValueError if nothing of use has come so far."""
-        if self.failure is not None:
-            raise self.failure
-        if not self.known and self.left_out:
-            (reason, n), *_ = self.left_out.most_common(1)
-            raise ValueError(
-                f"endpoint {self.base} gave no completion to keep, {n} {reason}{self.refusal}:"
-                f" check that {self.settings.policy!r} is a chat model there that takes these"
-                " settings, and give it more --sampling.max-new-tokens if it thinks first"
-            )
-
-    async def _fetch_batch(
-        self, asks: Sequence[Ask], tick: Callable[[int], bool]
-    ) -> list[Generation]:
         gate = asyncio.Semaphore(self.settings.parallel)
         came: dict[Ask, Generation] = {}
 
@@ -163,17 +133,38 @@ class Endpoint:
                 over, waiting = await asyncio.wait(
                     waiting, timeout=POLL, return_when=asyncio.FIRST_EXCEPTION
                 )
-                failures = [
-                    task.exception() for task in over
-                ]  # each looked at: asyncio logs others
+                # Each is looked at: asyncio logs the others.
+                failures = [task.exception() for task in over]
                 self.failure = next(filter(None, failures), None)
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+        self.known = self.known or bool(came)
         return [came[ask] for ask in asks if ask in came]
+
+    def check(self) -> None:
+        """Raise the failure, if there was one, or ValueError if nothing of use has come so far."""
+        if self.failure is not None:
+            raise self.failure
+        if not self.known and self.left_out:
+            (reason, n), *_ = self.left_out.most_common(1)
+            raise ValueError(
+                f"endpoint {self.base} gave no completion to keep, {n} {reason}{self.refusal}:"
+                f" check that {self.settings.policy!r} is a chat model there that takes these"
+                " settings, and give it more --sampling.max-new-tokens if it thinks first"
+            )
 
     async def _fetch_one(self, client: httpx.AsyncClient, ask: Ask) -> Generation | None:
         """One completion; None if it is left out. Raises ValueError if there is no use in more."""
+        sampling = self.settings.sampling
+        body = {
+            "model": self.settings.policy,
+            "messages": [message.as_dict() for message in ask.prompt.messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_new_tokens,
+            "seed": ask.seed,
+        }
         why, wait = "", 0.0
         for attempt in range(TRIES):
             if attempt:
@@ -183,9 +174,7 @@ class Endpoint:
             wait = FIRST_WAIT * 2**attempt * random.uniform(0.8, 1.2)
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    answer = await client.post(
-                        f"{self.base}/chat/completions", json=self._request_body(ask)
-                    )
+                    answer = await client.post(f"{self.base}/chat/completions", json=body)
             except TimeoutError:
                 why = f"gave no answer within {self.settings.timeout:g} s"
             except (httpx.TransportError, httpx.DecodingError) as error:
@@ -205,17 +194,6 @@ class Endpoint:
             " what was sampled is kept"
         )
 
-    def _request_body(self, ask: Ask) -> dict[str, object]:
-        sampling = self.settings.sampling
-        return {
-            "model": self.settings.policy,
-            "messages": [message.as_dict() for message in ask.prompt.messages],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_new_tokens,
-            "seed": ask.seed,
-        }
-
     def _read_answer(self, ask: Ask, answer: httpx.Response) -> Generation | None:
         """The completion in an answer. Raises ValueError for an answer that will not get better."""
         if answer.status_code in UNFIT:
@@ -223,7 +201,16 @@ class Endpoint:
             self.refusal = self.refusal or self._quote_answer(answer)
             return None
         if answer.status_code != 200:
-            raise ValueError(self._explain_refusal(answer))
+            status, said = answer.status_code, self._quote_answer(answer)
+            remedy = "check the address and the model's name"
+            if status in (401, 403):
+                said, remedy = "", f"set the key it wants as {KEY_VARIABLE} in the environment"
+            elif status == 404:
+                remedy = (
+                    f"name a model it has with --policy (asked for {self.settings.policy!r}), and"
+                    " check that the address is the API's base, like http://host:8000/v1"
+                )
+            raise ValueError(f"endpoint {self.base} answered {status}{said}: {remedy}")
         try:
             (choice, *_) = answer.json()["choices"]
             text, reason = choice["message"].get("content"), choice.get("finish_reason")
@@ -243,20 +230,6 @@ class Endpoint:
             completion = Completion(ask.prompt, text, finished=reason != "length")
             return Generation(completion, self.settings.policy, facts)
         return None
-
-    def _explain_refusal(self, answer: httpx.Response) -> str:
-        status = answer.status_code
-        if status in (401, 403):
-            said, remedy = "", f"set the key it wants as {KEY_VARIABLE} in the environment"
-        elif status == 404:
-            said = self._quote_answer(answer)
-            remedy = (
-                f"name a model it has with --policy (asked for {self.settings.policy!r}), and check"
-                " that the address is the API's base, like http://host:8000/v1"
-            )
-        else:
-            said, remedy = self._quote_answer(answer), "check the address and the model's name"
-        return f"endpoint {self.base} answered {status}{said}: {remedy}"
 
     def _quote_answer(self, answer: httpx.Response) -> str:
         """The endpoint's own words about what went wrong, on one short line."""

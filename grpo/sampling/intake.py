@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from data.runs.recorder import Recorder
@@ -35,7 +35,7 @@ class Intake:
         self._overlap = store.checks.shares().overlap if chosen is None else chosen
         self._asked = store.content.questions()
         self._partners: dict[str, list[Completion]] = {}
-        self._models: dict[str, frozenset[str]] = {}
+        self._models: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
         if settings.mix and prompts:
             self._find_partners()
 
@@ -86,7 +86,13 @@ class Intake:
         }
         if not sum(due.values()):
             return
-        mix = self._choose_mix(completions)
+        mix = Mix()
+        if settings.mix:
+            for completion in completions:
+                self._models[completion.id] |= {settings.policy}
+            prompts = dict.fromkeys(completion.prompt.id for completion in completions)
+            partners = [c for prompt in prompts for c in self._partners.get(prompt, [])]
+            mix = Mix(partners, self._models, settings.across)
         tasks = plan_tasks(
             completions,
             self._rng,
@@ -104,17 +110,6 @@ class Intake:
         self._asked.update(map(question, tasks))
         self._position += len(tasks)
 
-    def _choose_mix(self, completions: Sequence[Completion]) -> Mix:
-        """What this batch's completions are compared with beside each other."""
-        if not self.settings.mix:
-            return Mix()
-        writer = frozenset([self.settings.policy])
-        for completion in completions:
-            self._models[completion.id] = self._models.get(completion.id, frozenset()) | writer
-        prompts = dict.fromkeys(completion.prompt.id for completion in completions)
-        partners = [c for prompt in prompts for c in self._partners.get(prompt, [])]
-        return Mix(partners, self._models, self.settings.across)
-
     def _find_partners(self) -> None:
         """Load what the models of the mix have answered. Raises ValueError if that is nothing."""
         wanted, ids = set(self.settings.mix), {prompt.id for prompt in self.prompts}
@@ -130,8 +125,7 @@ class Intake:
             )
         for generation in there:
             if ALL in wanted or generation.model in wanted:
-                completion, writer = generation.completion, frozenset([generation.model])
+                completion = generation.completion
                 if completion.id not in self._models:
                     self._partners.setdefault(completion.prompt.id, []).append(completion)
-                known = self._models.get(completion.id, frozenset())
-                self._models[completion.id] = known | writer
+                self._models[completion.id] |= {generation.model}

@@ -28,19 +28,7 @@ def draw(
 ) -> list[Completion]:
     """One completion of each prompt, in order; `finished` where end-of-turn was reached."""
     ends = end_tokens(model, tokenizer)
-    config = generation_config(tokenizer, sampling, ends)
-    answers = generate_shared(model, [render_prompt(tokenizer, p) for p in prompts], config)
-    return [
-        completion_from(tokenizer, p, tokens, ends)
-        for p, tokens in zip(prompts, answers, strict=True)
-    ]
-
-
-def generation_config(
-    tokenizer: PreTrainedTokenizerBase, sampling: SamplingSettings, ends: list[int]
-) -> GenerationConfig:
-    """These settings under transformers' names."""
-    return GenerationConfig(
+    config = GenerationConfig(
         do_sample=True,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -50,6 +38,9 @@ def generation_config(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
+    answers = generate_shared(model, [render_prompt(tokenizer, p) for p in prompts], config)
+    pairs = zip(prompts, answers, strict=True)
+    return [completion_from(tokenizer, p, tokens, ends) for p, tokens in pairs]
 
 
 def draw_many(
@@ -68,14 +59,13 @@ def draw_many(
     """
     wanted = [i for i in range(len(prompts)) for _ in range(per_prompt)]
     order = sorted(range(len(wanted)), key=lambda k: len(prompts[wanted[k]].text))
-    result: list[Completion | None] = [None] * len(wanted)
+    result: dict[int, Completion] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         new = draw(model, tokenizer, [prompts[wanted[k]] for k in chosen], sampling)
-        for k, completion in zip(chosen, new, strict=True):
-            result[k] = completion
+        result |= zip(chosen, new, strict=True)
         each(new, min(start + batch_size, len(order)), len(order))
-    return [c for c in result if c is not None]
+    return [result[k] for k in range(len(wanted))]
 
 
 def from_policy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
@@ -33,11 +33,6 @@ class Sample:
     advantage: float
     dropped: bool
     """Whether its group was left out for telling nothing."""
-
-    def as_line(self, step: int) -> dict[str, object]:
-        """As it is kept in samples.jsonl."""
-        rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
-        return {"step": step, **rounded}
 
 
 @dataclass(frozen=True)
@@ -91,13 +86,11 @@ def batch_metrics(samples: Sequence[Sample], group_size: int) -> BatchMetrics:
 
 def repetition(text: str) -> float:
     """Share of a text's pairs of neighbouring words that occurred in it before."""
-    words = text.lower().split()
-    pairs = list(pairwise(words))
+    pairs = list(pairwise(text.lower().split()))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def rank_correlation(one: Array, other: Array) -> float:
     """Spearman's rank correlation; 0 where either does not vary."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
-    return float(spearmanr(one, other).statistic)
+    varies = np.ptp(one) and np.ptp(other)
+    return float(spearmanr(one, other).statistic) if varies else 0.0

@@ -15,7 +15,7 @@ from data.settings import as_config
 from grpo.config import PolicySettings
 from grpo.diagnosis.diagnose import Verdict, diagnose
 from grpo.policies.reference import adapter_distance, adapter_state
-from grpo.trainer.policy_trainer import PolicyTrainer
+from grpo.trainer.policy_trainer import PolicyTrainer, steered
 from grpo.trainer.run_callback import Metrics, RunCallback
 
 SAME_NAMES = (
@@ -31,8 +31,6 @@ NAMES = {name: name for name in SAME_NAMES} | {
 """The trainer's names of what metrics.jsonl holds, and ours."""
 SHOWN = ("reward_mean", "group_std", "kl_nats", "entropy", "grad_norm", "length", "truncated")
 """Printed after each step."""
-QUOTED_STEPS = 4
-"""Steps whose samples verdicts may quote."""
 VERDICTS = "verdicts.json"
 SAMPLES = "samples.jsonl"
 
@@ -49,7 +47,7 @@ class GrpoCallback(RunCallback):
         kept = runs.samples(run.directory)  # of the steps before the checkpoint it resumes from
         self._last_kept_step = kept[-1]["step"] if kept else 0
         batch = settings.prompts_per_step * settings.group_size
-        self._recent_samples = deque(kept, maxlen=QUOTED_STEPS * batch)
+        self._recent_samples = deque(kept, maxlen=4 * batch)  # verdicts may quote them
         self._start = adapter_state(trainer.policy)
 
     def extend(self, metrics: Metrics) -> Metrics:
@@ -60,24 +58,22 @@ class GrpoCallback(RunCallback):
     def logged(self) -> None:
         if "kl" not in self.last:
             return
-        self._keep_samples()
+        folder, trainer, step = self.run.directory, self.trainer, self.trainer.sampled_at
+        if step != self._last_kept_step:  # a batch is written once, however many steps are on it
+            self._last_kept_step = step
+            lines = [
+                {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+                for row in ({"step": step} | asdict(sample) for sample in trainer.samples)
+            ]
+            self._recent_samples.extend(lines)
+            with (folder / SAMPLES).open("a", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(line) + "\n" for line in lines)
         self._rows.append(dict(self.last))
-        found = verdicts(
-            self.run.directory, self._rows, self.trainer.settings, list(self._recent_samples)
-        )
-        write_json(self.run.directory / VERDICTS, [asdict(v) for v in found])
-        self.trainer.steer_kl(self.last["kl_nats"])
-
-    def _keep_samples(self) -> None:
-        """Write a batch's samples once, however many steps are made on it."""
-        step = self.trainer.sampled_at
-        if step == self._last_kept_step:
-            return
-        self._last_kept_step = step
-        lines = [sample.as_line(step) for sample in self.trainer.samples]
-        self._recent_samples.extend(lines)
-        with (self.run.directory / SAMPLES).open("a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(line) + "\n" for line in lines)
+        found = verdicts(folder, self._rows, trainer.settings, list(self._recent_samples))
+        write_json(folder / VERDICTS, [asdict(v) for v in found])
+        target, least = trainer.settings.kl_target, trainer.settings.kl_weight
+        if target and least:
+            trainer.beta = steered(trainer.beta, self.last["kl_nats"], target, least)
 
 
 def verdicts(

@@ -13,7 +13,7 @@ prompts, and the coefficients that are steered.
 
 from __future__ import annotations
 
-import os
+import io
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -30,11 +30,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
-from trl.trainer.utils import RepeatSampler, use_adapter
+from trl.trainer.utils import RepeatSampler
 
+from data.atomic_files import write_bytes
 from data.schema import Prompt, content_hash
 from grpo.config import WINDOW, PolicySettings
-from grpo.policies.reference import pin_reference
+from grpo.policies.reference import as_reference, pin_reference
 from grpo.policies.tuning import trainable
 from grpo.trainer.advantages import advantages
 from grpo.trainer.batch_metrics import Sample, batch_metrics
@@ -42,21 +43,14 @@ from grpo.trainer.shared_prompt import can_share, shared_prompt_logps, worth_sha
 from grpo.trainer.trl_config import MEASURE_ONLY, to_trl
 from reward_model.language_model.generation import end_tokens, generate_shared
 from reward_model.language_model.origin import Origin, weights_hash
-from reward_model.scoring.grpo_reward import GrpoReward, Scored
+from reward_model.scoring.grpo_reward import GrpoReward
 from reward_model.scoring.scorer import Scorer
 
 KL_WEIGHT_CEILING = 100.0
 """Steering raises the KL coefficient to at most this many times its setting."""
-_CHECKPOINTED = (
-    "_step",
-    "_buffered_inputs",
-    "beta",
-    "entropy_coef",
-    "_last_world_entropy",
-    "retest",
-    "sampled_at",
-    "identity",
-)
+MOVED_ON = ("_step", "_buffered_inputs", "entropy_coef", "_last_world_entropy", "sampled_at")
+"""Attributes that a step moves on: a checkpoint holds them, and a trial step puts them back."""
+_CHECKPOINTED = (*MOVED_ON, "beta", "retest", "identity")
 """Attributes that a checkpoint holds beside TRL's own, and beside `samples`."""
 
 
@@ -86,10 +80,8 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
     """What sampling and scoring it took."""
     retest = 0.0
     """What scoring the same completion twice may differ by."""
-    order: PromptOrder
     beta: float
     """TRL's name of the KL coefficient."""
-    _scored: Scored
 
     def __init__(self, settings: PolicySettings, parts: TrainingParts, folder: Path) -> None:
         """Load the policy, pin its reference and be ready for the first step.
@@ -109,13 +101,12 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
             settings.uncertainty_penalty,
             settings.length_penalty,
         )
+        rows = [{"prompt": [m.as_dict() for m in p.messages]} for p in self.prompts]
         super().__init__(
             model,
             reward_funcs=self.reward,
             args=to_trl(settings, folder),
-            train_dataset=Dataset.from_list(
-                [{"prompt": [m.as_dict() for m in p.messages]} for p in self.prompts]
-            ),
+            train_dataset=Dataset.from_list(rows),
             processing_class=parts.tokenizer,
         )
         if parts.policy.adapter:
@@ -131,61 +122,30 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
     @cached_property
     def identity(self) -> str:
         """Hash of reference, reward model and prompts: a checkpoint is resumed only with these."""
-        parts = self.parts
-        return content_hash(
-            parts.reference.hash, weights_hash(parts.reward_folder), [p.id for p in self.prompts]
-        )
+        reward = weights_hash(self.parts.reward_folder)
+        return content_hash(self.parts.reference.hash, reward, [p.id for p in self.prompts])
 
     def calibrate(self, retest: float, entropy: float) -> None:
         """Take over what preflight measured: retest error of the reward, entropy at the start."""
         self.retest = retest
         self.args.entropy_target = self.settings.entropy_target * entropy
 
-    def steer_kl(self, kl_nats: float) -> None:
-        """Move the KL coefficient for the next step, where the settings give a target."""
-        target, least = self.settings.kl_target, self.settings.kl_weight
-        if target and least:
-            self.beta = steered(self.beta, kl_nats, target, least)
-
-    @property
-    def kl_weight(self) -> float:
-        """The KL coefficient as it acts."""
-        return 0.0 if self.beta == MEASURE_ONLY else float(self.beta)
-
-    @property
-    def entropy_weight(self) -> float:
-        """The entropy coefficient in the next step: 0 while entropy is above its target."""
-        rests = self.use_adaptive_entropy and self._last_world_entropy > self.args.entropy_target
-        return 0.0 if rests else float(self.entropy_coef)
-
     # --- what a step does otherwise than TRL
 
     def _get_per_token_logps_and_entropies(
-        self,
-        model: PreTrainedModel,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        logits_to_keep: int,
-        batch_size: int | None = None,
-        compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
-        **images: object,
+        self, model: PreTrainedModel, ids: Tensor, mask: Tensor, keep: int, **named: object
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         unwrapped = self.accelerator.unwrap_model(model)
         causal = unwrapped.get_base_model() if hasattr(unwrapped, "get_base_model") else unwrapped
-        plain = not compute_aux_loss and all(value is None for value in images.values())
-        if not plain or not can_share(causal) or not worth_sharing(input_ids, logits_to_keep):
+        asked = {name for name, value in named.items() if value is not None and value is not False}
+        plain = asked <= {"batch_size", "compute_entropy"}  # no images, no loss of a router's
+        if not plain or not can_share(causal) or not worth_sharing(ids, keep):
             found: tuple[Tensor, Tensor | None, Tensor | None]
-            found = super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, batch_size,
-                compute_entropy, compute_aux_loss, **images,
-            )  # fmt: skip
+            found = super()._get_per_token_logps_and_entropies(model, ids, mask, keep, **named)
             return found
         with self.accelerator.autocast():
-            logps, entropies = shared_prompt_logps(
-                causal, input_ids, attention_mask, logits_to_keep, self.temperature
-            )
-        return logps, entropies if compute_entropy else None, None
+            logps, entropies = shared_prompt_logps(causal, ids, mask, keep, self.temperature)
+        return logps, entropies if "compute_entropy" in asked else None, None
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: object, *rest: object, **named: object
@@ -198,15 +158,12 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             return generate_shared(model, prompt_ids, self.generation_config), None
 
-    def _calculate_rewards(
-        self,
-        inputs: object,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        completion_ids: Sequence[Sequence[int]],
-    ) -> Tensor:
-        """Rewards of all processes, (B, 1); what they are made of is kept for the batch."""
-        self._scored = self.reward.score(prompts, completions, completion_ids)
+    def _calculate_rewards(self, inputs: object, *texts: Any) -> Tensor:
+        """Rewards of all processes, (B, 1); what they are made of is kept for the batch.
+
+        texts: prompts, completions and the completions' token ids.
+        """
+        self._scored = self.reward.score(*texts)
         rewards = torch.from_numpy(self._scored.reward).float()[:, None]
         gathered: Tensor = self.accelerator.gather(rewards.to(self.accelerator.device))
         return gathered
@@ -228,7 +185,14 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         scale = self.settings.advantage_scale
         given, kept = advantages(rewards, floor, scale, everyones.flatten().std())
         batch["advantages"] = given.flatten().to(batch["advantages"])
-        self.samples = gather_object(_make_samples(scored, given.flatten(), kept))
+        size = self.num_generations
+        columns = (
+            scored.prompts, scored.completions, scored.finished, scored.tokens,
+            scored.mean.tolist(), scored.sd.tolist(), scored.reward.tolist(),
+            noise.repeat_interleave(size).tolist(), given.flatten().tolist(),
+            (~kept).repeat_interleave(size).tolist(),
+        )  # fmt: skip
+        self.samples = gather_object([Sample(*row) for row in zip(*columns, strict=True)])
         self.sampled_at = self.state.global_step + 1
         return batch
 
@@ -244,19 +208,14 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         part and kept, for a batch may serve several steps.
         """
         if self.beta and "ref_per_token_logps" not in inputs:
-            inputs["ref_per_token_logps"] = self._read_reference(inputs)
+            ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+            mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+            length = inputs["completion_ids"].size(1)
+            with torch.no_grad(), as_reference(self.policy):
+                found = self._get_per_token_logps_and_entropies(self.model, ids, mask, length)
+            inputs["ref_per_token_logps"] = found[0]
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
-
-    @torch.no_grad()
-    def _read_reference(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Log-probabilities of the completions' tokens under the reference, (B, length)."""
-        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
-        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        length = inputs["completion_ids"].size(1)
-        model: Any = self.policy
-        with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
-            return self._get_per_token_logps_and_entropies(self.model, ids, mask, length)[0]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log with the metrics of the batch that the step was made on, also where it is older.
@@ -267,9 +226,11 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
             seen = self._metrics["train"]
             found = asdict(batch_metrics(self.samples, self.num_generations))
             tokens = sum(sample.tokens for sample in self.samples)
+            entropy, target = self._last_world_entropy, self.args.entropy_target
+            rests = self.use_adaptive_entropy and entropy > target
             found |= {
-                "kl_weight": self.kl_weight,
-                "entropy_weight": self.entropy_weight,
+                "kl_weight": 0.0 if self.beta == MEASURE_ONLY else float(self.beta),
+                "entropy_weight": 0.0 if rests else float(self.entropy_coef),  # of the next step
                 "kl_nats": fmean(seen["kl"]) * found["length"],
                 "tokens_per_second": tokens / max(fmean(seen["step_time"]), 1e-9),
             }
@@ -289,13 +250,11 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         window = {name: getattr(self, name) for name in _CHECKPOINTED}
         window["samples"] = [asdict(sample) for sample in self.samples]
         window["entropy_target"] = self.args.entropy_target
-        window["order"] = self.order.state(ended=float(self.state.epoch or 0).is_integer())
-        partial = folder / f"{WINDOW}.part"  # there whole or not at all: it marks the checkpoint
-        with partial.open("wb") as stream:
-            torch.save(window, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(folder / WINDOW)
+        ended = float(self.state.epoch or 0).is_integer()
+        window["order"] = self.order.generator.get_state() if ended else self.order.began
+        content = io.BytesIO()
+        torch.save(window, content)
+        write_bytes(folder / WINDOW, content.getvalue())  # written last: it marks the checkpoint
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -310,8 +269,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         self.args.entropy_target = window["entropy_target"]
         self.order.generator.set_state(window["order"])
         self.samples = [Sample(**sample) for sample in window["samples"]]
-        for name in _CHECKPOINTED:
-            setattr(self, name, window[name])
+        self.__dict__.update({name: window[name] for name in _CHECKPOINTED})
 
     def create_model_card(self, *_: object, **__: object) -> None:
         """Checkpoints carry no card."""
@@ -322,16 +280,12 @@ class PromptOrder(RepeatSampler):  # type: ignore[misc]
 
     def __init__(self, order: RepeatSampler) -> None:
         self.__dict__ = order.__dict__
-        self._began = self.generator.get_state()
+        self.began = self.generator.get_state()
+        """The generator's state that draws the present pass again."""
 
     def __iter__(self) -> Iterator[int]:
-        self._began = self.generator.get_state()
+        self.began = self.generator.get_state()
         yield from super().__iter__()
-
-    def state(self, ended: bool) -> Tensor:
-        """The generator's state that draws the present pass again, or the next if it has ended."""
-        state: Tensor = self.generator.get_state() if ended else self._began
-        return state
 
 
 def steered(weight: float, kl_nats: float, target: float, least: float) -> float:
@@ -342,14 +296,3 @@ def steered(weight: float, kl_nats: float, target: float, least: float) -> float
     """
     error = max(-0.3, min(0.6, kl_nats / target - 1))
     return min(max(weight * (1 + error), least), KL_WEIGHT_CEILING * least)
-
-
-def _make_samples(scored: Scored, given: Tensor, kept: Tensor) -> list[Sample]:
-    """One sample a completion, in order; given: (B,) advantages; kept: (G,)."""
-    size = len(given) // len(kept)
-    columns = (
-        scored.prompts, scored.completions, scored.finished, scored.tokens, scored.mean.tolist(),
-        scored.sd.tolist(), scored.reward.tolist(), scored.noise.repeat(size).tolist(),
-        given.tolist(), (~kept).repeat_interleave(size).tolist(),
-    )  # fmt: skip
-    return [Sample(*row) for row in zip(*columns, strict=True)]

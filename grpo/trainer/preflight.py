@@ -35,8 +35,6 @@ dropout of 0.1 or another reference make 1e-3 and more."""
 TRUNCATED = 0.15
 FOLLOWS_LENGTH = 0.6
 KEPT_GROUPS = 0.5
-ENOUGH_GROUPS = 4
-"""Groups from which it says something that none is kept."""
 MEMORY = 0.9
 GIB = 2**30
 
@@ -99,10 +97,7 @@ def preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
     first check that fails.
     """
     found = Preflight()
-    _check_wiring(found, trainer)
-    _check_reward_model(found, trainer)
-    parts = trainer.parts
-    found.baseline["same_policy"] = parts.policy.hash == parts.reference.hash
+    _check_parts(found, trainer)
     found.require(folder)
     with put_back(trainer):
         try:
@@ -113,7 +108,7 @@ def preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
             raise
         _check_kl(found, trial, trainer)
         _check_update(found, trial)
-        _check_scoring(found, trial, trainer)
+        _check_scoring(found, trainer)
         _check_rewards(found, trial, trainer)
         _check_cost(found, trial, trainer)
     trainer.calibrate(found.baseline["retest"], found.baseline["entropy"])
@@ -121,27 +116,25 @@ def preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
     return found
 
 
-def _check_wiring(found: Preflight, trainer: PolicyTrainer) -> None:
+def _check_parts(found: Preflight, trainer: PolicyTrainer) -> None:
     n, share = trainable_share(trainer.policy)
     found.add(
         "trainable parameters", n > 0, f"{n:,} ({share:.2%})", "more than 0",
         "start from an SFT run, whose adapter is loaded to be trained",
     )  # fmt: skip
-    now, wanted = reference_hashes(trainer.policy, trainer.parts.reference)
+    parts = trainer.parts
+    found.baseline["same_policy"] = parts.policy.hash == parts.reference.hash
+    now, wanted = reference_hashes(trainer.policy, parts.reference)
     found.add(
         "reference", now == wanted, now[:12], f"{wanted[:12]}, the SFT policy's hash",
         "KL would be measured against another policy: start anew from the SFT run",
     )  # fmt: skip
-
-
-def _check_reward_model(found: Preflight, trainer: PolicyTrainer) -> None:
-    scorer = trainer.parts.scorer
-    training = sum(m.training for member in scorer.members for m in member.model.modules())
+    training = sum(m.training for member in parts.scorer.members for m in member.model.modules())
     found.add(
         "reward model's layers in training mode", training == 0, f"{training}", "0",
         "its dropout would make the reward random: load it with Scorer.load",
     )  # fmt: skip
-    again = reproduce(trainer.parts.reward_folder, scorer)
+    again = reproduce(parts.reward_folder, parts.scorer)
     if again is None:
         found.add("reward model's held-out accuracy", False, "not recorded", "a record",
                   "train the reward model again to have this checked", "warn")  # fmt: skip
@@ -188,11 +181,12 @@ def _check_update(found: Preflight, trial: TrialStep) -> None:
     )  # fmt: skip
 
 
-def _check_scoring(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -> None:
+def _check_scoring(found: Preflight, trainer: PolicyTrainer) -> None:
     """Scored alone and scored in a batch must be the same: else padding or dropout leaks in."""
     scorer = trainer.parts.scorer
-    chosen = np.linspace(0, len(trial.samples) - 1, SCORED_ALONE).round().astype(int)
-    texts = [(trial.prompts[i], trial.samples[i]) for i in dict.fromkeys(chosen.tolist())]
+    size, samples = trainer.settings.group_size, trainer.samples
+    chosen = dict.fromkeys(np.linspace(0, len(samples) - 1, SCORED_ALONE).round().astype(int))
+    texts = [(trainer.prompts[i // size], samples[i]) for i in chosen]
     alone = np.array([scorer.score([p], [s.completion], [s.finished])[0] for p, s in texts], float)
     apart = np.abs(alone - [s.model_reward for _, s in texts])
     limit = REPEATS_TO.get(scorer.model.dtype, 0.25)
@@ -206,8 +200,8 @@ def _check_scoring(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -
 def _check_rewards(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -> None:
     settings, batch = trainer.settings, trial.batch
     groups, retest = settings.prompts_per_step, found.baseline["retest"]
-    rewards = np.array([s.reward for s in trial.samples]).reshape(groups, -1)
-    noise = np.array([s.noise for s in trial.samples]).reshape(groups, -1)[:, 0]
+    rewards = np.array([s.reward for s in trainer.samples]).reshape(groups, -1)
+    noise = np.array([s.noise for s in trainer.samples]).reshape(groups, -1)[:, 0]
     floor = np.maximum(settings.drop_below * noise, retest)
     kept = float((rewards.std(1, ddof=1) > floor).mean())
     found.baseline |= asdict(batch) | {"dropped": 1 - kept}
@@ -219,7 +213,7 @@ def _check_rewards(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -
         f"at least {KEPT_GROUPS:.0%} of groups kept",
         "the reward model cannot tell these answers apart: collect more judgements of this"
         " policy's answers, raise --sampling.temperature, or lower --drop-below",
-        "fail" if alike or (kept == 0 and groups >= ENOUGH_GROUPS) else "warn",
+        "fail" if alike or (kept == 0 and groups >= 4) else "warn",  # of fewer it says little
     )  # fmt: skip
     # A rank correlation of a few completions is far from 0 by chance: three standard errors.
     chance = 3 / ((settings.group_size - 1) * groups) ** 0.5
@@ -241,15 +235,13 @@ def _check_rewards(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -
 
 def _check_cost(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -> None:
     settings, device = trainer.settings, trainer.accelerator.device
-    again = trial.sampling_seconds * (1 - 1 / settings.iterations)  # a batch serves several steps
+    again = trainer.sampling_seconds * (1 - 1 / settings.iterations)  # a batch serves several steps
     found.seconds_per_step = round(trial.seconds - again, 3)
     found.eta_seconds = round(found.seconds_per_step * settings.steps, 1)
     found.memory_gib = round(trial.memory / GIB, 2)
-    total = (
-        torch.cuda.mem_get_info(device)[1]
-        if device.type == "cuda"
-        else psutil.virtual_memory().available + trial.memory
-    )
+    total = psutil.virtual_memory().available + trial.memory
+    if device.type == "cuda":
+        total = torch.cuda.mem_get_info(device)[1]
     found.add(
         "memory", trial.memory <= MEMORY * total,
         f"{trial.memory / GIB:.1f} GiB of {total / GIB:.1f}", f"at most {MEMORY:.0%}",

@@ -34,14 +34,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._step_began = time.monotonic()
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Metrics | None = None,
-        **_: object,
+        self, args: TrainingArguments, state: TrainerState, *_: object, logs: Metrics, **__: object
     ) -> None:
-        logs = logs or {}
         found = {ours: logs[theirs] for theirs, ours in self.names.items() if theirs in logs}
         if not found:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,30 +12,17 @@ import numpy as np
 import psutil
 import torch
 
-from data.schema import Prompt, make_prompt
 from grpo.policies.reference import adapter_distance, adapter_state
-from grpo.trainer.batch_metrics import BatchMetrics, Sample, batch_metrics
-from grpo.trainer.policy_trainer import PolicyTrainer
+from grpo.trainer.batch_metrics import BatchMetrics, batch_metrics
+from grpo.trainer.policy_trainer import MOVED_ON, PolicyTrainer
 
-_COUNTERS = (
-    "_step",
-    "_buffered_inputs",
-    "_current_train_step_time",
-    "entropy_coef",
-    "_last_world_entropy",
-    "_entropy_window_stats",
-    "samples",
-    "sampled_at",
-)
-"""Attributes of the trainer that a step moves on."""
+_COUNTERS = (*MOVED_ON, "_current_train_step_time", "_entropy_window_stats", "samples")
 
 
 @dataclass(frozen=True)
 class TrialStep:
     """What one step showed."""
 
-    samples: Sequence[Sample]
-    prompts: Sequence[Prompt]
     kl: float
     """To the reference, in nats per token."""
     entropy: float
@@ -44,8 +31,6 @@ class TrialStep:
     moved: float
     """Distance that the adapter's weights moved, as a share of their norm."""
     seconds: float
-    sampling_seconds: float
-    """The part of it that sampling and scoring took."""
     memory: int
     """Bytes at most."""
     batch: BatchMetrics
@@ -55,11 +40,10 @@ def make_trial_step(trainer: PolicyTrainer) -> TrialStep:
     """Sample, score, and make one optimiser step, all by the trainer's own methods."""
     settings, model = trainer.settings, trainer.policy.train()
     before = adapter_state(model)
-    rows = [trainer.train_dataset[i] for i in range(settings.prompts_per_step)]
-    inputs: list[dict[str, object]] = [row for row in rows for _ in range(settings.group_size)]
+    rows = trainer.train_dataset.select(range(settings.prompts_per_step))
+    inputs = [row for row in rows for _ in range(settings.group_size)]
     trainer.current_gradient_accumulation_steps = settings.micro_batches
-    cuda = torch.cuda.is_available()
-    if cuda:
+    if cuda := torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     started = time.monotonic()
     for _ in range(settings.micro_batches):
@@ -72,14 +56,11 @@ def make_trial_step(trainer: PolicyTrainer) -> TrialStep:
     memory = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
     seen = trainer._metrics["train"]
     return TrialStep(
-        samples=trainer.samples,
-        prompts=[make_prompt(row["prompt"]) for row in inputs],
         kl=float(np.mean(seen["kl"])),
         entropy=float(np.mean(seen["entropy"])),
         grad_norm=norm,
         moved=adapter_distance(before, adapter_state(model)),
         seconds=seconds,
-        sampling_seconds=trainer.sampling_seconds,
         memory=memory,
         batch=batch_metrics(trainer.samples, settings.group_size),
     )
@@ -92,21 +73,16 @@ def put_back(trainer: PolicyTrainer) -> Iterator[None]:
     held = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     kept = {name: getattr(trainer, name) for name in _COUNTERS}
     seen, states = trainer.state.num_input_tokens_seen, (random.getstate(), np.random.get_state())
-    devices = list(range(torch.cuda.device_count()))
     trackers, trainer.args.report_to = trainer.args.report_to, []  # none has begun yet
     try:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
             yield
     finally:
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name in held:
-                    parameter.copy_(held[name])
+        model.load_state_dict(held, strict=False)
         model.zero_grad(set_to_none=True)
         trainer.optimizer = None
         trainer.args.report_to = trackers
-        for name, value in kept.items():
-            setattr(trainer, name, value)
+        trainer.__dict__.update(kept)
         trainer._metrics["train"].clear()
         for log in trainer._logs.values():
             log.clear()
