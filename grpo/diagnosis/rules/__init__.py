@@ -8,7 +8,6 @@ sources are in each rule. Rewards are in standard deviations of the SFT policy's
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from grpo.diagnosis.curves import Curves
 from grpo.diagnosis.rules.base import Finding
@@ -24,38 +23,31 @@ from grpo.diagnosis.rules.variety import (
 )
 from grpo.diagnosis.rules.wiring import no_kl_term, not_finite, nothing_trains, wrong_reference
 
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule, and at how many steps in a row it must hold to be said."""
-
-    find: Callable[[Curves, int], Finding | None]
-    confirm: int
-
-
-RULES = (
-    Rule(not_finite, 1),
-    Rule(nothing_trains, 1),
-    Rule(wrong_reference, 1),
-    Rule(no_kl_term, 1),
-    Rule(kl_jump, 1),
-    Rule(useless_reward, 2),
-    Rule(reward_hacking, 3),
-    Rule(kl_runaway, 2),
-    Rule(entropy_collapse, 3),
-    Rule(mode_collapse, 2),
-    Rule(spread_collapse, 3),
-    Rule(entropy_explosion, 3),
-    Rule(truncation, 3),
-    Rule(aggressive_gradients, 3),
-    Rule(vanishing_gradients, 3),
-    Rule(gaming, 3),
-    Rule(reward_falling, 3),
-    Rule(flat_kl, 3),
-    Rule(kl_not_rising, 3),
-    Rule(plateau, 3),
-)
-"""From what explains the most to what explains the least."""
+Rule = Callable[[Curves, int], Finding | None]
+RULES: dict[Rule, int] = {
+    not_finite: 1,
+    nothing_trains: 1,
+    wrong_reference: 1,
+    no_kl_term: 1,
+    kl_jump: 1,
+    useless_reward: 2,
+    reward_hacking: 3,
+    kl_runaway: 2,
+    entropy_collapse: 3,
+    mode_collapse: 2,
+    spread_collapse: 3,
+    entropy_explosion: 3,
+    truncation: 3,
+    aggressive_gradients: 3,
+    vanishing_gradients: 3,
+    gaming: 3,
+    reward_falling: 3,
+    flat_kl: 3,
+    kl_not_rising: 3,
+    plateau: 3,
+}
+"""Each rule, and at how many steps in a row it must hold to be said; from what explains the most to
+what explains the least."""
 EXPLAINED_BY = {
     "nothing-trains": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
     "useless-reward": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
