@@ -22,7 +22,6 @@ from grpo.config import (
     StopSettings,
 )
 
-RunSettings = PretrainSettings | SftSettings | SampleSettings | PolicySettings | ComparisonSettings
 Command = (
     Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
     | Annotated[SftSettings, tyro.conf.subcommand("sft")]
@@ -45,28 +44,26 @@ they are needed, so that --help is quick."""
 
 
 def main() -> int:
-    def act() -> int | None:
-        settings = parse(Command, prog="python -m grpo", description=__doc__)
-        if isinstance(settings, LoopSettings):
-            from grpo.loop import loop
-
-            loop(settings)
-        elif isinstance(settings, StopSettings):
-            with settings.open() as store:
-                request_stop(store, settings.run)
-            print(f"{settings.run} stops at its next step")
-        elif isinstance(settings, ExportSettings):
-            from grpo.export import export
-
-            print(f"wrote {export(settings)}")
-        else:
-            return _run_verb(settings)
-        return None
-
-    return run_command(act)
+    return run_command(_act)
 
 
-def _run_verb(settings: RunSettings) -> int:
+def _act() -> int:
+    settings = parse(Command, prog="python -m grpo", description=__doc__)
+    if isinstance(settings, LoopSettings):
+        from grpo.loop import loop
+
+        loop(settings)
+        return 0
+    if isinstance(settings, StopSettings):
+        with settings.open() as store:
+            request_stop(store, settings.run)
+        print(f"{settings.run} stops at its next step")
+        return 0
+    if isinstance(settings, ExportSettings):
+        from grpo.export import export
+
+        print(f"wrote {export(settings)}")
+        return 0
     from grpo.reports.text import lines
     from grpo.run import execute
 

@@ -29,8 +29,6 @@ from reward_model.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
 KL_BATCH = 8
-SHOWN_PAIRS = 8
-"""Prompts whose answers are kept in the report."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> Compar
         rows=[_compare_means(name, b, a, clusters) for name, b, a in measures],
         win_rates=wins,
         kl_nats=kl_nats,
-        samples=_pair_answers(before, after),
+        samples=_pair_answers(before, after, settings.per_prompt),
         policy=settings.policy,
         reference=reference,
         reward=reward_run,
@@ -130,9 +128,8 @@ def _compare_means(
     name: str, before: Array, after: Array, clusters: Sequence[object]
 ) -> ComparisonRow:
     by = clustered_mean((after - before).tolist(), clusters)
-    return ComparisonRow(
-        name, float(before.mean()), float(after.mean()), by.value, by.low, by.high, by.n
-    )
+    means = float(before.mean()), float(after.mean())
+    return ComparisonRow(name, *means, by.value, by.low, by.high, by.n)
 
 
 def _score_answers(completions: list[Completion], scorer: Scorer) -> PolicyAnswers:
@@ -149,11 +146,8 @@ def _score_answers(completions: list[Completion], scorer: Scorer) -> PolicyAnswe
     )
 
 
-def _pair_answers(before: PolicyAnswers, after: PolicyAnswers) -> list[AnswerPair]:
-    """The first answer of each policy to the first prompts."""
-    first: dict[str, int] = {}
-    for i, completion in enumerate(after.completions):
-        first.setdefault(completion.prompt.id, i)
+def _pair_answers(before: PolicyAnswers, after: PolicyAnswers, per_prompt: int) -> list[AnswerPair]:
+    """The first answer of each policy to the first 8 prompts."""
     return [
         AnswerPair(
             after.completions[i].prompt.text,
@@ -162,7 +156,7 @@ def _pair_answers(before: PolicyAnswers, after: PolicyAnswers) -> list[AnswerPai
             round(float(before.reward[i]), 3),
             round(float(after.reward[i]), 3),
         )
-        for i in list(first.values())[:SHOWN_PAIRS]
+        for i in range(0, len(after.completions), per_prompt)[:8]
     ]
 
 
