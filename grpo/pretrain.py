@@ -91,10 +91,8 @@ def tokenized(
 def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token between documents: a chat model's eos ends a turn, so its base's is looked for."""
     vocabulary = tokenizer.get_vocab()
-    for token in END_OF_TEXT:
-        if token in vocabulary:
-            return int(vocabulary[token])
-    return int(tokenizer.eos_token_id)
+    known = [vocabulary[token] for token in END_OF_TEXT if token in vocabulary]
+    return int(known[0] if known else tokenizer.eos_token_id)
 
 
 def packed(texts: list[list[int]], size: int) -> Rows:

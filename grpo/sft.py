@@ -62,10 +62,9 @@ def _render_rows(
     tokenizer: PreTrainedTokenizerBase, demonstrations: list[Demonstration], max_tokens: int
 ) -> Rows:
     """Token ids by the same `render` that rewards use, with labels on the completion."""
-    rows = []
-    for demonstration in demonstrations:
-        text = render(tokenizer, demonstration.prompt, demonstration.text, finished=True)
-        if len(text.ids) <= max_tokens:
-            labels = [-100] * len(text.prompt) + text.completion
-            rows.append({"input_ids": text.ids, "labels": labels})
-    return rows
+    texts = (render(tokenizer, d.prompt, d.text, finished=True) for d in demonstrations)
+    return [
+        {"input_ids": text.ids, "labels": [-100] * len(text.prompt) + text.completion}
+        for text in texts
+        if len(text.ids) <= max_tokens
+    ]

@@ -7,9 +7,6 @@ from grpo.diagnosis.rules.base import START_AGAIN, STILL_LEARNING, SURE, Finding
 
 BUDGET = 10.0
 """Nats per answer where no target is set."""
-OVER = 2.0
-FAR_OVER = 4.0
-JUMPED = 10.0
 KL_WEIGHT = 0.04
 """What a KL coefficient of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
 
@@ -50,21 +47,19 @@ def kl_not_rising(c: Curves, t: int) -> Finding | None:
 
 def kl_jump(c: Curves, t: int) -> Finding | None:
     """One step is enough where KL is ten times its target."""
-    kl, target = c.at("kl_nats", t), c.setting("kl_target") or BUDGET
-    if kl is None or kl <= JUMPED * target:
-        return None
-    return _runaway_finding(c, "stop", kl, JUMPED * target)
+    return _find_runaway(c, c.at("kl_nats", t), 10, "stop")
 
 
 def kl_runaway(c: Curves, t: int) -> Finding | None:
-    kl, target = c.level("kl_nats", t, 3), c.setting("kl_target") or BUDGET
-    if kl is None or t < 2 or kl <= OVER * target:
+    kl = c.level("kl_nats", t, 3) if t >= 2 else None
+    return _find_runaway(c, kl, 4, "stop") or _find_runaway(c, kl, 2, "watch")
+
+
+def _find_runaway(c: Curves, kl: float | None, times: float, level: Level) -> Finding | None:
+    """KL of more than so many times its target."""
+    limit = times * (c.setting("kl_target") or BUDGET)
+    if kl is None or kl <= limit:
         return None
-    far = kl > FAR_OVER * target
-    return _runaway_finding(c, "stop" if far else "watch", kl, (FAR_OVER if far else OVER) * target)
-
-
-def _runaway_finding(c: Curves, level: Level, kl: float, limit: float) -> Finding:
     unheld = c.setting("kl_weight") == 0
     return Finding(
         "kl-runaway", level,
