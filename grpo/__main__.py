@@ -10,63 +10,50 @@ import tyro
 
 from data.runs.processes import request_stop
 from data.settings import STOPPED, parse, run_command
-from grpo.config import (
-    WINDOW,
-    ComparisonSettings,
-    ExportSettings,
-    LoopSettings,
-    PolicySettings,
-    PretrainSettings,
-    SampleSettings,
-    SftSettings,
-    StopSettings,
-)
+from grpo import config
 
-RunSettings = PretrainSettings | SftSettings | SampleSettings | PolicySettings | ComparisonSettings
 Command = (
-    Annotated[PretrainSettings, tyro.conf.subcommand("pretrain")]
-    | Annotated[SftSettings, tyro.conf.subcommand("sft")]
-    | Annotated[SampleSettings, tyro.conf.subcommand("sample")]
-    | Annotated[PolicySettings, tyro.conf.subcommand("train")]
-    | Annotated[StopSettings, tyro.conf.subcommand("stop")]
-    | Annotated[ComparisonSettings, tyro.conf.subcommand("evaluate")]
-    | Annotated[ExportSettings, tyro.conf.subcommand("export")]
-    | Annotated[LoopSettings, tyro.conf.subcommand("loop")]
+    Annotated[config.PretrainSettings, tyro.conf.subcommand("pretrain")]
+    | Annotated[config.SftSettings, tyro.conf.subcommand("sft")]
+    | Annotated[config.SampleSettings, tyro.conf.subcommand("sample")]
+    | Annotated[config.PolicySettings, tyro.conf.subcommand("train")]
+    | Annotated[config.StopSettings, tyro.conf.subcommand("stop")]
+    | Annotated[config.ComparisonSettings, tyro.conf.subcommand("evaluate")]
+    | Annotated[config.ExportSettings, tyro.conf.subcommand("export")]
+    | Annotated[config.LoopSettings, tyro.conf.subcommand("loop")]
 )
 WORK = {
-    PretrainSettings: ("pretrain", "grpo.pretrain", "train"),
-    SftSettings: ("sft", "grpo.sft", "train"),
-    SampleSettings: ("sample", "grpo.sample", "sample"),
-    PolicySettings: ("grpo", "grpo.train", "train"),
-    ComparisonSettings: ("compare", "grpo.evaluate", "compare"),
+    config.PretrainSettings: ("pretrain", "grpo.pretrain", "train"),
+    config.SftSettings: ("sft", "grpo.sft", "train"),
+    config.SampleSettings: ("sample", "grpo.sample", "sample"),
+    config.PolicySettings: ("grpo", "grpo.train", "train"),
+    config.ComparisonSettings: ("compare", "grpo.evaluate", "compare"),
 }
 """Kind of run, module and function of each verb's settings. Modules with torch are imported when
 they are needed, so that --help is quick."""
 
 
 def main() -> int:
-    def act() -> int | None:
-        settings = parse(Command, prog="python -m grpo", description=__doc__)
-        if isinstance(settings, LoopSettings):
-            from grpo.loop import loop
-
-            loop(settings)
-        elif isinstance(settings, StopSettings):
-            with settings.open() as store:
-                request_stop(store, settings.run)
-            print(f"{settings.run} stops at its next step")
-        elif isinstance(settings, ExportSettings):
-            from grpo.export import export
-
-            print(f"wrote {export(settings)}")
-        else:
-            return _run_verb(settings)
-        return None
-
-    return run_command(act)
+    return run_command(_act)
 
 
-def _run_verb(settings: RunSettings) -> int:
+def _act() -> int:
+    settings = parse(Command, prog="python -m grpo", description=__doc__)
+    if isinstance(settings, config.LoopSettings):
+        from grpo.loop import loop
+
+        loop(settings)
+        return 0
+    if isinstance(settings, config.StopSettings):
+        with settings.open() as store:
+            request_stop(store, settings.run)
+        print(f"{settings.run} stops at its next step")
+        return 0
+    if isinstance(settings, config.ExportSettings):
+        from grpo.export import export
+
+        print(f"wrote {export(settings)}")
+        return 0
     from grpo.reports.text import lines
     from grpo.run import execute
 
@@ -77,8 +64,8 @@ def _run_verb(settings: RunSettings) -> int:
         print("\n".join(lines(outcome.report)))
     if outcome.finished:
         return 0
-    resumable = isinstance(settings, PolicySettings) and (
-        settings.resume or any(outcome.folder.glob(f"checkpoint-*/{WINDOW}"))
+    resumable = isinstance(settings, config.PolicySettings) and (
+        settings.resume or any(outcome.folder.glob(f"checkpoint-*/{config.WINDOW}"))
     )
     go_on = f"; go on with --resume {outcome.run_id}" if resumable else "; what was stored is kept"
     print(f"stopped as asked{go_on}", file=sys.stderr)

@@ -17,7 +17,6 @@ from reward_model.config import (
 )
 
 PolicyTuning = Literal["lora", "qlora", "full"]
-LORA_RATE, FULL_RATE = 2e-4, 2e-5
 WINDOW = "generation_window.pt"
 """File that marks a GRPO run's checkpoint as whole."""
 PromptSet = Literal["train", "validation", "test", "judged"]
@@ -86,7 +85,7 @@ class TuneSettings(RunPlace):
         An adapter takes about ten times the rate of full fine-tuning: "LoRA without regret",
         Thinking Machines, 2025; Biderman et al. 2024, arXiv:2405.09673.
         """
-        return self.learning_rate or (FULL_RATE if self.tuning == "full" else LORA_RATE)
+        return self.learning_rate or (2e-5 if self.tuning == "full" else 2e-4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +163,21 @@ class SampleSettings(RunPlace):
         for model in (self.policy, *self.mix):
             if model.startswith("-"):
                 raise ValueError(f"model {model!r} not allowed: a name does not begin with a dash")
-        if self.endpoint:
-            _check_address(self.endpoint)
+        if set(self.endpoint) & set("@?#"):  # a password is not repeated
+            raise ValueError(
+                "the endpoint's address holds a user name, a key or a query: leave them out, and"
+                " set a key as COACH_ENDPOINT_KEY in the environment"
+            )
+        try:
+            parts = urlsplit(self.endpoint)
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # no such port, or half a bracket
+            right = False
+        plain = self.endpoint.isprintable() and " " not in self.endpoint
+        if self.endpoint and not (right and plain):
+            raise ValueError(
+                f"endpoint {self.endpoint!r} is no address: use one like http://host:8000/v1"
+            )
 
 
 def _check_share(settings: object, *names: str) -> None:
@@ -175,22 +187,6 @@ def _check_share(settings: object, *names: str) -> None:
         if value is not None and not 0 <= value <= 1:
             words = name.replace("_", " ")
             raise ValueError(f"{words} {value} not allowed: use a share from 0 to 1")
-
-
-def _check_address(address: str) -> None:
-    """Raise ValueError for what is no plain base address; a password is not repeated in it."""
-    if set(address) & set("@?#"):
-        raise ValueError(
-            "the endpoint's address holds a user name, a key or a query: leave them out, and set a"
-            " key as COACH_ENDPOINT_KEY in the environment"
-        )
-    try:
-        parts = urlsplit(address)
-        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # no such port, or half a bracket
-        right = False
-    if not right or not address.isprintable() or " " in address:
-        raise ValueError(f"endpoint {address!r} is no address: use one like http://host:8000/v1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,21 +28,6 @@ from reward_model.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
 KL_BATCH = 8
-SHOWN_PAIRS = 8
-"""Prompts whose answers are kept in the report."""
-
-
-@dataclass(frozen=True)
-class PolicyAnswers:
-    """One policy's answers to the test prompts, and what they are worth; arrays (N,)."""
-
-    completions: list[Completion]
-    reward: Array
-    utility: Array
-    """The simulated annotators' true utility."""
-    length: Array
-    """In words."""
-    finished: Array
 
 
 def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> ComparisonReport:
@@ -81,35 +65,31 @@ def compare(settings: ComparisonSettings, store: Store, run: Recorder) -> Compar
             settings.batch_size,
             note_progress,
         )
-    before, after = (_score_answers(answers[n], scorer) for n in (reference, settings.policy))
+    drawn = answers[reference], answers[settings.policy]
+    before, after = (_measure_answers(found, scorer, settings.true_taste) for found in drawn)
     run.progress(total, total, "measuring KL")
     kl = policy_kl(
         models[settings.policy],
         models[reference],
         tokenizer,
-        after.completions,
+        drawn[1],
         settings.sampling.temperature,
         run.check_stop,
     )
-    clusters = [c.prompt.id for c in after.completions]
-    measures = [("reward", before.reward, after.reward)]
-    if settings.true_taste:
-        measures.append(("true utility", before.utility, after.utility))
-    wins = {name: win_rate(b, a, clusters) for name, b, a in measures}
-    measures += [
-        ("length in words", before.length, after.length),
-        ("finished", before.finished, after.finished),
-        ("KL to SFT, nats per answer", np.zeros(len(kl)), kl),
-    ]
+    clusters = [c.prompt.id for c in drawn[1]]
+    worth = [name for name in after if name in ("reward", "true utility")]
+    wins = {name: win_rate(before[name], after[name], clusters) for name in worth}
     kl_nats = clustered_mean(kl.tolist(), clusters)
-    main = list(wins)[-1]
+    before["KL to SFT, nats per answer"] = np.zeros(len(kl))
+    after["KL to SFT, nats per answer"] = kl
+    main = worth[-1]
     return ComparisonReport(
         summary=f"The policy wins against SFT by {main} in {format_estimate(wins[main])},"
         f" at {kl_nats.value:.1f} nats.",
-        rows=[_compare_means(name, b, a, clusters) for name, b, a in measures],
+        rows=[_compare_means(name, before[name], after[name], clusters) for name in after],
         win_rates=wins,
         kl_nats=kl_nats,
-        samples=_pair_answers(before, after),
+        samples=_pair_answers(*drawn, (before["reward"], after["reward"]), settings.per_prompt),
         policy=settings.policy,
         reference=reference,
         reward=reward_run,
@@ -130,39 +110,40 @@ def _compare_means(
     name: str, before: Array, after: Array, clusters: Sequence[object]
 ) -> ComparisonRow:
     by = clustered_mean((after - before).tolist(), clusters)
-    return ComparisonRow(
-        name, float(before.mean()), float(after.mean()), by.value, by.low, by.high, by.n
+    means = float(before.mean()), float(after.mean())
+    return ComparisonRow(name, *means, by.value, by.low, by.high, by.n)
+
+
+def _measure_answers(
+    completions: list[Completion], scorer: Scorer, true_taste: bool
+) -> dict[str, Array]:
+    """What one policy's answers are, by the name of each measure, (N,)."""
+    reward = scorer.score(
+        [c.prompt for c in completions],
+        [c.text for c in completions],
+        [c.finished for c in completions],
     )
+    taste = {"true utility": np.array([utility(c) for c in completions])} if true_taste else {}
+    return {
+        "reward": reward,
+        **taste,
+        "length in words": np.array([float(len(c.text.split())) for c in completions]),
+        "finished": np.array([float(c.finished) for c in completions]),
+    }
 
 
-def _score_answers(completions: list[Completion], scorer: Scorer) -> PolicyAnswers:
-    return PolicyAnswers(
-        completions,
-        scorer.score(
-            [c.prompt for c in completions],
-            [c.text for c in completions],
-            [c.finished for c in completions],
-        ),
-        np.array([utility(c) for c in completions]),
-        np.array([float(len(c.text.split())) for c in completions]),
-        np.array([float(c.finished) for c in completions]),
-    )
-
-
-def _pair_answers(before: PolicyAnswers, after: PolicyAnswers) -> list[AnswerPair]:
-    """The first answer of each policy to the first prompts."""
-    first: dict[str, int] = {}
-    for i, completion in enumerate(after.completions):
-        first.setdefault(completion.prompt.id, i)
+def _pair_answers(
+    before: list[Completion], after: list[Completion], rewards: Sequence[Array], per_prompt: int
+) -> list[AnswerPair]:
+    """The first answer of each policy to the first 8 prompts."""
     return [
         AnswerPair(
-            after.completions[i].prompt.text,
-            before.completions[i].text,
-            after.completions[i].text,
-            round(float(before.reward[i]), 3),
-            round(float(after.reward[i]), 3),
+            after[i].prompt.text,
+            before[i].text,
+            after[i].text,
+            *(round(float(reward[i]), 3) for reward in rewards),
         )
-        for i in list(first.values())[:SHOWN_PAIRS]
+        for i in range(0, len(after), per_prompt)[:8]
     ]
 
 

@@ -6,17 +6,17 @@ import dataclasses
 import math
 import os
 import platform
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from data import runs, starter
 from data.atomic_files import write_json
 from data.runs.recorder import Recorder
-from data.settings import RunPlace
 from data.simulated_annotators import simulate
 from data.stats.estimate import format_estimate
 from data.store import Store
@@ -24,9 +24,9 @@ from grpo import evaluate, sample, sft
 from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, LoopSettings
 from grpo.reports.loop_html import write_html
-from grpo.reports.records import LoopReport, Report, RewardReport, SeedReport
+from grpo.reports.records import LoopReport, RewardReport, SeedReport
 from grpo.reports.text import lines, table
-from grpo.run import execute
+from grpo.run import R, S, execute
 from reward_model import train as reward_train
 from reward_model.config import RewardSettings
 from reward_model.language_model.device import choose_dtype
@@ -34,8 +34,6 @@ from reward_model.receipt.text import lines as reward_lines
 
 WIN_BAR, WIN_LOW_BAR, KL_BAR = 0.70, 0.55, 8.0
 """What the loop is held to: win rate, the lower end of its interval, nats of KL per answer."""
-S = TypeVar("S", bound=RunPlace)
-R = TypeVar("R", bound=Report)
 
 
 def loop(settings: LoopSettings) -> LoopReport:
@@ -153,13 +151,8 @@ def meets_bar(result: SeedReport) -> bool:
 
 def processor() -> str:
     """The processor's name and its cores; where there is a GPU, its name before them."""
-    name = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name[^:]*:(.*)$", info.read_text(), re.M) if info.exists() else None
+    name = found[1].strip() if found else platform.processor() or platform.machine()
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     return f"{gpu}{name}, {os.cpu_count()} cores"

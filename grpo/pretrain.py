@@ -23,7 +23,7 @@ from data.store import Store
 from grpo.config import PretrainSettings
 from grpo.policies.checkpoint import find_policy, save_merged
 from grpo.reports.records import TrainingReport
-from grpo.supervised import Rows, learn, save_trained
+from grpo.supervised import Rows, learn
 from reward_model.language_model.loading import load_tokenizer
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>")
@@ -52,8 +52,7 @@ def train(settings: PretrainSettings, store: Store, run: Recorder) -> TrainingRe
     tokenizer = load_tokenizer(origin, chat=False)
     tokens = {s: tokenized(tokenizer, found, run) for s, found in sides.items()}
     rows = {s: packed(found, settings.max_tokens) for s, found in tokens.items()}
-    model, course = learn(settings, origin, tokenizer, rows, run, "pretraining")
-    save_trained(settings, model, tokenizer, run.directory, origin, "pretrain")
+    course = learn(settings, origin, tokenizer, rows, run, "pretraining", "pretrain")
     if settings.tuning != "full":
         save_merged(tokenizer, run.directory, origin, kind="pretrain")
     n, count = len(sides["train"]), sum(map(len, tokens["train"]))
@@ -92,10 +91,8 @@ def tokenized(
 def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token between documents: a chat model's eos ends a turn, so its base's is looked for."""
     vocabulary = tokenizer.get_vocab()
-    for token in END_OF_TEXT:
-        if token in vocabulary:
-            return int(vocabulary[token])
-    return int(tokenizer.eos_token_id)
+    known = [vocabulary[token] for token in END_OF_TEXT if token in vocabulary]
+    return int(known[0] if known else tokenizer.eos_token_id)
 
 
 def packed(texts: list[list[int]], size: int) -> Rows:

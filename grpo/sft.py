@@ -13,7 +13,7 @@ from data.store import Store
 from grpo.config import SftSettings
 from grpo.policies.checkpoint import find_policy
 from grpo.reports.records import TrainingReport
-from grpo.supervised import Rows, learn, save_trained
+from grpo.supervised import Rows, learn
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.render import render
 
@@ -34,8 +34,7 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> TrainingReport:
     if len(sides["train"]) < FEWEST:
         raise ValueError(
             f"{len(sides['train'])} demonstrations of training prompts are too few: at least"
-            f" {FEWEST}"
-            ' are needed; import some ({"type": "demonstration", ...})'
+            f' {FEWEST} are needed; import some ({{"type": "demonstration", ...}})'
         )
     origin = find_policy(settings.model, settings.workspace)
     tokenizer = load_tokenizer(origin)
@@ -46,8 +45,7 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> TrainingReport:
             f"{n} demonstrations of at most {settings.max_tokens} tokens are too few: at least"
             f" {FEWEST} are needed; raise --max-tokens"
         )
-    model, course = learn(settings, origin, tokenizer, rows, run, "fine-tuning")
-    save_trained(settings, model, tokenizer, run.directory, origin, "sft")
+    course = learn(settings, origin, tokenizer, rows, run, "fine-tuning", "sft")
     return TrainingReport(
         summary=course.sentence(f"fine-tuned on {n} demonstrations"),
         course=course,
@@ -64,10 +62,9 @@ def _render_rows(
     tokenizer: PreTrainedTokenizerBase, demonstrations: list[Demonstration], max_tokens: int
 ) -> Rows:
     """Token ids by the same `render` that rewards use, with labels on the completion."""
-    rows = []
-    for demonstration in demonstrations:
-        text = render(tokenizer, demonstration.prompt, demonstration.text, finished=True)
-        if len(text.ids) <= max_tokens:
-            labels = [-100] * len(text.prompt) + text.completion
-            rows.append({"input_ids": text.ids, "labels": labels})
-    return rows
+    texts = (render(tokenizer, d.prompt, d.text, finished=True) for d in demonstrations)
+    return [
+        {"input_ids": text.ids, "labels": [-100] * len(text.prompt) + text.completion}
+        for text in texts
+        if len(text.ids) <= max_tokens
+    ]

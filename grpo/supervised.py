@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 from datasets import Dataset
@@ -33,17 +31,11 @@ from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.lora import layer_names, matched, trainable_share
 from reward_model.language_model.origin import Origin
 
-NAMES = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    "entropy": "entropy",
+NAMES = {name: name for name in ("loss", "grad_norm", "learning_rate", "entropy")} | {
     "mean_token_accuracy": "token_accuracy",
     "num_tokens": "tokens_per_second",
     "eval_loss": "validation_loss",
 }
-PARTS = 4
-"""Measurements of the loss on held-out texts in a pass, unless their distance is given."""
 Rows = list[dict[str, list[int]]]
 """Token ids and labels of each text; -100 where there is no loss."""
 
@@ -55,11 +47,14 @@ def learn(
     rows: Mapping[str, Rows],
     run: Recorder,
     words: str,
-) -> tuple[PreTrainedModel, TrainingCourse]:
-    """Train on rows["train"], measure on rows["validation"]: the trained model, and how it went.
+    kind: str,
+) -> TrainingCourse:
+    """Train on rows["train"], measure on rows["validation"]: how it went.
 
-    A stop keeps the weights as they then are. Raises ValueError for texts longer than the model
-    reads and for a loss that is no number, and Stopped where nothing has been trained yet.
+    What was trained is written to the run's folder, as of a run of this kind: the adapter, or all
+    weights of full tuning. A stop keeps the weights as they then are. Raises ValueError for texts
+    longer than the model reads and for a loss that is no number, and Stopped where nothing has been
+    trained yet.
     """
     dtype, why = choose_dtype()
     chosen = "" if settings.learning_rate else f", chosen for {settings.tuning}"
@@ -69,7 +64,12 @@ def learn(
         print("its adapter is trained on, with its own rank, alpha and targets", flush=True)
     run.progress(0, 1, "loading the model")
     model = to_train(settings, origin, dtype)
-    _check_length(settings, model)
+    longest = getattr(model.config, "max_position_embeddings", None) or settings.max_tokens
+    if settings.max_tokens > longest:
+        raise ValueError(
+            f"max tokens {settings.max_tokens} not allowed: {settings.model} reads at most"
+            f" {longest}; use that or less"
+        )
     callback = EarlyStoppingCallback(run, settings.patience, words)
     trainer = SFTTrainer(
         model,
@@ -85,47 +85,18 @@ def learn(
         run.progress(0, 1, "measuring the loss on held-out texts")
         trainer.evaluate()
     callback.train(trainer)
-    n, share = trainable_share(trainer.model)
-    course = replace(
-        callback.course(trainer.state),
-        tuning=settings.tuning,
-        learning_rate=settings.rate,
-        trainable=n,
-        trainable_share=round(share, 6),
-        targets=layer_names(matched(trainer.model)),
-        precision=why,
-    )
-    return trainer.model, course
-
-
-def save_trained(
-    settings: TuneSettings,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    origin: Origin,
-    kind: str,
-) -> None:
-    """Write what was trained to the run's folder: the adapter, or all weights of full tuning."""
+    course = callback.course(trainer, settings, why)
     if settings.tuning == "full":
-        save_whole(model, tokenizer, folder, origin, kind=kind)
+        save_whole(trainer.model, tokenizer, run.directory, origin, kind=kind)
     else:
-        save_policy(model, folder, origin, kind=kind)
-
-
-def _check_length(settings: TuneSettings, model: PreTrainedModel) -> None:
-    longest = getattr(model.config, "max_position_embeddings", None) or settings.max_tokens
-    if settings.max_tokens > longest:
-        raise ValueError(
-            f"max tokens {settings.max_tokens} not allowed: {settings.model} reads at most"
-            f" {longest}; use that or less"
-        )
+        save_policy(trainer.model, run.directory, origin, kind=kind)
+    return course
 
 
 def to_trl(settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bool) -> SFTConfig:
     """These settings under TRL's names."""
     mixed = settings.tuning != "lora"  # else the frozen weights have the chosen precision already
-    part = 1 / (PARTS * settings.epochs)  # of all steps, as transformers takes it
+    part = 1 / (4 * settings.epochs)  # of all steps, as transformers takes it
     return SFTConfig(
         output_dir=folder,
         num_train_epochs=settings.epochs,
@@ -177,20 +148,27 @@ class EarlyStoppingCallback(RunCallback):
                 if name in self._best:
                     parameter.copy_(self._best[name])
 
-    def course(self, state: TrainerState) -> TrainingCourse:
+    def course(self, trainer: SFTTrainer, settings: TuneSettings, precision: str) -> TrainingCourse:
         """How it went, after `train`."""
+        n, share = trainable_share(trainer.model)
         stopped = self.run.stop_requested
         measured = dict(self.losses)
         last = self.losses[-1][1] if self.losses else None
         at_best = measured.get(self._best_step) if self._best_step else None
         return TrainingCourse(
-            steps=state.global_step,
-            planned=state.max_steps,
+            steps=trainer.state.global_step,
+            planned=trainer.state.max_steps,
             ended="as asked" if stopped else "early" if self.early else "as planned",
             validation_loss_before=measured.get(0),
             validation_loss=last if stopped else at_best,
             validation_loss_last=last,
             best_step=None if stopped else self._best_step,
+            tuning=settings.tuning,
+            learning_rate=settings.rate,
+            trainable=n,
+            trainable_share=round(share, 6),
+            targets=layer_names(matched(trainer.model)),
+            precision=precision,
         )
 
     def extend(self, metrics: Metrics) -> Metrics:

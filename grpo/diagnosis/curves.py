@@ -8,12 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-FIRST = 3
-"""Steps that stand for the start where no preflight measured it."""
-POOLED = 20
-"""Groups, or comparisons within groups, that a figure is taken over at least."""
-LONGEST = 60
-"""Values in a trend; more are thinned out, for their pairs grow with the square."""
 OF_BATCH = frozenset(
     "reward_mean reward_std group_std model_reward disagreement noise dropped length truncated"
     " unique repetition length_corr".split()
@@ -81,7 +75,7 @@ class Curves:
 
     def rows_of(self, each: float) -> int:
         """Batches that hold 20 of what each has `each` of."""
-        return math.ceil(POOLED / each)
+        return math.ceil(20 / each)
 
     def recent(self, name: str, t: int, width: int, apart: bool = False) -> list[float]:
         """What is known of a metric in the last `width` rows up to row t; of a batch's figures, and
@@ -105,13 +99,13 @@ class Curves:
         return number(self.baseline.get(name))
 
     def first(self, name: str) -> list[float]:
-        """What its start is the median of: what preflight measured, or else the first known values;
-        and as many values more as hold 20 comparisons, where batches are small."""
+        """What its start is the median of: what preflight measured, or else the first three known
+        values; and as many values more as hold 20 comparisons, where batches are small."""
         known = self.measured(name)
         rows = self.columns.get(name, ())[:: self.every if name in OF_BATCH else 1]
         seen = [v for v in rows if v is not None]
         least = self.rows_of(self.contrasts)
-        return seen[: max(FIRST, least)] if known is None else [known, *seen[: max(0, least - 1)]]
+        return seen[: max(3, least)] if known is None else [known, *seen[: max(0, least - 1)]]
 
     def start(self, name: str) -> float | None:
         found = self.first(name)
@@ -140,26 +134,22 @@ def curves(
 ) -> Curves:
     """The metrics of a run as columns; rows need not have the same keys."""
     names = {name: None for row in rows for name in row}
+    known: set[str] = set()
+    broken = []
+    for i, row in enumerate(rows):
+        # A file has None in the place of what was infinite or NaN; what no row has known yet may be
+        # None for other reasons.
+        lost = (k for k, v in row.items() if v is None and (i == 0 or k in known))
+        bad = (k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v))
+        broken.append(next(bad, "") or next(lost, ""))
+        known |= {k for k, v in row.items() if v is not None}
     return Curves(
         {name: [number(row.get(name)) for row in rows] for name in names},
         [int(number(row.get("step")) or i + 1) for i, row in enumerate(rows)],
-        _find_not_finite(rows),
+        broken,
         settings,
         baseline or {},
     )
-
-
-def _find_not_finite(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """A file has None in the place of what was infinite or NaN; what no row has known yet may be
-    None for other reasons."""
-    known: set[str] = set()
-    found = []
-    for i, row in enumerate(rows):
-        lost = (k for k, v in row.items() if v is None and (i == 0 or k in known))
-        bad = (k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v))
-        found.append(next(bad, "") or next(lost, ""))
-        known |= {k for k, v in row.items() if v is not None}
-    return found
 
 
 @dataclass(frozen=True)
@@ -173,9 +163,6 @@ class Trend:
     low: float
     high: float
     """Interval of the slope: 95% where nothing else is asked."""
-
-
-NO_TREND = Trend(0.0, 0.0, -math.inf, math.inf)
 
 
 def jitter(values: Sequence[float]) -> float:
@@ -194,18 +181,16 @@ def trend(values: Sequence[float], sure: float = 1.96, every: int = 1) -> Trend:
 
     P. K. Sen (1968), JASA 63; H. B. Mann (1945), Econometrica 13.
     """
-    stride = math.ceil(len(values) / LONGEST) if values else 1
-    kept = values[:: stride or 1]
+    stride = max(1, math.ceil(len(values) / 60))  # for pairs grow with the square
+    kept = values[::stride]
     n = len(kept)
     if n < 4:
-        return NO_TREND
+        return Trend(0.0, 0.0, -math.inf, math.inf)
     slopes = sorted(
         (kept[j] - kept[i]) / ((j - i) * stride * every) for i in range(n) for j in range(i + 1, n)
     )
     rises = sum(s > 0 for s in slopes) - sum(s < 0 for s in slopes)
     sigma = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     z = (rises - math.copysign(1, rises)) / sigma if rises else 0.0
-    reach = round((len(slopes) - sure * sigma) / 2)
-    low = slopes[max(0, reach)]
-    high = slopes[min(len(slopes) - 1, len(slopes) - 1 - reach)]
-    return Trend(z, median(slopes), low, high)
+    reach = max(0, round((len(slopes) - sure * sigma) / 2))
+    return Trend(z, median(slopes), slopes[reach], slopes[-1 - reach])

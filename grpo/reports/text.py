@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data.stats.estimate import format_estimate
-from grpo.diagnosis.diagnose import Verdict
 from grpo.reports.records import ComparisonReport, ComparisonRow, GrpoReport, Report
 
 
@@ -13,22 +12,13 @@ def lines(report: Report) -> list[str]:
     """The summary, then what this kind of run has beside it."""
     text = [report.summary]
     if isinstance(report, GrpoReport):
-        text += verdict_lines(report.verdicts)
+        for verdict in report.verdicts:
+            text.append(f"{verdict.level}: {verdict.text}")
+            if verdict.action:
+                text.append(f"  do: {verdict.action}")
     if isinstance(report, ComparisonReport):
         text += ["", *table(report.rows)]
-        text += [
-            f"wins by {name}: {format_estimate(share)}" for name, share in report.win_rates.items()
-        ]
-    return text
-
-
-def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
-    """Each verdict with its level, and below it what to do."""
-    text = []
-    for verdict in verdicts:
-        text.append(f"{verdict.level}: {verdict.text}")
-        if verdict.action:
-            text.append(f"  do: {verdict.action}")
+        text += [f"wins by {name}: {format_estimate(w)}" for name, w in report.win_rates.items()]
     return text
 
 

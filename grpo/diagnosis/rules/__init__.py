@@ -8,54 +8,36 @@ sources are in each rule. Rewards are in standard deviations of the SFT policy's
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from grpo.diagnosis.curves import Curves
+from grpo.diagnosis.rules import drift, reward, updates, variety, wiring
 from grpo.diagnosis.rules.base import Finding
-from grpo.diagnosis.rules.drift import flat_kl, kl_jump, kl_not_rising, kl_runaway
-from grpo.diagnosis.rules.reward import plateau, reward_falling, reward_hacking, useless_reward
-from grpo.diagnosis.rules.updates import aggressive_gradients, truncation, vanishing_gradients
-from grpo.diagnosis.rules.variety import (
-    entropy_collapse,
-    entropy_explosion,
-    gaming,
-    mode_collapse,
-    spread_collapse,
-)
-from grpo.diagnosis.rules.wiring import no_kl_term, not_finite, nothing_trains, wrong_reference
 
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule, and at how many steps in a row it must hold to be said."""
-
-    find: Callable[[Curves, int], Finding | None]
-    confirm: int
-
-
-RULES = (
-    Rule(not_finite, 1),
-    Rule(nothing_trains, 1),
-    Rule(wrong_reference, 1),
-    Rule(no_kl_term, 1),
-    Rule(kl_jump, 1),
-    Rule(useless_reward, 2),
-    Rule(reward_hacking, 3),
-    Rule(kl_runaway, 2),
-    Rule(entropy_collapse, 3),
-    Rule(mode_collapse, 2),
-    Rule(spread_collapse, 3),
-    Rule(entropy_explosion, 3),
-    Rule(truncation, 3),
-    Rule(aggressive_gradients, 3),
-    Rule(vanishing_gradients, 3),
-    Rule(gaming, 3),
-    Rule(reward_falling, 3),
-    Rule(flat_kl, 3),
-    Rule(kl_not_rising, 3),
-    Rule(plateau, 3),
-)
-"""From what explains the most to what explains the least."""
+Rule = Callable[[Curves, int], Finding | None]
+RULES: dict[Rule, int] = {
+    wiring.not_finite: 1,
+    wiring.nothing_trains: 1,
+    wiring.wrong_reference: 1,
+    wiring.no_kl_term: 1,
+    drift.kl_jump: 1,
+    reward.useless_reward: 2,
+    reward.reward_hacking: 3,
+    drift.kl_runaway: 2,
+    variety.entropy_collapse: 3,
+    variety.mode_collapse: 2,
+    variety.spread_collapse: 3,
+    variety.entropy_explosion: 3,
+    updates.truncation: 3,
+    updates.aggressive_gradients: 3,
+    updates.vanishing_gradients: 3,
+    variety.gaming: 3,
+    reward.reward_falling: 3,
+    drift.flat_kl: 3,
+    drift.kl_not_rising: 3,
+    reward.plateau: 3,
+}
+"""Each rule, and at how many steps in a row it must hold to be said; from what explains the most to
+what explains the least."""
 EXPLAINED_BY = {
     "nothing-trains": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
     "useless-reward": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},

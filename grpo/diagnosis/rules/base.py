@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from grpo.diagnosis.curves import Curves, number
@@ -18,6 +17,9 @@ VERY_SURE = 2.58
 """1%."""
 STILL_LEARNING = 0.3
 """Share of the largest learning rate below which curves flatten of themselves."""
+Turn = tuple[str, dict[str, object]]
+"""One setting moved: in words that follow "and", and as a setting, where the run has it."""
+START_AGAIN = "Start again and {}."
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,17 @@ class Finding:
     value: float | None
     threshold: float | None
     action: str
+    """With {} where the words of the turn stand."""
     source: str
-    change: Mapping[str, object] = field(default_factory=dict)
+    turn: Turn = ("", {})
     pick: Pick = "telling"
     step: int | None = None
     """Since when, where the rule knows; else it is sought."""
 
 
-def ratio(c: Curves, name: str, t: int, width: int | None = None) -> float | None:
+def ratio(c: Curves, name: str, t: int) -> float | None:
     """A level beside its start."""
-    now, start = c.level(name, t, width), c.start(name)
+    now, start = c.level(name, t), c.start(name)
     return now / start if now is not None and start is not None and start > 0 else None
 
 
@@ -52,8 +55,6 @@ def pooled(c: Curves, name: str, t: int, each: float, width: int) -> float | Non
     return number(sum(found) / len(found)) if found and c.batches(t) >= least else None
 
 
-Turn = tuple[str, dict[str, object]]
-"""One setting moved: in words that follow "and", and as a setting, where the run has it."""
 WORDS = {
     "entropy_weight": "entropy coefficient",
     "group_size": "group size",

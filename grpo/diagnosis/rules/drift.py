@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from grpo.diagnosis.curves import Curves
-from grpo.diagnosis.rules.base import STILL_LEARNING, SURE, Finding, Level, turned
+from grpo.diagnosis.rules.base import START_AGAIN, STILL_LEARNING, SURE, Finding, Level, turned
 
-FLAT_KL = 1e-4
-"""Per token."""
-SMALL_SHARE = 0.1
 BUDGET = 10.0
 """Nats per answer where no target is set."""
-OVER = 2.0
-FAR_OVER = 4.0
-JUMPED = 10.0
 KL_WEIGHT = 0.04
 """What a KL coefficient of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
 
 
 def flat_kl(c: Curves, t: int) -> Finding | None:
     kl = c.level("kl", t)
-    if kl is None or t + 1 < max(8, c.planned // 4):
+    limit = max(2 * (c.measured("kl_floor") or 0.0), 1e-4)
+    if kl is None or t + 1 < max(8, c.planned // 4) or kl >= limit:
         return None
-    limit = max(2 * (c.measured("kl_floor") or 0.0), FLAT_KL)
-    if kl >= limit:
-        return None
-    action, change = turned(c, "learning_rate", 10)
     return Finding(
         "flat-kl", "watch",
         f"KL to SFT is flat at {kl:.2g} per token after {t + 1} steps, below {limit:.1g}: the"
         " weights hardly change, or the reward gives no direction.",
         "kl", kl, limit,
-        f"Start again and {action}; if KL stays flat, give the reward model more judgements.",
-        "below what rounding may make of KL later in a run", change,
+        "Start again and {}; if KL stays flat, give the reward model more judgements.",
+        "below what rounding may make of KL later in a run", turned(c, "learning_rate", 10),
     )  # fmt: skip
 
 
@@ -40,47 +31,43 @@ def kl_not_rising(c: Curves, t: int) -> Finding | None:
     kl = c.level("kl_nats", t)
     if kl is None or t + 1 < max(12, round(0.4 * c.planned)) or c.learning(t) < STILL_LEARNING:
         return None
-    limit = SMALL_SHARE * (c.setting("kl_target") or 3.0)
+    limit = 0.1 * (c.setting("kl_target") or 3.0)
     if kl >= limit or c.going("kl_nats", t, 2 * c.window).z > SURE:
         return None
     held = (c.level("kl_weight", t) or 0.0) > 2 * (c.setting("kl_weight") or 0.0) > 0
-    action, change = turned(c, "kl_weight", 0.5) if held else turned(c, "learning_rate", 3)
     return Finding(
         "kl-not-rising", "watch",
         f"KL to SFT is {kl:.2g} nats per answer at step {c.steps[t]}, below {limit:.2g}, and does"
         " not rise: the policy does not explore.",
-        "kl_nats", kl, limit, f"Start again and {action}.",
-        "TRL, LoRA without regret: adapters want ten times the rate of full fine-tuning", change,
+        "kl_nats", kl, limit, START_AGAIN,
+        "TRL, LoRA without regret: adapters want ten times the rate of full fine-tuning",
+        turned(c, "kl_weight", 0.5) if held else turned(c, "learning_rate", 3),
     )  # fmt: skip
 
 
 def kl_jump(c: Curves, t: int) -> Finding | None:
     """One step is enough where KL is ten times its target."""
-    kl, target = c.at("kl_nats", t), c.setting("kl_target") or BUDGET
-    if kl is None or kl <= JUMPED * target:
-        return None
-    return _runaway_finding(c, "stop", kl, JUMPED * target)
+    return _find_runaway(c, c.at("kl_nats", t), 10, "stop")
 
 
 def kl_runaway(c: Curves, t: int) -> Finding | None:
-    kl, target = c.level("kl_nats", t, 3), c.setting("kl_target") or BUDGET
-    if kl is None or t < 2 or kl <= OVER * target:
+    kl = c.level("kl_nats", t, 3) if t >= 2 else None
+    return _find_runaway(c, kl, 4, "stop") or _find_runaway(c, kl, 2, "watch")
+
+
+def _find_runaway(c: Curves, kl: float | None, times: float, level: Level) -> Finding | None:
+    """KL of more than so many times its target."""
+    limit = times * (c.setting("kl_target") or BUDGET)
+    if kl is None or kl <= limit:
         return None
-    far = kl > FAR_OVER * target
-    return _runaway_finding(c, "stop" if far else "watch", kl, (FAR_OVER if far else OVER) * target)
-
-
-def _runaway_finding(c: Curves, level: Level, kl: float, limit: float) -> Finding:
     unheld = c.setting("kl_weight") == 0
-    action, change = (
-        turned(c, "kl_weight", 2, KL_WEIGHT) if unheld else turned(c, "learning_rate", 0.5)
-    )
     return Finding(
         "kl-runaway", level,
         f"KL to SFT is {kl:.3g} nats per answer, above {limit:.3g}: the policy runs away from what"
         " the reward model was trained on.",
-        "kl_nats", kl, limit, f"Stop, start again, and {action}.",
+        "kl_nats", kl, limit, "Stop, start again, and {}.",
         "Ziegler et al. 2019, arXiv:1909.08593: targets of 6 to 10 nats; Gao et al. 2022,"
         " arXiv:2210.10760",
-        change, "best",
+        turned(c, "kl_weight", 2, KL_WEIGHT) if unheld else turned(c, "learning_rate", 0.5),
+        "best",
     )  # fmt: skip

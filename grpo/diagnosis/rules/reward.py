@@ -11,7 +11,6 @@ from grpo.diagnosis.rules.base import (
     SURE,
     VERY_SURE,
     Finding,
-    Level,
     pooled,
     ratio,
     turned,
@@ -19,8 +18,6 @@ from grpo.diagnosis.rules.base import (
 from grpo.diagnosis.rules.variety import alike_below
 
 FLAT_SPREAD = 0.05
-DROPPED = 0.5
-MOSTLY_DROPPED = 0.75
 
 
 def useless_reward(c: Curves, t: int) -> Finding | None:
@@ -32,32 +29,26 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
     spread = pooled(c, "group_std", t, c.contrasts, 3)
     dropped = pooled(c, "dropped", t, c.groups, c.window)
     if spread is not None and spread <= FLAT_SPREAD:
-        return _useless_finding(
-            "group_std", spread, FLAT_SPREAD,
+        metric, value, limit, grave = "group_std", spread, FLAT_SPREAD, spread < 1e-6
+        text = (
             f"Rewards within a group differ by {spread:.2g}, at most {FLAT_SPREAD:g}: the reward"
-            " does not tell these answers apart.",
-            "stop" if spread < 1e-6 else "watch",
-        )  # fmt: skip
-    if dropped is not None and dropped >= DROPPED and c.batches(t) >= c.window:
-        return _useless_finding(
-            "dropped", dropped, DROPPED,
+            " does not tell these answers apart."
+        )
+    elif dropped is not None and dropped >= 0.5 and c.batches(t) >= c.window:
+        metric, value, limit, grave = "dropped", dropped, 0.5, dropped >= 0.75
+        text = (
             f"{dropped:.0%} of the groups teach nothing, half or more: their rewards differ by less"
-            " than the reward model's own noise.",
-            "stop" if dropped >= MOSTLY_DROPPED else "watch",
-        )  # fmt: skip
-    return None
-
-
-def _useless_finding(metric: str, value: float, limit: float, text: str, level: Level) -> Finding:
+            " than the reward model's own noise."
+        )
+    else:
+        return None
     return Finding(
-        "useless-reward", level, text, metric, value, limit,
+        "useless-reward", "stop" if grave else "watch", text, metric, value, limit,
         "Stop, and collect judgements of this policy's answers to train the reward model on.",
         "rldoctor, advantage collapse at 30, 50 and 75%; TRL issue 3708", pick="group",
     )  # fmt: skip
 
 
-FOLLOWS = 0.6
-IS_LENGTH = 0.8
 CHANCE = 4.0
 """Standard deviations that a rank correlation is above what chance makes of it."""
 LONGER = 1.5
@@ -74,22 +65,26 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
         return None
     corr = pooled(c, "length_corr", t, c.contrasts, c.window)
     read = min(c.batches(t), max(c.window, c.rows_of(c.contrasts)))
-    limit = max(IS_LENGTH, CHANCE / math.sqrt(c.contrasts * read))
-    signs = _hacking_signs(c, t, corr)
-    longer = ratio(c, "length", t)
+    limit = max(0.8, CHANCE / math.sqrt(c.contrasts * read))
     if corr is not None and corr >= limit:
-        level: Level = "stop" if longer is not None and longer >= LONGER else "watch"
+        metric, value, turn = "length_corr", corr, turned(c, "length_penalty", 2, 0.5)
+        grave = (ratio(c, "length", t) or 0.0) >= LONGER
         text = (
             f"The reward's rank correlation with length is {corr:.2f}, at or above {limit:.2g}:"
             " the policy is paid for length, not for what people like."
         )
-        return _hacking_finding(c, level, text, "length_corr", corr, limit)
-    if len(signs) < 2 or c.going("reward_mean", t, 2 * c.window).z <= SURE:
-        return None
-    text = f"Reward rises while {' and '.join(signs)}: the policy may be gaming the reward model."
-    return _hacking_finding(
-        c, "stop" if len(signs) > 2 else "watch", text, "reward_mean", len(signs), 2.0
-    )
+    else:
+        signs = _hacking_signs(c, t, corr)
+        if len(signs) < 2 or c.going("reward_mean", t, 2 * c.window).z <= SURE:
+            return None
+        metric, value, turn = "reward_mean", len(signs), turned(c, "uncertainty_penalty", 2, 1.0)
+        limit, grave, shown = 2.0, len(signs) > 2, " and ".join(signs)
+        text = f"Reward rises while {shown}: the policy may be gaming the reward model."
+    return Finding(
+        "reward-hacking", "stop" if grave else "watch", text, metric, value, limit,
+        "Have people compare these answers with SFT's; to hold it back, start again and {}.",
+        "Coste et al. 2023, arXiv:2310.02743; InfoRM, arXiv:2402.09345", turn, "best",
+    )  # fmt: skip
 
 
 def _hacking_signs(c: Curves, t: int, corr: float | None) -> list[str]:
@@ -97,7 +92,7 @@ def _hacking_signs(c: Curves, t: int, corr: float | None) -> list[str]:
     repeated, before = c.level("repetition", t), c.start("repetition")
     varied = ratio(c, "unique", t)
     signs = []
-    if longer is not None and corr is not None and longer >= LONGER and corr >= FOLLOWS:
+    if longer is not None and corr is not None and longer >= LONGER and corr >= 0.6:
         signs.append(f"answers grow to {longer:.1f} times their length, which it pays for")
     if unsure is not None and unsure >= UNSURE:
         signs.append(f"the reward model is {unsure:.1f} times as unsure ({UNSURE:g} is the limit)")
@@ -108,22 +103,6 @@ def _hacking_signs(c: Curves, t: int, corr: float | None) -> list[str]:
     return signs
 
 
-def _hacking_finding(
-    c: Curves, level: Level, text: str, metric: str, value: float, limit: float
-) -> Finding:
-    action, change = (
-        turned(c, "length_penalty", 2, 0.5)
-        if metric == "length_corr"
-        else turned(c, "uncertainty_penalty", 2, 1.0)
-    )
-    return Finding(
-        "reward-hacking", level, text, metric, value, limit,
-        f"Have people compare these answers with SFT's; to hold it back, start again and {action}.",
-        "Coste et al. 2023, arXiv:2310.02743; InfoRM, arXiv:2402.09345", change, "best",
-    )  # fmt: skip
-
-
-PLATEAU_SHARE = 0.35
 PLATEAU_STEPS = 12
 GAIN_LEFT = 0.1
 
@@ -131,33 +110,28 @@ GAIN_LEFT = 0.1
 def plateau(c: Curves, t: int) -> Finding | None:
     """Sure that the reward stands still, before the run's half: the upper end of its slope would
     earn less than a tenth of a standard deviation in all the steps that are left."""
-    width = max(PLATEAU_STEPS, round(PLATEAU_SHARE * c.batches(t)))
+    width = max(PLATEAU_STEPS, round(0.35 * c.batches(t)))
     late = c.steps[t] > 0.5 * c.planned or c.learning(t) < STILL_LEARNING
     if late or c.batches(t) < width + c.window:
         return None
-    if len(c.recent("reward_mean", t, width)) < PLATEAU_STEPS:
-        return None
     left = c.going("reward_mean", t, width, VERY_SURE).high * (c.planned - c.steps[t])
-    if left >= GAIN_LEFT:
+    if left >= GAIN_LEFT or len(c.recent("reward_mean", t, width)) < PLATEAU_STEPS:
         return None
+    spread, noise = c.level("group_std", t), c.level("noise", t)
+    if spread is not None and noise is not None and spread < noise:
+        why = "the reward model's noise is larger than the spread it scores"
+    elif c.going("kl_nats", t, PLATEAU_STEPS).z > SURE:
+        why = "KL still rises, so the policy moves where the reward does not see it"
+    else:
+        why = "the reward model tells no more, or the KL coefficient holds the policy back"
     return Finding(
         "plateau", "watch",
         f"Reward has stood still for {width * c.every} steps, at step {c.steps[t]} of {c.planned}:"
-        f" at most {max(left, 0.0):.2f} would be gained in the rest, below {GAIN_LEFT:g};"
-        f" {_why_flat(c, t)}.",
+        f" at most {max(left, 0.0):.2f} would be gained in the rest, below {GAIN_LEFT:g}; {why}.",
         "reward_mean", left, GAIN_LEFT,
         "Stop here, and judge answers of this policy for the next reward model.",
         "rldoctor, plateau (35% of the run, 12 points, before its half)",
     )  # fmt: skip
-
-
-def _why_flat(c: Curves, t: int) -> str:
-    spread, noise = c.level("group_std", t), c.level("noise", t)
-    if spread is not None and noise is not None and spread < noise:
-        return "the reward model's noise is larger than the spread it scores"
-    if c.going("kl_nats", t, PLATEAU_STEPS).z > SURE:
-        return "KL still rises, so the policy moves where the reward does not see it"
-    return "the reward model tells no more, or the KL coefficient holds the policy back"
 
 
 FALLEN = 0.5
@@ -188,11 +162,11 @@ def reward_falling(c: Curves, t: int) -> Finding | None:
     back = pace.z > SURE and gain + pace.slope * (c.planned - c.steps[t]) > -FALLEN
     if -gain <= limit or back:
         return None
-    action, change = turned(c, "learning_rate", 0.5)
     return Finding(
         "reward-falling", "watch",
         f"Reward fell by {-gain:.2f} standard deviations since the start, more than {limit:.2f},"
         f" which is {FALLEN:g} and two standard errors: the updates make answers worse.",
-        "reward_mean", gain, -limit, f"Stop, start again, and {action}.",
-        "Schulman, nuts and bolts of deep RL: a falling return means steps too large", change,
+        "reward_mean", gain, -limit, "Stop, start again, and {}.",
+        "Schulman, nuts and bolts of deep RL: a falling return means steps too large",
+        turned(c, "learning_rate", 0.5),
     )  # fmt: skip

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from grpo.diagnosis.curves import Curves
-from grpo.diagnosis.rules.base import Finding, turned
+from grpo.diagnosis.rules.base import START_AGAIN, Finding, turned
 from grpo.diagnosis.rules.drift import KL_WEIGHT
-
-FLOOR_TIMES = 20
-KL_AT_START = 1e-5
-UNKNOWN_FLOOR = 5e-3
-"""Per token, where preflight did not come as far as KL."""
 
 
 def not_finite(c: Curves, t: int) -> Finding | None:
@@ -17,12 +12,11 @@ def not_finite(c: Curves, t: int) -> Finding | None:
     if not name:
         return None
     words = name.replace("_", " ").replace("kl", "KL")
-    action, change = turned(c, "learning_rate", 0.1)
     return Finding(
         "not-finite", "stop",
         f"{words[:1].upper()}{words[1:]} is infinite or NaN at step {c.steps[t]}: the weights are"
         " no longer numbers.",
-        name, None, None, f"Start again and {action}.", "rlwatch, NaN rule", change,
+        name, None, None, START_AGAIN, "rlwatch, NaN rule", turned(c, "learning_rate", 0.1),
     )  # fmt: skip
 
 
@@ -37,42 +31,32 @@ def nothing_trains(c: Curves, t: int) -> Finding | None:
         shown = f"The adapter's weights have moved by {away:g} of their size; above 0 is needed"
     if not still:
         return None
-    cause, action = _why_still(c, t)
+    known = {name: c.at(name, t) for name in ("learning_rate", "group_std", "grad_norm")}
+    zero = {name for name, value in known.items() if value is not None and value <= 0}
+    cause = "the optimiser holds none of them, or its steps are too small to show"
+    remedy = "start again from an SFT run, whose adapter is loaded to be trained"
+    if "learning_rate" in zero:
+        cause, remedy = "the learning rate is 0", "start again with a learning rate above 0"
+    elif "group_std" in zero:
+        cause, remedy = "all rewards of a group are equal", "look at what the reward model scores"
+    elif "grad_norm" in zero:
+        cause = "no gradient reaches the adapter"
     return Finding(
         "nothing-trains", "stop", f"{shown}: nothing trains, because {cause}.",
-        "kl" if away is None else "moved", 0.0, 0.0, action,
+        "kl" if away is None else "moved", 0.0, 0.0, f"Stop, and {remedy}.",
         "TRL issue 6700: an adapter loaded without is_trainable trains nothing, silently",
         step=None if any(c.recent("moved", t, t + 1)) else c.steps[0],
     )  # fmt: skip
-
-
-def _why_still(c: Curves, t: int) -> tuple[str, str]:
-    rate, spread, norm = c.at("learning_rate", t), c.at("group_std", t), c.at("grad_norm", t)
-    if rate is not None and rate <= 0:
-        return "the learning rate is 0", "Stop, and start again with a learning rate above 0."
-    if spread is not None and spread <= 0:
-        return "all rewards of a group are equal", "Stop, and look at what the reward model scores."
-    if norm is not None and norm <= 0:
-        return (
-            "no gradient reaches the adapter",
-            "Stop, and start again from an SFT run, whose adapter is loaded to be trained.",
-        )
-    return (
-        "the optimiser holds none of them, or its steps are too small to show",
-        "Stop, and start again from an SFT run, whose adapter is loaded to be trained.",
-    )
 
 
 def wrong_reference(c: Curves, t: int) -> Finding | None:
     """At the first step the policy is the reference, read in the same parts, so KL is 0 in any
     precision; unless an earlier round's policy goes on, whose KL is what that round left. Where it
     is not known which of them it is, nothing is said."""
-    kl = c.at("kl", 0)
-    if c.steps[0] != 1 or kl is None or c.baseline.get("same_policy") is not True:
-        return None
-    floor = c.measured("kl_floor")
-    limit = UNKNOWN_FLOOR if floor is None else max(FLOOR_TIMES * floor, KL_AT_START)
-    if kl <= limit:
+    kl, floor = c.at("kl", 0), c.measured("kl_floor")
+    limit = 5e-3 if floor is None else max(20 * floor, 1e-5)  # preflight may not come as far as KL
+    known = c.steps[0] == 1 and c.baseline.get("same_policy") is True
+    if not known or kl is None or kl <= limit:
         return None
     return Finding(
         "wrong-reference", "stop",
@@ -87,12 +71,12 @@ def wrong_reference(c: Curves, t: int) -> Finding | None:
 def no_kl_term(c: Curves, t: int) -> Finding | None:
     if c.at("kl_weight", t) != 0:
         return None
-    action, change = turned(c, "kl_weight", 2, KL_WEIGHT)
     return Finding(
         "no-kl-term", "watch",
         "The KL coefficient is 0: nothing holds the policy to SFT, and a learned reward is only"
         " right near it.",
-        "kl_weight", 0.0, 0.0, f"Start again and {action}.",
-        "autocontext PR 1076: without KL, reward rose 9 points and the held-out one fell 5", change,
+        "kl_weight", 0.0, 0.0, START_AGAIN,
+        "autocontext PR 1076: without KL, reward rose 9 points and the held-out one fell 5",
+        turned(c, "kl_weight", 2, KL_WEIGHT),
         step=None if any(c.recent("kl_weight", t, t + 1)) else c.steps[0],
     )  # fmt: skip
