@@ -60,7 +60,12 @@ def start(site: Site, kind: str, **choices: Any) -> str:
     The child process is told the workspace by an argument, the store by its environment: a store's
     address may hold a password.
     """
-    refuse_second(site, kind)
+    for run in runs.refresh(site.store, site.workspace):
+        if run.live and run.kind == kind:  # two would only slow each other down
+            raise ValueError(
+                f"{RUN_KINDS[kind].title} is running already ({run.id}): wait for it or stop it"
+                " first"
+            )
     missing = what_is_missing(site, kind, choices)
     if missing:
         raise ValueError(missing)
@@ -107,16 +112,6 @@ def resume(site: Site, run_id: str) -> str:
     return start(site, "grpo", resume=run_id)
 
 
-def refuse_second(site: Site, kind: str) -> None:
-    """Raises ValueError while a run of this kind goes on: two would only slow each other down."""
-    for run in runs.refresh(site.store, site.workspace):
-        if run.live and run.kind == kind:
-            raise ValueError(
-                f"{RUN_KINDS[kind].title} is running already ({run.id}): wait for it or stop it"
-                " first"
-            )
-
-
 def stop(site: Site, run_id: str) -> str:
     """Ask a run to stop at its next step and keep what it has."""
     if not run_id:
@@ -134,10 +129,6 @@ def usable(store: Store, kind: str) -> list[Run]:
     """Runs of a kind that left something to go on from: finished ones, and stopped GRPO runs."""
     wanted = ("finished", "stopped") if kind == "grpo" else ("finished",)
     return [run for run in store.runs.list(kind) if run.status in wanted]
-
-
-def live(store: Store, kind: str | None = None) -> list[Run]:
-    return [run for run in store.runs.list(kind) if run.live]
 
 
 def missing_judgements(judgements: Mapping[str, int], objective: Objective) -> str:
