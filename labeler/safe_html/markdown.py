@@ -120,28 +120,19 @@ def _markdown_parser() -> MarkdownIt:
     everywhere = ["paragraph", "reference", "blockquote", "list"]
     parser.block.ruler.before("table", "budget", _within_budget, {"alt": everywhere})
     parser.inline.ruler.before("text", "budget", _within_budget)
-    parser.validateLink = _is_whole  # type: ignore[method-assign]
-    parser.normalizeLinkText = _unchanged_text  # type: ignore[method-assign]
+    # An address says all of where it leads; others would lead into this app. It is not made
+    # prettier: look-alike letters stay spelled out.
+    parser.validateLink = lambda url: bool(LINK.fullmatch(url))  # type: ignore[method-assign]
+    parser.normalizeLinkText = lambda link: link  # type: ignore[method-assign]
     for name in ("td_open", "th_open"):
         parser.add_render_rule(name, _render_cell)
     for name in ("link_open", "link_close"):
         parser.add_render_rule(name, _render_link)
     parser.add_render_rule("image", _render_image_note)
     parser.add_render_rule("fence", _render_fence)
-    parser.render(
-        "a\n\n- b", {"until": float("inf")}
-    )  # its rules are gathered before threads share it
+    # Its rules are gathered before threads share it.
+    parser.render("a\n\n- b", {"until": float("inf")})
     return parser
-
-
-def _is_whole(url: str) -> bool:
-    """Whether an address says all of where it leads; others would lead into this app."""
-    return bool(LINK.fullmatch(url))
-
-
-def _unchanged_text(link: str) -> str:
-    """An address as text, not made prettier: look-alike letters stay spelled out."""
-    return link
 
 
 def _within_budget(state: StateBlock | StateInline, *_: object) -> bool:

@@ -142,17 +142,6 @@ class Group:
     dropped: bool
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One prompt answered by two policies."""
-
-    prompt: str
-    before: str
-    after: str
-    reward_before: object
-    reward_after: object
-
-
 def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
     """What the run's figures say at a step, worst first; what is fine on one line each."""
     if run is None or not step:
@@ -236,13 +225,13 @@ def _finite_or(value: object, otherwise: float) -> float:
 def samples_html(samples: object, before: str, after: str) -> str:
     """Completions before and after, side by side."""
     pairs = [
-        Pair(
-            prompt_text(sample.get("prompt", "")),
-            str(sample.get("before") or ""),
-            str(sample.get("after") or ""),
-            sample.get("reward_before"),
-            sample.get("reward_after"),
-        )
+        {
+            "prompt": prompt_text(sample.get("prompt", "")),
+            "sides": [
+                (title, str(sample.get(key) or ""), sample.get(f"reward_{key}"))
+                for title, key in ((before, "before"), (after, "after"))
+            ],
+        }
         for sample in objects_in(samples)
     ]
     return render("grpo_run", "pairs", pairs, before, after) if pairs else ""
