@@ -93,9 +93,9 @@ def what_is_missing(site: Site, kind: str, choices: Mapping[str, Any]) -> str:
         objective = choices.get("objective", RewardSettings.objective)
         return missing_judgements(counts.judgements, objective)
     if kind == "grpo" and not choices.get("resume"):
-        if not choices.get("policy") and not finished(site.store, "sft"):
+        if not choices.get("policy") and not usable(site.store, "sft"):
             return "there is no fine-tuned policy yet: press Fine-tune (SFT) first"
-        if not choices.get("reward") and not finished(site.store, "reward"):
+        if not choices.get("reward") and not usable(site.store, "reward"):
             return "there is no reward model yet: train one on the Reward model page first"
     if kind == "compare" and not choices.get("policy"):
         return "there is no finished GRPO run to compare yet: launch GRPO first"
@@ -118,11 +118,6 @@ def stop(site: Site, run_id: str) -> str:
         raise ValueError("choose a run first")
     runs.request_stop(site.store, run_id)
     return run_id
-
-
-def finished(store: Store, kind: str) -> list[Run]:
-    """Finished runs of a kind, newest first."""
-    return [run for run in store.runs.list(kind) if run.status == "finished"]
 
 
 def usable(store: Store, kind: str) -> list[Run]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -191,7 +190,7 @@ def _make_component(kind: str, choice: Choice) -> Field:
     }
     if choice.runs:
         return gr.Dropdown([(choice.first, "")], value="", **common)
-    if _is_text(default) and not allowed:
+    if isinstance(default, str | tuple) and not allowed:  # a name, or several with commas
         return gr.Textbox(max_lines=1, **common)
     if allowed:
         return gr.Radio([(SPELLED.get(a, a), a) for a in allowed], value=default, **common)
@@ -214,8 +213,12 @@ def _checked_value(site: Site, kind: str, choice: Choice, value: object) -> obje
             raise ValueError(f"{choice.label} {value!r} unknown: use {', '.join(allowed)}")
         return value
     default = getattr(owner, name)
-    if _is_text(default):
-        return _checked_text(value, default)
+    if isinstance(default, str):
+        return str(value or "").strip()
+    if isinstance(default, tuple):
+        listed = value if isinstance(value, list | tuple) else ()
+        names = value.split(",") if isinstance(value, str) else listed
+        return tuple(name for name in (str(n).strip() for n in names) if name)
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise ValueError(f"{choice.label} {value!r} not allowed: tick it or leave it empty")
@@ -237,19 +240,6 @@ def _checked_number(label: str, value: object, kind: type[int] | type[float]) ->
     return kind(number)
 
 
-def _is_text(default: object) -> bool:
-    """Whether a setting is written as text: a name, or several with commas between them."""
-    return isinstance(default, str | tuple)
-
-
-def _checked_text(value: object, default: str | tuple[str, ...]) -> object:
-    if isinstance(default, str):
-        return str(value or "").strip()
-    listed = value if isinstance(value, list | tuple) else ()
-    names = value.split(",") if isinstance(value, str) else listed
-    return tuple(name for name in (str(n).strip() for n in names) if name)
-
-
 def _settings_of(kind: str, path: str) -> tuple[Any, str]:
     """The settings object that holds a choice, and the field's name in it."""
     owner, _, name = path.rpartition(".")
@@ -264,7 +254,7 @@ def _allowed_values(settings: type, name: str) -> tuple[str, ...]:
 def field_help(settings: type, name: str) -> str:
     """What a settings field does, in one paragraph. Raises KeyError for an unknown field."""
     for cls in settings.__mro__:
-        if dataclasses.is_dataclass(cls) and name in _field_docstrings(cls):
+        if is_dataclass(cls) and name in _field_docstrings(cls):
             return _field_docstrings(cls)[name]
     raise KeyError(f"{settings.__name__}.{name} has no docstring")
 

@@ -47,7 +47,7 @@ def grpo_tab(live: Live) -> None:
 
 
 def _shown_run(now: Snapshot, picked: Picked) -> Run | None:
-    return now.find(picked.get("grpo")) or next(iter(now.of("grpo")), None)
+    return now.find(picked.get("grpo")) or now.last("grpo")
 
 
 def _diagnosis_of(now: Snapshot, picked: Picked) -> str:

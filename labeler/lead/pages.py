@@ -106,7 +106,7 @@ def _reward_tab(live: Live) -> None:
     """The chosen run: state, loss and receipt; while the newest trains, the receipt before it."""
 
     def run(now: Snapshot, picked: Picked) -> Run | None:
-        return now.find(picked.get("reward")) or next(iter(now.of("reward")), None)
+        return now.find(picked.get("reward")) or now.last("reward")
 
     def model(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("reward")) or now.newest("reward")
@@ -125,19 +125,15 @@ def _reward_tab(live: Live) -> None:
 
 def _policy_stage(live: Live, kind: str, title: str, choices: Sequence[forms.Choice]) -> None:
     """A tab of the policy: its form, and the newest run's state, a way to stop it, its loss."""
-
-    def newest(now: Snapshot) -> Run | None:
-        return next(iter(now.of(kind)), None)
-
     with gr.Tab(title, id=kind, elem_id=f"tab-{kind}"), gr.Row(elem_classes="work"):
         with gr.Column(scale=2, min_width=320):
             _start_form(live, kind, choices)
         with gr.Column(scale=3, min_width=320):
             nothing = RUN_KINDS[kind].none_yet
-            live.html(f"{kind}-run", lambda now, _: home.run_card(now, newest(now), nothing))
-            stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
+            live.html(f"{kind}-run", lambda now, _: home.run_card(now, now.last(kind), nothing))
+            stop_button(live, f"{kind}-stop", lambda now, _: now.last(kind))
             if kind != "sample":
-                live.plot(lambda now, _: _draw_loss(newest(now), now))
+                live.plot(lambda now, _: _draw_loss(now.last(kind), now))
 
 
 def _draw_loss(run: Run | None, now: Snapshot) -> Drawing | None:
@@ -174,8 +170,7 @@ def _compare_tab(live: Live) -> None:
         with gr.Column(scale=5, min_width=320):
             nothing = RUN_KINDS["compare"].none_yet
             live.html(
-                "compare-run",
-                lambda now, _: home.run_card(now, next(iter(now.of("compare")), None), nothing),
+                "compare-run", lambda now, _: home.run_card(now, now.last("compare"), nothing)
             )
             live.html("compare-figures", compared)
 

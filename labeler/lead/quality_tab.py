@@ -31,7 +31,14 @@ def quality_tab(live: Live) -> None:
         with gr.Column(scale=5, min_width=320):
             live.html("quality", lambda _now, _: quality.quality_html(worker.found()))
         with gr.Column(scale=2, min_width=280):
-            _gold_form(live, worker)
+            with gr.Column(elem_classes="card sheet"):
+                plain_html(GOLD)
+                live.html("gold", lambda _now, _: quality.gold_html(worker.found()))
+                promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
+                promoted = plain_html(name="promote-notice")
+                pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
+                retire = gr.Button("Retire this one", elem_id="retire-gold")
+                retired = plain_html(name="retire-notice")
             with gr.Column(elem_classes="card sheet"):
                 plain_html("<h3>Checks among the tasks</h3>")
                 inputs = []
@@ -44,16 +51,6 @@ def quality_tab(live: Live) -> None:
                 notice = plain_html(name="shares-notice")
     live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, notice)
 
-
-def _gold_form(live: Live, worker: QualityWorker) -> None:
-    with gr.Column(elem_classes="card sheet"):
-        plain_html(GOLD)
-        live.html("gold", lambda _now, _: quality.gold_html(worker.found()))
-        promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
-        promoted = plain_html(name="promote-notice")
-        pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
-        retire = gr.Button("Retire this one", elem_id="retire-gold")
-        retired = plain_html(name="retire-notice")
     live.add(pick, lambda _now, _: gr.update(choices=quality.gold_choices(worker.found())))
     live.act(promote.click, lambda _: promote_gold(live.site), [], promoted)
     live.act(retire.click, lambda _, task_id: retire_gold(live.site, task_id), [pick], retired)

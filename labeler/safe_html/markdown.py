@@ -62,7 +62,10 @@ def prose(text: str) -> str:
 def _make_box(text: str) -> str:
     if not text.strip():
         return '<div class="text" dir="auto"><p class="mute">(empty)</p></div>'
-    return f'<div class="text" dir="auto">{markdown(text)}</div>{_hidden_note(text)}'
+    hidden = count_hidden(text)
+    words = "1 hidden character" if hidden == 1 else f"{hidden:,} hidden characters"
+    note = f'<p class="hidden-note">{words}: Raw shows where.</p>' if hidden else ""
+    return f'<div class="text" dir="auto">{markdown(text)}</div>{note}'
 
 
 _cached_box = lru_cache(maxsize=512)(_make_box)
@@ -99,17 +102,8 @@ def _sanitise(made: str) -> str:
 
 
 def _plain_text(text: str) -> str:
-    return '<p class="mute">(shown as plain text: rendering it would take too long)</p>' + box(
-        escape(text)
-    )
-
-
-def _hidden_note(text: str) -> str:
-    hidden = count_hidden(text)
-    if not hidden:
-        return ""
-    words = "1 hidden character" if hidden == 1 else f"{hidden:,} hidden characters"
-    return f'<p class="hidden-note">{words}: Raw shows where.</p>'
+    why = "(shown as plain text: rendering it would take too long)"
+    return f'<p class="mute">{why}</p>{box(escape(text))}'
 
 
 @cache

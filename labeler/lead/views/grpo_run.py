@@ -15,9 +15,8 @@ from data.store.run_rows import Run
 from labeler.lead.snapshot import Json, objects_in, read_as
 from labeler.rendering import duration, number, render, short
 
-VERDICT_LEVELS = {"stop": "bad", "watch": "warn", "fine": ""}
-"""Levels of a verdict, worst first, and the colour of each."""
-CHECK_LEVELS = {"fail": "bad", "warn": "warn", "pass": ""}
+LEVELS = {"stop": "bad", "fail": "bad", "watch": "warn", "warn": "warn", "fine": "", "pass": ""}
+"""Levels of a verdict and of a check, worst first, and the colour of each."""
 COUNTED = {"fail": "failed", "warn": "to look at", "pass": "passed"}
 METRICS = {
     "reward_mean": "mean reward",
@@ -91,7 +90,7 @@ class Verdict:
 
     @property
     def colour(self) -> str:
-        return VERDICT_LEVELS.get(str(self.level), "")
+        return LEVELS.get(str(self.level), "")
 
     @property
     def metric_name(self) -> str:
@@ -122,7 +121,7 @@ class Check:
 
     @property
     def colour(self) -> str:
-        return CHECK_LEVELS.get(str(self.level), "")
+        return LEVELS.get(str(self.level), "")
 
 
 @dataclass(frozen=True)
@@ -147,13 +146,13 @@ def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
     if run is None or not step:
         return ""
     found = [read_as(Verdict, verdict) for verdict in verdicts]
-    found.sort(key=lambda verdict: _severity(verdict.level, VERDICT_LEVELS))
+    found.sort(key=lambda verdict: _severity(verdict.level))
     return render("grpo_run", "diagnosis", run, found, step)
 
 
-def _severity(level: object, levels: Mapping[str, str]) -> int:
+def _severity(level: object) -> int:
     """Where a level stands among all, worst first; unknown ones come last."""
-    return list(levels).index(str(level)) if str(level) in levels else len(levels)
+    return [*LEVELS, str(level)].index(str(level))
 
 
 def as_flag(setting: str, value: object) -> str:
@@ -170,9 +169,9 @@ def preflight_html(run: Run | None, found: Json) -> str:
     checks = [read_as(Check, check) for check in objects_in(found.get("checks"))]
     if run is None or not checks:
         return ""
-    checks.sort(key=lambda check: _severity(check.level, CHECK_LEVELS))
+    checks.sort(key=lambda check: _severity(check.level))
     levels = [check.level for check in checks]
-    counts = [f"{levels.count(level)} {COUNTED[level]}" for level in COUNTED if level in levels]
+    counts = [f"{levels.count(level)} {said}" for level, said in COUNTED.items() if level in levels]
     counted = ", ".join(counts)
     if len(counts) == 1:
         counted = counted.replace(" ", " check " if len(checks) == 1 else " checks ", 1)
@@ -240,8 +239,7 @@ def samples_html(samples: object, before: str, after: str) -> str:
 def prompt_text(prompt: object) -> str:
     """A prompt, be it a text or turns, as one text."""
     if isinstance(prompt, list):
-        turns = [f"{m.get('role')}: {m.get('content')}" for m in objects_in(prompt)]
-        return "\n\n".join(turns)
+        return "\n\n".join(f"{m.get('role')}: {m.get('content')}" for m in objects_in(prompt))
     return str(prompt)
 
 
