@@ -246,7 +246,7 @@ def ask(client: httpx.Client, tally: Tally, path: str, body: Json | None = None)
         try:
             answer = client.post(path, json=body)
             if not _is_temporary(answer.status_code):
-                return _view_of(client, answer, path)
+                break
             reason = f"status {answer.status_code}"
         except httpx.TransportError as error:
             reason = _reason_of(error)
@@ -259,9 +259,6 @@ def ask(client: httpx.Client, tally: Tally, path: str, body: Json | None = None)
             raise _Stopped
         tally.count_resent()
         wait = min(2 * wait, LONGEST_WAIT)
-
-
-def _view_of(client: httpx.Client, answer: httpx.Response, path: str) -> Json:
     if answer.status_code == 401:
         raise ValueError(
             f"the app at {client.base_url} does not know the simulated annotators: it serves"

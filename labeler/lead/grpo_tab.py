@@ -26,10 +26,8 @@ STEP = "grpo-step"
 def grpo_tab(live: Live) -> None:
     """The chosen GRPO run."""
     live.picker("grpo", "Run shown")
-    live.html(
-        "grpo-run",
-        lambda now, p: home.run_card(now, _shown_run(now, p), RUN_KINDS["grpo"].none_yet),
-    )
+    nothing = RUN_KINDS["grpo"].none_yet
+    live.html("grpo-run", lambda now, p: home.run_card(now, _shown_run(now, p), nothing))
     with gr.Row(elem_id="grpo-buttons"):
         stop_button(live, "grpo-stop", _shown_run)
         resume_button(live, _shown_run)
@@ -68,13 +66,8 @@ def _draw_chart(chart: Chart, now: Snapshot, picked: Picked) -> Drawing | None:
         return None
     baseline = mapping_in(now.preflight(run), "baseline")
     inputs = ChartInputs(rows, run.config, baseline, now.verdicts(run))
-    basis = (
-        run.id,
-        len(rows),
-        rows[-1],
-        baseline,
-        [[v.get(key) for key in ("level", "metric", "step")] for v in inputs.verdicts],
-    )
+    marks = [[v.get(key) for key in ("level", "metric", "step")] for v in inputs.verdicts]
+    basis = (run.id, len(rows), rows[-1], baseline, marks)
     return Drawing(basis, lambda: grpo_charts.drawn(chart, inputs))
 
 

@@ -59,10 +59,6 @@ class Sample:
     dropped: object = False
 
     @property
-    def text(self) -> str:
-        return str(self.completion)
-
-    @property
     def first_line(self) -> str:
         return first_line(self.prompt)
 
@@ -124,23 +120,6 @@ class Check:
         return LEVELS.get(str(self.level), "")
 
 
-@dataclass(frozen=True)
-class Group:
-    """The completions of one prompt at one step, the best first."""
-
-    first_line: str
-    prompt: str
-    """The whole prompt, where that is more than its first line."""
-    samples: Sequence[Sample]
-    """Those that are shown."""
-    size: int
-    """How many there are."""
-    mean: float | None
-    largest: float
-    """The largest advantage, of either sign."""
-    dropped: bool
-
-
 def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
     """What the run's figures say at a step, worst first; what is fine on one line each."""
     if run is None or not step:
@@ -200,21 +179,26 @@ def step_html(run: Run | None, samples: Sequence[Json]) -> str:
     return render("grpo_run", "step", run, number(drawn[0].step), shown, len(groups) - len(shown))
 
 
-def _group_of(samples: Sequence[Sample]) -> Group:
+def _group_of(samples: Sequence[Sample]) -> Json:
+    """The completions of one prompt at one step, those that are shown, the best first.
+
+    `prompt` is the whole prompt, where that is more than its first line.
+    """
+
     def reward_of(sample: Sample) -> float:
         return _finite_or(sample.reward, -math.inf)
 
     rewards = [reward for reward in map(reward_of, samples) if reward > -math.inf]
     prompt = samples[0].prompt
-    return Group(
-        first_line(prompt),
-        prompt_text(prompt) if first_line(prompt) != str(prompt).strip() else "",
-        sorted(samples, key=reward_of, reverse=True)[:MOST_ANSWERS],
-        len(samples),
-        fmean(rewards) if rewards else None,
-        max(abs(sample.finite_advantage) for sample in samples),
-        any(sample.dropped for sample in samples),
-    )
+    return {
+        "first_line": first_line(prompt),
+        "prompt": prompt_text(prompt) if first_line(prompt) != str(prompt).strip() else "",
+        "samples": sorted(samples, key=reward_of, reverse=True)[:MOST_ANSWERS],
+        "size": len(samples),
+        "mean": fmean(rewards) if rewards else None,
+        "largest": max(abs(sample.finite_advantage) for sample in samples),
+        "dropped": any(sample.dropped for sample in samples),
+    }
 
 
 def _finite_or(value: object, otherwise: float) -> float:

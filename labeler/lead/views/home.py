@@ -59,13 +59,8 @@ class Estimate:
         return self.too_few or f"{self.whole_percent} {self.bounds}"
 
 
-@dataclass(frozen=True)
-class Node:
-    """One card of the loop: its figure, and what there is to say of it, line by line."""
-
-    title: str
-    figure: str
-    about: Sequence[str]
+Node = tuple[str, str, Sequence[str]]
+"""One card of the loop: its title, its figure, and what there is to say of it, line by line."""
 
 
 def flow_html(now: Snapshot) -> str:
@@ -76,9 +71,9 @@ def flow_html(now: Snapshot) -> str:
     )
     wanted = f"{counts.tasks_open:,} still wanted"
     nodes = [
-        Node("Prompts", f"{counts.prompts:,}", [f"{counts.demonstrations:,} demonstrations"]),
-        Node("Completions", f"{counts.completions:,}", _completions_by_model(now.models)),
-        Node("Judgements", f"{counts.judgements_total:,}", [by_kind, wanted]),
+        ("Prompts", f"{counts.prompts:,}", [f"{counts.demonstrations:,} demonstrations"]),
+        ("Completions", f"{counts.completions:,}", _completions_by_model(now.models)),
+        ("Judgements", f"{counts.judgements_total:,}", [by_kind, wanted]),
         _reward_node(now),
         _policy_node(now),
     ]
@@ -97,18 +92,18 @@ def _reward_node(now: Snapshot) -> Node:
     """Held-out accuracy of the newest reward model, beside its strongest baseline."""
     report = now.report(now.newest("reward"))
     if not report:
-        return Node("Reward model", "–", ["none trained yet"])
+        return ("Reward model", "–", ["none trained yet"])
     held_out = mapping_in(report, "held_out")
     accuracy = read_as(Estimate, held_out.get("accuracy"))
     if accuracy.too_few:
-        return Node("Reward model", "–", [f"held-out accuracy: {accuracy.too_few}"])
+        return ("Reward model", "–", [f"held-out accuracy: {accuracy.too_few}"])
     found = mapping_in(held_out, "baselines").items()
     baselines = {name: read_as(Estimate, figure).value for name, figure in found}
     known = {name: value for name, value in baselines.items() if value is not None}
     best = max(known, key=lambda name: known[name], default=None)
     beside = [f"{BASELINES.get(best, best)}: {100 * known[best]:.0f}%"] if best else []
     about = f"held-out accuracy {accuracy.bounds}, on unseen prompts"
-    return Node("Reward model", accuracy.whole_percent, [about, *beside])
+    return ("Reward model", accuracy.whole_percent, [about, *beside])
 
 
 def _policy_node(now: Snapshot) -> Node:
@@ -116,12 +111,12 @@ def _policy_node(now: Snapshot) -> Node:
     report = now.report(now.newest("compare"))
     if not report:
         why = "not compared yet" if now.newest("grpo") else "none trained yet"
-        return Node("Policy", "–", [why])
+        return ("Policy", "–", [why])
     rate = read_as(Estimate, next(iter(mapping_in(report, "win_rates").values()), None))
     if rate.too_few:
-        return Node("Policy", "–", [f"win rate: {rate.too_few}"])
+        return ("Policy", "–", [f"win rate: {rate.too_few}"])
     about = f"win rate against SFT {rate.bounds}, by the reward model"
-    return Node("Policy", rate.whole_percent, [about])
+    return ("Policy", rate.whole_percent, [about])
 
 
 def running_html(now: Snapshot) -> str:

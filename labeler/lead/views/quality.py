@@ -90,17 +90,11 @@ def _table_of(figures: Json, rows: Rows) -> tuple[str, list[Row]]:
 
 def people_html(people: Sequence[Json]) -> str:
     """The figures of each annotator that tell them apart; all of them in folds."""
-    rows = [
-        (
-            person["name"],
-            f"{person['figures']['judgements']:,}",
-            *(
-                figure_html(figure_at(person["figures"], path), how, True)
-                for path, _, how in PERSON
-            ),
-        )
-        for person in people
-    ]
+    rows = []
+    for person in people:
+        figures = person["figures"]
+        cells = [figure_html(figure_at(figures, path), how, True) for path, _, how in PERSON]
+        rows.append((person["name"], f"{figures['judgements']:,}", *cells))
     head = ("annotator", "judgements", *(words for _, words, _ in PERSON))
     details = [(p["name"], *_table_of(p["figures"], (*TEAM, *DRIFT))) for p in people]
     return render("quality", "people", head, rows, details)
