@@ -36,26 +36,23 @@ def build_app(store: Store, workspace: Path, model: str) -> FastAPI:
     os.environ.update(QUIET)
     from gradio.utils import get_upload_folder
 
-    app = FastAPI(title="Coach", docs_url=None, redoc_url=None, openapi_url=None)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    add_sign_in_routes(app, store, RateLimit(store))
-    _mount_pages(app, Site(store, Path(workspace).absolute(), model))
-    uploads = Path(get_upload_folder())
-    app.add_middleware(Gate, door=lambda request: turn_away(store, request), uploads=uploads)
-    return app
-
-
-def _mount_pages(app: FastAPI, site: Site) -> None:
     from labeler.lead.pages import build_lead_page
     from labeler.rating.api import add_rate_routes
     from labeler.rating.page import build_label_page
 
-    add_rate_routes(app, site.store)
+    app = FastAPI(title="Coach", docs_url=None, redoc_url=None, openapi_url=None)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    add_sign_in_routes(app, store, RateLimit(store))
+    site = Site(store, Path(workspace).absolute(), model)
+    add_rate_routes(app, store)
     add_receipt_routes(app, site)
-    label, lead = build_label_page(site.store), build_lead_page(site)
+    label, lead = build_label_page(store), build_lead_page(site)
     _mount_page(app, site, label, "/label", "annotator", max_file_size="1kb")
     exports = str(site.workspace / "exports")
     _mount_page(app, site, lead, "/lead", "lead", allowed_paths=[exports], max_file_size="200mb")
+    uploads = Path(get_upload_folder())
+    app.add_middleware(Gate, door=lambda request: turn_away(store, request), uploads=uploads)
+    return app
 
 
 def _mount_page(

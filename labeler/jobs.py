@@ -60,7 +60,12 @@ def start(site: Site, kind: str, **choices: Any) -> str:
     The child process is told the workspace by an argument, the store by its environment: a store's
     address may hold a password.
     """
-    refuse_second(site, kind)
+    for run in runs.refresh(site.store, site.workspace):
+        if run.live and run.kind == kind:  # two would only slow each other down
+            raise ValueError(
+                f"{RUN_KINDS[kind].title} is running already ({run.id}): wait for it or stop it"
+                " first"
+            )
     missing = what_is_missing(site, kind, choices)
     if missing:
         raise ValueError(missing)
@@ -88,9 +93,9 @@ def what_is_missing(site: Site, kind: str, choices: Mapping[str, Any]) -> str:
         objective = choices.get("objective", RewardSettings.objective)
         return missing_judgements(counts.judgements, objective)
     if kind == "grpo" and not choices.get("resume"):
-        if not choices.get("policy") and not finished(site.store, "sft"):
+        if not choices.get("policy") and not usable(site.store, "sft"):
             return "there is no fine-tuned policy yet: press Fine-tune (SFT) first"
-        if not choices.get("reward") and not finished(site.store, "reward"):
+        if not choices.get("reward") and not usable(site.store, "reward"):
             return "there is no reward model yet: train one on the Reward model page first"
     if kind == "compare" and not choices.get("policy"):
         return "there is no finished GRPO run to compare yet: launch GRPO first"
@@ -107,16 +112,6 @@ def resume(site: Site, run_id: str) -> str:
     return start(site, "grpo", resume=run_id)
 
 
-def refuse_second(site: Site, kind: str) -> None:
-    """Raises ValueError while a run of this kind goes on: two would only slow each other down."""
-    for run in runs.refresh(site.store, site.workspace):
-        if run.live and run.kind == kind:
-            raise ValueError(
-                f"{RUN_KINDS[kind].title} is running already ({run.id}): wait for it or stop it"
-                " first"
-            )
-
-
 def stop(site: Site, run_id: str) -> str:
     """Ask a run to stop at its next step and keep what it has."""
     if not run_id:
@@ -125,19 +120,10 @@ def stop(site: Site, run_id: str) -> str:
     return run_id
 
 
-def finished(store: Store, kind: str) -> list[Run]:
-    """Finished runs of a kind, newest first."""
-    return [run for run in store.runs.list(kind) if run.status == "finished"]
-
-
 def usable(store: Store, kind: str) -> list[Run]:
     """Runs of a kind that left something to go on from: finished ones, and stopped GRPO runs."""
     wanted = ("finished", "stopped") if kind == "grpo" else ("finished",)
     return [run for run in store.runs.list(kind) if run.status in wanted]
-
-
-def live(store: Store, kind: str | None = None) -> list[Run]:
-    return [run for run in store.runs.list(kind) if run.live]
 
 
 def missing_judgements(judgements: Mapping[str, int], objective: Objective) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data import runs
 from data.ports import address, listen, local
@@ -18,9 +16,6 @@ from data.store import Store
 from labeler import jobs
 from labeler.jobs import Site
 from reward_model.config import BUILT_IN_MODEL
-
-if TYPE_CHECKING:
-    import uvicorn
 
 PROGRESS_SECONDS = 1.0
 
@@ -57,25 +52,17 @@ def serve(settings: Serve) -> int:
         prepare(site)
         from labeler.app import build_app
 
+        class Ready(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                threading.Thread(target=announce, args=(site, settings), daemon=True).start()
+
         app = build_app(store, workspace, settings.model)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
-        server = _server_that_announces(config, lambda: announce(site, settings))
         with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
-            server.run([listener])
+            Ready(config).run([listener])
     print("stopped serving; runs that were going on go on", flush=True)
     return 0
-
-
-def _server_that_announces(config: uvicorn.Config, ready: Callable[[], None]) -> uvicorn.Server:
-    """A uvicorn server that says when it answers."""
-    import uvicorn
-
-    class Ready(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            threading.Thread(target=ready, daemon=True).start()
-
-    return Ready(config)
 
 
 def prepare(site: Site) -> None:
@@ -89,12 +76,12 @@ def prepare(site: Site) -> None:
         site.store.people.set_guidelines(starter.guidelines())
     runs.refresh(site.store, site.workspace)
     counts = site.store.content.counts()
+    samplings = site.store.runs.list("sample")
     unfinished = any(
-        run.status in ("died", "failed") and not run.config.get("endpoint")
-        for run in site.store.runs.list("sample")[:1]
+        run.status in ("died", "failed") and not run.config.get("endpoint") for run in samplings[:1]
     )
     wanted = not counts.completions or unfinished
-    if counts.prompts and wanted and not jobs.live(site.store, "sample"):
+    if counts.prompts and wanted and not any(run.live for run in samplings):
         try:
             run_id = jobs.start(site, "sample", missing=True)
         except ValueError as refused:  # e.g. another server on this store was a moment quicker
@@ -113,8 +100,9 @@ def announce(site: Site, settings: Serve) -> None:
         link = welcome_link(base, site.store.people.invite("lead"))
         print(f"first, set a password (the link works once): {link}", flush=True)
     print("Ctrl-C ends the server; runs go on\n", flush=True)
-    for run in jobs.live(site.store, "sample"):
-        follow(site.store, site.workspace, run.id)
+    for run in site.store.runs.list("sample"):
+        if run.live:
+            follow(site.store, site.workspace, run.id)
 
 
 def follow(store: Store, workspace: Path, run_id: str) -> None:

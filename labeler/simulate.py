@@ -167,7 +167,8 @@ def rate(
     The store is used to add them and to sign them in and out, as a lead would; all else goes over
     HTTP. Raises ValueError if the app is gone for too long or refuses them.
     """
-    sessions = [_sign_in(store, person) for person in people]
+    rows = [store.people.find(p.name) or store.people.add(p.name, "annotator") for p in people]
+    sessions = [store.people.start_session(row) for row in rows]
     tally.people = len(people)
     threads = [
         threading.Thread(target=_run_annotator, args=(url, *one, tally, pace, seed), daemon=True)
@@ -187,19 +188,15 @@ def rate(
         raise
     finally:
         tally.took = time.monotonic() - begun
-        _await_calls(threads)
-        for person, session in zip(people, sessions, strict=True):
-            _sign_out(store, person, session)
+        deadline = time.monotonic() + LONGEST_WAIT  # calls under way get a moment to end
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        for row, session in zip(rows, sessions, strict=True):
+            store.ledger.release(row)  # what is held goes back to the queue
+            store.people.end_session(session)
     if tally.error:
         raise tally.error
-
-
-def _await_calls(threads: Sequence[threading.Thread]) -> None:
-    """Give calls that are under way a moment to end."""
-    deadline = time.monotonic() + LONGEST_WAIT
-    for thread in threads:
-        if thread.is_alive():
-            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def find_app(url: str) -> None:
@@ -249,7 +246,7 @@ def ask(client: httpx.Client, tally: Tally, path: str, body: Json | None = None)
         try:
             answer = client.post(path, json=body)
             if not _is_temporary(answer.status_code):
-                return _view_of(client, answer, path)
+                break
             reason = f"status {answer.status_code}"
         except httpx.TransportError as error:
             reason = _reason_of(error)
@@ -262,9 +259,6 @@ def ask(client: httpx.Client, tally: Tally, path: str, body: Json | None = None)
             raise _Stopped
         tally.count_resent()
         wait = min(2 * wait, LONGEST_WAIT)
-
-
-def _view_of(client: httpx.Client, answer: httpx.Response, path: str) -> Json:
     if answer.status_code == 401:
         raise ValueError(
             f"the app at {client.base_url} does not know the simulated annotators: it serves"
@@ -284,12 +278,7 @@ class _Stopped(Exception):
 
 
 def _run_annotator(
-    url: str,
-    person: SimulatedAnnotator,
-    session: str,
-    tally: Tally,
-    pace: float,
-    seed: int,
+    url: str, person: SimulatedAnnotator, session: str, tally: Tally, pace: float, seed: int
 ) -> None:
     """One annotator's thread."""
     try:
@@ -345,19 +334,6 @@ def answer_to(shown: Json, person: SimulatedAnnotator, seed: int) -> Json:
         "value": answer.value,
         "seconds": answer.seconds,
     }
-
-
-def _sign_in(store: Store, person: SimulatedAnnotator) -> str:
-    found = store.people.find(person.name) or store.people.add(person.name, "annotator")
-    return store.people.start_session(found)
-
-
-def _sign_out(store: Store, person: SimulatedAnnotator, session: str) -> None:
-    """As at the app's door: what is held goes back to the queue."""
-    found = store.people.find(person.name)
-    if found:
-        store.ledger.release(found)
-    store.people.end_session(session)
 
 
 def _is_temporary(status: int) -> bool:

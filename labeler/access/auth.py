@@ -44,11 +44,10 @@ class RateLimit:
 
         So no more are tried at once than one after the other.
         """
-        allowed = {key: self._tries_allowed(key) for key in keys}
+        allowed = {
+            key: TRIES_FROM_ONE_ADDRESS if key.startswith("from:") else self._tries for key in keys
+        }
         return self._people.try_password(allowed, self._window)
-
-    def _tries_allowed(self, key: str) -> int:
-        return TRIES_FROM_ONE_ADDRESS if key.startswith("from:") else self._tries
 
     def right(self, name: str, address: str) -> None:
         """The try under these keys was no guess."""

@@ -30,6 +30,7 @@ from labeler.access.auth import (
 from labeler.access.middleware import PAGES, place_of
 from labeler.rendering import as_sentence, render
 
+Field = Annotated[str, Form()]
 WRONG = "Name and password do not match."
 TOO_MANY = "Too many wrong passwords. Wait five minutes, then try again."
 
@@ -45,12 +46,9 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
         return page("sign_in")
 
     @app.post("/sign-in")
-    def sign_in(
-        request: Request,
-        name: Annotated[str, Form()] = "",
-        password: Annotated[str, Form()] = "",
-    ) -> Response:
-        keys = (f"name:{name.strip()}", f"from:{_client_address(request)}")
+    def sign_in(request: Request, name: Field = "", password: Field = "") -> Response:
+        address = request.client.host if request.client else "unknown"
+        keys = (f"name:{name.strip()}", f"from:{address}")
         if not limit.may_try(*keys):
             return page("sign_in", TOO_MANY, name, status=429)
         person = check_password(store, name, password)
@@ -68,10 +66,7 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
 
     @app.post("/welcome")
     def welcome(
-        request: Request,
-        token: Annotated[str, Form()] = "",
-        name: Annotated[str, Form()] = "",
-        password: Annotated[str, Form()] = "",
+        request: Request, token: Field = "", name: Field = "", password: Field = ""
     ) -> Response:
         found = store.people.invitation(token)
         if found is None:
@@ -124,7 +119,3 @@ def _start_session(store: Store, person: Annotator, request: Request) -> Respons
         secure=request.url.scheme == "https",
     )
     return response
-
-
-def _client_address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"

@@ -135,9 +135,8 @@ def import_note(site: Site, path: object, annotator: object = None) -> str:
     if not path:
         return refusal(ValueError("no file chosen: choose one first"))
     try:
-        report = import_file(
-            site.store, Path(str(path)), annotator=str(annotator or "").strip() or None
-        )
+        who = str(annotator or "").strip() or None
+        report = import_file(site.store, Path(str(path)), annotator=who)
     except ValueError as error:
         reason = str(error).replace(str(path), Path(str(path)).name)
         reason = reason.replace("add --annotator NAME", "say who judged")

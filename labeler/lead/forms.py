@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -18,6 +17,7 @@ from data.store.run_rows import Run
 from labeler.jobs import DEFAULTS, Site, usable
 from labeler.theme import plain_html
 
+SPELLED = {"bradley_terry": "Bradley-Terry", "lora": "LoRA", "qlora": "QLoRA"}
 Field = gr.Dropdown | gr.Textbox | gr.Radio | gr.Checkbox | gr.Number
 
 
@@ -173,63 +173,57 @@ def run_choices(site: Site, choice: Choice) -> list[tuple[str, str]]:
     """The entries of a list of runs, newest first after the default."""
     found: list[Run] = [run for kind in choice.runs for run in usable(site.store, kind)]
     found.sort(key=lambda run: run.created_at, reverse=True)
-    return [(choice.first, ""), *((_run_in_words(run), run.id) for run in found)]
-
-
-def _run_in_words(run: Run) -> str:
-    return run.id if run.status == "finished" else f"{run.id} ({run.status})"
+    words = [r.id if r.status == "finished" else f"{r.id} ({r.status})" for r in found]
+    return [(choice.first, ""), *zip(words, (run.id for run in found), strict=True)]
 
 
 def _make_component(kind: str, choice: Choice) -> Field:
-    owner, name = _settings_of(kind, choice)
+    owner, name = _settings_of(kind, choice.path)
     default, allowed = getattr(owner, name), _allowed_values(type(owner), name)
+    useful = not choice.only or getattr(*_settings_of(kind, choice.only[0])) in choice.only[1]
     common: dict[str, Any] = {
         "label": choice.label,
         "info": choice.info or field_help(type(owner), name),
         "elem_id": f"{kind}-{choice.path.replace('.', '-').replace('_', '-')}"
         + ("-there" if choice.beside else ""),
-        "visible": not choice.only or _default_of(kind, choice.only[0]) in choice.only[1],
+        "visible": useful,
     }
     if choice.runs:
         return gr.Dropdown([(choice.first, "")], value="", **common)
-    if _is_text(default) and not allowed:
+    if isinstance(default, str | tuple) and not allowed:  # a name, or several with commas
         return gr.Textbox(max_lines=1, **common)
     if allowed:
-        return gr.Radio([(_spelled_out(a), a) for a in allowed], value=default, **common)
+        return gr.Radio([(SPELLED.get(a, a), a) for a in allowed], value=default, **common)
     if isinstance(default, bool):
         return gr.Checkbox(default, **common)
     return gr.Number(default, precision=0 if isinstance(default, int) else None, **common)
 
 
 def _checked_value(site: Site, kind: str, choice: Choice, value: object) -> object:
-    owner, name = _settings_of(kind, choice)
+    owner, name = _settings_of(kind, choice.path)
     if choice.runs:
-        return _checked_run(site, choice, value)
+        if value not in (None, *(run_id for _, run_id in run_choices(site, choice))):
+            raise ValueError(
+                f"{choice.label}: run {value!r} is not there: choose one from the list"
+            )
+        return value or ""
     allowed = _allowed_values(type(owner), name)
     if allowed:
         if value not in allowed:
             raise ValueError(f"{choice.label} {value!r} unknown: use {', '.join(allowed)}")
         return value
     default = getattr(owner, name)
-    if _is_text(default):
-        return _checked_text(value, default)
+    if isinstance(default, str):
+        return str(value or "").strip()
+    if isinstance(default, tuple):
+        listed = value if isinstance(value, list | tuple) else ()
+        names = value.split(",") if isinstance(value, str) else listed
+        return tuple(name for name in (str(n).strip() for n in names) if name)
     if isinstance(default, bool):
-        return _checked_tick(choice.label, value)
+        if not isinstance(value, bool):
+            raise ValueError(f"{choice.label} {value!r} not allowed: tick it or leave it empty")
+        return value
     return _checked_number(choice.label, value, type(default))
-
-
-def _checked_run(site: Site, choice: Choice, value: object) -> str:
-    if value in (None, ""):
-        return ""
-    if value not in [run_id for _, run_id in run_choices(site, choice)]:
-        raise ValueError(f"{choice.label}: run {value!r} is not there: choose one from the list")
-    return str(value)
-
-
-def _checked_tick(label: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{label} {value!r} not allowed: tick it or leave it empty")
-    return value
 
 
 def _checked_number(label: str, value: object, kind: type[int] | type[float]) -> float:
@@ -246,28 +240,10 @@ def _checked_number(label: str, value: object, kind: type[int] | type[float]) ->
     return kind(number)
 
 
-def _is_text(default: object) -> bool:
-    """Whether a setting is written as text: a name, or several with commas between them."""
-    return isinstance(default, str | tuple)
-
-
-def _checked_text(value: object, default: str | tuple[str, ...]) -> object:
-    if isinstance(default, str):
-        return str(value or "").strip()
-    listed = value if isinstance(value, list | tuple) else ()
-    names = value.split(",") if isinstance(value, str) else listed
-    return tuple(name for name in (str(n).strip() for n in names) if name)
-
-
-def _settings_of(kind: str, choice: Choice) -> tuple[Any, str]:
+def _settings_of(kind: str, path: str) -> tuple[Any, str]:
     """The settings object that holds a choice, and the field's name in it."""
-    owner, _, name = choice.path.rpartition(".")
+    owner, _, name = path.rpartition(".")
     return (getattr(DEFAULTS[kind], owner) if owner else DEFAULTS[kind]), name
-
-
-def _default_of(kind: str, path: str) -> object:
-    owner, name = _settings_of(kind, Choice(path, ""))
-    return getattr(owner, name)
 
 
 def _allowed_values(settings: type, name: str) -> tuple[str, ...]:
@@ -275,14 +251,10 @@ def _allowed_values(settings: type, name: str) -> tuple[str, ...]:
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
-def _spelled_out(value: str) -> str:
-    return {"bradley_terry": "Bradley-Terry", "lora": "LoRA", "qlora": "QLoRA"}.get(value, value)
-
-
 def field_help(settings: type, name: str) -> str:
     """What a settings field does, in one paragraph. Raises KeyError for an unknown field."""
     for cls in settings.__mro__:
-        if dataclasses.is_dataclass(cls) and name in _field_docstrings(cls):
+        if is_dataclass(cls) and name in _field_docstrings(cls):
             return _field_docstrings(cls)[name]
     raise KeyError(f"{settings.__name__}.{name} has no docstring")
 

@@ -13,7 +13,7 @@ import gradio as gr
 from data.runs.kinds import RUN_KINDS
 from data.store.run_rows import Run
 from labeler.lead import snapshot
-from labeler.lead.live import Drawing, Live, Picked
+from labeler.lead.live import NEWEST, Drawing, Live, Picked
 from labeler.lead.run_buttons import resume_button, stop_button
 from labeler.lead.snapshot import Snapshot, mapping_in
 from labeler.lead.views import grpo_charts, grpo_run, home
@@ -25,11 +25,9 @@ STEP = "grpo-step"
 
 def grpo_tab(live: Live) -> None:
     """The chosen GRPO run."""
-    pick = live.picker("grpo", "Run shown")
-    live.html(
-        "grpo-run",
-        lambda now, p: home.run_card(now, _shown_run(now, p), RUN_KINDS["grpo"].none_yet),
-    )
+    live.picker("grpo", "Run shown")
+    nothing = RUN_KINDS["grpo"].none_yet
+    live.html("grpo-run", lambda now, p: home.run_card(now, _shown_run(now, p), nothing))
     with gr.Row(elem_id="grpo-buttons"):
         stop_button(live, "grpo-stop", _shown_run)
         resume_button(live, _shown_run)
@@ -44,11 +42,10 @@ def grpo_tab(live: Live) -> None:
                 live.plot(partial(_draw_chart, chart))
     live.add(more, lambda now, p: gr.update(visible=bool(now.metrics(_shown_run(now, p)))))
     _show_samples(live)
-    live.refresh_on(pick.change)
 
 
 def _shown_run(now: Snapshot, picked: Picked) -> Run | None:
-    return now.find(picked.get("grpo")) or next(iter(now.of("grpo")), None)
+    return now.find(picked.get("grpo")) or now.last("grpo")
 
 
 def _diagnosis_of(now: Snapshot, picked: Picked) -> str:
@@ -69,13 +66,8 @@ def _draw_chart(chart: Chart, now: Snapshot, picked: Picked) -> Drawing | None:
         return None
     baseline = mapping_in(now.preflight(run), "baseline")
     inputs = ChartInputs(rows, run.config, baseline, now.verdicts(run))
-    basis = (
-        run.id,
-        len(rows),
-        rows[-1],
-        baseline,
-        [[v.get(key) for key in ("level", "metric", "step")] for v in inputs.verdicts],
-    )
+    marks = [[v.get(key) for key in ("level", "metric", "step")] for v in inputs.verdicts]
+    basis = (run.id, len(rows), rows[-1], baseline, marks)
     return Drawing(basis, lambda: grpo_charts.drawn(chart, inputs))
 
 
@@ -83,25 +75,22 @@ def _show_samples(live: Live) -> None:
     """The completions of the chosen step; of a finished run, answers before and after too."""
     live.html("grpo-samples", _before_and_after)
     with gr.Row(elem_id="step-row", visible=False) as row:
-        step = live.choice(
-            STEP,
-            gr.Dropdown(
-                [("the newest", "")],
-                value="",
-                label="Answers of step",
-                allow_custom_value=True,
-                elem_id="pick-step",
-            ),
-            lambda now, p: [
-                ("the newest", ""),
-                *((f"{n:,}", str(n)) for n in _steps_of(now, _shown_run(now, p))),
-            ],
+        step = gr.Dropdown(
+            [NEWEST],
+            value="",
+            label="Answers of step",
+            allow_custom_value=True,
+            elem_id="pick-step",
         )
         earlier = gr.Button("Earlier", elem_id="step-earlier", size="md")
         later = gr.Button("Later", elem_id="step-later", size="md")
+    live.choice(
+        STEP,
+        step,
+        lambda now, p: [(f"{n:,}", str(n)) for n in _steps_of(now, _shown_run(now, p))],
+    )
     live.add(row, lambda now, p: gr.update(visible=bool(_steps_of(now, _shown_run(now, p)))))
     live.drawn("grpo-drawn", _draw_step)
-    live.refresh_on(step.change)
     live.act(earlier.click, lambda _, *picked: beside(live, picked, -1), live.pickers, step)
     live.act(later.click, lambda _, *picked: beside(live, picked, 1), live.pickers, step)
 

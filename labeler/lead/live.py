@@ -23,6 +23,7 @@ Picked = dict[str, str]
 Render = Callable[[Snapshot, Picked], object]
 Trigger = Callable[..., Any]
 """What a Gradio component offers to wire a handler to: `button.click`, `page.load`."""
+NEWEST = ("the newest", "")
 
 
 @dataclass(frozen=True)
@@ -75,19 +76,33 @@ class Live:
         plot = gr.Plot(visible=False, show_label=False, elem_classes="chart")
         self._parts.append((plot, part))
 
-    def picker(self, kind: str, label: str) -> gr.Dropdown:
+    def picker(self, kind: str, label: str) -> None:
         """A list of the runs of a kind (of all kinds where it is empty), newest first."""
-        component = gr.Dropdown(
-            [("the newest", "")], value="", label=label, elem_id=f"pick-{kind or 'run'}"
-        )
-        return self.choice(kind, component, lambda now, _: _run_entries(now, kind))
 
-    def choice(self, name: str, component: gr.Dropdown, entries: Render) -> gr.Dropdown:
-        """A list to choose from, its entries kept up to date; renders find the choice by name."""
+        def entries(now: Snapshot, _: Picked) -> list[tuple[str, str]]:
+            found = now.of(kind) if kind else now.runs
+            return [(f"{run.id} · {title_of(run.kind)}, {run.status}", run.id) for run in found]
+
+        self.choice(
+            kind,
+            gr.Dropdown([NEWEST], value="", label=label, elem_id=f"pick-{kind or 'run'}"),
+            entries,
+        )
+
+    def choice(
+        self,
+        name: str,
+        component: gr.Dropdown,
+        entries: Callable[[Snapshot, Picked], list[tuple[str, str]]],
+    ) -> None:
+        """A list to choose from, its entries kept up to date, the newest before them.
+
+        Renders find the choice by name; the page is refreshed when it changes.
+        """
         self.pickers.append(component)
         self._names.append(name)
-        self.add(component, lambda now, picked: gr.update(choices=entries(now, picked)))
-        return component
+        self._triggers.append(component.change)
+        self.add(component, lambda now, p: gr.update(choices=[NEWEST, *entries(now, p)]))
 
     def picked(self, values: Sequence[object]) -> Picked:
         """The choices of the pickers, by kind."""
@@ -108,10 +123,6 @@ class Live:
             trigger(handler, list(inputs), outputs, **{**PRIVATE, **options}).then(**refresh)
 
         self._events.append(wire)
-
-    def refresh_on(self, trigger: Trigger) -> None:
-        """Refresh when an event happens, without waiting for the next tick."""
-        self._triggers.append(trigger)
 
     def wire(self, page: gr.Blocks, timer: gr.Timer) -> None:
         """Register all handlers; call once, when every component is there."""
@@ -135,18 +146,6 @@ class Live:
         sent: list[object] = []
         for index, (_component, part) in enumerate(self._parts):
             drawing = part(now, picked)
-            marks[index] = _digest(drawing.basis)
+            marks[index] = hashlib.sha256(repr(drawing.basis).encode()).hexdigest()[:16]
             sent.append(gr.skip() if before.get(index) == marks[index] else drawing.draw())
         return [marks, *sent]
-
-
-def _run_entries(now: Snapshot, kind: str) -> list[tuple[str, str]]:
-    found = now.of(kind) if kind else now.runs
-    return [
-        ("the newest", ""),
-        *((f"{run.id} · {title_of(run.kind)}, {run.status}", run.id) for run in found),
-    ]
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ server loses nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import gradio as gr
 
@@ -20,7 +21,7 @@ from labeler.jobs import Site
 from labeler.lead import forms, snapshot
 from labeler.lead.data_tab import data_tab, people_tab
 from labeler.lead.grpo_tab import grpo_tab
-from labeler.lead.live import Drawing, Live, Picked, Render
+from labeler.lead.live import Drawing, Live, Picked
 from labeler.lead.next_step import Step, next_step
 from labeler.lead.quality_tab import quality_tab
 from labeler.lead.run_buttons import started, stop_button
@@ -64,14 +65,15 @@ def build_lead_page(site: Site) -> gr.Blocks:
             [tabs, policy_tabs],
             **PRIVATE,
         )
-        page.load(guarded(site.store, "lead", home.header_html), None, head, **PRIVATE)
+        header = guarded(site.store, "lead", lambda person: render("home", "header", person.name))
+        page.load(header, None, head, **PRIVATE)
         live.wire(page, gr.Timer(POLL_SECONDS))
     return page
 
 
 def _open_next_step(site: Site) -> list[object]:
     """The tabs on which the recommended step is taken."""
-    goal = next_step(snapshot.facts_of(snapshot.take(site))).goal
+    goal = _next_step_of(snapshot.take(site)).goal
     if goal in POLICY_STAGES:
         return [gr.Tabs(selected="policy"), gr.Tabs(selected=goal)]
     return [gr.Tabs(selected="home" if goal == "queue" else goal), gr.skip()]
@@ -80,9 +82,14 @@ def _open_next_step(site: Site) -> list[object]:
 def _home_tab(live: Live) -> gr.Button:
     live.html("flow", lambda now, _: home.flow_html(now))
     with gr.Row(elem_id="next", elem_classes="card"):
-        live.html("next-step", lambda now, _: home.next_html(_next_step_of(now)))
+        live.html("next-step", lambda now, _: render("home", "next_step", _next_step_of(now)))
         go = gr.Button("…", variant="primary", elem_id="next-go", scale=0)
-    live.add(go, lambda now, _: _go_button(now))
+
+    def follow_step(now: Snapshot, _: Picked) -> object:
+        step = _next_step_of(now)
+        return gr.update(value=step.button, link="/label/" if step.goal == "queue" else None)
+
+    live.add(go, follow_step)
     with gr.Row(elem_classes="halves"):
         with gr.Column(scale=2, min_width=320):
             live.html("now-running", lambda now, _: home.running_html(now))
@@ -95,54 +102,38 @@ def _next_step_of(now: Snapshot) -> Step:
     return next_step(snapshot.facts_of(now))
 
 
-def _go_button(now: Snapshot) -> object:
-    step = _next_step_of(now)
-    return gr.update(value=step.button, link="/label/" if step.goal == "queue" else None)
-
-
 def _reward_tab(live: Live) -> None:
-    with gr.Row(elem_classes="work"):
-        with gr.Column(scale=2, min_width=320):
-            _start_form(live, "reward", forms.REWARD)
-        with gr.Column(scale=5, min_width=320):
-            _show_reward_run(live)
-
-
-def _show_reward_run(live: Live) -> None:
     """The chosen run: state, loss and receipt; while the newest trains, the receipt before it."""
-    pick = live.picker("reward", "Run shown")
 
     def run(now: Snapshot, picked: Picked) -> Run | None:
-        return now.find(picked.get("reward")) or next(iter(now.of("reward")), None)
+        return now.find(picked.get("reward")) or now.last("reward")
 
     def model(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("reward")) or now.newest("reward")
 
-    live.html(
-        "reward-run",
-        lambda now, p: home.run_card(now, run(now, p), RUN_KINDS["reward"].none_yet),
-    )
-    stop_button(live, "reward-stop", run)
-    live.plot(lambda now, p: _draw_loss(run(now, p), now))
-    live.html("reward-receipt", lambda now, p: home.receipt_html(now, model(now, p)))
-    live.refresh_on(pick.change)
+    with gr.Row(elem_classes="work"):
+        with gr.Column(scale=2, min_width=320):
+            _start_form(live, "reward", forms.REWARD)
+        with gr.Column(scale=5, min_width=320):
+            live.picker("reward", "Run shown")
+            nothing = RUN_KINDS["reward"].none_yet
+            live.html("reward-run", lambda now, p: home.run_card(now, run(now, p), nothing))
+            stop_button(live, "reward-stop", run)
+            live.plot(lambda now, p: _draw_loss(run(now, p), now))
+            live.html("reward-receipt", lambda now, p: home.receipt_html(now, model(now, p)))
 
 
 def _policy_stage(live: Live, kind: str, title: str, choices: Sequence[forms.Choice]) -> None:
     """A tab of the policy: its form, and the newest run's state, a way to stop it, its loss."""
-
-    def newest(now: Snapshot) -> Run | None:
-        return next(iter(now.of(kind)), None)
-
     with gr.Tab(title, id=kind, elem_id=f"tab-{kind}"), gr.Row(elem_classes="work"):
         with gr.Column(scale=2, min_width=320):
             _start_form(live, kind, choices)
         with gr.Column(scale=3, min_width=320):
             nothing = RUN_KINDS[kind].none_yet
-            live.html(f"{kind}-run", lambda now, _: home.run_card(now, newest(now), nothing))
-            stop_button(live, f"{kind}-stop", lambda now, _: newest(now))
+            live.html(f"{kind}-run", lambda now, _: home.run_card(now, now.last(kind), nothing))
+            stop_button(live, f"{kind}-stop", lambda now, _: now.last(kind))
             if kind != "sample":
-                live.plot(lambda now, _: _draw_loss(newest(now), now))
+                live.plot(lambda now, _: _draw_loss(now.last(kind), now))
 
 
 def _draw_loss(run: Run | None, now: Snapshot) -> Drawing | None:
@@ -168,35 +159,31 @@ def _policy_tab(live: Live) -> gr.Tabs:
 
 
 def _compare_tab(live: Live) -> None:
+    def compared(now: Snapshot, _: Picked) -> str:
+        report = now.report(now.newest("compare"))
+        samples = samples_html(report.get("samples"), "SFT", "GRPO")
+        return render("quality", "stack", [home.compare_html(report), samples])
+
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=2, min_width=320):
             _start_form(live, "compare", forms.COMPARE)
         with gr.Column(scale=5, min_width=320):
+            nothing = RUN_KINDS["compare"].none_yet
             live.html(
-                "compare-run",
-                lambda now, _: home.run_card(
-                    now, next(iter(now.of("compare")), None), RUN_KINDS["compare"].none_yet
-                ),
+                "compare-run", lambda now, _: home.run_card(now, now.last("compare"), nothing)
             )
-            live.html("compare-figures", lambda now, _: _compare_figures(now))
-
-
-def _compare_figures(now: Snapshot) -> str:
-    report = now.report(now.newest("compare"))
-    samples = samples_html(report.get("samples"), "SFT", "GRPO")
-    return render("quality", "stack", [home.compare_html(report), samples])
+            live.html("compare-figures", compared)
 
 
 def _runs_tab(live: Live) -> None:
     live.html("all-runs", lambda now, _: home.runs_html(now))
-    pick = live.picker("", "Log of")
+    live.picker("", "Log of")
 
     def run(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("")) or next(iter(now.runs), None)
 
     stop_button(live, "runs-stop", run)
     live.html("run-log", lambda now, p: home.log_html(now, run(now, p)))
-    live.refresh_on(pick.change)
 
 
 def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
@@ -207,7 +194,7 @@ def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
         notice = plain_html(name=f"{kind}-notice")
     for component, choice in zip(inputs, choices, strict=True):
         if choice.runs:
-            live.add(component, _run_list(choice))
+            live.add(component, partial(_run_list, choice))
 
     def press(_: Annotator, *values: object) -> str:
         return started(lambda: launch(live.site, kind, choices, values))
@@ -242,5 +229,5 @@ def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Seque
     return jobs.start(site, kind, **asked)
 
 
-def _run_list(choice: forms.Choice) -> Render:
-    return lambda now, _: gr.update(choices=forms.run_choices(now.site, choice))
+def _run_list(choice: forms.Choice, now: Snapshot, _: Picked) -> object:
+    return gr.update(choices=forms.run_choices(now.site, choice))

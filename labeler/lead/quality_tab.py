@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import gradio as gr
 
 from data.task_planning import Shares
@@ -33,37 +31,26 @@ def quality_tab(live: Live) -> None:
         with gr.Column(scale=5, min_width=320):
             live.html("quality", lambda _now, _: quality.quality_html(worker.found()))
         with gr.Column(scale=2, min_width=280):
-            _gold_form(live, worker)
-            _share_form(live)
-
-
-def _share_form(live: Live) -> None:
-    with gr.Column(elem_classes="card sheet"):
-        plain_html("<h3>Checks among the tasks</h3>")
-        inputs = []
-        for field in fields(Shares):
-            number = gr.Number(
-                label=LABELS[field.name],
-                info=field_help(Shares, field.name),
-                minimum=0,
-                elem_id=f"share-{field.name}",
-            )
-            live.add(number, _current_share(field.name))
-            inputs.append(number)
-        save = gr.Button("Save", variant="primary", elem_id="save-shares")
-        notice = plain_html(name="shares-notice")
+            with gr.Column(elem_classes="card sheet"):
+                plain_html(GOLD)
+                live.html("gold", lambda _now, _: quality.gold_html(worker.found()))
+                promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
+                promoted = plain_html(name="promote-notice")
+                pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
+                retire = gr.Button("Retire this one", elem_id="retire-gold")
+                retired = plain_html(name="retire-notice")
+            with gr.Column(elem_classes="card sheet"):
+                plain_html("<h3>Checks among the tasks</h3>")
+                inputs = []
+                for name, label in LABELS.items():
+                    info = field_help(Shares, name)
+                    number = gr.Number(label=label, info=info, minimum=0, elem_id=f"share-{name}")
+                    live.add(number, _current_share(name))
+                    inputs.append(number)
+                save = gr.Button("Save", variant="primary", elem_id="save-shares")
+                notice = plain_html(name="shares-notice")
     live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, notice)
 
-
-def _gold_form(live: Live, worker: QualityWorker) -> None:
-    with gr.Column(elem_classes="card sheet"):
-        plain_html(GOLD)
-        live.html("gold", lambda _now, _: quality.gold_html(worker.found()))
-        promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
-        promoted = plain_html(name="promote-notice")
-        pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
-        retire = gr.Button("Retire this one", elem_id="retire-gold")
-        retired = plain_html(name="retire-notice")
     live.add(pick, lambda _now, _: gr.update(choices=quality.gold_choices(worker.found())))
     live.act(promote.click, lambda _: promote_gold(live.site), [], promoted)
     live.act(retire.click, lambda _, task_id: retire_gold(live.site, task_id), [pick], retired)
@@ -81,27 +68,20 @@ def shown_share(shares: Shares, name: str) -> float:
 
 def save_shares(site: Site, *values: object) -> str:
     """Keep the shares of a form, given in percent; they hold from the next claim on."""
+    numbers: list[float] = []
     try:
-        numbers = [
-            _required_number(LABELS[f.name], v) for f, v in zip(fields(Shares), values, strict=True)
-        ]
-        overlap, gold, repeat = map(_as_share, LABELS.values(), numbers[:3])
+        for what, value in zip(LABELS.values(), values, strict=True):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{what} is empty: write a number")
+            numbers.append(float(value))
+        for what, percent in zip(LABELS.values(), numbers[:3], strict=False):
+            if not 0 <= percent <= 100:
+                raise ValueError(f"{what} {percent} not allowed: use 0 to 100")
+        overlap, gold, repeat = (number / 100 for number in numbers[:3])
         site.store.checks.set_shares(Shares(overlap, gold, repeat, numbers[3]))
     except ValueError as error:
         return refusal(error)
     return note("From now on tasks come in these shares.")
-
-
-def _required_number(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{what} is empty: write a number")
-    return float(value)
-
-
-def _as_share(what: str, percent: float) -> float:
-    if not 0 <= percent <= 100:
-        raise ValueError(f"{what} {percent} not allowed: use 0 to 100")
-    return percent / 100
 
 
 def promote_gold(site: Site) -> str:

@@ -63,7 +63,9 @@ class QualityWorker:
         try:
             found = QualityResult(calculate(self._site), True)
         except (ValueError, OSError) as error:
-            found = QualityResult(self._found.figures, False, _failure_in_words(error))
+            line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            why = f"The figures could not be worked out: {line}"
+            found = QualityResult(self._found.figures, False, why)
         with self._lock:
             self._found, self._mark, self._busy = found, mark, False
             self._rested = time.monotonic()
@@ -79,7 +81,9 @@ def calculate(site: Site) -> Json:
         text=True,
         env=_child_environment(site.store),
     ) as child:
-        _lower_priority(child.pid)
+        if hasattr(os, "setpriority"):
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, child.pid, NICER)
         try:
             printed, complaint = child.communicate(timeout=LONGEST_SECONDS)
         except subprocess.TimeoutExpired:
@@ -94,14 +98,3 @@ def calculate(site: Site) -> Json:
 
 def _child_environment(store: Store) -> dict[str, str]:
     return {**os.environ, STORE_VARIABLE: store.url, "OMP_NUM_THREADS": "1"}
-
-
-def _lower_priority(pid: int) -> None:
-    if hasattr(os, "setpriority"):
-        with suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, pid, NICER)
-
-
-def _failure_in_words(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"The figures could not be worked out: {lines[0] if lines else type(error).__name__}"

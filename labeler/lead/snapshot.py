@@ -69,6 +69,10 @@ class Snapshot:
     def live(self) -> list[Run]:
         return [run for run in self.runs if run.live]
 
+    def last(self, kind: str) -> Run | None:
+        """The newest run of a kind, whatever became of it."""
+        return next(iter(self.of(kind)), None)
+
     def newest(self, kind: str) -> Run | None:
         """The newest finished run of a kind."""
         return next((run for run in self.of(kind) if run.status == "finished"), None)

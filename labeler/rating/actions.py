@@ -7,7 +7,6 @@ store can take the next one.
 
 from __future__ import annotations
 
-import math
 import random
 import re
 import secrets
@@ -95,7 +94,9 @@ def submit(
     `answer.value` is in the page's terms: "a" is the side shown first. `guidelines` is the version
     that the page shows. An answer that cannot be taken becomes the notice of the state returned.
     """
-    given = replace(answer, seconds=_plausible_time(answer.seconds))
+    took = answer.seconds  # kept only if somebody may have taken that long; NaN never compares
+    plausible = took is not None and 0 <= took <= LONGEST_SECONDS
+    given = replace(answer, seconds=round(took, 2) if took is not None and plausible else None)
     record = store.ledger.edit if edit else store.ledger.submit
 
     def step() -> None:
@@ -188,10 +189,3 @@ def _make_shown(held: Assignment) -> ShownTask:
         answers = answers[::-1]
     token = secrets.token_urlsafe(18)
     return ShownTask(held.id, token, task.kind, task.a.prompt.messages, answers)
-
-
-def _plausible_time(seconds: float | None) -> float | None:
-    """A time that somebody may have taken, to the hundredth; else None."""
-    if seconds is None or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_SECONDS:
-        return None
-    return round(seconds, 2)

@@ -22,7 +22,8 @@ from data.store import Store
 from labeler.access.auth import Refused, admit
 from labeler.rating import actions
 from labeler.rating.actions import PastAnswer, RatingState, ShownTask
-from labeler.rating.page import first_line, guidelines_html, task_html
+from labeler.rating.page import first_line, task_html
+from labeler.rendering import render
 
 BADGE = "coach-person"
 """Header: whose page it is. Another person's answers are never taken for this one's."""
@@ -80,9 +81,9 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
                 raise Refused("Somebody else signed in here. Reload the page.")
             return JSONResponse(action(person))
         except Refused as refused:
-            return _refuse(401, str(refused))
+            return JSONResponse({"notice": str(refused)}, 401)
         except (OperationalError, TimeoutError) as error:
-            return _refuse(503, f"{disk_message(error)}: send it again")
+            return JSONResponse({"notice": f"{disk_message(error)}: send it again"}, 503)
 
     @app.post("/rate/tasks")
     def tasks(request: Request) -> Response:
@@ -90,33 +91,15 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     @app.post("/rate/answer")
     def answer(request: Request, body: AnswerBody) -> Response:
-        given = Answer(
-            body.value,
-            body.strength,
-            body.both_bad,
-            body.comment or None,
-            body.seconds,
-            tuple(dict.fromkeys(body.flags)),
-        )
-
-        def submit(person: Annotator) -> Json:
-            return spell(
-                actions.submit(
-                    store, person, body.assignment, given, body.token, body.guidelines, body.edit
-                )
-            )
-
-        return served(request, submit)
+        said = body.value, body.strength, body.both_bad, body.comment or None, body.seconds
+        given = Answer(*said, tuple(dict.fromkeys(body.flags)))
+        how = body.assignment, given, body.token, body.guidelines, body.edit
+        return served(request, lambda person: spell(actions.submit(store, person, *how)))
 
     @app.post("/rate/skip")
     def skip(request: Request, body: SkipBody) -> Response:
-        flags = tuple(dict.fromkeys(body.flags))
-        return served(
-            request,
-            lambda person: spell(
-                actions.skip(store, person, body.assignment, flags, body.comment or None)
-            ),
-        )
+        what = body.assignment, tuple(dict.fromkeys(body.flags)), body.comment or None
+        return served(request, lambda person: spell(actions.skip(store, person, *what)))
 
     @app.post("/rate/undo")
     def undo(request: Request, body: UndoBody) -> Response:
@@ -128,7 +111,8 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
     def guidelines(request: Request) -> Response:
         def newest(_: Annotator) -> Json:
             found = store.people.guidelines()
-            return {"version": found.version if found else None, "html": guidelines_html(found)}
+            html = render("rating", "guidelines", found)
+            return {"version": found.version if found else None, "html": html}
 
         return served(request, newest)
 
@@ -182,8 +166,4 @@ def _refuse_malformed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    return _refuse(422, f"Not understood: {where}: {first['msg']}.")
-
-
-def _refuse(status: int, notice: str) -> Response:
-    return JSONResponse({"notice": notice}, status)
+    return JSONResponse({"notice": f"Not understood: {where}: {first['msg']}."}, 422)

@@ -13,7 +13,6 @@ import gradio as gr
 
 from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Message
 from data.store import Store
-from data.store.people import Guidelines
 from data.task_planning import LEASE_MINUTES
 from labeler.access.guard import PRIVATE, guarded
 from labeler.rating.actions import ShownTask
@@ -88,11 +87,10 @@ def build_label_page(store: Store) -> gr.Blocks:
 
         def furnish(person: Annotator) -> list[str]:
             found = store.people.guidelines()
-            facts = {
-                "person": person.badge,
-                "guidelines": found.version if found else None,
-            }
-            return [header_html(person, FACTS | facts), dialogs_html(found)]
+            own = {"person": person.badge, "guidelines": found.version if found else None}
+            flags = {flag: FLAG_WORDS[flag] for flag in FLAGS}
+            beside = render("rating", "dialogs", found, key_lists(), flags, LONGEST_COMMENT)
+            return [header_html(person, FACTS | own), beside]
 
         page.load(guarded(store, "annotator", furnish), None, [header, dialogs], **PRIVATE)
     return page
@@ -123,17 +121,6 @@ def first_line(messages: Sequence[Message], width: int = 80) -> str:
     """What was asked last, on one line."""
     text = " ".join(messages[-1].content.split())
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def guidelines_html(found: Guidelines | None) -> str:
-    """The newest guidelines, and which version they are."""
-    return render("rating", "guidelines", found)
-
-
-def dialogs_html(found: Guidelines | None) -> str:
-    """The guidelines beside the task; keys, flags, comment and past answers in dialogs."""
-    flags = {flag: FLAG_WORDS[flag] for flag in FLAGS}
-    return render("rating", "dialogs", found, key_lists(), flags, LONGEST_COMMENT)
 
 
 def key_lists() -> dict[str, list[tuple[str, list[str]]]]:

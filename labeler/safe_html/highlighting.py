@@ -76,12 +76,8 @@ def _token_runs(code: str, name: str, until: float) -> list[tuple[str, str]]:
     lexer = get_lexer_by_name(name, stripnl=False, ensurenl=False, **options)
     tokens = []
     for _, kind, text in lexer.get_tokens_unprocessed(code):
-        tokens.append((_class_of(kind), text))
+        fitting = (f"hl-{c}" for start, c in _CLASSES.items() if str(kind).startswith(start))
+        tokens.append((next(fitting, ""), text))
         if thread_time() > until:
             return [("", code)]
     return [(k, "".join(text for _, text in run)) for k, run in groupby(tokens, lambda t: t[0])]
-
-
-def _class_of(kind: object) -> str:
-    name = str(kind)
-    return next((f"hl-{c}" for start, c in _CLASSES.items() if name.startswith(start)), "")

@@ -158,27 +158,20 @@ def _nesting_depth(latex: str) -> int:
 
 def _inline_rule(state: StateInline, silent: bool) -> bool:
     opener = state.src[state.pos : state.pos + 2]
-    if opener not in ("$$", r"\(", r"\["):
-        return _single_dollars(state, silent)
-    start = state.pos + 2
-    end = state.src.find(_CLOSERS[opener], start, min(state.posMax, start + REACH))
-    if end < 0 or not state.src[start:end].strip():
+    if opener in ("$$", r"\(", r"\["):
+        start = state.pos + 2
+        end = state.src.find(_CLOSERS[opener], start, min(state.posMax, start + REACH))
+        content, after = state.src[start : max(end, start)], end + 2
+    elif found := _SINGLE.match(state.src, state.pos, state.posMax):
+        opener, content, after = "$", found["latex"], found.end()
+    else:
+        return False
+    if not content.strip():
         return False
     if not silent:
         token = state.push("formula", "", 0)
-        token.content, token.markup = state.src[start:end], opener
-    state.pos = end + 2
-    return True
-
-
-def _single_dollars(state: StateInline, silent: bool) -> bool:
-    found = _SINGLE.match(state.src, state.pos, state.posMax)
-    if found is None:
-        return False
-    if not silent:
-        token = state.push("formula", "", 0)
-        token.content, token.markup = found["latex"], "$"
-    state.pos = found.end()
+        token.content, token.markup = content, opener
+    state.pos = after
     return True
 
 

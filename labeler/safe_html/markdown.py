@@ -62,7 +62,10 @@ def prose(text: str) -> str:
 def _make_box(text: str) -> str:
     if not text.strip():
         return '<div class="text" dir="auto"><p class="mute">(empty)</p></div>'
-    return f'<div class="text" dir="auto">{markdown(text)}</div>{_hidden_note(text)}'
+    hidden = count_hidden(text)
+    words = "1 hidden character" if hidden == 1 else f"{hidden:,} hidden characters"
+    note = f'<p class="hidden-note">{words}: Raw shows where.</p>' if hidden else ""
+    return f'<div class="text" dir="auto">{markdown(text)}</div>{note}'
 
 
 _cached_box = lru_cache(maxsize=512)(_make_box)
@@ -99,17 +102,8 @@ def _sanitise(made: str) -> str:
 
 
 def _plain_text(text: str) -> str:
-    return '<p class="mute">(shown as plain text: rendering it would take too long)</p>' + box(
-        escape(text)
-    )
-
-
-def _hidden_note(text: str) -> str:
-    hidden = count_hidden(text)
-    if not hidden:
-        return ""
-    words = "1 hidden character" if hidden == 1 else f"{hidden:,} hidden characters"
-    return f'<p class="hidden-note">{words}: Raw shows where.</p>'
+    why = "(shown as plain text: rendering it would take too long)"
+    return f'<p class="mute">{why}</p>{box(escape(text))}'
 
 
 @cache
@@ -120,28 +114,19 @@ def _markdown_parser() -> MarkdownIt:
     everywhere = ["paragraph", "reference", "blockquote", "list"]
     parser.block.ruler.before("table", "budget", _within_budget, {"alt": everywhere})
     parser.inline.ruler.before("text", "budget", _within_budget)
-    parser.validateLink = _is_whole  # type: ignore[method-assign]
-    parser.normalizeLinkText = _unchanged_text  # type: ignore[method-assign]
+    # An address says all of where it leads; others would lead into this app. It is not made
+    # prettier: look-alike letters stay spelled out.
+    parser.validateLink = lambda url: bool(LINK.fullmatch(url))  # type: ignore[method-assign]
+    parser.normalizeLinkText = lambda link: link  # type: ignore[method-assign]
     for name in ("td_open", "th_open"):
         parser.add_render_rule(name, _render_cell)
     for name in ("link_open", "link_close"):
         parser.add_render_rule(name, _render_link)
     parser.add_render_rule("image", _render_image_note)
     parser.add_render_rule("fence", _render_fence)
-    parser.render(
-        "a\n\n- b", {"until": float("inf")}
-    )  # its rules are gathered before threads share it
+    # Its rules are gathered before threads share it.
+    parser.render("a\n\n- b", {"until": float("inf")})
     return parser
-
-
-def _is_whole(url: str) -> bool:
-    """Whether an address says all of where it leads; others would lead into this app."""
-    return bool(LINK.fullmatch(url))
-
-
-def _unchanged_text(link: str) -> str:
-    """An address as text, not made prettier: look-alike letters stay spelled out."""
-    return link
 
 
 def _within_budget(state: StateBlock | StateInline, *_: object) -> bool:

@@ -459,16 +459,12 @@
     }
     box.textContent = answers.length ? "" : "You have not answered anything yet.";
     for (const task of answers) {
-      const row = document.createElement("div");
-      row.className = "past";
+      const row = Object.assign(document.createElement("div"), { className: "past" });
       const about = document.createElement("span");
-      const asked = document.createElement("bdi");
-      asked.textContent = task.about;
+      const asked = Object.assign(document.createElement("bdi"), { textContent: task.about });
       about.append(asked, ` · ${spoken(task.kind, task.said)}`);
-      const button = document.createElement("button");
-      button.className = "quiet";
-      button.type = "button";
-      button.textContent = "Change";
+      const button = Object.assign(document.createElement("button"),
+        { className: "quiet", type: "button", textContent: "Change" });
       button.setAttribute("aria-label", `Change: ${about.textContent}`);
       button.addEventListener("click", () => {
         dialog().close();
@@ -580,10 +576,6 @@
     }
   }
 
-  function onLeaving(event) {
-    if (memory.size) event.preventDefault(); // the browser asks: these answers are only here
-  }
-
   function start() {
     const top = $("top");
     if (facts || !top || !$("painted") || !$("dialog-keys")) return;
@@ -595,7 +587,9 @@
     for (const sign of ["pointermove", "scroll", "keydown"]) {
       document.addEventListener(sign, () => { activeAt = performance.now(); }, { passive: true });
     }
-    window.addEventListener("beforeunload", onLeaving);
+    window.addEventListener("beforeunload", (event) => {
+      if (memory.size) event.preventDefault(); // the browser asks: these answers are only here
+    });
     keysOn(new Map(stored("localStorage")).get("coach-keys") !== "off");
     for (const item of unsent()) order = Math.max(order, Number(item.key.split(":")[2]));
     window.addEventListener("online", () => { tries = 0; send(); });

@@ -61,7 +61,7 @@ def values(kind: str, choices: Any, **changes: Any) -> list[Any]:
     """A form's values as it is first shown, with changes by path."""
     found = []
     for choice in choices:
-        owner, name = forms._settings_of(kind, choice)
+        owner, name = forms._settings_of(kind, choice.path)
         default = "" if choice.runs or choice.beside else getattr(owner, name)
         there = "_there" if choice.beside else ""
         found.append(changes.get(choice.path.replace(".", "_") + there, default))
@@ -471,7 +471,7 @@ def test_help_is_the_settings_own() -> None:
         ("pretrain", forms.PRETRAIN),
     ):
         for choice in choices:
-            owner, name = forms._settings_of(kind, choice)
+            owner, name = forms._settings_of(kind, choice.path)
             assert forms.field_help(type(owner), name)
     with pytest.raises(KeyError):
         forms.field_help(SftSettings, "nope")

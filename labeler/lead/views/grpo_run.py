@@ -15,9 +15,8 @@ from data.store.run_rows import Run
 from labeler.lead.snapshot import Json, objects_in, read_as
 from labeler.rendering import duration, number, render, short
 
-VERDICT_LEVELS = {"stop": "bad", "watch": "warn", "fine": ""}
-"""Levels of a verdict, worst first, and the colour of each."""
-CHECK_LEVELS = {"fail": "bad", "warn": "warn", "pass": ""}
+LEVELS = {"stop": "bad", "fail": "bad", "watch": "warn", "warn": "warn", "fine": "", "pass": ""}
+"""Levels of a verdict and of a check, worst first, and the colour of each."""
 COUNTED = {"fail": "failed", "warn": "to look at", "pass": "passed"}
 METRICS = {
     "reward_mean": "mean reward",
@@ -60,10 +59,6 @@ class Sample:
     dropped: object = False
 
     @property
-    def text(self) -> str:
-        return str(self.completion)
-
-    @property
     def first_line(self) -> str:
         return first_line(self.prompt)
 
@@ -91,7 +86,7 @@ class Verdict:
 
     @property
     def colour(self) -> str:
-        return VERDICT_LEVELS.get(str(self.level), "")
+        return LEVELS.get(str(self.level), "")
 
     @property
     def metric_name(self) -> str:
@@ -122,35 +117,7 @@ class Check:
 
     @property
     def colour(self) -> str:
-        return CHECK_LEVELS.get(str(self.level), "")
-
-
-@dataclass(frozen=True)
-class Group:
-    """The completions of one prompt at one step, the best first."""
-
-    first_line: str
-    prompt: str
-    """The whole prompt, where that is more than its first line."""
-    samples: Sequence[Sample]
-    """Those that are shown."""
-    size: int
-    """How many there are."""
-    mean: float | None
-    largest: float
-    """The largest advantage, of either sign."""
-    dropped: bool
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One prompt answered by two policies."""
-
-    prompt: str
-    before: str
-    after: str
-    reward_before: object
-    reward_after: object
+        return LEVELS.get(str(self.level), "")
 
 
 def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
@@ -158,13 +125,13 @@ def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
     if run is None or not step:
         return ""
     found = [read_as(Verdict, verdict) for verdict in verdicts]
-    found.sort(key=lambda verdict: _severity(verdict.level, VERDICT_LEVELS))
+    found.sort(key=lambda verdict: _severity(verdict.level))
     return render("grpo_run", "diagnosis", run, found, step)
 
 
-def _severity(level: object, levels: Mapping[str, str]) -> int:
+def _severity(level: object) -> int:
     """Where a level stands among all, worst first; unknown ones come last."""
-    return list(levels).index(str(level)) if str(level) in levels else len(levels)
+    return [*LEVELS, str(level)].index(str(level))
 
 
 def as_flag(setting: str, value: object) -> str:
@@ -181,9 +148,9 @@ def preflight_html(run: Run | None, found: Json) -> str:
     checks = [read_as(Check, check) for check in objects_in(found.get("checks"))]
     if run is None or not checks:
         return ""
-    checks.sort(key=lambda check: _severity(check.level, CHECK_LEVELS))
+    checks.sort(key=lambda check: _severity(check.level))
     levels = [check.level for check in checks]
-    counts = [f"{levels.count(level)} {COUNTED[level]}" for level in COUNTED if level in levels]
+    counts = [f"{levels.count(level)} {said}" for level, said in COUNTED.items() if level in levels]
     counted = ", ".join(counts)
     if len(counts) == 1:
         counted = counted.replace(" ", " check " if len(checks) == 1 else " checks ", 1)
@@ -212,21 +179,26 @@ def step_html(run: Run | None, samples: Sequence[Json]) -> str:
     return render("grpo_run", "step", run, number(drawn[0].step), shown, len(groups) - len(shown))
 
 
-def _group_of(samples: Sequence[Sample]) -> Group:
+def _group_of(samples: Sequence[Sample]) -> Json:
+    """The completions of one prompt at one step, those that are shown, the best first.
+
+    `prompt` is the whole prompt, where that is more than its first line.
+    """
+
     def reward_of(sample: Sample) -> float:
         return _finite_or(sample.reward, -math.inf)
 
     rewards = [reward for reward in map(reward_of, samples) if reward > -math.inf]
     prompt = samples[0].prompt
-    return Group(
-        first_line(prompt),
-        prompt_text(prompt) if first_line(prompt) != str(prompt).strip() else "",
-        sorted(samples, key=reward_of, reverse=True)[:MOST_ANSWERS],
-        len(samples),
-        fmean(rewards) if rewards else None,
-        max(abs(sample.finite_advantage) for sample in samples),
-        any(sample.dropped for sample in samples),
-    )
+    return {
+        "first_line": first_line(prompt),
+        "prompt": prompt_text(prompt) if first_line(prompt) != str(prompt).strip() else "",
+        "samples": sorted(samples, key=reward_of, reverse=True)[:MOST_ANSWERS],
+        "size": len(samples),
+        "mean": fmean(rewards) if rewards else None,
+        "largest": max(abs(sample.finite_advantage) for sample in samples),
+        "dropped": any(sample.dropped for sample in samples),
+    }
 
 
 def _finite_or(value: object, otherwise: float) -> float:
@@ -236,13 +208,13 @@ def _finite_or(value: object, otherwise: float) -> float:
 def samples_html(samples: object, before: str, after: str) -> str:
     """Completions before and after, side by side."""
     pairs = [
-        Pair(
-            prompt_text(sample.get("prompt", "")),
-            str(sample.get("before") or ""),
-            str(sample.get("after") or ""),
-            sample.get("reward_before"),
-            sample.get("reward_after"),
-        )
+        {
+            "prompt": prompt_text(sample.get("prompt", "")),
+            "sides": [
+                (title, str(sample.get(key) or ""), sample.get(f"reward_{key}"))
+                for title, key in ((before, "before"), (after, "after"))
+            ],
+        }
         for sample in objects_in(samples)
     ]
     return render("grpo_run", "pairs", pairs, before, after) if pairs else ""
@@ -251,8 +223,7 @@ def samples_html(samples: object, before: str, after: str) -> str:
 def prompt_text(prompt: object) -> str:
     """A prompt, be it a text or turns, as one text."""
     if isinstance(prompt, list):
-        turns = [f"{m.get('role')}: {m.get('content')}" for m in objects_in(prompt)]
-        return "\n\n".join(turns)
+        return "\n\n".join(f"{m.get('role')}: {m.get('content')}" for m in objects_in(prompt))
     return str(prompt)
 
 

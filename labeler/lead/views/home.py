@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from shlex import quote
 
 from data.runs.kinds import title_of
-from data.schema import Annotator
 from data.stats.estimate import MIN_CASES, format_interval
 from data.store.run_rows import Run
-from labeler.lead.next_step import Step
 from labeler.lead.receipt_routes import RECEIPT, address
 from labeler.lead.snapshot import Json, Snapshot, mapping_in, read_as
 from labeler.rendering import duration, number, render
@@ -61,18 +59,8 @@ class Estimate:
         return self.too_few or f"{self.whole_percent} {self.bounds}"
 
 
-@dataclass(frozen=True)
-class Node:
-    """One card of the loop: its figure, and what there is to say of it, line by line."""
-
-    title: str
-    figure: str
-    about: Sequence[str]
-
-
-def header_html(person: Annotator) -> str:
-    """Wordmark, and who is signed in."""
-    return render("home", "header", person.name)
+Node = tuple[str, str, Sequence[str]]
+"""One card of the loop: its title, its figure, and what there is to say of it, line by line."""
 
 
 def flow_html(now: Snapshot) -> str:
@@ -81,14 +69,11 @@ def flow_html(now: Snapshot) -> str:
     by_kind = (
         f"A or B {kinds['pairwise']:,} · 1-10 {kinds['scalar']:,} · good/bad {kinds['binary']:,}"
     )
+    wanted = f"{counts.tasks_open:,} still wanted"
     nodes = [
-        Node("Prompts", f"{counts.prompts:,}", [f"{counts.demonstrations:,} demonstrations"]),
-        Node("Completions", f"{counts.completions:,}", _completions_by_model(now.models)),
-        Node(
-            "Judgements",
-            f"{counts.judgements_total:,}",
-            [by_kind, f"{counts.tasks_open:,} still wanted"],
-        ),
+        ("Prompts", f"{counts.prompts:,}", [f"{counts.demonstrations:,} demonstrations"]),
+        ("Completions", f"{counts.completions:,}", _completions_by_model(now.models)),
+        ("Judgements", f"{counts.judgements_total:,}", [by_kind, wanted]),
         _reward_node(now),
         _policy_node(now),
     ]
@@ -107,41 +92,31 @@ def _reward_node(now: Snapshot) -> Node:
     """Held-out accuracy of the newest reward model, beside its strongest baseline."""
     report = now.report(now.newest("reward"))
     if not report:
-        return Node("Reward model", "–", ["none trained yet"])
+        return ("Reward model", "–", ["none trained yet"])
     held_out = mapping_in(report, "held_out")
     accuracy = read_as(Estimate, held_out.get("accuracy"))
     if accuracy.too_few:
-        return Node("Reward model", "–", [f"held-out accuracy: {accuracy.too_few}"])
+        return ("Reward model", "–", [f"held-out accuracy: {accuracy.too_few}"])
     found = mapping_in(held_out, "baselines").items()
     baselines = {name: read_as(Estimate, figure).value for name, figure in found}
     known = {name: value for name, value in baselines.items() if value is not None}
     best = max(known, key=lambda name: known[name], default=None)
     beside = [f"{BASELINES.get(best, best)}: {100 * known[best]:.0f}%"] if best else []
-    return Node(
-        "Reward model",
-        accuracy.whole_percent,
-        [f"held-out accuracy {accuracy.bounds}, on unseen prompts", *beside],
-    )
+    about = f"held-out accuracy {accuracy.bounds}, on unseen prompts"
+    return ("Reward model", accuracy.whole_percent, [about, *beside])
 
 
 def _policy_node(now: Snapshot) -> Node:
     """The win rate of the newest comparison."""
     report = now.report(now.newest("compare"))
     if not report:
-        return Node(
-            "Policy", "–", ["not compared yet" if now.newest("grpo") else "none trained yet"]
-        )
+        why = "not compared yet" if now.newest("grpo") else "none trained yet"
+        return ("Policy", "–", [why])
     rate = read_as(Estimate, next(iter(mapping_in(report, "win_rates").values()), None))
     if rate.too_few:
-        return Node("Policy", "–", [f"win rate: {rate.too_few}"])
-    return Node(
-        "Policy", rate.whole_percent, [f"win rate against SFT {rate.bounds}, by the reward model"]
-    )
-
-
-def next_html(step: Step) -> str:
-    """The recommendation; its button stands beside it."""
-    return render("home", "next_step", step)
+        return ("Policy", "–", [f"win rate: {rate.too_few}"])
+    about = f"win rate against SFT {rate.bounds}, by the reward model"
+    return ("Policy", rate.whole_percent, [about])
 
 
 def running_html(now: Snapshot) -> str:
@@ -154,7 +129,10 @@ def running_html(now: Snapshot) -> str:
 
 def runs_html(now: Snapshot) -> str:
     """Every run."""
-    rows = [[*_run_cells(run), _short_moment(run.created_at)] for run in now.runs]
+    rows = [
+        [*_run_cells(run), datetime.fromisoformat(run.created_at).strftime("%d %b %H:%M UTC")]
+        for run in now.runs
+    ]
     head = ("run", "what", "progress", "state", "started")
     return render("home", "table_card", "", head, rows, "Nothing has been run yet.")
 
@@ -162,11 +140,6 @@ def runs_html(now: Snapshot) -> str:
 def _run_cells(run: Run) -> list[str]:
     name, state = (render("home", macro, run) for macro in ("run_name", "state"))
     return [name, title_of(run.kind), progress_html(run), state]
-
-
-def _short_moment(moment: str) -> str:
-    """A stored moment: "22 Nov 21:05 UTC"."""
-    return datetime.fromisoformat(moment).strftime("%d %b %H:%M UTC")
 
 
 def progress_html(run: Run) -> str:

@@ -58,20 +58,16 @@ def quality_html(found: QualityResult) -> str:
         return note("The figures are being computed: this takes a few seconds.")
     figures: Json = found.figures["quality"]
     people, longer = figures["people"], figures["longer_wins"]
-    sentence = figures["ceiling"]["sentence"]
+    longer_right = "" if longer["value"] is None else format_estimate(longer)
+    called_good = [(m["model"], figure_html(m["acceptance"], "share")) for m in figures["models"]]
     parts = [
         "" if found.current else note("More was judged since: the figures are being renewed."),
         refusal(ValueError(found.trouble)) if found.trouble else "",
         render("quality", "warnings", found.figures["warnings"], nobody_stands_out(people)),
-        render(
-            "quality",
-            "ceiling",
-            sentence,
-            "" if longer["value"] is None else format_estimate(longer),
-        ),
+        render("quality", "ceiling", figures["ceiling"]["sentence"], longer_right),
         render("quality", "team", *_table_of(figures["team"], TEAM)),
         people_html(people),
-        render("quality", "models", _acceptance_rows(figures["models"])),
+        render("quality", "models", called_good),
     ]
     return render("quality", "stack", parts)
 
@@ -94,25 +90,14 @@ def _table_of(figures: Json, rows: Rows) -> tuple[str, list[Row]]:
 
 def people_html(people: Sequence[Json]) -> str:
     """The figures of each annotator that tell them apart; all of them in folds."""
-    rows = [
-        (
-            person["name"],
-            f"{person['figures']['judgements']:,}",
-            *(
-                figure_html(figure_at(person["figures"], path), how, True)
-                for path, _, how in PERSON
-            ),
-        )
-        for person in people
-    ]
+    rows = []
+    for person in people:
+        figures = person["figures"]
+        cells = [figure_html(figure_at(figures, path), how, True) for path, _, how in PERSON]
+        rows.append((person["name"], f"{figures['judgements']:,}", *cells))
     head = ("annotator", "judgements", *(words for _, words, _ in PERSON))
     details = [(p["name"], *_table_of(p["figures"], (*TEAM, *DRIFT))) for p in people]
     return render("quality", "people", head, rows, details)
-
-
-def _acceptance_rows(models: Iterable[Json]) -> list[Row]:
-    """How often what each model wrote was called good."""
-    return [(model["model"], figure_html(model["acceptance"], "share")) for model in models]
 
 
 def figure_html(figure: Json, how: Style, short: bool = False) -> str:
@@ -140,13 +125,10 @@ def gold_choices(found: QualityResult) -> list[tuple[str, str]]:
     """Gold tasks to choose from, the most doubtful first."""
     if found.figures is None:
         return []
-
-    def share_right(gold: Json) -> float:
-        return float(gold["right"] / gold["n"]) if gold["n"] else 1.0
-
+    doubtful = sorted(found.figures["gold"], key=lambda g: g["right"] / g["n"] if g["n"] else 1.0)
     return [
         (f"{gold['right']} of {gold['n']} gave {gold['value']!r}: {gold['about']}", gold["task"])
-        for gold in sorted(found.figures["gold"], key=share_right)
+        for gold in doubtful
     ]
 
 
