@@ -280,7 +280,7 @@ def test_work_waits_for_nobody_but_the_paint(page: Any, server: Server, tmp_path
     """The next task is on the page before the server has heard of the answer."""
     start(page, server, "flo")
     held: list[Any] = []
-    page.route("**/rate/answer", held.append)
+    page.route("**/rate/answer", lambda route: held.append(route))
     before = shown(page)
     page.keyboard.press("1")
     page.wait_for_selector(f"#task:not([data-assignment='{before[0]}'])")
