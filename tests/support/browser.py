@@ -74,7 +74,7 @@ class Server:
         return code
 
     def _until(self, words: str) -> str:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             said = (self.workspace / "serve.log").read_text()
             if words in said:
