@@ -43,7 +43,7 @@ demo: $(VENV)/.app ## the whole loop with simulated annotators: a table and an H
 install: $(VENV)/.dev ## everything, for development
 
 test: $(VENV)/.dev ## run the tests, two files at a time (TESTS=tests/data for some)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .

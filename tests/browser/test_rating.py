@@ -284,10 +284,10 @@ def test_work_waits_for_nobody_but_the_paint(page: Any, server: Server, tmp_path
     before = shown(page)
     page.keyboard.press("1")
     page.wait_for_selector(f"#task:not([data-assignment='{before[0]}'])")
-    page.unroute("**/rate/answer")
     for route in held:
         route.continue_()
     settle(page)
+    page.unroute("**/rate/answer")
 
 
 def test_single_keys_can_be_switched_off(page: Any, server: Server) -> None:
