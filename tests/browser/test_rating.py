@@ -284,6 +284,7 @@ def test_work_waits_for_nobody_but_the_paint(page: Any, server: Server, tmp_path
     before = shown(page)
     page.keyboard.press("1")
     page.wait_for_selector(f"#task:not([data-assignment='{before[0]}'])")
+    assert len(held) == 1  # the answer is on its way, and the server has not had it
     for route in held:
         route.continue_()
     settle(page)
