@@ -42,8 +42,8 @@ demo: $(VENV)/.app ## the whole loop with simulated annotators: a table and an H
 
 install: $(VENV)/.dev ## everything, for development
 
-test: $(VENV)/.dev ## run the tests, two files at a time (TESTS=tests/data for some)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+test: $(VENV)/.dev ## run the tests, three files at a time (TESTS=tests/data for some)
+	@PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -54,6 +54,8 @@ bench: $(VENV)/.dev ## run what is measured (over an hour; OUT=file keeps the la
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.speed
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.quality
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.reward
+	@OMP_NUM_THREADS=1 $(BIN)/python -m reward_model benchmark reward
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.intervals
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.diagnosis
 	@OMP_NUM_THREADS=2 $(BIN)/python -m tests.benchmarks.labeler $(if $(OUT),--out $(OUT))
 

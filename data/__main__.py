@@ -13,22 +13,27 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from data import runs
 from data.exports import Format, export
-from data.imports import import_file
+from data.imports import ImportReport, import_file
+from data.imports.details import Details
 from data.imports.detection import Shape
+from data.imports.files.readers import open_table
+from data.imports.limits import Limits, Watch, confined
 from data.imports.published import find_recipe
-from data.imports.readers import open_table
+from data.places.store_address import FILE_NAME
+from data.runs.recorder import recording
 from data.self_identification import names_maker
-from data.settings import Place, parse, run_command
+from data.settings import Place, RunPlace, parse, run_command
 from data.splits import SPLITS, split_of
 from data.stats.estimate import text_table
-from data.store import FILE_NAME, STORE_VARIABLE, Store
+from data.store import STORE_VARIABLE, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +42,11 @@ class Init(Place):
 
     def run(self) -> None:
         with self.open() as store:
-            print(f"store ready: {_store_address(store)}")
+            print(f"store ready: {store.shown}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import(Place):
+class Import(Details, RunPlace):
     """Read a file into the store, all of it or nothing; its format is told from its columns."""
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -51,30 +56,23 @@ class Import(Place):
     """Read the rows in this format instead of telling it from their columns."""
     recipe: str | None = None
     """Read a published data set: pandalm or tulu_human_eval."""
-    columns: tuple[str, ...] = ()
-    """Rename columns first, e.g. question=prompt best=chosen; NAME= leaves a column out."""
     annotator: str | None = None
     """Name of the annotator, where the data does not say who judged."""
     skip_bad: Path | None = None
     """Leave bad rows out and write them to this file, each with its number and the reason."""
+    limits: Limits = field(default_factory=Limits)
+    """How much it may take; a file that needs more is refused."""
 
     def run(self) -> None:
-        for renamed in self.columns:
-            if "=" not in renamed:
-                raise ValueError(f"--columns {renamed!r} not allowed: write NAME=NEW, or NAME=")
+        if self.run_id:
+            self._run_for_browser()
+            return
+        self.check()
         if self.recipe is not None:
             find_recipe(self.recipe)
         open_table(self.file)  # what cannot be read makes no store
         with self.open() as store:
-            report = import_file(
-                store,
-                self.file,
-                self.skip_bad,
-                shape=self.shape,
-                recipe=self.recipe,
-                columns={old: new for old, _, new in (c.rpartition("=") for c in self.columns)},
-                annotator=self.annotator,
-            )
+            report = self._read(store, Watch(self.limits))
         print(f"read {self.file} as {report.read_as}")
         _print_table(
             ("lines", "read", "new", "already there"),
@@ -86,6 +84,44 @@ class Import(Place):
             print(f"skipped {report.skipped}, listed in {self.skip_bad}")
         if report.named:
             print(report.named.sentence())
+
+    def _run_for_browser(self) -> None:
+        """As a run, whose page shows how far it is, and can stop it until it is published."""
+        with self.open() as store:
+            told = {f.name: getattr(self, f.name) for f in fields(Details)}
+            config = {"file": self.file.name, "annotator": self.annotator, **told}
+            try:
+                with recording(store, self.workspace, "import", config, self.run_id) as recorder:
+                    self.check()
+
+                    def tell(words: str) -> None:
+                        recorder.progress(0, 0, words)
+                        recorder.check_stop()
+
+                    report = self._read(store, Watch(self.limits, tell))
+                    said = {"named": report.named.sentence(), "read_as": report.read_as}
+                    counts = {"read": report.read, "new": report.new, "left_out": report.left_out}
+                    recorder.report(said | counts)
+            finally:
+                runs.remove_incoming(self.workspace, self.file)
+
+    def _read(self, store: Store, watch: Watch) -> ImportReport:
+        with confined(self.limits, self.file):
+            return import_file(
+                store,
+                self.file,
+                self.skip_bad,
+                shape=self.shape,
+                recipe=self.recipe,
+                columns=self.renamed(),
+                annotator=self.annotator,
+                people=self.meant(),
+                scale=self.scale,
+                source=self.source,
+                turns=self.turns,
+                texts=self.texts,
+                watch=watch,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +166,7 @@ class Stats(Place):
             splits = Counter(split_of(p) for p in store.content.prompts())
             annotators, models = store.ledger.by_annotator(), store.content.models()
             named = sum(1 for text in store.content.texts() if names_maker(text))
-            print(_store_address(store))
+            print(store.shown)
         names = ("prompts", "demonstrations", "documents", "completions")
         _print_table(("stored", "count"), [(name, getattr(counts, name)) for name in names])
         _print_table(("prompts", "count"), [(split, splits[split]) for split in SPLITS])
@@ -146,14 +182,8 @@ def _open_existing(place: Place) -> Store:
     """The store of this place; ValueError if it was never made."""
     file = place.workspace if place.workspace.suffix == ".db" else place.workspace / FILE_NAME
     if not (place.store or os.environ.get(STORE_VARIABLE) or file.exists()):
-        raise ValueError(
-            f"no store at {file}: name its --workspace, or make one with python -m data init"
-        )
+        raise ValueError(f"no store at {file}: name its --workspace, or make one with coach init")
     return place.open()
-
-
-def _store_address(store: Store) -> str:
-    return store.database.engine.url.render_as_string(hide_password=True)
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str | int, ...]]) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from data.places.leftovers import held, name_beside, remove, scratch_folder
+
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a file of these lines, with a newline after each."""
-    with _whole_file(path) as stream:
+    with whole_file(path) as stream:
         stream.writelines((line + "\n").encode() for line in lines)
 
 
@@ -25,7 +25,7 @@ def write_json(path: Path, value: object) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file of these bytes."""
-    with _whole_file(path) as stream:
+    with whole_file(path) as stream:
         stream.write(content)
 
 
@@ -38,38 +38,43 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill: it takes the place of `folder` at the end, or goes on failure."""
+    """An empty folder to fill: it takes the place of `folder` at the end, or goes on failure.
+
+    What a killed process left half made beside it is removed first.
+    """
     folder = folder.resolve()  # a link stays a link: what it leads to is replaced
-    fresh, old = _name_beside(folder, "part"), _name_beside(folder, "old")
+    old = name_beside(folder, "old")
     try:
-        fresh.mkdir()
-        yield fresh
-        _replace_folder(fresh, folder, old)
+        with scratch_folder(folder) as fresh:
+            yield fresh
+            _replace_folder(fresh, folder, old)
     except BaseException as error:
-        shutil.rmtree(fresh, ignore_errors=True)
         _name_target(error, folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
 
 
 def _replace_folder(fresh: Path, folder: Path, old: Path) -> None:
     """Move the fresh folder to its place; what was there is moved aside, or stays on failure."""
-    there = folder.exists()
-    if there:
-        folder.rename(old)
-    try:
+    # rename() replaces no folder that holds something: hence two, and a moment without either.
+    if not folder.exists():
         fresh.rename(folder)
-    except BaseException:
-        if there:
+        return
+    with held(folder):  # else another process puts it back in that moment
+        folder.rename(old)
+        try:
+            fresh.rename(folder)
+        except BaseException:
             old.rename(folder)
-        raise
+            raise
 
 
 @contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    partial = _name_beside(path, "part")
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write: it appears whole at the end, or not at all."""
+    partial = name_beside(path, "part")
     try:
-        with partial.open("wb") as stream:
+        with partial.open("wb") as stream, held(partial):
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -85,8 +90,3 @@ def _name_target(error: BaseException, path: Path) -> None:
     """Let an error of the system name what was to be written, not the name it had meanwhile."""
     if isinstance(error, OSError) and error.filename is not None:
         error.filename, error.filename2 = str(path), None
-
-
-def _name_beside(path: Path, ending: str) -> Path:
-    """A name beside this one that nobody else writes to, e.g. two exports at once."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{ending}")

@@ -10,9 +10,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal, TypeVar
+
+from data.texts.intake import unstorable
+from data.texts.thinking import Parts, Thinking, part
 
 Kind = Literal["binary", "scalar", "pairwise"]
 Role = Literal["annotator", "lead"]
@@ -33,9 +36,10 @@ LONGEST_COMMENT = 4000
 MESSAGE_ROLES = ("system", "user", "assistant")
 
 
-def now() -> str:
-    """The present moment as ISO 8601 in UTC with microseconds: sorts as text, on every engine."""
-    return timestamp(datetime.now(UTC))
+def now(later: timedelta = timedelta()) -> str:
+    """The present moment, or one so much later, as ISO 8601 in UTC with microseconds: sorts as
+    text, on every engine."""
+    return timestamp(datetime.now(UTC) + later)
 
 
 def timestamp(moment: datetime) -> str:
@@ -65,6 +69,11 @@ def canonical_json(value: Any) -> str:
 def content_hash(*parts: Any) -> str:
     """First 32 hex digits of SHA-256 over the canonical JSON of the parts."""
     return hashlib.sha256(canonical_json(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def cut_short(text: str) -> str:
+    """At most 60 characters of a text, to be quoted in a refusal."""
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 @dataclass(frozen=True)
@@ -115,9 +124,8 @@ def make_prompt(value: object, tags: Sequence[str] = (), external_id: str | None
     elif isinstance(value, Sequence) and value and all(isinstance(m, Mapping) for m in value):
         messages = [_check_message(m) for m in value]
     else:
-        raise ValueError(
-            f"prompt must be a text or a list of {{role, content}}, not {_shorten(value)}"
-        )
+        shown = cut_short(repr(value))
+        raise ValueError(f"prompt must be a text or a list of {{role, content}}, not {shown}")
     if not messages[-1].content.strip():
         raise ValueError("prompt has no text: write the question that the model is asked")
     if messages[-1].role != "user":
@@ -132,7 +140,7 @@ def _check_message(value: Mapping[str, object]) -> Message:
     if role not in MESSAGE_ROLES:
         raise ValueError(f"message role {role!r} unknown: use {', '.join(MESSAGE_ROLES)}")
     if not isinstance(content, str):
-        raise ValueError(f"message content must be a text, not {_shorten(content)}")
+        raise ValueError(f"message content must be a text, not {cut_short(repr(content))}")
     return Message(str(role), content)
 
 
@@ -165,17 +173,41 @@ class Document:
 
 @dataclass(frozen=True)
 class Completion:
-    """A model's answer to a prompt. `finished` is False where it was cut at the token limit."""
+    """What a model wrote to a prompt."""
 
     prompt: Prompt
-    text: str
+    written: str
+    """All of it; of a reasoning model its thinking too, see `data.texts.thinking`."""
     finished: bool = True
+    """Whether it ended by itself: False where it was cut, at the token limit or otherwise."""
     external_id: str | None = field(default=None, compare=False)
     created_at: str | None = field(default=None, compare=False)
 
     @cached_property
     def id(self) -> str:
-        return content_hash("completion", self.prompt.id, self.text, self.finished)
+        return content_hash("completion", self.prompt.id, self.written, self.finished)
+
+    @property
+    def text(self) -> str:
+        """The answer, without any thinking: what is judged, scored and trained on."""
+        return self._parts.answer
+
+    @property
+    def thinking(self) -> str:
+        """What a reasoning model wrote to itself before the answer; empty where it did not."""
+        return self._parts.thinking
+
+    def reading(self, thinking: Thinking) -> str:
+        """What is read where this much of a completion is asked for."""
+        return self.text if thinking == "answer" else self.written
+
+    def ended(self, thinking: Thinking) -> bool:
+        """Whether what is read ended by itself: no answer does to which thinking never came."""
+        return self.finished and not (thinking == "answer" and self._parts.open)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return part(self.written)
 
 
 @dataclass(frozen=True)
@@ -212,6 +244,11 @@ class Task:
     @cached_property
     def id(self) -> str:
         return content_hash("task", self.kind, self.a.id, self.b.id if self.b else None)
+
+    @property
+    def sides(self) -> tuple[Completion, ...]:
+        """The one completion, or the two."""
+        return (self.a,) if self.b is None else (self.a, self.b)
 
     def turned(self) -> Task:
         """The same question with its sides exchanged."""
@@ -254,6 +291,8 @@ class Answer:
     """Time from the task being shown to the answer."""
     flags: tuple[str, ...] = ()
     """What is wrong with the task itself; see FLAGS."""
+    original: str | None = None
+    """Scalar: the rating as it was given, where that was on another scale, e.g. "5 of 1..5"."""
 
     def turned(self) -> Answer:
         """The same answer where the sides are exchanged."""
@@ -290,7 +329,7 @@ def check_flags(flags: Iterable[str]) -> None:
     """ValueError for a flag that is none of FLAGS, naming it and what is allowed."""
     for flag in flags:
         if flag not in FLAGS:
-            raise ValueError(f"flag {_shorten(flag)} unknown: use {', '.join(FLAGS)}")
+            raise ValueError(f"flag {cut_short(repr(flag))} unknown: use {', '.join(FLAGS)}")
 
 
 def check_comment(comment: str | None) -> None:
@@ -301,10 +340,8 @@ def check_comment(comment: str | None) -> None:
         raise ValueError(
             f"a comment of {len(comment):,} characters is too long: use at most {LONGEST_COMMENT:,}"
         )
-    if "\x00" in comment:
-        raise ValueError("the comment holds a NUL character (\\u0000): remove it")
-    if any("\ud800" <= character <= "\udfff" for character in comment):
-        raise ValueError("the comment holds half a character (a lone surrogate): remove it")
+    if fault := unstorable(comment):
+        raise ValueError(f"the comment holds {fault}: remove it")
 
 
 @dataclass(frozen=True)
@@ -339,11 +376,6 @@ class Judgement:
         return self.task.a.prompt
 
 
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 @dataclass(frozen=True)
 class Record:
     """A judgement as a file carries it."""
@@ -363,7 +395,7 @@ class Record:
     def key(self) -> str:
         """Hash of all it says but the retraction: the same judgement read again has the same."""
         about = (self.shown_first, self.guidelines_version, self.external_id, self.created_at)
-        return judgement_key(self.task_id, self.annotator, self.answer, *about, self.purpose)
+        return judgement_key(self.task_id, self.annotator, self.answer, self.purpose, *about)
 
     @cached_property
     def task_id(self) -> str:
@@ -380,17 +412,11 @@ class Record:
 
 
 def judgement_key(
-    task_id: str,
-    annotator: str,
-    answer: Answer,
-    shown_first: str | None,
-    guidelines_version: int | None,
-    external_id: str | None,
-    created_at: str | None,
-    purpose: Purpose,
+    task_id: str, annotator: str, answer: Answer, purpose: Purpose, *about: str | int | None
 ) -> str:
-    """Hash by which a judgement that is read again is known. See `Record.key`."""
+    """Hash by which a judgement that is read again is known. See `Record.key` for `about`."""
     said = (answer.value, answer.strength, answer.both_bad, answer.comment, answer.seconds)
-    about = (shown_first, guidelines_version, external_id, created_at)
     gold = ["gold"] if purpose == "gold" else []  # a repeat has a task id of its own
-    return content_hash("judgement", task_id, annotator, *said, *about, *gold, *answer.flags)
+    original = [] if answer.original is None else ["original", answer.original]
+    flags = answer.flags
+    return content_hash("judgement", task_id, annotator, *said, *about, *gold, *original, *flags)

@@ -1,4 +1,4 @@
-"""Text in which a model says who made it: "I am ChatGPT", "trained by Google", <think> tags.
+"""Text in which a model says who made it: "I am ChatGPT", "trained by Google".
 
 Such a text tells an annotator which model wrote it, so it is kept and not put before them. Only
 what a model says of itself counts; "OpenAI released GPT-4 in 2023" is a mere mention. A name that
@@ -36,8 +36,6 @@ WORDS = """
 claude, gemini, bard, gemma, llama, copilot, mistral, zephyr, grok, kimi, vicuna, falcon, hermes
 """
 """Models' names that are words, or names of people, as well."""
-THINKING = r"(?:think|thinking|reasoning)>"
-"""Tags around what a reasoning model says to itself."""
 
 
 def _any_of(names: str) -> str:
@@ -93,12 +91,11 @@ _SAYS = re.compile(
             rf"\b(?:i am|i['’]m|my model is) (?:based on|powered by) (?:the )?{_MODEL}",
             r"\bi(?: can(?:no|['’])t|['’]m (?:unable|sorry))\b.{0,80}? (?:against|violat\w+)"
             rf" {_MAKER}['’]s ",
-            # ChatGPT here. The same in other languages. What a model says to itself
+            # ChatGPT here. The same in other languages
             rf"(?:\A|[.!] ){_MODEL} here\b",
             rf"\b(?:ich bin|je suis|soy|io sono|eu sou|ik ben) {_MODEL}",
             rf"(?:我是|我叫|私は|저는 ?){_any_of(MODELS)}",
             rf"我(?:是|由|被)[^。\n]{{0,8}}?{_any_of(MAKERS)}[^。\n]{{0,6}}?(?:开发|训练|研发|创建)",
-            rf"\A\s*<{THINKING}|(?<![`\w\"'])</{THINKING}[ \t]*(?:\n|\Z)",
         )
     )
 )
@@ -117,7 +114,7 @@ _HINTS = {
 def names_maker(text: str) -> str | None:
     """The phrase in which a text says which model or maker it is of; None where it does not."""
     low = text.lower()
-    hinted = "k>" in low or "g>" in low or not _HINTS.isdisjoint(_LETTERS.findall(low))
+    hinted = not _HINTS.isdisjoint(_LETTERS.findall(low))
     if not (hinted or (not low.isascii() and any(name in low for name in _CHINESE))):
         return None
     found = _SAYS.search(low)
@@ -138,7 +135,7 @@ class Named:
     def see(self, completions: Iterable[Completion], where: str = "") -> None:
         """Count those that do; the first is kept as the example, with where it stands."""
         for completion in completions:
-            phrase = names_maker(completion.text)
+            phrase = names_maker(completion.written)
             if phrase is not None:
                 self.example = self.example or f"{where} {phrase!r}".strip()
                 self.ids.add(completion.id)

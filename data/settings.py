@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import io
+import json
 import os
 import re
+import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import sqlalchemy as sa
 
+from data.places.store_address import holds_password, home_path
 from data.store import STORE_VARIABLE, Store
 
 if TYPE_CHECKING:
@@ -24,8 +29,12 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 STOPPED = 130
 """Exit code of a command that was asked to stop, as shells use it for Ctrl-C."""
+UNREAD = 141
+"""Exit code of a command whose output nobody reads any more, as shells use it for SIGPIPE."""
 
 
+_BUG = re.compile(r"no such|syntax error|no column|has \d+ columns")
+"""In the words of SQLite, for which a wrong query is an operational error too."""
 S = TypeVar("S", bound="DataclassInstance")
 
 
@@ -39,9 +48,9 @@ class Place:
     """Database URL, e.g. postgresql://user@host/name. Empty: what COACH_STORE says, else store.db
     in the workspace."""
 
-    def open(self) -> Store:
-        """The store of this place, made if it is new."""
-        return Store.open(self.store or os.environ.get(STORE_VARIABLE) or self.workspace)
+    def open(self, patience: float | None = None) -> Store:
+        """The store of this place, made if it is new. `patience`: see Store.open."""
+        return Store.open(self.store or os.environ.get(STORE_VARIABLE) or self.workspace, patience)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +63,8 @@ class RunPlace(Place):
 
 def as_config(settings: Any) -> dict[str, Any]:
     """Settings as plain JSON values, for config.json and the run's row."""
-    return {
-        key: _to_json(value)
-        for key, value in dataclasses.asdict(settings).items()
-        if key not in ("run_id", "workspace", "store")
-    }
+    plain = json.loads(json.dumps(dataclasses.asdict(settings), default=str))  # a path is a text
+    return {k: v for k, v in plain.items() if k not in ("run_id", "workspace", "store")}
 
 
 def from_config(kind: type[S], config: Mapping[str, Any], **others: Any) -> S:
@@ -96,6 +102,10 @@ def verbs_of(command: Any) -> dict[str, type]:
     return {subcommand.name: settings for settings, subcommand in members}
 
 
+_PARSING = threading.Lock()
+"""Standard error is redirected for all threads at once."""
+
+
 def parse(
     command: Any, prog: str, description: str | None, arguments: Sequence[str] | None = None
 ) -> Any:
@@ -108,40 +118,123 @@ def parse(
     import tyro
 
     said = io.StringIO()
+    given = _gather(command, sys.argv[1:] if arguments is None else arguments)
     try:
-        with redirect_stderr(said):
+        with _PARSING, redirect_stderr(said):
             if arguments is None and sys.argv[0].startswith("coach "):
-                verb = verbs_of(command)[sys.argv[1]]
-                return tyro.cli(verb, prog=sys.argv[0], args=sys.argv[2:])
-            return tyro.cli(command, prog=prog, description=description, args=arguments)
+                verb = verbs_of(command)[given[0]]
+                return _at_home(tyro.cli(verb, prog=sys.argv[0], args=given[1:]))
+            return _at_home(tyro.cli(command, prog=prog, description=description, args=given))
     except SystemExit:
         plain = " ".join(said.getvalue().translate({ord(c): " " for c in "│╭╮╰╯─"}).split())
         refused = re.search(r"Error parsing \S+: (.+?) For full helptext", plain)
         if refused:
             raise ValueError(refused[1]) from None
+        if any(map(holds_password, given)):
+            words = "it holds an address with a password: see --help"
+            said = io.StringIO(
+                f"error: the command line is not understood, and not shown: {words}\n"
+            )
         sys.stderr.write(said.getvalue())
         raise
 
 
+def _gather(command: Any, arguments: Sequence[str]) -> list[str]:
+    """The arguments, a list in pieces (`--x 1 --x 2`) made one: tyro would keep the last."""
+    lists = {
+        f"--{name.replace('_', '-')}"
+        for kind in verbs_of(command).values() or [command]
+        for name, hint in get_type_hints(kind).items()
+        if get_origin(hint) is tuple
+    }
+    several = {flag for flag in lists if list(arguments).count(flag) > 1}
+    pieces: dict[str, list[str]] = {flag: [] for flag in sorted(several)}
+    rest: list[str] = []
+    into = rest
+    for word in arguments:
+        if word in several:
+            into = pieces[word]
+        elif word.startswith("--"):
+            into = rest
+            rest.append(word)
+        else:
+            into.append(word)
+    return rest + [word for flag, values in pieces.items() for word in (flag, *values)]
+
+
+def _at_home(settings: Any) -> Any:
+    """The settings with a workspace's `~` spelled out: a shell leaves one in quotes as it is."""
+    if not isinstance(settings, Place):
+        return settings
+    return dataclasses.replace(settings, workspace=home_path(settings.workspace))
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import large libraries within it: what they make stays, so no garbage is looked for there."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def run_command(action: Callable[[], int | None]) -> int:
-    """Run a command's body; a user's error becomes one clear line and exit code 2."""
+    """Run a command's body; a user's error becomes one clear line and exit code 2.
+
+    Whoever reads the output may stop reading (`| head`): the command then ends without a word.
+    """
+    try:
+        try:
+            return _run(action)
+        finally:  # also before an exit that the command line asks for, as --help does
+            for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed one is None
+                stream.flush()
+    except BrokenPipeError:
+        return _end_unread()
+    except OSError as error:  # of the flush: the last lines did not get out
+        print(f"error: {disk_message(error)}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _run(action: Callable[[], int | None]) -> int:
     try:
         return action() or 0
     except KeyboardInterrupt:
         print("interrupted; what was stored is kept", file=sys.stderr)
         return STOPPED
+    except BrokenPipeError:
+        raise
     except Exception as error:
         in_words = isinstance(error, FileNotFoundError) and error.errno is None
         if isinstance(error, ValueError) or in_words:
             said = next(iter(str(error).strip().splitlines()), type(error).__name__)
             print(f"error: {said}", file=sys.stderr)
             return USER_ERROR
-        gone = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-        away = gone or _is_read_only(error) or "database is locked" in str(error)
-        if not (isinstance(error, OSError) or disk_full(error) or away):
+        if not store_trouble(error):
             raise
         print(f"error: {disk_message(error)}", file=sys.stderr)
         return USER_ERROR
+
+
+def _end_unread() -> int:
+    """Let what is still to be written go nowhere, or the interpreter complains at its end."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError, ValueError):  # a stream of a test's has no number
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+    return UNREAD
+
+
+def store_trouble(error: BaseException) -> bool:
+    """Whether a failure is of the disk, the files or the store's server, not of the program."""
+    if isinstance(error, sa.exc.DBAPIError):
+        away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+        bug = isinstance(error.orig, sqlite3.OperationalError) and _BUG.search(str(error.orig))
+        return (away and not bug) or error.connection_invalidated or _is_read_only(error)
+    return isinstance(error, OSError | sa.exc.TimeoutError) or disk_full(error)
 
 
 def disk_full(error: BaseException) -> bool:
@@ -157,6 +250,8 @@ def disk_message(error: BaseException) -> str:
     if _is_read_only(error):
         return "the store is read-only: check who may write to its file and folder"
     if not isinstance(error, OSError):
+        if any(words in str(error) for words in ("is locked", "lock timeout")):
+            return "another program has locked the store: end it, or try again in a while"
         return "the store did not answer in time: try again"
     where = f" at {error.filename}" if error.filename else ""
     return f"{getattr(error, 'strerror', None) or error}{where}: check the path"
@@ -165,11 +260,3 @@ def disk_message(error: BaseException) -> str:
 def _is_read_only(error: BaseException) -> bool:
     words = ("readonly database", "read-only transaction")
     return isinstance(error, sa.exc.DBAPIError) and any(word in str(error.orig) for word in words)
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, dict):
-        return {k: _to_json(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value

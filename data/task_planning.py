@@ -28,7 +28,7 @@ Question = tuple[Kind, frozenset[str]]
 
 def question(task: Task) -> Question:
     """The question of a task: (a, b) and (b, a) are one."""
-    return task.kind, frozenset(c.id for c in (task.a, task.b) if c is not None)
+    return task.kind, frozenset(side.id for side in task.sides)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Mix:
 
     def between(self, task: Task) -> bool:
         """Whether a pair's answers are by different models."""
-        a, b = (self.models.get(c.id, frozenset()) for c in (task.a, task.b) if c is not None)
+        a, b = (self.models.get(side.id, frozenset()) for side in task.sides)
         return bool(a and b) and not a & b
 
 
@@ -110,7 +110,10 @@ def plan_tasks(
         groups = [_tasks_of(kind, group, old.get(p, []), rng, wanted) for p, group in new.items()]
         rng.shuffle(groups)
         fresh = [[task for task in group if question(task) not in asked] for group in groups]
-        pool = _mix_pairs(fresh, mix) if kind == "pairwise" and mix.across else _round_robin(fresh)
+        if kind == "pairwise" and mix.across:
+            pool = _mix_pairs(fresh, mix)
+        else:
+            pool = [task for turn in zip_longest(*fresh) for task in turn if task is not None]
         chosen[kind] = pool[: round(limit * share / total)]
     ordered = _in_blocks(chosen)
     several = set(rng.sample(range(len(ordered)), round(overlap * len(ordered))))
@@ -121,12 +124,20 @@ def plan_tasks(
 
 
 def _by_prompt(completions: Iterable[Completion]) -> dict[str, list[Completion]]:
-    """Each completion once, by prompt id; what cannot be asked about is left out."""
-    found: dict[str, dict[str, Completion]] = {}
-    for completion in completions:
-        if completion.text.strip() and not names_maker(completion.text):
-            found.setdefault(completion.prompt.id, {})[completion.id] = completion
-    return {prompt: list(group.values()) for prompt, group in found.items()}
+    """Each answer once, by prompt id; what cannot be asked about is left out.
+
+    An empty answer is asked about like any other: a model that ended at once has lost. Of those
+    that stopped before any answer, and of equal ones after other thinking, one is enough; where
+    all stopped before, there is nothing to ask.
+    """
+    found: dict[str, dict[tuple[str, bool], Completion]] = {}
+    for completion in sorted(completions, key=lambda c: not (c.finished or c.text.strip())):
+        if not names_maker(completion.written):
+            said = completion.text.strip() and completion.text
+            group = found.setdefault(completion.prompt.id, {})
+            group.setdefault((said, completion.finished or not said), completion)
+    groups = {prompt: list(group.values()) for prompt, group in found.items()}
+    return {p: g for p, g in groups.items() if any(c.finished or c.text.strip() for c in g)}
 
 
 def _tasks_of(
@@ -146,10 +157,6 @@ def _tasks_of(
         tasks = [Task(kind, completion, None, wanted) for completion in group]
     rng.shuffle(tasks)
     return tasks
-
-
-def _round_robin(groups: Sequence[Sequence[Task]]) -> list[Task]:
-    return [task for turn in zip_longest(*groups) for task in turn if task is not None]
 
 
 def _mix_pairs(groups: Sequence[Sequence[Task]], mix: Mix) -> list[Task]:

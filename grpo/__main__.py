@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from data.runs.processes import request_stop
-from data.settings import STOPPED, parse, run_command
+from data.settings import STOPPED, loading, parse, run_command
 from grpo import config
 
 Command = (
@@ -34,13 +34,15 @@ they are needed, so that --help is quick."""
 
 
 def main() -> int:
+    """Run the command that the arguments name; returns its exit code."""
     return run_command(_act)
 
 
 def _act() -> int:
     settings = parse(Command, prog="python -m grpo", description=__doc__)
     if isinstance(settings, config.LoopSettings):
-        from grpo.loop import loop
+        with loading():
+            from grpo.loop import loop
 
         loop(settings)
         return 0
@@ -50,7 +52,8 @@ def _act() -> int:
         print(f"{settings.run} stops at its next step")
         return 0
     if isinstance(settings, config.ExportSettings):
-        from grpo.export import export
+        with loading():
+            from grpo.export import export
 
         print(f"wrote {export(settings)}")
         return 0
@@ -58,8 +61,10 @@ def _act() -> int:
     from grpo.run import execute
 
     kind, module, function = WORK[type(settings)]
+    with loading():
+        work = getattr(import_module(module), function)
     with settings.open() as store:
-        outcome = execute(kind, getattr(import_module(module), function), settings, store)
+        outcome = execute(kind, work, settings, store)
     if outcome.report:
         print("\n".join(lines(outcome.report)))
     if outcome.finished:

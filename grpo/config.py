@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 from urllib.parse import urlsplit
 
+from data.exchange.validation import JsonObject, read_json
+from data.schema import canonical_json, cut_short
 from data.settings import Place, RunPlace
+from data.texts.intake import LONGEST_NAME, unstorable
+from data.texts.thinking import Thinking
 from reward_model.config import (
     BUILT_IN_MODEL,
     LoraSettings,
@@ -14,8 +20,23 @@ from reward_model.config import (
     RewardSettings,
     check_not_negative,
     check_positive,
+    check_ranges,
+    check_share,
 )
 
+LARGEST_PARAMETERS = 1000
+"""Bytes of an endpoint's further parameters, which are kept with every completion."""
+OWN_PARAMETERS = {
+    "model": "",
+    "messages": "",
+    "stream": "",
+    "n": "",
+    "temperature": "use --sampling.temperature, or null to leave it out",
+    "top_p": "use --sampling.top-p, or null to leave it out",
+    "max_tokens": "use --sampling.max-new-tokens, or null to leave it out",
+    "seed": "each completion has its own seed; use null to leave it out",
+}
+"""Parameters that cannot be given: what to do in their place, nothing where they are Coach's."""
 PolicyTuning = Literal["lora", "qlora", "full"]
 WINDOW = "generation_window.pt"
 """File that marks a GRPO run's checkpoint as whole."""
@@ -41,6 +62,7 @@ class SamplingSettings:
         check_positive(self, "temperature", "top_p", "max_new_tokens")
         if self.top_p > 1:
             raise ValueError(f"top p {self.top_p} not allowed: use more than 0, at most 1")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +99,7 @@ class TuneSettings(RunPlace):
     def __post_init__(self) -> None:
         check_positive(self, "epochs", "batch_size", "max_tokens")
         check_not_negative(self, "learning_rate", "eval_every", "patience")
+        check_ranges(self)
 
     @property
     def rate(self) -> float:
@@ -113,6 +136,9 @@ class SftSettings(TuneSettings):
     """Passes over the demonstrations."""
     max_tokens: int = 512
     """Longest prompt and completion together; longer demonstrations are left out, and counted."""
+    thinking: Thinking = "answer"
+    """What is learned of demonstrations that hold a reasoning model's thinking. answer: what comes
+    after it. whole: the thinking too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +155,9 @@ class SampleSettings(RunPlace):
     """Concurrent requests to the endpoint."""
     timeout: float = 120.0
     """Seconds until a request to the endpoint is given up and made again."""
+    parameters: str = ""
+    """What the endpoint is told besides, as JSON: {"top_k": 20, "stop": ["###"]}. A null leaves one
+    out that it does not take: {"seed": null}."""
     prompts: PromptSet = "judged"
     """Which prompts: those of a split, or judged: train and validation. Test stays for the end."""
     limit: int = 0
@@ -159,10 +188,18 @@ class SampleSettings(RunPlace):
     def __post_init__(self) -> None:
         check_positive(self, "per_prompt", "batch_size", "annotators", "parallel", "timeout")
         check_not_negative(self, "limit", "tasks")
-        _check_share(self, "overlap", "across")
+        check_share(self, "overlap", "across")
+        check_ranges(self)
         for model in (self.policy, *self.mix):
             if model.startswith("-"):
                 raise ValueError(f"model {model!r} not allowed: a name does not begin with a dash")
+            if fault := unstorable(model):
+                raise ValueError(f"a model's name holds {fault}: correct it")
+            if len(model.encode()) > LONGEST_NAME:
+                raise ValueError(
+                    f"model {cut_short(model)!r} not allowed: use at most {LONGEST_NAME} bytes"
+                )
+        assert self.extra is not None  # raises where they cannot be read
         if set(self.endpoint) & set("@?#"):  # a password is not repeated
             raise ValueError(
                 "the endpoint's address holds a user name, a key or a query: leave them out, and"
@@ -179,14 +216,40 @@ class SampleSettings(RunPlace):
                 f"endpoint {self.endpoint!r} is no address: use one like http://host:8000/v1"
             )
 
+    @cached_property
+    def extra(self) -> JsonObject:
+        """The further parameters, read. Raises ValueError naming what is wrong with them."""
+        return read_parameters(self.parameters) if self.parameters.strip() else {}
 
-def _check_share(settings: object, *names: str) -> None:
-    """Raise ValueError for one that is given and not from 0 to 1."""
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None and not 0 <= value <= 1:
-            words = name.replace("_", " ")
-            raise ValueError(f"{words} {value} not allowed: use a share from 0 to 1")
+
+def read_parameters(text: str) -> JsonObject:
+    """Parameters of a request, spelled in JSON, that may be sent and kept with a completion.
+
+    Raises ValueError with the remedy for what is no JSON object, for what other settings say or
+    Coach needs for itself, and for more than is kept.
+    """
+    if len(text.encode("utf-8", "replace")) > LARGEST_PARAMETERS:
+        raise ValueError(f"parameters are too long: use at most {LARGEST_PARAMETERS} bytes")
+    try:
+        found = read_json(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"parameters {cut_short(text)!r} are not JSON ({error.msg} at character"
+            f' {error.pos + 1}): write them like {{"top_k": 20}}'
+        ) from None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f'parameters {cut_short(text)!r} are no JSON object: write them like {{"top_k": 20}}'
+        )
+    for name, value in found.items():
+        use = OWN_PARAMETERS.get(name)
+        if use is not None and (value is not None or not use):
+            raise ValueError(
+                f"parameter {name!r} not allowed: {use or 'it is what this command sets itself'}"
+            )
+    if fault := unstorable(canonical_json(found)):
+        raise ValueError(f"parameters hold {fault}: remove it")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +288,11 @@ class PolicySettings(RunPlace):
     entropy_target: float = 0.0
     """Entropy target, as a share of the entropy at the start: the bonus acts below it only, and its
     coefficient grows while entropy stays there; try 0.7. 0: the bonus acts always, unchanged."""
-    uncertainty_penalty: float = 0.0
-    """The reward is the reward model's mean less this many of its standard deviations (a lower
-    confidence bound, arXiv:2310.02743). 0: the mean alone."""
+    pessimism: float = 0.0
+    """Reward subtracted for what the reward model does not know: this many times variance /
+    (2 beta). Variance: of the completion's reward beside its group's mean. Beta: the reward that a
+    nat of KL of an answer has to earn, by KL coefficient and target. 1: the certainty equivalent
+    (arXiv:2606.09073). 0: none. Needs a KL coefficient."""
     length_penalty: float = 0.0
     """Reward subtracted for every 100 tokens of a completion. 0: none."""
     reward_clip: float = 5.0
@@ -265,10 +330,11 @@ class PolicySettings(RunPlace):
             "micro_batches", "save_every",
         )  # fmt: skip
         check_not_negative(
-            self, "kl_weight", "kl_target", "entropy_weight", "uncertainty_penalty",
-            "length_penalty", "drop_below",
+            self, "kl_weight", "kl_target", "entropy_weight", "pessimism", "length_penalty",
+            "drop_below",
         )  # fmt: skip
-        _check_share(self, "entropy_target")
+        check_share(self, "entropy_target")
+        check_ranges(self)
         if self.group_size < 2:
             raise ValueError(f"group size {self.group_size} not allowed: use 2 or more")
         if self.lora.dropout:
@@ -279,6 +345,11 @@ class PolicySettings(RunPlace):
             raise ValueError(
                 "entropy target without entropy weight not allowed: give an --entropy-weight above"
                 " 0, from which the bonus grows"
+            )
+        if self.pessimism and not self.kl_weight:
+            raise ValueError(
+                "pessimism without kl weight not allowed: where KL costs nothing, what it subtracts"
+                " has no bound; give a --kl-weight above 0, or --pessimism 0"
             )
         if self.prompts_per_step * self.group_size % self.micro_batches:
             raise ValueError(
@@ -320,6 +391,7 @@ class ComparisonSettings(RunPlace):
     def __post_init__(self) -> None:
         check_positive(self, "per_prompt", "batch_size")
         check_not_negative(self, "limit")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,3 +443,6 @@ class LoopSettings(Place):
     )
     answers: int = 1
     """Completions of each test prompt by each policy in the evaluation."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

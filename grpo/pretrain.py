@@ -24,6 +24,7 @@ from grpo.config import PretrainSettings
 from grpo.policies.checkpoint import find_policy, save_merged
 from grpo.reports.records import TrainingReport
 from grpo.supervised import Rows, learn
+from reward_model.chat.chat_format import control_tokens, text_ids
 from reward_model.language_model.loading import load_tokenizer
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>")
@@ -45,8 +46,7 @@ def train(settings: PretrainSettings, store: Store, run: Recorder) -> TrainingRe
         held = len(sides["validation"])
         reason = f"all {held} documents are held out, by their hash" if held else "no documents yet"
         raise ValueError(
-            f'{reason}: import some ({{"type": "document", "text": ...}}) with python -m data'
-            " import"
+            f'{reason}: import some ({{"type": "document", "text": ...}}) with coach import'
         )
     origin = find_policy(settings.model, settings.workspace)
     tokenizer = load_tokenizer(origin, chat=False)
@@ -75,16 +75,23 @@ def tokenized(
 ) -> list[list[int]]:
     """Each document's token ids, ended by end of text.
 
-    What looks like a special token in a document is read as the characters it is.
+    What looks like a control token in a document is read as the characters it is.
     """
     end = end_of_text(tokenizer)
+    begin = [i for i in tokenizer("")["input_ids"] if i != end]
+    # split_special_tokens leaves those tokens that are not flagged special
+    flagged = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
+    unflagged = set(control_tokens(tokenizer)) - flagged
     found: list[list[int]] = []
     for start in range(0, len(documents), AT_ONCE):
         run.check_stop()
         run.progress(start, len(documents), "reading the documents")
         texts = [d.text for d in documents[start : start + AT_ONCE]]
         read = tokenizer(texts, split_special_tokens=True, verbose=False)["input_ids"]
-        found += [ids if ids[-1:] == [end] else [*ids, end] for ids in read]
+        for text, ids in zip(texts, read, strict=True):
+            if any(token in text for token in unflagged):
+                ids = [*begin, *text_ids(tokenizer, text)]
+            found.append(ids if ids[-1:] == [end] else [*ids, end])
     return found
 
 

@@ -69,8 +69,8 @@ def resolve(settings: PolicySettings, store: Store) -> PolicySettings:
         row = store.runs.get(settings.resume)
         if row is not None and row.live:
             raise ValueError(f"run {settings.resume} is going on: stop it first")
-        find_checkpoint(settings)
-        folder = runs_folder(settings.workspace) / settings.resume
+        # whoever has the checkpoint wrote its settings in full; one after it may have died first
+        folder = find_checkpoint(settings, store).parent
         settings = from_config(
             PolicySettings,
             json.loads((folder / "config.json").read_text()),
@@ -79,9 +79,9 @@ def resolve(settings: PolicySettings, store: Store) -> PolicySettings:
             workspace=settings.workspace,
             store=settings.store,
         )
-    policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (grpo sft)")
+    policy = settings.policy or newest(store, "sft", "SFT run", "fine-tune first (coach sft)")
     reward = settings.reward or newest(
-        store, "reward", "reward model", "train one first (reward_model train)"
+        store, "reward", "reward model", "train one first (coach reward)"
     )
     return dataclasses.replace(settings, policy=policy, reward=reward)
 
@@ -94,7 +94,7 @@ def newest(store: Store, kind: str, what: str, remedy: str) -> str:
     raise ValueError(f"there is no finished {what} yet: {remedy}")
 
 
-def find_checkpoint(settings: PolicySettings) -> Path:
+def find_checkpoint(settings: PolicySettings, store: Store) -> Path:
     """The last whole checkpoint of the run to resume, or else of the run that it resumed itself.
 
     Raises ValueError where there is none.
@@ -107,6 +107,6 @@ def find_checkpoint(settings: PolicySettings) -> Path:
         whole = [p for p in folder.glob("checkpoint-*") if (p / WINDOW).is_file()]
         if whole:
             return max(whole, key=lambda p: int(p.name.split("-")[1]))
-        config = folder / "config.json"
-        name = json.loads(config.read_text()).get("resume", "") if config.is_file() else ""
+        row = store.runs.get(name)
+        name = row.config.get("resume", "") if row else ""
     raise ValueError(f"run {settings.resume!r} has no checkpoint to resume from: start it anew")

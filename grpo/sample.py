@@ -11,6 +11,7 @@ from collections import Counter
 
 from data.runs.recorder import Recorder
 from data.schema import Prompt
+from data.settings import loading
 from data.splits import split_of
 from data.store import Store
 from grpo.config import SampleSettings
@@ -27,11 +28,12 @@ def sample(settings: SampleSettings, store: Store, run: Recorder) -> SampleRepor
     if prompts and settings.endpoint:
         from grpo.sampling.endpoint import from_endpoint
 
-        source = from_endpoint(settings, prompts, store, run, intake.keep)
+        source = from_endpoint(settings, prompts, store, run, intake.keep, intake.left_out)
     elif prompts:
-        from grpo.sampling.local import from_policy
+        with loading():
+            from grpo.sampling.local import from_policy
 
-        source = from_policy(settings, prompts, run, intake.keep)
+        source = from_policy(settings, prompts, run, intake.keep, intake.left_out)
     return intake.report(source, round(time.monotonic() - started, 1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -10,12 +11,15 @@ from data.runs.recorder import Recorder
 from data.schema import Demonstration
 from data.splits import split_of
 from data.store import Store
+from data.texts.thinking import part
 from grpo.config import SftSettings
 from grpo.policies.checkpoint import find_policy
 from grpo.reports.records import TrainingReport
 from grpo.supervised import Rows, learn
+from reward_model.chat.chat_format import chat_format
 from reward_model.language_model.loading import load_tokenizer
-from reward_model.language_model.render import render
+from reward_model.language_model.render import render, render_prompt, require_thinking
+from reward_model.model_checks.context import prompts_taken
 
 FEWEST = 8
 
@@ -38,33 +42,68 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> TrainingReport:
         )
     origin = find_policy(settings.model, settings.workspace)
     tokenizer = load_tokenizer(origin)
-    rows = {s: _render_rows(tokenizer, found, settings.max_tokens) for s, found in sides.items()}
+    if note := chat_format(tokenizer).note:
+        print(note, flush=True)
+    if settings.thinking == "whole":
+        require_thinking(tokenizer)
+    asked = (d.prompt for found in sides.values() for d in found)
+    fitting = prompts_taken(asked, lambda p: render_prompt(tokenizer, p), settings.model)
+    if fitting.counted:
+        print(fitting.sentence, flush=True)
+    rows: dict[str, Rows] = {}
+    parted = without = refused = 0
+    for side, every in sides.items():
+        found = [d for d in every if d.prompt.id in fitting.ids]
+        refused += len(every) - len(found)
+        said = [part(d.text).answer if settings.thinking == "answer" else d.text for d in found]
+        parted += sum(text != d.text for d, text in zip(found, said, strict=True))
+        without += sum(not text for text in said)
+        texts = [
+            to_row(tokenizer, replace(d, text=text))
+            for d, text in zip(found, said, strict=True)
+            if text
+        ]
+        rows[side] = [row for row in texts if len(row["input_ids"]) <= settings.max_tokens]
     n = len(rows["train"])
     if n < FEWEST:
         raise ValueError(
             f"{n} demonstrations of at most {settings.max_tokens} tokens are too few: at least"
             f" {FEWEST} are needed; raise --max-tokens"
         )
+    aside = f", the thinking of {parted} left out" if parted else ""
     course = learn(settings, origin, tokenizer, rows, run, "fine-tuning", "sft")
     return TrainingReport(
-        summary=course.sentence(f"fine-tuned on {n} demonstrations"),
+        summary=course.sentence(f"fine-tuned on {n} demonstrations{aside}"),
         course=course,
         texts={
             "demonstrations": n,
-            "left_out_too_long": sum(len(sides[s]) - len(rows[s]) for s in sides),
+            "left_out_too_long": sum(map(len, sides.values()))
+            - sum(map(len, rows.values()))
+            - (without + refused),
+            "left_out_refused_by_template": refused,
+            "left_out_thinking_alone": without,
+            "thinking_not_learned": parted,
         },
         model=settings.model,
         seconds=round(time.monotonic() - started, 1),
     )
 
 
-def _render_rows(
-    tokenizer: PreTrainedTokenizerBase, demonstrations: list[Demonstration], max_tokens: int
-) -> Rows:
-    """Token ids by the same `render` that rewards use, with labels on the completion."""
-    texts = (render(tokenizer, d.prompt, d.text, finished=True) for d in demonstrations)
-    return [
-        {"input_ids": text.ids, "labels": [-100] * len(text.prompt) + text.completion}
-        for text in texts
-        if len(text.ids) <= max_tokens
-    ]
+def to_row(
+    tokenizer: PreTrainedTokenizerBase, demonstration: Demonstration
+) -> dict[str, list[int]]:
+    """Token ids as rewards read them; labels on the completion and on the end of its turn.
+
+    None on what the template writes behind that, where sampling has stopped. A template that leaves
+    the end of the last turn out has it added, else nothing would teach the model to end.
+    """
+    form = chat_format(tokenizer)
+    text = render(tokenizer, demonstration.prompt, demonstration.text, finished=True)
+    learned = text.completion[: len(text.completion) - text.behind]
+    if not form.ends_turn:
+        learned = [*learned, form.end]
+    rest = text.completion[len(text.completion) - text.behind :]
+    return {
+        "input_ids": [*text.prompt, *learned, *rest],
+        "labels": [-100] * len(text.prompt) + learned + [-100] * text.behind,
+    }

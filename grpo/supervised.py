@@ -23,13 +23,14 @@ from trl import SFTConfig, SFTTrainer
 
 from data.runs.recorder import Recorder, Stopped
 from grpo.config import TuneSettings
-from grpo.policies.checkpoint import save_policy, save_whole
-from grpo.policies.tuning import in_float32, to_train
+from grpo.policies.checkpoint import save_policy, save_whole, try_saving
+from grpo.policies.tuning import to_train
 from grpo.reports.records import TrainingCourse
 from grpo.trainer.run_callback import Metrics, RunCallback
 from reward_model.language_model.device import choose_device, choose_dtype
-from reward_model.language_model.lora import layer_names, matched, trainable_share
+from reward_model.language_model.lora import in_float32, layer_names, matched, trainable_share
 from reward_model.language_model.origin import Origin
+from reward_model.model_checks.context import context_length, require_known, require_length
 
 NAMES = {name: name for name in ("loss", "grad_norm", "learning_rate", "entropy")} | {
     "mean_token_accuracy": "token_accuracy",
@@ -64,12 +65,10 @@ def learn(
         print("its adapter is trained on, with its own rank, alpha and targets", flush=True)
     run.progress(0, 1, "loading the model")
     model = to_train(settings, origin, dtype)
-    longest = getattr(model.config, "max_position_embeddings", None) or settings.max_tokens
-    if settings.max_tokens > longest:
-        raise ValueError(
-            f"max tokens {settings.max_tokens} not allowed: {settings.model} reads at most"
-            f" {longest}; use that or less"
-        )
+    require_length(settings.max_tokens, context_length(model.config, tokenizer), settings.model)
+    texts = [row["input_ids"] for side in rows.values() for row in side]
+    require_known(texts, model.get_input_embeddings().weight.size(0), tokenizer)
+    try_saving(model, tokenizer, run.directory, settings.tuning, merged_after=kind == "pretrain")
     callback = EarlyStoppingCallback(run, settings.patience, words)
     trainer = SFTTrainer(
         model,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,12 @@ STEPS: dict[str, tuple[Verb, ...]] = {
         Verb("init", "data", "init", "make a workspace: a folder and an empty store"),
         Verb("import", "data", "import", "read prompts, demonstrations, judgements from a file"),
         Verb("serve", "labeler", "serve", "serve the app: people rate, a lead starts the training"),
-        Verb("user", "labeler", "user", "add a person, or let one set a new password"),
+        Verb(
+            "user",
+            "labeler",
+            "user",
+            "let people in and out: add, list, off, on, sign-out, withdraw",
+        ),
     ),
     "fine-tune": (
         Verb("pretrain", "grpo", "pretrain", "continued pretraining on raw documents"),
@@ -47,6 +53,7 @@ STEPS: dict[str, tuple[Verb, ...]] = {
         Verb("evaluate-reward", "reward_model", "evaluate", "its receipt, on today's judgements"),
         Verb("score", "reward_model", "score", "score completions from a file, or over HTTP"),
         Verb("export-reward", "reward_model", "export", "write it as an ordinary model folder"),
+        Verb("benchmark", "reward_model", "benchmark", "how right heads are, beside baselines"),
     ),
     "policy": (
         Verb("grpo", "grpo", "train", "GRPO against the reward model, with KL to the SFT policy"),
@@ -66,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named verb; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
-        print(overview())
+        try:
+            print(overview(), flush=True)
+        except BrokenPipeError:  # `| head`; what is left is to go nowhere at the interpreter's end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0 if words else USER_ERROR
     verb = VERBS.get(words[0])
     if verb is None:
@@ -95,7 +105,3 @@ def closest(word: str) -> list[str]:
     named = [name for name in VERBS if name in parts]
     same = [name for name, verb in VERBS.items() if verb.verb in parts]
     return named or same or get_close_matches(word, VERBS, n=1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

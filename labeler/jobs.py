@@ -62,31 +62,47 @@ def start(site: Site, kind: str, **choices: Any) -> str:
     """
     for run in runs.refresh(site.store, site.workspace):
         if run.live and run.kind == kind:  # two would only slow each other down
-            raise ValueError(
-                f"{RUN_KINDS[kind].title} is running already ({run.id}): wait for it or stop it"
-                " first"
-            )
+            title = RUN_KINDS[kind].title
+            raise ValueError(f"{title} is running already ({run.id}): wait for it or stop it first")
     missing = what_is_missing(site, kind, choices)
     if missing:
         raise ValueError(missing)
-    if kind in ("pretrain", "sft"):
-        choices = {"model": site.model, **choices}
-    if kind == "sample":
-        choices = {"policy": site.model, **choices}
+    if kind in ("pretrain", "sft", "sample"):  # a child knows nothing of this server's --model
+        choices = {"policy" if kind == "sample" else "model": site.model, **choices}
     settings = type(DEFAULTS[kind])(**choices, workspace=site.workspace)
     arguments = [*RUN_KINDS[kind].command, *as_arguments(settings)]
     return runs.launch(site.store, site.workspace, kind, arguments, as_config(settings))
 
 
+def start_import(site: Site, sent: Path, annotator: str = "", details: str = "") -> str:
+    """Import a file that a browser sent, as a run; returns its id. Raises ValueError as `start`.
+
+    `details` are further settings, as on the shell (see data.imports.details).
+    """
+    from data.imports.details import split_details
+
+    further = split_details(details)
+    runs.refresh(site.store, site.workspace)
+    kept = runs.take_in(site.workspace, sent)
+    # One argument each: what begins with dashes is no setting of its own. The file comes first:
+    # a setting of several words would take it for one of them.
+    arguments = [*RUN_KINDS["import"].command, str(kept), f"--workspace={site.workspace}"]
+    arguments += [f"--annotator={annotator}"] if annotator else []
+    arguments += further
+    config = {"file": sent.name, "annotator": annotator, "details": details}
+    try:
+        return runs.launch(site.store, site.workspace, "import", arguments, config)
+    except BaseException:
+        runs.remove_incoming(site.workspace, kept)
+        raise
+
+
 def what_is_missing(site: Site, kind: str, choices: Mapping[str, Any]) -> str:
     """Why a run of this kind cannot start yet, with the remedy; empty where it can."""
     counts = site.store.content.counts()
-    if kind == "pretrain" and not counts.documents:
-        return "there are no documents yet: import some on the Data page"
-    if kind == "sft" and not counts.demonstrations:
-        return "there are no demonstrations yet: import some on the Data page"
-    if kind == "sample" and not counts.prompts:
-        return "there are no prompts yet: import some on the Data page"
+    content = {"pretrain": "documents", "sft": "demonstrations", "sample": "prompts"}.get(kind)
+    if content and not getattr(counts, content):
+        return f"there are no {content} yet: import some on the Data page"
     if kind == "sample" and choices.get("endpoint") and not choices.get("policy"):
         return "Model at the endpoint is empty: write what the endpoint calls it"
     if kind == "reward":

@@ -25,8 +25,10 @@ def render(template: str, macro: str, *values: object) -> Markup:
 @cache
 def _labeler_templates() -> Environment:
     made = environment("labeler")
-    made.filters |= {"prose": lambda text: Markup(prose(text)), "number": number, "short": short}
-    made.filters |= {"raw": lambda text: Markup(raw(text)), "count_hidden": count_hidden}
+    made.filters |= {"number": number, "short": short}
+    made.filters |= {"raw": lambda text, share=1.0: Markup(raw(text, share))}
+    made.filters |= {"prose": lambda text, share=1.0: Markup(prose(text, share))}
+    made.filters |= {"count_hidden": count_hidden}
     made.filters |= {"markdown": lambda text: Markup(markdown(text))}
     return made
 
@@ -47,11 +49,11 @@ def as_sentence(error: Exception | str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def number(value: object, digits: int = 2) -> str:
-    """A plain number; a dash where there is none."""
+def number(value: object) -> str:
+    """A plain number, fractions to two places; a dash where there is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–"
-    return f"{value:,.{digits}f}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
 def short(value: object) -> str:
@@ -59,10 +61,3 @@ def short(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

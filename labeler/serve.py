@@ -11,13 +11,16 @@ from pathlib import Path
 
 from data import runs
 from data.ports import address, listen, local
-from data.settings import Place
+from data.settings import Place, loading
 from data.store import Store
 from labeler import jobs
+from labeler.access.proxy import networks_of, root_path_of
 from labeler.jobs import Site
 from reward_model.config import BUILT_IN_MODEL
 
 PROGRESS_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
+"""How long a person waits for a locked store before they are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,12 @@ class Serve(Place):
     """Address to listen on. 127.0.0.1: this machine only; 0.0.0.0: everybody who can reach it."""
     port: int = 7860
     """Port to listen on."""
+    root_path: str = ""
+    """Path below which a proxy serves the app, e.g. /coach; the proxy may leave it in front of
+    what it passes on, or take it away."""
+    trusted_proxy: tuple[str, ...] = ()
+    """Addresses or networks of the proxies in front, e.g. 127.0.0.1 10.0.0.0/8. What they say of a
+    browser's request, X-Forwarded-Host, -Proto and -For, is heeded; from anybody else it is not."""
 
 
 def serve(settings: Serve) -> int:
@@ -40,13 +49,17 @@ def serve(settings: Serve) -> int:
     """
     import uvicorn
 
-    listener = listen(settings.host, settings.port)
+    root_path = root_path_of(settings.root_path)
+    trusted = networks_of(settings.trusted_proxy)
     workspace = settings.workspace.expanduser().absolute()
-    with settings.open() as store:
+    with (
+        listen(settings.host, settings.port) as listener,
+        settings.open(PATIENCE_SECONDS) as store,
+    ):
         if not local(settings.host) and not store.people.has_lead():
             raise ValueError(
                 f"host {settings.host} can be reached by others and no lead has a password yet: "
-                "first run python -m labeler user add NAME --role lead --password-stdin"
+                "first run coach user add NAME --role lead --password-stdin"
             )
         site = Site(store, workspace, settings.model)
         prepare(site)
@@ -57,10 +70,16 @@ def serve(settings: Serve) -> int:
                 await super().startup(sockets)
                 threading.Thread(target=announce, args=(site, settings), daemon=True).start()
 
-        app = build_app(store, workspace, settings.model)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
-        with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
-            Ready(config).run([listener])
+        with loading():  # Gradio, and its pages
+            app = build_app(store, workspace, settings.model, root_path, trusted)
+        config = uvicorn.Config(
+            app, log_level="warning", timeout_graceful_shutdown=2, proxy_headers=False
+        )
+        try:
+            with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
+                Ready(config).run([listener])
+        finally:
+            app.state.uploads.close()
     print("stopped serving; runs that were going on go on", flush=True)
     return 0
 
@@ -74,7 +93,11 @@ def prepare(site: Site) -> None:
         starter.load(site.store)
     if site.store.people.guidelines() is None:
         site.store.people.set_guidelines(starter.guidelines())
-    runs.refresh(site.store, site.workspace)
+    runs.clean_up_workspace(site.workspace)
+    if not any(
+        run.live and run.kind == "import" for run in runs.refresh(site.store, site.workspace)
+    ):
+        runs.remove_incoming(site.workspace)
     counts = site.store.content.counts()
     samplings = site.store.runs.list("sample")
     unfinished = any(
@@ -94,7 +117,7 @@ def announce(site: Site, settings: Serve) -> None:
     """Say where the app is, how the first lead gets in, and how sampling goes."""
     from labeler.access.auth import welcome_link
 
-    base = address(settings.host, settings.port)
+    base = address(settings.host, settings.port) + root_path_of(settings.root_path)
     print(f"\nCoach is at {base}", flush=True)
     if not site.store.people.has_lead():
         link = welcome_link(base, site.store.people.invite("lead"))
@@ -115,9 +138,7 @@ def follow(store: Store, workspace: Path, run_id: str) -> None:
             run = store.runs.get(run_id)
             if run is None:
                 return
-            if run.total:
-                bar.total = run.total
-            bar.n = run.done
+            bar.total, bar.n = run.total or bar.total, run.done
             bar.refresh()
             if not run.live:
                 break

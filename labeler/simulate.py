@@ -22,6 +22,7 @@ from data.settings import Place
 from data.simulated_annotators import Persona, SimulatedAnnotator, crew
 from data.store import Store
 from labeler.serve import Serve
+from reward_model.config import check_ranges
 
 PATIENCE_SECONDS = 120.0
 """How long an answer is sent again before the app counts as gone."""
@@ -32,7 +33,7 @@ KEPT_OPEN_SECONDS = 2.0
 QUEUE_SECONDS = 2.0
 Json = dict[str, Any]
 
-START = "start it with `python -m labeler serve`"
+START = "start it with `coach serve`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +62,15 @@ def simulate(settings: Simulate) -> int:
         raise ValueError(f"judgements {settings.judgements} not allowed: use 1 or more")
     if settings.pace < 0:
         raise ValueError(f"pace {settings.pace:g} not allowed: use 0 or more seconds")
+    check_ranges(settings)
     people = crew(settings.personas, settings.annotators, settings.seed)
     find_app(settings.url)
     tally = Tally(settings.judgements)
     with settings.open() as store:
         try:
             with tqdm(total=tally.wanted, desc="judgements", unit="", disable=None) as bar:
-
-                def progress(done: int) -> None:
-                    bar.n = done
-                    bar.refresh()
-
-                rate(store, settings.url, people, tally, settings.pace, settings.seed, progress)
+                how = tally, settings.pace, settings.seed
+                rate(store, settings.url, people, *how, lambda done: bar.update(done - bar.n))
         finally:
             print(tally.report(), flush=True)
     return 0
@@ -160,7 +158,7 @@ def rate(
     tally: Tally,
     pace: float = 0.0,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> None:
     """Let them rate, all at once, until the tally is full or the queue is empty for each.
 
@@ -181,9 +179,8 @@ def rate(
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.2)
-                if progress:
-                    progress(len(tally.tokens))
-    except BaseException:
+                progress(len(tally.tokens))
+    except BaseException:  # Ctrl-C too: the threads would go on rating
         tally.stop.set()
         raise
     finally:
@@ -280,42 +277,35 @@ class _Stopped(Exception):
 def _run_annotator(
     url: str, person: SimulatedAnnotator, session: str, tally: Tally, pace: float, seed: int
 ) -> None:
-    """One annotator's thread."""
+    """One annotator's thread: judges until enough is given, nothing is left, or it is stopped."""
+    rng = random.Random(f"pace-{seed}-{person.name}")
+    due, done = time.monotonic() + pace * rng.random(), 0
     try:
         with open_client(url, session) as client:
-            _judge_tasks(client, person, tally, pace, seed)
+            view = ask(client, tally, "/rate/tasks")
+            while view["tasks"] or view["state"] == "sampling":
+                if not view["tasks"]:
+                    if tally.stop.wait(QUEUE_SECONDS):
+                        return
+                    view = ask(client, tally, "/rate/tasks")
+                    continue
+                if not tally.take() or tally.stop.wait(max(0.0, due - time.monotonic())):
+                    return
+                shown = view["tasks"][0]
+                answer = answer_to(shown, person.after(done), seed)
+                begun = time.monotonic()
+                view = ask(client, tally, "/rate/answer", answer)
+                tally.settle(person.persona, shown["token"], time.monotonic() - begun, view["kept"])
+                done += bool(view["kept"])
+                again = view["tasks"] and view["tasks"][0]["assignment"] == shown["assignment"]
+                if again and not view["kept"]:
+                    raise ValueError(f"the app does not take the answers: {view['notice']}")
+                # From the plan, not from now: a slow answer is made up for.
+                due += pace * rng.lognormvariate(-0.08, 0.4)  # mean 1
     except _Stopped:
         pass
     except Exception as error:
         tally.fail(error)
-
-
-def _judge_tasks(
-    client: httpx.Client, person: SimulatedAnnotator, tally: Tally, pace: float, seed: int
-) -> None:
-    """Judge what comes until enough is given, nothing is left, or the work is ended."""
-    rng = random.Random(f"pace-{seed}-{person.name}")
-    due = time.monotonic() + pace * rng.random()
-    done = 0
-    view = ask(client, tally, "/rate/tasks")
-    while view["tasks"] or view["state"] == "sampling":
-        if not view["tasks"]:
-            if tally.stop.wait(QUEUE_SECONDS):
-                return
-            view = ask(client, tally, "/rate/tasks")
-            continue
-        if not tally.take() or tally.stop.wait(max(0.0, due - time.monotonic())):
-            return
-        shown = view["tasks"][0]
-        answer = answer_to(shown, person.after(done), seed)
-        begun = time.monotonic()
-        view = ask(client, tally, "/rate/answer", answer)
-        tally.settle(person.persona, shown["token"], time.monotonic() - begun, view["kept"])
-        done += bool(view["kept"])
-        again = view["tasks"] and view["tasks"][0]["assignment"] == shown["assignment"]
-        if again and not view["kept"]:
-            raise ValueError(f"the app does not take the answers: {view['notice']}")
-        due += pace * rng.lognormvariate(-0.08, 0.4)  # mean 1
 
 
 def answer_to(shown: Json, person: SimulatedAnnotator, seed: int) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gradio as gr
+from labeler.gradio_import import gr
 
 FONT = ["Inter", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace"]
@@ -55,21 +55,17 @@ def coach_theme() -> gr.themes.Base:
         for name in names.split()
         for mode in ("", "_dark")
     }
+    bordered = ("input", "checkbox_label", "button")
+    borders = {f"{part}_border_width{mode}": "1px" for part in bordered for mode in ("", "_dark")}
+    flat = ("block", "button_primary", "button_secondary")
     return theme.set(
         **colours,
+        **borders,
+        **{f"{part}_shadow": "none" for part in flat},
         block_radius="12px",
         input_radius="8px",
         button_large_radius="10px",
         button_medium_radius="10px",
-        block_shadow="none",
-        button_primary_shadow="none",
-        button_secondary_shadow="none",
-        input_border_width="1px",
-        input_border_width_dark="1px",
-        checkbox_label_border_width="1px",
-        checkbox_label_border_width_dark="1px",
-        button_border_width="1px",
-        button_border_width_dark="1px",
         layout_gap="16px",
     )
 

@@ -12,12 +12,13 @@ from transformers import set_seed
 from data.settings import from_config
 from data.store import Store
 from reward_model.config import EvaluateSettings, RewardSettings
-from reward_model.likelihood.fit import fit_head
+from reward_model.language_model.views import LAST
 from reward_model.receipt.build import receipt
-from reward_model.scoring.scorer import Scorer, read_facts, under
+from reward_model.scoring.scorer import Scorer, noted_view, read_facts, under
 from reward_model.train import facts as training_facts
 from reward_model.training.evidence import evidence_of
-from reward_model.training.inputs import Backbone, Tick, training_inputs
+from reward_model.training.inputs import Backbone, training_inputs
+from reward_model.training.reference_samples import Tick
 
 
 def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick) -> dict[str, Any]:
@@ -36,15 +37,18 @@ def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick)
         json.loads((folder / "config.json").read_text()),
         workspace=settings.workspace,
         store=settings.store,
+        thinking=facts.get("thinking", "whole"),
+        tuning=facts["tuning"],
     )
     scorer = Scorer.load(folder)
-    backbone = Backbone.of(under(folder, facts))
+    backbone = Backbone.of(under(folder, facts), scorer.tokenizer, scorer.apart)
     set_seed(asked.seed)  # fresh answers of the policy are then those of the training
-    inputs = training_inputs(asked, store, facts["policy"], backbone, tick)
+    inputs = training_inputs(
+        asked, store, facts["policy"], backbone, tick, noted_view(facts) or LAST
+    )
     tick(0, 1, "scoring")
     raw, sd = scorer.read(inputs.texts)
-    joint = inputs.model.joint(inputs.train_examples)
-    fit = fit_head(inputs.features[inputs.judged], joint, inputs.precision)
+    fit = inputs.fit(inputs.train_examples)
     unit = (scorer.mean, scorer.sd)
     evidence = evidence_of(inputs, fit, raw, facts["level"], sd, unit, tick)
     return receipt(evidence, tick, asked.seed) | training_facts(inputs, unit, started)

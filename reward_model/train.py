@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,41 @@ from data.runs.files import runs_folder
 from data.runs.recorder import Recorder, Stopped
 from data.store import Store
 from reward_model.config import BUILT_IN_MODEL, RewardSettings
+from reward_model.dataset.examples import Examples
 from reward_model.dataset.preference_pairs import preference_pairs
-from reward_model.language_model.classifier import head_weights
+from reward_model.evaluation.cross_validation import predict
+from reward_model.language_model.classifier import give_head, head_weights
 from reward_model.language_model.features import read_features
 from reward_model.language_model.origin import ADAPTER, ORIGIN, find_origin, save_origin
 from reward_model.language_model.render import fingerprint
-from reward_model.likelihood.fit import fit_head
+from reward_model.model_checks.adapters import copy_adapter
+from reward_model.model_checks.context import require_length
+from reward_model.model_checks.saving import check_saving
 from reward_model.receipt.build import receipt
 from reward_model.receipt.text import write_receipt
 from reward_model.scoring.kept_answers import HELD, PROBES, keep_held, keep_probes
-from reward_model.scoring.scorer import POLICY_ADAPTER, WEIGHTS, Head, member_name
-from reward_model.training.ensemble import Trained, TrainedMember, posterior_at, resampled
+from reward_model.scoring.scorer import (
+    EXPORTED_HEAD,
+    POLICY_ADAPTER,
+    READS,
+    WEIGHTS,
+    Head,
+    member_name,
+)
+from reward_model.training.ensemble import (
+    ExportedHead,
+    Trained,
+    TrainedMember,
+    exported_head,
+    posterior_at,
+    resampled,
+    unit_of,
+)
 from reward_model.training.evidence import evidence_of
 from reward_model.training.finetune import tune
-from reward_model.training.inputs import Backbone, Tick, TrainingInputs, training_inputs
+from reward_model.training.inputs import Backbone, TrainingInputs, training_inputs
+from reward_model.training.reference_samples import Tick
+from reward_model.training.token_loss import output_layer
 
 
 def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, Any]:
@@ -49,13 +71,20 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
     finished = [r.id for r in store.runs.list("sft") if r.status == "finished"]
     policy = settings.policy or next(iter(finished), BUILT_IN_MODEL)  # the newest SFT run's
     backbone = Backbone.of(find_origin(policy, runs_folder(settings.workspace)))
+    require_length(settings.max_tokens, backbone.longest, policy)
+    _try_saving(run.directory, backbone, settings)
     inputs = training_inputs(settings, store, policy, backbone, tick)
-    trained = Trained([member(inputs, place, run, tick) for place in range(settings.members)])
-    unit = trained.unit(inputs.sampled)
+    trained = fitted(inputs, tick)
+    told: dict[str, str] = {}
+    if settings.tuning != "head":
+        tuned = Trained([tuned_member(inputs, m, i, run) for i, m in enumerate(trained.members)])
+        inputs, trained, told = better_on_held_out(inputs, trained, tuned)
+    unit = unit_of(trained.raw[inputs.sampled])
     save(run.directory, inputs, trained, unit)
     fit, sd = trained.members[0].posterior, trained.sd(inputs.sampled)
     try:
         evidence = evidence_of(inputs, fit, trained.raw, trained.level, sd, unit, tick)
+        evidence = replace(evidence, facts={**evidence.facts, **told})
         report = receipt(evidence, tick, settings.seed) | facts(inputs, unit, started)
     except Stopped:
         forget(run.directory)
@@ -75,28 +104,71 @@ def facts(inputs: TrainingInputs, unit: tuple[float, float], started: float) -> 
     }
 
 
-def member(inputs: TrainingInputs, place: int, run: Recorder, tick: Tick) -> TrainedMember:
-    """One model: the first on all training prompts, further ones on a resampling of them."""
-    tick(0, 1, "fitting the head")
-    settings, examples = inputs.settings, inputs.train_examples
-    seed = settings.seed + place
-    if place:
-        examples = resampled(examples, np.random.default_rng(seed))
-    joint = inputs.model.joint(examples)
-    fit = fit_head(inputs.features[inputs.judged], joint, inputs.precision)
-    if settings.tuning == "head":
-        return TrainedMember(None, fit.weights, fit.intercept, fit, inputs.features)
-    network = inputs.backbone.hand_over()
+def fitted(inputs: TrainingInputs, tick: Tick) -> Trained:
+    """Heads on the frozen policy: the first on all training prompts, further ones on a resampling
+    of them."""
+    members = []
+    for place in range(inputs.settings.members):
+        tick(0, 1, "fitting the head")
+        whole = inputs.fit(_member_examples(inputs, place))
+        left_out = (inputs.candidate.z - inputs.candidate.released) @ whole.w
+        fit, features = whole.released, inputs.features
+        members.append(TrainedMember(None, fit.weights, fit.intercept, fit, features, left_out))
+    return Trained(members)
+
+
+def tuned_member(
+    inputs: TrainingInputs, head: TrainedMember, place: int, run: Recorder
+) -> TrainedMember:
+    """The adapter or the weights trained from the head on, and what they then read."""
+    settings, view, fit, left_out = inputs.settings, inputs.view, head.posterior, head.left_out
+    examples = _member_examples(inputs, place)
+    output = output_layer(inputs.backbone.causal) if settings.lm_weight else None
+    network = inputs.backbone.network(view, whole=output is not None)
     pad = inputs.backbone.tokenizer.pad_token_id
-    tuned = tune(network, examples, inputs.texts, fit, settings, pad, run, seed)
-    words = f"measuring {len(inputs.texts):,} completions"
-    states = read_features(
-        network, inputs.texts, pad, settings.batch_size, lambda i, n: tick(i, n, words)
+    tuned = tune(
+        network, examples, inputs.texts, fit, settings, pad, run, place, view, output, left_out
     )
+    words = f"measuring {len(inputs.texts):,} completions"
+
+    def tick(done: int, total: int) -> None:
+        run.check_stop()
+        run.progress(done, total, words)
+
+    states = read_features(network, inputs.texts, pad, settings.batch_size, tick, view)
     features = states.astype(np.float64)
     weights = head_weights(network)[0].detach().double().cpu().numpy()
-    posterior = posterior_at(features[inputs.judged], weights, joint, fit)
-    return TrainedMember(tuned, weights, fit.intercept, posterior, features)
+    joint = inputs.model.joint(examples)
+    posterior = posterior_at(features[inputs.judged], weights, joint, fit, left_out)
+    return TrainedMember(tuned, weights, fit.intercept, posterior, features, left_out)
+
+
+def _member_examples(inputs: TrainingInputs, place: int) -> Examples:
+    if not place:
+        return inputs.train_examples
+    return resampled(inputs.train_examples, np.random.default_rng(inputs.settings.seed + place))
+
+
+def better_on_held_out(
+    inputs: TrainingInputs, heads: Trained, tuned: Trained
+) -> tuple[TrainingInputs, Trained, dict[str, str]]:
+    """What is released, as what it was trained, and what to say of it.
+
+    The tuned model, unless the heads that it started from predict held-out prompts better.
+    """
+    held = inputs.examples.where(~inputs.training)
+    if not (n := len(inputs.model.joint(held))):
+        return inputs, tuned, {}
+    values = heads.members[0].posterior.values
+    before, after = (
+        predict(inputs.model, held, t.judged, np.zeros(0), values).nll / n for t in (heads, tuned)
+    )
+    what = "adapter" if inputs.settings.tuning == "lora" else "tuned weights"
+    figures = f"log-loss {after:.3f} on {n} held-out judgements, the head before it {before:.3f}"
+    if after <= before:
+        return inputs, tuned, {what: figures}
+    as_head = replace(inputs, settings=replace(inputs.settings, tuning="head"))
+    return as_head, heads, {what: f"left out, it predicts worse: {figures}"}
 
 
 def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[float, float]) -> None:
@@ -104,17 +176,32 @@ def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[flo
     settings, origin = inputs.settings, inputs.backbone.origin
     for place, one in enumerate(trained.members):
         p, centre = one.posterior, one.features[inputs.sampled].mean(0)
-        head = Head(one.weights, p.basis, p.factor, p.precision, centre)
+        head = Head(one.weights, p.basis, *p.errors, centre)
         head.save(folder / f"{member_name('head', place)}.npz")
-        if one.network is not None:
-            name = ADAPTER if settings.tuning == "lora" else WEIGHTS
-            one.network.save_pretrained(folder / member_name(name, place))
+        if one.network is not None and settings.tuning == "lora":
+            one.network.save_pretrained(folder / member_name(ADAPTER, place))
+        elif one.network is not None:
+            # an ordinary classifier has room for one state: the head lies beside it
+            give_head(one.network, one.weights[: one.network.config.get_text_config().hidden_size])
+            one.network.save_pretrained(folder / member_name(WEIGHTS, place))
     if origin.adapter:
-        shutil.copytree(origin.adapter, folder / POLICY_ADAPTER)
+        copy_adapter(Path(origin.adapter), folder / POLICY_ADAPTER)
     judged = inputs.completions[inputs.judged]
-    keep_probes(folder, judged, trained.raw[inputs.judged], inputs.backbone.dtype)
+    exported = _keep_exported(folder, inputs, trained)
+    keep_probes(
+        folder,
+        judged,
+        trained.raw[inputs.judged],
+        inputs.backbone.dtype,
+        settings.thinking,
+        None if exported is None else exported.raw[inputs.judged],
+    )
     held = preference_pairs(inputs.examples.where(~inputs.training))
     keep_held(folder, judged, held, trained.raw[inputs.judged])
+    noted: dict[str, object] = {}
+    if exported is not None:
+        mean, sd = unit_of(exported.raw[inputs.sampled])
+        noted["exported"] = {"mean": mean, "sd": sd}
     save_origin(
         folder,
         origin,
@@ -128,12 +215,38 @@ def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[flo
         level=trained.level,
         policy=inputs.policy,
         max_tokens=settings.max_tokens,
+        pad_token=inputs.backbone.tokenizer.pad_token,
+        thinking=settings.thinking,
+        reads=READS,
+        view={"layers": inputs.view.layers, "mean": inputs.view.mean},
+        **noted,
     )
+
+
+def _keep_exported(folder: Path, inputs: TrainingInputs, trained: Trained) -> ExportedHead | None:
+    """Write the head that an export holds, where that is another one. No ensemble is exported."""
+    first = trained.members[0]
+    joint = inputs.model.joint(inputs.train_examples)
+    exported = exported_head(first, inputs.view, inputs.form[inputs.judged], joint)
+    if exported is None or len(trained.members) > 1:
+        return None
+    fit, centre = exported.fit, exported.features[inputs.sampled].mean(0)
+    Head(fit.weights, fit.basis, *fit.errors, centre).save(folder / EXPORTED_HEAD)
+    return exported
+
+
+def _try_saving(folder: Path, backbone: Backbone, settings: RewardSettings) -> None:
+    """ValueError where what is trained could not be saved: all weights, or a head and adapter."""
+    if settings.tuning != "full":
+        return check_saving(folder, 0)
+    model = backbone.causal
+    size = 4 * sum(p.numel() for p in model.parameters())  # bytes
+    check_saving(folder, size * settings.members, model=model)
 
 
 def forget(folder: Path) -> None:
     """Remove what `save` wrote: a run that is stopped keeps nothing of its model."""
-    for name in (ORIGIN, PROBES, HELD, POLICY_ADAPTER, "head*.npz", f"{ADAPTER}*", f"{WEIGHTS}*"):
+    for name in (ORIGIN, PROBES, HELD, POLICY_ADAPTER, "*head*.npz", f"{ADAPTER}*", f"{WEIGHTS}*"):
         for path in folder.glob(name):
             if path.is_dir():
                 shutil.rmtree(path)

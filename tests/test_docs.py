@@ -95,10 +95,11 @@ def wrong(command: str) -> str:
 
 
 def wrong_in_benchmark(module: str, flags: set[str]) -> str:
-    path = ROOT / (module.replace(".", "/") + ".py")
-    if not path.is_file():
+    stem = ROOT / module.replace(".", "/")
+    found = [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
+    if not found:
         return module
-    source = path.read_text()
+    source = found[0].read_text()
     return " ".join(f for f in flags if f'"{f}"' not in source and f" {f[2:]}: " not in source)
 
 

@@ -13,14 +13,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = ("data", "reward_model", "grpo", "labeler")
 ROOMS = {
-    "data": """schema stats atomic_files html_templates self_identification splits exchange
-        task_planning store settings runs imports exports quality ports simulated_annotators
-        starter""",
-    "reward_model": """config language_model dataset likelihood evaluation receipt scoring serving
-        training export train evaluate""",
+    "data": """accounts texts schema stats places atomic_files html_templates self_identification
+        splits exchange task_planning store settings runs imports exports quality ports
+        simulated_annotators starter""",
+    "reward_model": """config chat model_checks language_model dataset likelihood evaluation receipt
+        scoring serving training export benchmark train evaluate""",
     "grpo": """config diagnosis reports policies sampling trainer supervised run pretrain sft
         sample train evaluate export loop""",
-    "labeler": "theme jobs safe_html rendering access rating lead app serve simulate command_line",
+    "labeler": """gradio_import theme jobs safe_html rendering access rating lead app serve
+        simulate command_line""",
 }
 """Rooms and modules of each package from the ground up: each imports earlier ones alone."""
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "datasets"}
@@ -124,7 +125,7 @@ def test_a_light_floor_names_no_training_library(floor: str) -> None:
     hub = [
         (at, m)
         for at, m in named
-        if at.startswith("data/imports/huggingface.py:") and m == "datasets"
+        if at.startswith("data/imports/files/huggingface.py:") and m == "datasets"
     ]
     assert [item for item in named if item not in hub] == []
     assert bool(hub) == (floor == "data")

@@ -2,5 +2,6 @@
 
 models      the columns of each kind of line, as pydantic models
 lines       a line to a noun, a noun to a line
+turns       turns of a conversation as {role, content}
 validation  JSON read strictly, refusals in words
 """

@@ -87,6 +87,7 @@ class Reader:
             comment=line.comment,
             seconds=line.seconds,
             flags=tuple(line.flags or ()),
+            original=line.original if isinstance(line, models.ScalarJudgement) else None,
         )
         record = Record(
             task=task,
@@ -126,7 +127,7 @@ class Reader:
 def completions_of(noun: Noun) -> list[Completion]:
     """What models wrote, of all that a noun says."""
     if isinstance(noun, Record | Gold):
-        return [c for c in (noun.task.a, noun.task.b) if c is not None]
+        return list(noun.task.sides)
     if isinstance(noun, Generation):
         return [noun.completion]
     return [noun] if isinstance(noun, Completion) else []
@@ -153,7 +154,7 @@ def spell(noun: Noun) -> JsonObject:
         row = {"type": "document", "text": noun.text}
     else:
         made = noun.completion if isinstance(noun, Generation) else noun
-        row = {"type": "completion", "prompt": made.prompt.plain(), "completion": made.text}
+        row = {"type": "completion", "prompt": made.prompt.plain(), "completion": made.written}
         row["finished"] = None if made.finished else False
     if isinstance(noun, Generation):
         row |= {"model": noun.model, "sampling": dict(noun.sampling) or None}
@@ -178,7 +179,7 @@ def _spell_judged(noun: Record | Gold) -> JsonObject:
     }
     sides = {"": task.a} if task.b is None else {"_a": task.a, "_b": task.b}
     for side, completion in sides.items():
-        row["completion" + side] = completion.text
+        row["completion" + side] = completion.written
         row["finished" + side] = None if completion.finished else False
     value = noun.answer.value if isinstance(noun, Record) else noun.value
     typed = {"good": True, "bad": False}.get(value, value)
@@ -187,6 +188,7 @@ def _spell_judged(noun: Record | Gold) -> JsonObject:
         return row
     answer = noun.answer
     return row | {
+        "original": answer.original,
         "strength": answer.strength,
         "both_bad": answer.both_bad,
         "shown_first": noun.shown_first,

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -23,23 +24,20 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from data.exchange.turns import plain_turns
 from data.exchange.validation import JsonObject, either, show
 from data.schema import FLAGS, KINDS, Prompt, Purpose, make_prompt, parse_timestamp
+from data.texts.intake import LONGEST_NAME, unstorable
 
-LONGEST_MODEL, LARGEST_SAMPLING = 800, 1800
-"""Bytes of a model's name, and of its settings: what an index of every database can hold."""
+LONGEST_ORIGINAL = 80
+LARGEST_SAMPLING = 1800
+"""Bytes of a model's settings: with its name, what an index of every database can hold."""
 
 
 def _check_storable(text: str, column: str | None) -> str:
-    """The text itself if every database can keep it: PostgreSQL refuses NUL, UTF-8 surrogates."""
-    if "\x00" in text:
-        raise ValueError(f"{column} holds a NUL character (\\u0000): remove it")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{column} holds half a character ({text[error.start]!a}): remove it"
-        ) from None
+    """The text itself if every database can keep it."""
+    if fault := unstorable(text):
+        raise ValueError(f"{column} holds {fault}: remove it")
     return text
 
 
@@ -76,18 +74,21 @@ def _read_moment(text: str) -> str:
 def _read_prompt(value: object) -> Prompt:
     if value is None:
         raise PydanticCustomError("missing", "no prompt")
-    prompt = make_prompt(value)
+    prompt = make_prompt(plain_turns("prompt", value) if isinstance(value, list) else value)
     for message in prompt.messages:
         _check_storable(message.content, "prompt")
-    for turn in value if isinstance(value, list) else ():
-        extra = next((key for key in turn if key not in ("role", "content")), None)
-        if extra is not None:
-            raise ValueError(f"{extra!r} in a turn of prompt unknown: use role and content")
     return prompt
+
+
+def _whole(value: object) -> object:
+    """A float that is a whole number as one: tables with gaps write 7 as 7.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Text = Annotated[str, AfterValidator(lambda text, info: _check_storable(text, info.field_name))]
 Stated = Annotated[str, AfterValidator(_check_stated), Field(description="a text")]
+Said = Annotated[Text, Field(description='a text ("" is an answer without one)')]
+"""What a model answered: an empty answer is one too."""
 OptionalText = Annotated[Text | None, Field(description="a text")]
 OptionalFlag = Annotated[bool | None, Field(description="true or false")]
 OptionalMoment = Annotated[
@@ -97,7 +98,7 @@ OptionalMoment = Annotated[
 OptionalModel = Annotated[
     Annotated[
         Stated,
-        AfterValidator(lambda name, info: _check_length(name, info.field_name, LONGEST_MODEL)),
+        AfterValidator(lambda name, info: _check_length(name, info.field_name, LONGEST_NAME)),
     ]
     | None,
     Field(description="a text"),
@@ -152,7 +153,7 @@ class CompletionLine(NamedLine):
 
     type: Literal["completion"]
     prompt: Asked
-    completion: Stated
+    completion: Said
     model: OptionalModel = None
     sampling: Annotated[
         Annotated[JsonObject, AfterValidator(_check_sampling)] | None,
@@ -171,7 +172,7 @@ class OneCompletion(BaseLine):
     """The question about one completion."""
 
     prompt: Asked
-    completion: Stated
+    completion: Said
     finished: OptionalFlag = None
 
 
@@ -186,7 +187,11 @@ class Scalar(OneCompletion):
     """How good a completion is."""
 
     kind: Literal["scalar"]
-    value: Annotated[int, Field(ge=1, le=10, description="a whole number from 1 to 10")]
+    value: Annotated[
+        Annotated[int, Field(ge=1, le=10)],
+        BeforeValidator(_whole),
+        Field(description="a whole number from 1 to 10"),
+    ]
 
 
 class Pairwise(BaseLine):
@@ -194,8 +199,8 @@ class Pairwise(BaseLine):
 
     kind: Literal["pairwise"]
     prompt: Asked
-    completion_a: Stated
-    completion_b: Stated
+    completion_a: Said
+    completion_b: Said
     finished_a: OptionalFlag = None
     finished_b: OptionalFlag = None
     value: Annotated[Literal["a", "b", "tie"], Field(description='"a", "b" or "tie"')]
@@ -216,7 +221,9 @@ class JudgementLine(NamedLine):
         float | None, Field(ge=0, lt=1e9, description="a number of seconds, 0 or more")
     ] = None
     guidelines_version: Annotated[
-        int | None, Field(ge=1, lt=2**31, description="a whole number, 1 or more")
+        Annotated[int, Field(ge=1, lt=2**31)] | None,
+        BeforeValidator(_whole),
+        Field(description="a whole number, 1 or more"),
     ] = None
     purpose: Annotated[Purpose | None, Field(description="queue, gold or repeat")] = None
     retracted_at: OptionalMoment = None
@@ -228,11 +235,18 @@ class BinaryJudgement(JudgementLine, Binary):
 
 class ScalarJudgement(JudgementLine, Scalar):
     model: OptionalModel = None
+    original: Annotated[
+        Annotated[str, AfterValidator(_check_stated), Field(max_length=LONGEST_ORIGINAL)] | None,
+        Field(description=f"a text of at most {LONGEST_ORIGINAL} characters, like 5 of 1..5"),
+    ] = None
+    """The rating as it was given, where that was on another scale."""
 
 
 class PairwiseJudgement(JudgementLine, Pairwise):
     strength: Annotated[
-        int | None, Field(ge=1, le=3, description="1 slightly, 2 clearly or 3 much better")
+        Annotated[int, Field(ge=1, le=3)] | None,
+        BeforeValidator(_whole),
+        Field(description="1 slightly, 2 clearly or 3 much better"),
     ] = None
     both_bad: OptionalFlag = None
     shown_first: Annotated[Literal["a", "b"] | None, Field(description='"a" or "b"')] = None

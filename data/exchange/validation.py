@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from data.schema import cut_short
+
 JsonObject = dict[str, Any]
 MOST_DIGITS = 300
 
@@ -49,6 +51,17 @@ def read_json(text: str) -> Any:
         raise ValueError("not JSON that can be read: it is nested too deeply") from None
 
 
+def check_value(text: str) -> JsonObject | ValueError:
+    """The object that a JSON text spells, or why it is none that can be taken."""
+    try:
+        found = read_json(text)
+    except ValueError as error:
+        return error
+    if not isinstance(found, dict):
+        return ValueError(f"{show(found)} is not an object: write {{...}}")
+    return found
+
+
 def refuse(what: str, value: object, allowed: str) -> NoReturn:
     """Refuse a value, naming it and what is allowed."""
     raise ValueError(f"{what} {show(value)} not allowed: use {allowed}")
@@ -57,11 +70,17 @@ def refuse(what: str, value: object, allowed: str) -> NoReturn:
 def show(value: object) -> str:
     """A value as the file spells it, cut to a readable length."""
     if isinstance(value, str) and not value.isprintable():
-        return _cut_short(ascii(value))
+        return cut_short(ascii(value))
     try:
-        return _cut_short(json.dumps(value, ensure_ascii=False))
+        return cut_short(json.dumps(value, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
-        return _cut_short(repr(value))
+        return cut_short(repr(value))
+
+
+def spell_name(name: object) -> str:
+    """A name within a remedy, as it stands; escaped where it cannot be printed in one line."""
+    text = str(name)
+    return cut_short(text if text.isprintable() else ascii(text)[1:-1])
 
 
 def either(words: Sequence[str]) -> str:
@@ -76,14 +95,14 @@ def _refuse_constant(name: str) -> NoReturn:
 def _finite_float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise ValueError(f"number {_cut_short(digits)} is too large: use one below 1e308")
+        raise ValueError(f"number {cut_short(digits)} is too large: use one below 1e308")
     return number
 
 
 def _short_integer(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise ValueError(
-            f"number {_cut_short(digits)} has {len(digits):,} digits: use at most {MOST_DIGITS}"
+            f"number {cut_short(digits)} has {len(digits):,} digits: use at most {MOST_DIGITS}"
         )
     return int(digits)
 
@@ -95,7 +114,3 @@ def _object_of_distinct_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"{show(twice)} stands twice in one object: keep one of the two")
     return found
-
-
-def _cut_short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."

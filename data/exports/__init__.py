@@ -21,25 +21,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from data.atomic_files import write_bytes, write_folder
-from data.exchange.lines import Noun, completions_of, spell
+from data.exchange.lines import Noun, spell
 from data.exchange.validation import JsonObject
-from data.exports.dataset_card import (
-    CARD,
-    MANIFEST,
-    exchange_card,
-    manifest,
-    read_manifest,
-    table_card,
-)
-from data.exports.training_rows import (
-    Column,
-    Table,
-    preference_table,
-    prompt_table,
-    rating_table,
-    to_parquet,
-    unpaired_table,
-)
+from data.exports import dataset_card, training_rows
+from data.exports.training_rows import Column, Table, to_parquet
 from data.schema import Judgement, Kind
 from data.splits import SPLITS
 from data.store import Store
@@ -51,9 +36,9 @@ Format = Literal["exchange", "trl-preference", "trl-unpaired", "scalar", "trl-pr
 FORMATS: tuple[Format, ...] = get_args(Format)
 EXCHANGE_FILE = "exchange.jsonl"
 _JUDGED: Mapping[str, tuple[Kind, Callable[[Sequence[Judgement]], Table]]] = {
-    "trl-preference": ("pairwise", preference_table),
-    "trl-unpaired": ("binary", unpaired_table),
-    "scalar": ("scalar", rating_table),
+    "trl-preference": ("pairwise", training_rows.preference_table),
+    "trl-unpaired": ("binary", training_rows.unpaired_table),
+    "scalar": ("scalar", training_rows.rating_table),
 }
 
 
@@ -124,7 +109,7 @@ def export_folder(store: Store, folder: Path, format: Format = "exchange") -> Ex
         )
     if folder.resolve() == Path.cwd():
         raise ValueError(f"{folder} is the folder you are in: name another, or one in it")
-    ours = read_manifest(folder)
+    ours = dataset_card.read_manifest(folder)
     foreign = sorted({p.name for p in folder.iterdir()} - ours) if folder.exists() else []
     if foreign:
         what = "and is no earlier export" if not ours else "which no export wrote"
@@ -143,7 +128,7 @@ def export_zip(store: Store, path: Path, format: Format = "exchange") -> ExportR
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(f"{path.stem}/{name}")  # its date stays 1980: bytes are equal
-            entry.external_attr = 0o644 << 16
+            entry.external_attr = 0o644 << 16  # else unzip makes files that nobody may read
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, packed.getvalue())
@@ -163,15 +148,15 @@ def _make_files(store: Store, format: Format) -> tuple[dict[str, bytes], ExportR
         lines, report = _exchange_lines(store)
         files = {EXCHANGE_FILE: _as_json_lines(lines)}
         rows = {EXCHANGE_FILE: lines}
-        people = {line["annotator"] for line in lines if "annotator" in line}
-        card = exchange_card(report.written, report.left_out, len(people), EXCHANGE_FILE)
+        people = len({line["annotator"] for line in lines if "annotator" in line})
+        card = dataset_card.exchange_card(report.written, report.left_out, people, EXCHANGE_FILE)
     else:
         table, report = _training_table(store, format)
         rows = {f"{side}.parquet": table.rows[side] for side in SPLITS if table.rows[side]}
         files = {name: to_parquet(table.columns, rows[name]) for name in rows}
-        card = table_card(format, table)
-    files[CARD] = card.encode()
-    files[MANIFEST] = manifest(format, files, rows, report.left_out)
+        card = dataset_card.table_card(format, table)
+    files[dataset_card.CARD] = card.encode()
+    files[dataset_card.MANIFEST] = dataset_card.manifest(format, files, rows, report.left_out)
     return files, report
 
 
@@ -189,18 +174,16 @@ def _exchange_lines(store: Store) -> tuple[list[JsonObject], ExportReport]:
         nouns += load_unattributed(connection, prompts)
         nouns += load_records(connection, prompts)
         nouns += load_gold(connection, prompts)
-    lines = [spell(noun) for noun in nouns if all(c.text.strip() for c in completions_of(noun))]
+    lines = [spell(noun) for noun in nouns]
     if not lines:
         raise ValueError("the store holds nothing to export yet: import something first")
-    empty = len(nouns) - len(lines)
-    left_out = {"completion without text": empty} if empty else {}
-    return lines, ExportReport(dict(Counter(line["type"] for line in lines)), left_out)
+    return lines, ExportReport(dict(Counter(line["type"] for line in lines)), {})
 
 
 def _training_table(store: Store, format: Format) -> tuple[Table, ExportReport]:
     """A trainer's rows; ValueError where there are none."""
     if format == "trl-prompts":
-        table = prompt_table(store.content.prompts())
+        table = training_rows.prompt_table(store.content.prompts())
         missing = "no prompts are stored yet: import some"
     else:
         kind, make = _JUDGED[format]

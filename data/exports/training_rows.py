@@ -23,6 +23,7 @@ LEAST_SPREAD = 0.3
 UNSTATED_STRENGTH = 1
 """What a preference without a stated strength counts as: slightly, the least that it can mean."""
 AGAIN = "answer that its annotator gave anew later"
+PARTED = "rows with thinking before an answer (left out: the exchange format keeps it)"
 CUT_OFF = "rows with a completion that was cut off at the token limit (kept: finished is false)"
 BOTH_BAD = "rows in which a vote says that both are bad (kept: the better one is still better)"
 
@@ -89,6 +90,7 @@ class Table:
         if completions:
             row["finished"] = all(c.finished for c in completions)
             self.facts[CUT_OFF] += not row["finished"]
+            self.facts[PARTED] += any(c.thinking for c in completions)
         turns = [message.as_dict() for message in prompt.messages]
         self.rows[split_of(prompt)].append({"prompt": turns, **row})
 
@@ -111,7 +113,7 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
     table, groups = _start_table(PREFERENCES, judgements)
     for group in groups:
         # the same way round in every task about the two
-        x, y = sorted(_shown_completions(group[0]), key=lambda c: c.id)
+        x, y = sorted(group[0].task.sides, key=lambda c: c.id)
         leans = [_lean_to(judgement, x) for judgement in group]
         balance = sum((lean > 0) - (lean < 0) for lean in leans)
         if x.text == y.text:
@@ -194,7 +196,7 @@ def _start_table(
             table.facts[f"judgements flagged {flag} (kept)"] += 1
     last: dict[tuple[tuple[str, ...], str], Judgement] = {}
     for judgement in sorted(judgements, key=lambda j: (j.created_at, j.id)):
-        about = (judgement.prompt.id, *sorted(c.id for c in _shown_completions(judgement)))
+        about = (judgement.prompt.id, *sorted(c.id for c in judgement.task.sides))
         table.left_out[AGAIN] += (about, judgement.annotator) in last
         last[about, judgement.annotator] = judgement
     groups: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
@@ -203,18 +205,13 @@ def _start_table(
     return table, list(groups.values())
 
 
-def _shown_completions(judgement: Judgement) -> list[Completion]:
-    return [c for c in (judgement.task.a, judgement.task.b) if c is not None]
-
-
 def _lean_to(judgement: Judgement, x: Completion) -> int:
     """How much the vote is for x: its strength, less than 0 where it is for the other, 0 a tie."""
     if judgement.answer.value == "tie":
         return 0
     strength = judgement.answer.strength or UNSTATED_STRENGTH
-    return (
-        strength if (judgement.answer.value == "a") == (judgement.task.a.id == x.id) else -strength
-    )
+    for_x = (judgement.answer.value == "a") == (judgement.task.a.id == x.id)
+    return strength if for_x else -strength
 
 
 def _annotator_scales(judgements: Sequence[Judgement]) -> dict[str, tuple[float, float]]:

@@ -1,11 +1,16 @@
 """Files in: one path for every format, all or nothing.
 
-readers           rows of any file; huggingface: of a dataset
+files             rows of any file
 detection         what the rows are, told from their columns
-trl               TRL's rows as lines of the exchange format, and so do
-annotation_tools  Argilla's and Label Studio's,
-published         and data sets of published papers
+cells             numbers, lists and conversations that were written as text
+shapes            rows of other tools as lines of the exchange format
+published         data sets of published papers
+ratings           ratings of other scales
+people            one person, one name
 external_ids      one name, one thing
+limits            rows, bytes, memory and time that one import may take
+staging           lines beside the store, then into it in one short step
+details           what a file does not say of itself, as settings
 
 Reading the same file twice changes nothing. Of several judgements by one annotator on one task the
 latest stands, and all are kept; one without `created_at` is given at the import, in the order of
@@ -19,10 +24,10 @@ A table with other columns than these takes ten lines of Python:
 
     def stars(row, left_out):
         yield {"type": "judgement", "kind": "scalar", "prompt": row["question"],
-               "completion": row["reply"], "value": 2 * int(row["stars"]), "annotator": row["who"]}
+               "completion": row["reply"], "value": int(row["stars"]), "annotator": row["who"]}
 
     with Store.open(Path("workspace")) as store:
-        print(import_file(store, Path("reviews.csv"), recipe=stars))
+        print(import_file(store, Path("reviews.csv"), recipe=stars, scale=["1..5"]))
 """
 
 from __future__ import annotations
@@ -39,11 +44,16 @@ import sqlalchemy as sa
 from data.atomic_files import write_lines
 from data.exchange.lines import Line, Reader, completions_of
 from data.exchange.validation import JsonObject, either, show
-from data.imports.detection import SHAPES, Shape, detect, retype
+from data.imports.cells import Cells, retype, without_index
+from data.imports.detection import SHAPES, Shape, detect
 from data.imports.external_ids import ExternalIds
+from data.imports.files.readers import Row, open_table
+from data.imports.limits import Watch
+from data.imports.people import People
 from data.imports.published import find_recipe
-from data.imports.readers import Row, open_table
-from data.imports.trl import Convert
+from data.imports.ratings import Scales
+from data.imports.shapes.lines import Convert, Unsaid, rename_columns
+from data.imports.staging import publish
 from data.schema import (
     Completion,
     Demonstration,
@@ -55,19 +65,10 @@ from data.schema import (
     canonical_json,
 )
 from data.self_identification import Named
-from data.store import Store
+from data.store import Store, content
 from data.store import tables as t
-from data.store.content import (
-    fill_external_ids,
-    fill_prompts,
-    insert_completions,
-    insert_demonstrations,
-    insert_documents,
-    insert_generations,
-    insert_prompts,
-)
 from data.store.control_tasks import insert_gold
-from data.store.database import existing
+from data.store.database import existing, in_batches
 from data.store.history import insert_records
 
 
@@ -99,13 +100,22 @@ def import_file(
     recipe: str | Convert | None = None,
     columns: Mapping[str, str] | None = None,
     annotator: str | None = None,
+    people: Mapping[str, str] | None = None,
+    scale: Sequence[str] = (),
+    source: str | None = None,
+    turns: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    watch: Watch | None = None,
 ) -> ImportReport:
     """Read a file, a folder or a dataset's id into the store: all of it, or nothing.
 
     What its rows are is told from the first one, unless `shape` says so, or `recipe`: a published
     data set's name, or a function that makes lines of the exchange format of a row. `columns`
     renames columns beforehand; one with an empty new name is left out. `annotator` is who judged
-    where the data does not say.
+    where the data does not say, `people` who is meant by a name. `scale` (see data.imports.ratings)
+    says of how many ratings are, `source` within what external ids are unique, `turns` which
+    columns of text spell conversations and `texts` which do not. `watch` holds it to other limits
+    than the usual ones.
 
     A bad row raises ValueError "FILE:LINE: reason" (or "FILE row N: reason"). With `skip_bad` the
     bad rows are left out, counted, and written to that file with their number, the reason and
@@ -116,8 +126,10 @@ def import_file(
         raise ValueError(f"--skip-bad {skip_bad} is the file itself: name another file")
     if shape is not None and recipe is not None:
         raise ValueError("a recipe says what the rows are: leave --as out, or the recipe")
-    table, names = open_table(path), columns or {}
-    rows = table.rows
+    watch = watch or Watch()
+    watch.check_file(path)
+    table, names = open_table(path), dict(columns or {})
+    rows = watch.rows(path, table.rows)
     if recipe is not None:
         read_as = f"recipe {recipe if isinstance(recipe, str) else recipe.__name__}"
         convert = find_recipe(recipe) if isinstance(recipe, str) else recipe
@@ -129,69 +141,107 @@ def import_file(
         read_as, convert = SHAPES[shape]
     if not table.typed:
         convert = _convert_untyped(convert, lines_first=recipe is not None)
-    exact, stop = shape == "exchange", skip_bad is None
-    lines, bad, counts, named = _read_rows(
-        store, rows, convert, names, annotator, exact=exact, stop=stop
+    exact = shape == "exchange"
+    known = [person.name for person in store.people.all()]
+    reading = _Reading(
+        convert,
+        names,
+        Cells(table.has_texts, turns, texts),
+        annotator,
+        People(known, people or {}, ask=not exact),
+        Scales(scale),
+        source,
+        ExternalIds(store.database),
+        exact,
+        as_found=recipe is not None and not turns,
     )
+    bad = reading.read_all(rows, stop=skip_bad is None)
     if skip_bad is not None:
         write_lines(Path(skip_bad), map(canonical_json, bad))
-    with store.database.write() as connection:
-        read, new = insert_lines(connection, lines)
-    left_out = {reason: n for reason, n in counts.items() if n}
-    return ImportReport(read, new, len(bad), named, f"{read_as}, {table.kind}", left_out)
+    watch.say(path, f"writing {len(reading.lines):,} lines", at_once=True)
+    read, new = publish(store.database, lambda connection: insert_lines(connection, reading.lines))
+    left_out = {reason: n for reason, n in reading.left_out.items() if n}
+    read_as = f"{read_as}, {table.kind}"
+    return ImportReport(read, new, len(bad), reading.named, read_as, left_out)
 
 
-class _NobodyJudged(ValueError):
-    """The data has judgements and no annotator: true of all of it."""
+@dataclass
+class _Reading:
+    """How the rows of one file become lines, and what became of them so far."""
 
+    convert: Convert
+    names: dict[str, str]
+    cells: Cells
+    annotator: str | None
+    people: People
+    scales: Scales
+    source: str | None
+    external_ids: ExternalIds
+    exact: bool
+    """Whether the rows are lines of the exchange format already."""
+    as_found: bool
+    """Whether a recipe reads the rows as they stand in the file."""
+    lines: list[Line] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    named: Named = field(default_factory=Named)
+    reader: Reader = field(default_factory=Reader)
 
-def _read_rows(
-    store: Store,
-    rows: Iterator[Row],
-    convert: Convert,
-    names: Mapping[str, str],
-    annotator: str | None,
-    *,
-    exact: bool,
-    stop: bool,
-) -> tuple[list[Line], list[JsonObject], Counter[str], Named]:
-    """Lines, bad rows, what was left out, who names their maker; if `stop`, raises at a bad row."""
-    lines: list[Line] = []
-    bad: list[JsonObject] = []
-    left_out: Counter[str] = Counter()
-    named, reader, external_ids = Named(), Reader(), ExternalIds(store.database)
-    for row in rows:
-        counts: Counter[str] = Counter()
-        found: list[Line] = []
-        try:
-            for said in convert(_rename_columns(row.parsed(), names), counts):
-                unnamed = said.get("type") == "judgement" and said.get("annotator") is None
-                if unnamed and annotator is not None:
-                    said = said | {"annotator": annotator}
-                elif unnamed and not exact:
-                    raise _NobodyJudged("nobody is named who judged: add --annotator NAME")
-                found.append(reader.read_row(said))
+    def read_all(self, rows: Iterator[Row], stop: bool) -> list[JsonObject]:
+        """Read all rows; returns the bad ones, or, if `stop`, raises ValueError at the first."""
+        bad: list[JsonObject] = []
+        for row in rows:
+            counts: Counter[str] = Counter()
+            try:
+                found = self._read_row(row.parsed(), counts)
+            except (ValueError, RecursionError) as error:
+                deep = isinstance(error, RecursionError)
+                reason = "it is nested too deeply: flatten it" if deep else str(error)
+                if stop or isinstance(error, Unsaid):
+                    raise ValueError(f"{row.where}: {reason}") from None
+                bad.append({"number": row.number, "reason": reason, "text": row.text})
+                continue
             for line in found:
-                if not external_ids.check(line):
-                    counts[f"external_id of a {line.type} that has another one: left out"] += 1
-        except ValueError as error:
-            if stop or isinstance(error, _NobodyJudged):
-                raise ValueError(f"{row.where}: {error}") from None
-            bad.append({"number": row.number, "reason": str(error), "text": row.text})
-            continue
-        for line in found:
-            named.see(completions_of(line.noun), row.brief)
-        left_out.update(counts)
-        lines += found
-    return lines, bad, left_out, named
+                self.named.see(completions_of(line.noun), row.brief)
+            self.left_out.update(counts)
+            self.lines += found
+        return bad
 
+    def _read_row(self, row: JsonObject, counts: Counter[str]) -> list[Line]:
+        """The lines of one row. Raises ValueError with the reason where it has a fault."""
+        row = rename_columns(row, self.names)
+        if not self.as_found:
+            row = self.cells.read(row, self.exact, counts)
+        found: list[Line] = []
+        for said in self.convert(row, counts):
+            source = self.source
+            if not self.exact:
+                within = said.get("source")
+                if "source" in said:
+                    said = {key: value for key, value in said.items() if key != "source"}
+                source = "/".join(str(s) for s in (source, within) if s is not None) or None
+            line = self.reader.read_row(self._complete(said, counts))
+            line, kept = self.external_ids.settle(line, source)
+            found.append(line)
+            if not kept:
+                counts[f"external_id of a {line.type} that has another one: left out"] += 1
+        if not found and not sum(counts.values()):
+            counts["row of which nothing was made"] += 1
+        return found
 
-def _rename_columns(row: JsonObject, names: Mapping[str, str]) -> JsonObject:
-    if not names:
-        return row
-    return {
-        names.get(column, column): cell for column, cell in row.items() if names.get(column, column)
-    }
+    def _complete(self, said: JsonObject, counts: Counter[str]) -> JsonObject:
+        """A line with who judged, under the name that they have here, and on our scale."""
+        if said.get("type") != "judgement":
+            return self.scales.apply(said) if said.get("kind") == "scalar" else said
+        name = said.get("annotator")
+        if name is None:
+            name = self.annotator
+            if name is None and not self.exact:
+                raise Unsaid("nobody is named who judged: add --annotator NAME")
+        if isinstance(name, str) and name.strip():
+            name = self.people.find(name, counts)
+        if name is not said.get("annotator"):
+            said = said | {"annotator": name}
+        return self.scales.apply(said)
 
 
 def _convert_untyped(convert: Convert, lines_first: bool) -> Convert:
@@ -203,7 +253,7 @@ def _convert_untyped(convert: Convert, lines_first: bool) -> Convert:
 
 
 def _detect_shape(
-    path: Path, rows: Iterator[Row], names: Mapping[str, str]
+    path: Path, rows: Iterator[Row], names: dict[str, str]
 ) -> tuple[Shape, Iterator[Row]]:
     """The shape of the first row that can be read, and all rows."""
     seen: list[Row] = []
@@ -215,7 +265,7 @@ def _detect_shape(
     else:  # each line will say what is wrong with it
         return "exchange", iter(seen)
     try:
-        return detect(_rename_columns(first, names)), chain(seen, rows)
+        return detect(without_index(rename_columns(first, names), Counter())), chain(seen, rows)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -238,20 +288,22 @@ def insert_lines(
         "completion": _count_new(connection, t.completions, completions)
         + len(written - _generation_keys(connection, written)),
     }
-    insert_prompts(connection, prompts)
-    fill_prompts(connection, prompts)
-    insert_demonstrations(connection, demonstrations)
-    insert_documents(connection, documents)
-    insert_generations(connection, generations)
-    insert_completions(connection, completions)
+    content.insert_prompts(connection, prompts)
+    content.fill_prompts(connection, prompts)
+    content.insert_demonstrations(connection, demonstrations)
+    content.insert_documents(connection, documents)
+    content.insert_generations(connection, generations)
+    content.insert_completions(connection, completions)
     credits = [credit for line in lines for credit in line.credits]
     # A judgement names the model but not how it was sampled: any settings make it known.
     known = {key[:2] for key in _generation_keys(connection, map(_generation_key, credits))}
-    insert_generations(connection, [g for g in credits if (g.completion.id, g.model) not in known])
+    known |= {key[:2] for key in written}
+    unknown = [g for g in credits if (g.completion.id, g.model) not in known]
+    content.insert_generations(connection, unknown)
     completions += [generation.completion for generation in generations]
-    fill_external_ids(connection, t.completions, completions)
-    fill_external_ids(connection, t.demonstrations, demonstrations)
-    fill_external_ids(connection, t.documents, documents)
+    content.fill_external_ids(connection, t.completions, completions)
+    content.fill_external_ids(connection, t.demonstrations, demonstrations)
+    content.fill_external_ids(connection, t.documents, documents)
     new["judgement"] = insert_records(connection, [n for n in nouns if isinstance(n, Record)])
     new["gold"] = insert_gold(connection, [n for n in nouns if isinstance(n, Gold)])
     counts = Counter(line.type for line in lines)
@@ -259,11 +311,7 @@ def insert_lines(
     return read, {kind: new[kind] for kind in read}
 
 
-def _count_new(
-    connection: sa.Connection,
-    table: sa.Table,
-    nouns: Sequence[Prompt | Demonstration | Document | Completion],
-) -> int:
+def _count_new(connection: sa.Connection, table: sa.Table, nouns: Sequence[content.Noun]) -> int:
     ids = {noun.id for noun in nouns}
     return len(ids) - len(existing(connection, table, ids))
 
@@ -279,8 +327,7 @@ def _generation_keys(
     g = t.generations.c
     ids = sorted({key[0] for key in wanted})
     found: set[tuple[str, str, str]] = set()
-    for start in range(0, len(ids), 500):
-        query = sa.select(g.completion_id, g.model, g.sampling)
-        chunk = ids[start : start + 500]
+    query = sa.select(g.completion_id, g.model, g.sampling)
+    for chunk in in_batches(ids):
         found.update(map(tuple, connection.execute(query.where(g.completion_id.in_(chunk)))))
     return found

@@ -1,75 +1,101 @@
-"""What kind of table a file holds, told from its columns, and CSV cells as values."""
+"""What kind of table a file holds, told from its columns."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Literal
 
-from data.exchange.validation import JsonObject, read_json, show
-from data.imports import annotation_tools, trl
-from data.imports.trl import Convert
+from data.exchange.validation import JsonObject, show
+from data.imports.shapes import demonstrations, trl
+from data.imports.shapes.argilla import argilla, is_flat
+from data.imports.shapes.label_studio import label_studio
+from data.imports.shapes.lines import Convert
 
 Shape = Literal[
-    "exchange", "trl-preference", "trl-unpaired", "trl-prompts", "argilla", "label-studio"
+    "exchange",
+    "trl-preference",
+    "trl-unpaired",
+    "trl-prompts",
+    "messages",
+    "prompt-completion",
+    "sharegpt",
+    "alpaca",
+    "documents",
+    "argilla",
+    "label-studio",
 ]
 SHAPES: Mapping[Shape, tuple[str, Convert]] = {
     "exchange": ("the exchange format", lambda row, _: [row]),
     "trl-preference": ("TRL preference", trl.preference),
     "trl-unpaired": ("TRL unpaired preference", trl.unpaired),
     "trl-prompts": ("TRL prompts", trl.prompt_only),
-    "argilla": ("Argilla records", annotation_tools.argilla),
-    "label-studio": ("Label Studio tasks", annotation_tools.label_studio),
+    "messages": ("messages, as demonstrations", demonstrations.messages),
+    "prompt-completion": ("prompt and completion", demonstrations.prompt_completion),
+    "sharegpt": ("ShareGPT conversations, as demonstrations", demonstrations.sharegpt),
+    "alpaca": ("Alpaca, as demonstrations", demonstrations.alpaca),
+    "documents": ("documents", demonstrations.documents),
+    "argilla": ("Argilla records", argilla),
+    "label-studio": ("Label Studio tasks", label_studio),
 }
 """What each is called, and what makes lines of the exchange format of a row."""
+_OTHER_EXPORTS = (
+    ({"annotation_id", "annotator"}, "Label Studio's JSON-MIN or CSV: export it as JSON"),
+    ({"prediction", "annotation", "inputs"}, "Argilla 1's classic records: log them as Argilla 2"),
+    (
+        {"input", "preferred_output", "non_preferred_output"},
+        "OpenAI's preferences: write chosen and rejected, with input.messages as the prompt",
+    ),
+)
+"""Columns by which what cannot be read is known, and what to do."""
 
 
 def detect(row: JsonObject) -> Shape:
-    """The shape that a file's first row has. Raises ValueError naming columns that fit none."""
-    columns = {column for column, cell in row.items() if cell is not None}
+    """The shape that a file's first row has. Raises ValueError naming columns that fit none.
+
+    Columns that hold nothing there count only where the others fit none.
+    """
+    if not row:
+        raise ValueError("the first row holds nothing: write its columns, or leave it out")
+    found = _detect(row, {column for column, cell in row.items() if cell is not None})
+    found = found or _detect(row, set(row))
+    if found:
+        return found
+    for known, remedy in _OTHER_EXPORTS:
+        if known <= row.keys():
+            raise ValueError(f"columns {', '.join(map(show, sorted(known)))} are of {remedy}")
+    raise ValueError(
+        f"columns {', '.join(map(show, row))} fit no known format: name it with --as, or rename "
+        "them with --columns"
+    )
+
+
+def _detect(row: JsonObject, columns: set[str]) -> Shape | None:
     if "type" in columns:
         return "exchange"
-    if {"fields", "responses"} <= columns:
+    if ("fields" in columns and columns | row.keys() >= {"responses"}) or is_flat(row):
         return "argilla"
-    if "data" in columns and columns & {"annotations", "predictions"}:
+    if "data" in columns and row.keys() & {"annotations", "predictions", "completions"}:
         return "label-studio"
     if {"chosen", "rejected"} <= columns:
         return "trl-preference"
     if {"prompt", "completion", "label"} <= columns:
         return "trl-unpaired"
+    demonstrated = _detect_demonstration(columns)
+    if demonstrated:
+        return demonstrated
     if "prompt" in columns and columns <= set(trl.PROMPT_COLUMNS):
         return "trl-prompts"
-    raise ValueError(
-        f"columns {', '.join(map(show, row)) or 'of no name'} fit no known format: name it with "
-        "--as, or rename them with --columns"
-    )
+    return None
 
 
-_NUMBERS = ("strength", "guidelines_version", "seconds", "margin")
-_FLAGS = ("both_bad", "finished", "finished_a", "finished_b", "label")
-_LISTS = ("tags", "flags", "sampling")
-_CONVERSATIONS = ("prompt", "chosen", "rejected", "completion")
-
-
-def retype(row: JsonObject) -> JsonObject:
-    """A row of a table whose cells lost their types: what is null is left out, numbers in text are
-    numbers again, and so are true, false and lists."""
-    kind = row.get("kind")
-    return {k: _retype_cell(k, v, kind) for k, v in row.items() if v is not None}
-
-
-def _retype_cell(column: str, cell: object, kind: object) -> object:
-    number = column in _NUMBERS or (column == "value" and kind == "scalar")
-    if isinstance(cell, float) and cell.is_integer() and number:
-        return int(cell)
-    if not isinstance(cell, str):
-        return cell
-    flag = column in _FLAGS or (column == "value" and kind == "binary")
-    if flag and cell.lower() in ("true", "false", "0", "1"):
-        return cell.lower() in ("true", "1")
-    if number or column in _LISTS or (column in _CONVERSATIONS and cell.startswith("[{")):
-        try:
-            return read_json(cell)
-        except json.JSONDecodeError:
-            return cell
-    return cell
+def _detect_demonstration(columns: set[str]) -> Shape | None:
+    """A shape of data for supervised fine-tuning, or of documents."""
+    if "messages" in columns:
+        return "messages"
+    if "conversations" in columns:
+        return "sharegpt"
+    if {"instruction", "output"} <= columns:
+        return "alpaca"
+    if {"prompt", "completion"} <= columns:
+        return "prompt-completion"
+    return "documents" if columns and columns <= set(demonstrations.DOCUMENT_COLUMNS) else None

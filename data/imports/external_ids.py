@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
-from data.exchange.lines import Line
+from data.exchange.lines import Line, Noun
 from data.exchange.validation import show
 from data.schema import Generation, Gold, Record
 from data.store import tables as t
@@ -21,15 +23,17 @@ class ExternalIds:
         self._first: dict[tuple[str, str], str] = {}
         """The first id of a thing."""
 
-    def check(self, line: Line) -> bool:
-        """Whether the line's external id can be kept: a text has one, and the first one stays.
+    def settle(self, line: Line, source: str | None) -> tuple[Line, bool]:
+        """The line with its external id as it is unique in the store, and whether it is kept.
 
-        Raises ValueError where the id is another thing's already. Several judgements of one task
-        may share one, and may have their own: each is kept.
+        An id is unique within its `source`, whose name is put before it, unless this very thing
+        has the bare id already. A text has one id, and the first one stays. Raises ValueError where
+        the id is another thing's already. Several judgements of one task may share one, and may
+        have their own: each is kept.
         """
         noun = line.noun.completion if isinstance(line.noun, Generation) else line.noun
         if isinstance(noun, Gold) or noun.external_id is None:
-            return True
+            return line, True
         if isinstance(noun, Record):
             sort = f"{noun.task.kind} judgement"
             thing = _name_pair(noun.task.a.id, noun.task.b.id if noun.task.b else None)
@@ -37,15 +41,20 @@ class ExternalIds:
             sort, thing = line.type, noun.id
         if sort not in self._things:
             self._load_stored(sort)
-        things = self._things[sort].setdefault(noun.external_id, set())
+        known = self._things[sort]
+        name = noun.external_id
+        if source is not None and thing not in known.get(name, ()):
+            name = f"{source}/{name}"
+            line = replace(line, noun=_renamed(line.noun, name))
+        things = known.setdefault(name, set())
         if things and thing not in things:
             raise ValueError(
-                f"external_id {show(noun.external_id)} is another {sort}'s already: give each its "
-                "own, for instance with the name of its source before it"
+                f"external_id {show(name)} is another {sort}'s already: if this is another source, "
+                "name it with --source NAME; else give each its own"
             )
         things.add(thing)
-        first = self._first.setdefault((sort, thing), noun.external_id)
-        return isinstance(noun, Record) or first == noun.external_id
+        first = self._first.setdefault((sort, thing), name)
+        return line, isinstance(noun, Record) or first == name
 
     def _load_stored(self, sort: str) -> None:
         """Read the stored ids of one sort of thing, once they are asked for."""
@@ -72,3 +81,12 @@ class ExternalIds:
 def _name_pair(first: str, second: str | None) -> str:
     """One name for a task about these completions, whichever side they stand on."""
     return first if second is None else " ".join(sorted((first, second)))
+
+
+def _renamed(noun: Noun, external_id: str) -> Noun:
+    """The same thing with this external id."""
+    if isinstance(noun, Generation):
+        return replace(noun, completion=replace(noun.completion, external_id=external_id))
+    if isinstance(noun, Gold):
+        return noun
+    return replace(noun, external_id=external_id)

@@ -5,8 +5,8 @@ pandalm          testset-v1.json of PandaLM (Wang et al. 2023, arXiv:2306.05087)
 tulu_human_eval  the human evaluation of Tulu (Wang et al. 2023, arXiv:2306.04751): each row says of
                  two answers whether each is acceptable, and which is better.
 
-The first answer of a row is taken as shown first. A missing answer is read as (empty), since not
-answering is what was judged. What is read as something else, and what is left out, is counted.
+Neither says which answer was shown first. A missing answer is read as an empty one, since
+not answering is what was judged. What is read as something else, and what is left out, is counted.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from data.exchange.validation import JsonObject, either, show
-from data.imports.trl import Convert
+from data.imports.shapes.lines import Convert
 
 T = TypeVar("T")
 _PANDALM_VALUES = {"0": "tie", "1": "a", "2": "b"}
+_TULU_ACCEPTABLE = {"yes": True, "no": False}
 _TULU_PREFERENCES = {
     "a-is-better": ("a", 2),
     "a-is-slightly-better": ("a", 1),
@@ -42,24 +43,16 @@ def pandalm(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     if len(models) < 2:
         raise ValueError(f"cmp_key {show(row['cmp_key'])} names one model: it must be ONE_OTHER")
     common: JsonObject = {
-        **{"type": "judgement", "kind": "pairwise", "prompt": prompt, "shown_first": "a"},
+        **{"type": "judgement", "kind": "pairwise", "prompt": prompt},
         "completion_a": _read_answer(row, "response1", left_out),
         "completion_b": _read_answer(row, "response2", left_out),
         "external_id": f"pandalm:{_read_cell(row, 'idx')}",
     }
-    lines = [
-        common
-        | {
-            "value": _choose_meaning(row, f"annotator{n}", _PANDALM_VALUES),
-            "annotator": f"pandalm {n}",
-        }
-        for n in (1, 2, 3)
-    ]
+    values = [_choose_meaning(row, f"annotator{n}", _PANDALM_VALUES) for n in (1, 2, 3)]
+    lines = [common | {"value": v, "annotator": f"pandalm {n}"} for n, v in enumerate(values, 1)]
     lines[0] |= {"model_a": models[0], "model_b": models[1]}  # said once: all three are about them
-    return [
-        {"type": "prompt", "prompt": prompt, "tags": [_read_cell(row, "motivation_app")]},
-        *lines,
-    ]
+    tags = [_read_cell(row, "motivation_app")]
+    return [{"type": "prompt", "prompt": prompt, "tags": tags}, *lines]
 
 
 def tulu_human_eval(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
@@ -81,9 +74,7 @@ def tulu_human_eval(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]
         {"type": "prompt", "prompt": prompt, "external_id": f"tulu:{instance}"}
     ]
     for side in "ab":
-        acceptable = _choose_meaning(
-            row, f"completion_{side}_is_acceptable", {"yes": True, "no": False}
-        )
+        acceptable = _choose_meaning(row, f"completion_{side}_is_acceptable", _TULU_ACCEPTABLE)
         named = {"model": models[side], "external_id": f"{pair}#{models[side]}"}
         judged = {"kind": "binary", "completion": texts[side], "value": acceptable}
         lines.append(common | judged | named)
@@ -92,7 +83,7 @@ def tulu_human_eval(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]
         return lines
     better, strength = _choose_meaning(row, "preference", _TULU_PREFERENCES)
     compared = {
-        **{"kind": "pairwise", "value": better, "strength": strength, "shown_first": "a"},
+        **{"kind": "pairwise", "value": better, "strength": strength},
         **{f"completion_{side}": texts[side] for side in "ab"},
         **{f"model_{side}": models[side] for side in "ab"},
         "external_id": pair,
@@ -132,8 +123,8 @@ def _read_answer(row: JsonObject, column: str, left_out: Counter[str]) -> object
     """The text of an answer; what stands for none is counted."""
     value = _read_cell(row, column)
     if _is_blank(value):
-        left_out[f'{column} without text read as "(empty)"'] += 1
-        return "(empty)"
+        left_out[f"{column} without text: read as an empty answer"] += 1
+        return ""
     if isinstance(value, bool):
         left_out[f'{column} {show(value)} read as "{value}"'] += 1
         return str(value)

@@ -20,7 +20,7 @@ from data.quality.judgement_table import (
 )
 from data.quality.outliers import CheckedAnswers, Evidence
 from data.stats.agreement import Level, alpha
-from data.stats.estimate import Estimate
+from data.stats.estimate import Estimate, unrecorded
 from data.stats.intervals import Floats, Ints, change, mean, median, share
 
 
@@ -137,19 +137,22 @@ class FigureSource:
         unequal = mine.where((mine.longer == 0) | (mine.longer == 1))
         pair = mine.of(PAIRWISE)
         timed = mine.where(~np.isnan(mine.seconds))
+        slow = unrecorded("how long an answer took", "timed answers")
         return Figures(
             judgements=len(mine),
-            alphas=Alphas(**{name: self._alpha_with_others(name, person) for name in self._scales}),
-            agreement=Agreement(
-                **{name: self._agreement_with_others(name, person) for name in self.views}
-            ),
+            alphas=Alphas(**{name: self._alpha(name, person) for name in self._scales}),
+            agreement=Agreement(**{name: self._agreement(name, person) for name in self.views}),
             gold=_share_right(self.evidence.gold, person, "known answers"),
             repeats=_share_right(self.evidence.repeats, person, "repeats"),
-            shown_first=share(shown.first, shown.prompt, "pairs without a tie"),
+            shown_first=share(shown.first, shown.prompt, "pairs without a tie")
+            if len(shown) or not len(mine.decided)
+            else unrecorded("which side was shown first", "pairs without a tie"),
             longer=share(unequal.longer, unequal.prompt, "pairs without a tie"),
             ties=share(np.isnan(pair.longer), pair.prompt, "pairs"),
-            seconds=median(timed.seconds, "timed answers"),
-            quick=share(timed.quick, timed.prompt, "timed answers"),
+            seconds=median(timed.seconds, "timed answers") if len(timed) or not len(mine) else slow,
+            quick=share(timed.quick, timed.prompt, "timed answers")
+            if len(timed) or not len(mine)
+            else slow,
             fit=mean(fit[_rows_of(asked.person, person) & ~np.isnan(fit)], "answers"),
             drift=self._drift_of(mine, person),
         )
@@ -158,7 +161,7 @@ class FigureSource:
         """Agreement of the first two annotators of each question."""
         return Agreement(**{name: agreement_of_two(view) for name, view in self.views.items()})
 
-    def _agreement_with_others(self, name: str, person: int | None) -> Estimate:
+    def _agreement(self, name: str, person: int | None) -> Estimate:
         table, alike = self.views[name].table, self._alike[name]
         several = ~np.isnan(alike) & _rows_of(table.person, person)
         table, alike = table.where(several), alike[several]
@@ -166,7 +169,7 @@ class FigureSource:
             return by_question(table, alike)
         return share(alike, table.prompt, "shared tasks")
 
-    def _alpha_with_others(self, name: str, person: int | None) -> Estimate:
+    def _alpha(self, name: str, person: int | None) -> Estimate:
         table, values, level = self._scales[name]
         if person is None:
             given, at = counts(table, values)
@@ -187,15 +190,22 @@ class FigureSource:
             return change(x[~late], x[late], unit)
 
         asked, alike = self.evidence.asked, self._alike_of_any_kind
-        shared = ~np.isnan(alike) & _rows_of(asked.person, person)
-        scalar, binary = mine.of(SCALAR), mine.of(BINARY)
-        timed = mine.where(~np.isnan(mine.seconds))
+        shared = ~np.isnan(alike + asked.place) & _rows_of(asked.person, person)
+        dated = mine.dated
+        if len(mine) and not len(dated):
+            never = unrecorded("when answers were given", "answers")
+            return Drift(never, never, never, never)
+        scalar, binary = dated.of(SCALAR), dated.of(BINARY)
+        timed = dated.where(~np.isnan(dated.seconds))
         logs = np.log(np.maximum(timed.seconds, 0.1))
+        pace = by_half(logs, timed.late, "timed answers").map(exp)
         return Drift(
             rating=by_half(scalar.points, scalar.late, "ratings"),
             good=by_half(binary.points, binary.late, "good-or-bad answers"),
             agreement=by_half(alike[shared], asked.late[shared], "shared tasks"),
-            pace=by_half(logs, timed.late, "timed answers").map(exp),
+            pace=pace
+            if len(timed) or not len(mine)
+            else unrecorded("how long an answer took", "timed answers"),
         )
 
 

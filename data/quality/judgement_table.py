@@ -25,6 +25,9 @@ TIE = 1
 """The code of a tie; 0 is the question's second side, 2 its first."""
 READING_SECONDS = 0.015
 """The least time a person takes to read a character."""
+AT_ONCE = 10
+"""Judgements that a person gave in one moment from which on that moment is an import's, or a day's:
+in which order they were given is then not known."""
 _SIGNED = {"a": 1, "b": -1, "tie": 0}
 
 
@@ -50,7 +53,8 @@ class JudgementTable:
     seconds: Floats
     id: Ints
     place: Floats
-    """Where in all that this person said it comes, from 0 to below 1."""
+    """Where in all that this person said it comes, from 0 to below 1; nan where nobody knows when
+    it was said."""
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -74,8 +78,13 @@ class JudgementTable:
         return self.where((self.kind == PAIRWISE) & (self.code != TIE))
 
     @property
+    def dated(self) -> JudgementTable:
+        """The rows of which it is known when they were said."""
+        return self.where(~np.isnan(self.place))
+
+    @property
     def late(self) -> Bools:
-        """In the later half of what the person said."""
+        """In the later half of what the person said; of dated rows."""
         return self.place >= 0.5
 
     @property
@@ -102,16 +111,14 @@ class JudgementTableBuilder:
     def build(self, judgements: Iterable[Judgement]) -> JudgementTable:
         """The rows, in order of time."""
         ordered = sorted(judgements, key=lambda j: (j.created_at, j.id))
-        rows = [(*self._number_task(j), *_number_answer(j)) for j in ordered]
+        stated = {j.annotator for j in ordered if j.answer.strength is not None}
+        rows = [(*self._number_task(j), *_number_answer(j, j.annotator in stated)) for j in ordered]
         columns = np.array(rows, float).reshape(len(rows), 11).T
         kind, person, question, prompt, facing, read, answer, strength, *sides, seconds = columns
         pair, person = kind == PAIRWISE, person.astype(np.int64)
         signed = answer * facing
-        # How much of each person's rows came before, as they are in order of time.
-        order = np.argsort(person, kind="stable")
-        _, start, size = np.unique(person[order], return_index=True, return_counts=True)
-        place = np.zeros(len(person))
-        place[order] = (np.arange(len(person)) - np.repeat(start, size)) / np.repeat(size, size)
+        _, moment = np.unique([j.created_at for j in ordered], return_inverse=True)
+        place = _place(person, moment)
         return JudgementTable(
             kind=kind.astype(np.int64),
             person=person,
@@ -130,7 +137,7 @@ class JudgementTableBuilder:
     def _number_task(self, judgement: Judgement) -> tuple[int, int, int, int, int, int]:
         """Numbers of kind, person, question, prompt; how it faces; characters to read."""
         task, prompt = judgement.task, judgement.prompt
-        sides = frozenset(side.id for side in (task.a, task.b) if side)
+        sides = frozenset(side.id for side in task.sides)
         question = self._questions.setdefault((task.kind, sides), len(self.sides))
         if question == len(self.sides):
             # Its sides in order of their models' names, or as the task has them.
@@ -143,7 +150,7 @@ class JudgementTableBuilder:
             self.writers.append((one, other))
         if prompt.id not in self._read:
             self._read[prompt.id] = len(prompt.text)
-        read = self._read[prompt.id] + len(task.a.text) + (len(task.b.text) if task.b else 0)
+        read = self._read[prompt.id] + sum(len(side.text) for side in task.sides)
         return (
             KINDS.index(task.kind),
             self._people[judgement.annotator],
@@ -154,8 +161,23 @@ class JudgementTableBuilder:
         )
 
 
-def _number_answer(judgement: Judgement) -> tuple[float, float, float, float, float]:
-    """The answer as a number, as the task faces; strength; first and longer chosen; seconds."""
+def _place(person: Ints, moment: Ints) -> Floats:
+    """How much of each person's dated rows came before, of rows in order of time (N,)."""
+    given = person * (int(moment.max(initial=0)) + 1) + moment
+    _, at, together = np.unique(given, return_inverse=True, return_counts=True)
+    dated = np.flatnonzero(together[at] < AT_ONCE)
+    order = dated[np.argsort(person[dated], kind="stable")]
+    _, start, size = np.unique(person[order], return_index=True, return_counts=True)
+    place = np.full(len(person), np.nan)
+    place[order] = (np.arange(len(order)) - np.repeat(start, size)) / np.repeat(size, size)
+    return place
+
+
+def _number_answer(judgement: Judgement, states: bool) -> tuple[float, float, float, float, float]:
+    """The answer as a number, as the task faces; strength; first and longer chosen; seconds.
+
+    `states`: whether the annotator states strengths at times: a tie is one of them, 0, only then.
+    """
     task, answer = judgement.task, judgement.answer
     nan = float("nan")
     seconds = nan if answer.seconds is None else answer.seconds
@@ -164,7 +186,7 @@ def _number_answer(judgement: Judgement) -> tuple[float, float, float, float, fl
         return number, nan, nan, nan, seconds
     sign = _SIGNED[answer.value]
     if sign == 0:
-        return 0, 1, nan, nan, seconds
+        return 0, 1 if states else nan, nan, nan, seconds
     more = (len(task.a.text) - len(task.b.text)) * sign
     shown = judgement.shown_first
     return (

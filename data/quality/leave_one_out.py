@@ -49,6 +49,7 @@ def predict_from_others(
     for person in np.unique(table.person):
         own = table.person == person
         scores = lsqr(signs[~own], z[~own], damp=RIDGE**0.5, iter_lim=50)[0]
+        # A task whose completions nobody else judged has the ridge's scores of 0: no prediction.
         others = total - np.asarray(judged[own].sum(axis=0)).ravel()
         known = judged[own] @ others > 0
         predicted[own] = np.where(known, signs[own] @ scores, np.nan)

@@ -220,6 +220,7 @@ def _lean_beyond_prediction(
     toward = 2 * chosen - 1
     predicted = np.nan_to_num(evidence.expected * toward * (asked.code - TIE))
     seen = ~np.isnan(toward)
+    # least squares through 0: an intercept would take away the very pull that is looked for
     slope = (predicted * toward)[seen].sum() / max(float((predicted[seen] ** 2).sum()), 1e-9)
     beyond = toward - slope * predicted
     own, rest = (beyond[rows & seen] for rows in subject.among(asked.person))
@@ -296,6 +297,7 @@ def _test_drift(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest
     key, seen = asked.person * 3 + asked.kind, ~np.isnan(fit)
     slopes = np.bincount(key, np.nan_to_num(fit)) / np.maximum(np.bincount(key, seen), 1)
     left = evidence.z - np.nan_to_num(slopes[key] * evidence.expected)
+    seen &= ~np.isnan(asked.place)
     ratings, single = seen & (asked.kind == SCALAR), seen & (asked.kind == BINARY)
     signs = [
         Sign(*_compare_halves(asked.where(ratings), left[ratings], subject), "ratings moved by"),
@@ -324,23 +326,14 @@ def _compare_halves(
     figure, rest = (change(early, late, "answers") for early, late in halves)
     if figure.value is None or rest.value is None:
         return figure, rest, None
-    (own, own_var), (others, rest_var) = (
-        _linear_trend(table.place[rows], x[rows]) for rows in groups
-    )
-    if own_var < 1e-12:
+    # least squares: by how much x changes from first to last, and the standard error of that
+    own, others = (stats.linregress(table.place[rows], x[rows]) for rows in groups)
+    if own.stderr < 1e-6:
         return figure, rest, 1.0
-    scores = own / math.sqrt(own_var), (own - others) / math.sqrt(own_var + rest_var)
+    apart = (own.slope - others.slope) / math.hypot(own.stderr, others.stderr)
+    scores = own.slope / own.stderr, apart
     if fall:
         return figure, rest, float(stats.norm.cdf(max(scores)))
     if scores[0] * scores[1] < 0:
         return figure, rest, 1.0
     return figure, rest, float(2 * stats.norm.sf(min(abs(score) for score in scores)))
-
-
-def _linear_trend(place: Floats, x: Floats) -> tuple[float, float]:
-    """Least squares: by how much x changes from first to last, and the variance of that."""
-    away = place - place.mean()
-    spread = float((away**2).sum())
-    slope = float((away * x).sum()) / spread
-    left = x - x.mean() - slope * away
-    return slope, float((left**2).sum()) / (len(x) - 2) / spread

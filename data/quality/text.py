@@ -6,7 +6,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from data.quality import Person, Quality, warnings
-from data.stats.estimate import Estimate, Style, format_estimate, format_value, text_table
+from data.stats.estimate import (
+    NOT_RECORDED,
+    Estimate,
+    Style,
+    format_estimate,
+    format_value,
+    text_table,
+)
 
 
 def lines(quality: Quality) -> list[str]:
@@ -112,6 +119,8 @@ def _with_n(figure: Estimate, style: Style = "share") -> tuple[str, str]:
     """72% [65, 78] and its n, or what n it takes."""
     n = str(figure.n) if figure.needs is None else f"{figure.n} of about {figure.needs}"
     if figure.value is None:
+        if figure.note.startswith(NOT_RECORDED):
+            return NOT_RECORDED, ""
         return "not defined" if figure.note else "not enough data yet", n
     return format_estimate(figure, style, count=False), n
 

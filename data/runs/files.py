@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from data.places.leftovers import clean_up
 
 Values = dict[str, Any]
 """A JSON object whose keys the kind of run decides."""
@@ -16,6 +20,44 @@ Values = dict[str, Any]
 
 def runs_folder(workspace: Path) -> Path:
     return Path(workspace) / "runs"
+
+
+def clean_up_workspace(workspace: Path) -> None:
+    """Remove what killed processes left half made in the runs' folders and among the exports."""
+    folders = sorted(runs_folder(workspace).glob("*"))
+    for folder in (*folders, Path(workspace) / "exports"):
+        clean_up(folder)
+
+
+def run_folder(name: str, workspace: Path) -> Path:
+    """The folder of a run by its id, or any folder by its path."""
+    inside = runs_folder(workspace) / name
+    return inside if inside.is_dir() else Path(name).expanduser()
+
+
+def take_in(workspace: Path, sent: Path) -> Path:
+    """A file that a browser sent, kept for the run that is to read it, under its own name."""
+    folder = _incoming(workspace) / secrets.token_hex(8)
+    folder.mkdir(parents=True, mode=0o700)
+    kept = folder / sent.name
+    try:
+        os.link(sent, kept)
+    except OSError:  # on another disk
+        shutil.copyfile(sent, kept)
+    return kept
+
+
+def remove_incoming(workspace: Path, kept: Path | None = None) -> None:
+    """Remove what `take_in` has kept: one file, or all."""
+    there = _incoming(workspace)
+    if kept is None:
+        shutil.rmtree(there, ignore_errors=True)
+    elif there.absolute() == kept.absolute().parent.parent:
+        shutil.rmtree(kept.parent, ignore_errors=True)
+
+
+def _incoming(workspace: Path) -> Path:
+    return Path(workspace) / "incoming"
 
 
 def metrics(directory: Path) -> list[Values]:

@@ -28,6 +28,15 @@ RUN_KINDS = {
     kind.name: kind
     for kind in (
         RunKind(
+            "import",
+            "Import",
+            ("data", "import"),
+            "Import",
+            "A file is being imported.",
+            "It stops, and nothing of the file is kept.",
+            "Nothing has been imported here yet.",
+        ),
+        RunKind(
             "pretrain",
             "Continued pretraining",
             ("grpo", "pretrain"),

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from data.atomic_files import write_json
+from data.places.private import private_folder
 from data.runs.files import log_tail, runs_folder
 from data.store import STORE_VARIABLE, Store
 from data.store.run_rows import Run
@@ -34,10 +34,8 @@ def new_run(
     """
     stamp = time.strftime("%m%d-%H%M%S", time.gmtime())
     run_id = f"{kind}-{stamp}-{secrets.token_hex(2)}"
-    directory = runs_folder(workspace) / run_id
     store.runs.add(run_id, kind, config, alone)
-    directory.mkdir(parents=True)
-    write_json(directory / "config.json", config)
+    (private_folder(runs_folder(workspace)) / run_id).mkdir()
     return run_id
 
 
@@ -99,10 +97,8 @@ def refresh(store: Store, workspace: Path) -> list[Run]:
             fresh = store.runs.get(run.id)
             if fresh is not None and fresh.live:
                 tail = log_tail(runs_folder(workspace) / run.id, 3).strip()
-                end = "the process ended without a word" + (
-                    f"; its log ends: {tail}" if tail else ""
-                )
-                store.runs.end(run.id, "died", end)
+                end = f"; its log ends: {tail}" if tail else ""
+                store.runs.end(run.id, "died", f"the process ended without a word{end}")
     return store.runs.list()
 
 

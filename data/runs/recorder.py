@@ -4,7 +4,7 @@
     runs/<id>/metrics.jsonl   one line a step, flushed
     runs/<id>/log.txt         everything the process printed
     runs/<id>/samples.jsonl   GRPO: every completion with its reward, in the order of the steps
-    runs/<id>/preflight.json  GRPO: what was checked before the first step
+    runs/<id>/preflight.json  GRPO, tuned reward model: what was checked before the first step
     runs/<id>/verdicts.json   GRPO: what the figures so far say, written anew after each step
     runs/<id>/report.json     written last: its presence means finished
 
@@ -30,7 +30,8 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.atomic_files import write_json
-from data.runs.files import runs_folder
+from data.places.private import private_folder
+from data.runs.files import clean_up_workspace, runs_folder
 from data.runs.processes import new_run, process_start
 from data.schema import canonical_json
 from data.store import Store
@@ -110,8 +111,10 @@ def recording(
     row = store.runs.get(run_id)
     if row is None:
         raise ValueError(f"run {run_id!r} unknown in this store: leave --run-id out")
+    clean_up_workspace(workspace)
     directory = runs_folder(workspace) / run_id
-    directory.mkdir(parents=True, exist_ok=True)
+    private_folder(directory.parent)
+    directory.mkdir(exist_ok=True)
     write_json(directory / "config.json", config)
     pid = os.getpid()
     store.runs.update(

@@ -1,6 +1,7 @@
 """Agreement between annotators beyond chance, and the human ceiling: pure functions on arrays.
 
-Alpha and kappa have a bootstrap over prompts; both need MIN_ANSWERS units judged by several.
+Alpha and kappa have a bootstrap over prompts, with the same widening for few prompts as everything
+else; both need MIN_ANSWERS units judged by several.
 Intervals are about other prompts that the same people judge: other people may differ more.
 """
 
@@ -14,9 +15,9 @@ import krippendorff
 import numpy as np
 import numpy.typing as npt
 
-from data.stats.bootstrap import percentile_interval
+from data.stats.bootstrap import BootstrapDistribution, streamed
 from data.stats.estimate import MIN_ANSWERS, Estimate, missing
-from data.stats.intervals import Floats
+from data.stats.intervals import Floats, wilson
 
 Level = Literal["nominal", "ordinal", "interval"]
 
@@ -39,12 +40,14 @@ def alpha(
         return missing(n, unit, note="every answer is the same: alpha is not defined")
     value = float(krippendorff.alpha(value_counts=table, level_of_measurement=level))
     pairs, prompts = coincidences(table).reshape(n, -1), np.asarray(prompts)[several]
-    low, high = percentile_interval(pairs, prompts, lambda s: alphas_of(s, level), seed)
-    return Estimate(value, low, high, n, unit)
+    found = streamed(pairs, prompts, lambda s: alphas_of(s, level), seed)
+    shares = table.sum(axis=0) / table.sum()
+    return Estimate(value, *_interval(found, float(np.square(shares).sum())), n, unit)
 
 
 def coincidences(counts: Floats) -> Floats:
     """Each unit's pairs of values, (N, V) to (N, V, V); their sum is the coincidence matrix."""
+    # Of m answers each is paired with m - 1 others: over m - 1, every answer counts once.
     pairs = counts[:, :, None] * counts[:, None, :]
     values = np.arange(counts.shape[1])
     pairs[:, values, values] -= counts
@@ -60,13 +63,14 @@ def alphas_of(coincident: Floats, level: Level) -> Floats:
     observed = coincident.reshape(-1, v, v)
     n_v = observed.sum(axis=2)
     n = n_v.sum(axis=1)
-    if level == "ordinal":
+    if level == "ordinal":  # as far apart as their midranks, by how often each value was given
         rank = np.cumsum(n_v, axis=1) - n_v / 2
     else:
         rank = np.broadcast_to(np.arange(float(v)), n_v.shape)
     apart = (rank[:, :, None] - rank[:, None, :]) ** 2
     if level == "nominal":
         apart = (apart > 0).astype(float)
+    # pairs drawn without replacement from all n answers: n_v * n_w / (n - 1) of each sort
     chance = (n_v[:, :, None] * n_v[:, None, :] * apart).sum(axis=(1, 2))
     found = (observed * apart).sum(axis=(1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -90,8 +94,21 @@ def kappa(
     value = float(kappas_of(cells.sum(axis=0, keepdims=True))[0])
     if not math.isfinite(value):
         return missing(n, unit, note="both gave one and the same answer: kappa is not defined")
-    low, high = percentile_interval(cells, prompts, kappas_of, seed)
-    return Estimate(value, low, high, n, unit)
+    found = streamed(cells, prompts, kappas_of, seed)
+    chance = float((np.bincount(a, minlength=v) / n) @ (np.bincount(b, minlength=v) / n))
+    return Estimate(value, *_interval(found, chance), n, unit)
+
+
+def _interval(found: BootstrapDistribution, chance: float) -> tuple[float, float]:
+    """Between -1 and 1, which alpha and kappa do not leave. chance: of agreeing by luck.
+
+    Where everybody agrees about everything no draw differs: the lower end is then that at which the
+    agreement is the lower end of Wilson's interval of all prompts.
+    """
+    low, high = found.interval
+    if found.constant and found.prompts > 1:
+        low = (wilson(1.0, found.prompts)[0] - chance) / (1 - chance)
+    return max(-1.0, low), min(1.0, high)
 
 
 def kappas_of(cells: Floats) -> Floats:

@@ -2,35 +2,64 @@
 
 Judgements of one prompt are not independent, so prompts are what is resampled. They get random
 weights with a mean of 1 instead of being drawn, so that no resample lacks any of them: the Bayesian
-bootstrap (D. B. Rubin 1981, Annals of Statistics 9).
+bootstrap (D. B. Rubin 1981, Annals of Statistics 9). Every interval by it, whatever the statistic,
+is BootstrapDistribution.interval.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from data.stats.estimate import (
-    MIN_CASES,
-    MIN_PROMPTS,
-    Estimate,
-    EstimateJson,
-    missing_json,
-)
-from data.stats.intervals import CONFIDENCE, Floats, Ints, wilson
+from data.stats.estimate import MIN_CASES, MIN_PROMPTS, Estimate, EstimateJson, missing_json
+from data.stats.intervals import Floats, Ints, t_quantile, wilson
 
 Statistic = Callable[[Floats], Floats]
+M = TypeVar("M")
+"""What a figure is about: rewards, or predictions."""
 DRAWS = 1000
 """Resamples."""
 CHUNK = 200
 """Resamples at a time where a statistic needs a weight for every row."""
 BLOCK = 1000
 """Prompts weighted at a time where the weights are not kept."""
+HALVINGS = 4
+"""Ways in which prompts are parted into two halves."""
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What a statistic of a trained model would have been, had it learned from other prompts."""
+
+    values: Floats
+    """By the models of the first T draws, every prompt being asked about once (T,)."""
+    variance: float
+    """Of what all prompts have in common: how far the statistic goes with the model alone."""
+
+    def added_variance(self, draws: Floats) -> float:
+        """What is missing in draws (DRAWS,) that asked other prompts, but of one model; at least 0.
+
+        The variance of a sum: that of the model, and twice the covariance, for a prompt that
+        speaks for the common taste is predicted well and makes the model better, too.
+        """
+        both = np.stack([draws[: len(self.values)], self.values])
+        both = both[:, np.isfinite(both).all(0)]
+        if both.shape[1] < 2:
+            return 0.0
+        return max(0.0, self.variance + 2 * float(np.cov(both)[0, 1]))
+
+
+def _difference(one: Retraining | None, other: Retraining | None) -> Retraining | None:
+    """Of two statistics, of which either, or none, depends on a training."""
+    if one is None or other is None:
+        return one or (replace(other, values=-other.values) if other else None)
+    return Retraining(one.values - other.values, one.variance + other.variance)
 
 
 @dataclass(frozen=True)
@@ -47,6 +76,8 @@ class BootstrapDistribution:
     """It lies between 0 and 1."""
     ends: tuple[float, float] | None = None
     """The interval, where the draws do not tell it."""
+    retraining: Retraining | None = None
+    """Of cross-validated figures: the draws ask other prompts, but do not train on others."""
 
     def __sub__(self, other: BootstrapDistribution) -> BootstrapDistribution:
         """The paired difference, draw by draw.
@@ -63,6 +94,7 @@ class BootstrapDistribution:
             self.n,
             self.prompts,
             ends=(low - other_high, high - other_low) if differs else None,
+            retraining=_difference(self.retraining, other.retraining),
         )
 
     @property
@@ -76,7 +108,8 @@ class BootstrapDistribution:
         """The 95% percentile interval, widened for few prompts as Student's t is.
 
         T. Hesterberg (2015), "What teachers should know about the bootstrap", American Statistician
-        69, section 5.3. A share that no draw moves has Wilson's interval at that many prompts.
+        69, section 5.3. A share that no draw moves has Wilson's interval at that many prompts. The
+        variance that training on other prompts adds makes it longer, at both ends alike.
         """
         if self.ends is not None:
             return self.ends
@@ -85,10 +118,26 @@ class BootstrapDistribution:
             return (0.0, 1.0) if self.share else (-math.inf, math.inf)
         if self.share and self.constant:
             return wilson(min(1.0, max(0.0, self.value)), self.prompts)
-        t = float(stats.t.isf(round((1 - CONFIDENCE) / 2, 9), self.prompts - 1))  # 0.025 exactly
-        tail = float(stats.norm.cdf(-t * math.sqrt(self.prompts / (self.prompts - 1))))
-        low, high = np.quantile(known, [tail, 1 - tail])
-        return float(low), float(high)
+        # the normal quantile, stretched to t * sqrt(n / (n - 1)), as a share of the draws
+        stretched = t_quantile(self.prompts) * math.sqrt(self.prompts / (self.prompts - 1))
+        tail = float(stats.norm.cdf(-stretched))
+        low, high = (float(end) for end in np.quantile(known, [tail, 1 - tail]))
+        if self.retraining is None:
+            return low, high
+        half = (high - low) / 2
+        added = math.sqrt(self.retraining.added_variance(self.draws))
+        more = math.hypot(half, stretched * added) - half
+        low, high = low - more, high + more
+        return (max(0.0, low), min(1.0, high)) if self.share else (low, high)
+
+    @property
+    def stretched_draws(self) -> Floats:
+        """The draws (DRAWS,), as far apart as they would be had each trained on other prompts."""
+        if self.retraining is None or self.constant:
+            return self.draws
+        known = self.draws[np.isfinite(self.draws)]
+        times = math.sqrt(1 + self.retraining.added_variance(self.draws) / float(known.var()))
+        return np.asarray(known.mean() + times * (self.draws - known.mean()))
 
     @property
     def estimate(self) -> Estimate:
@@ -114,7 +163,39 @@ class Bootstrap:
     def __init__(self, prompts: int, seed: int = 0) -> None:
         self.weights = np.ones((DRAWS + 1, prompts))
         """The first row is what was seen."""
+        # Exponentials over their sum are Dirichlet(1, ..., 1); statistics here are ratios of sums,
+        # which do not change with the scale, so nothing is divided.
         self.weights[1:] = np.random.default_rng(seed).standard_exponential((DRAWS, prompts))
+
+    @classmethod
+    def halves(cls, prompts: int, seed: int = 0) -> Bootstrap:
+        """In place of the draws the prompts' two halves, HALVINGS times over: 2 * HALVINGS rows."""
+        found = cls(0)
+        rng = np.random.default_rng(seed)
+        ones = [rng.permutation(prompts) % 2 for _ in range(HALVINGS)]
+        found.weights = np.array([np.ones(prompts), *(h for one in ones for h in (one, 1 - one))])
+        return found
+
+    def retrained(
+        self, figure: Callable[[Bootstrap, M], BootstrapDistribution], own: M, others: Sequence[M]
+    ) -> BootstrapDistribution:
+        """A figure of a model, with the variance that training on other prompts adds.
+
+        figure: of this bootstrap, or another, and a model. others: what training made where the
+        prompts had the weights of the first draws (T,). How far the figure goes with the model is
+        the covariance of two halves of the prompts: within one, chance would count, too.
+        """
+        found = figure(self, own)
+        if len(others) < 2 or not found.prompts:
+            return found
+        halves = Bootstrap.halves(self.weights.shape[1])
+        made = [figure(halves, other) for other in others]
+        by_half = np.stack([one.draws for one in made]).reshape(len(made), HALVINGS, 2)
+        by_half = by_half[np.isfinite(by_half).all((1, 2))]
+        variance = 0.0
+        if len(by_half) > 1:
+            variance = float(np.mean([np.cov(two.T)[0, 1] for two in by_half.swapaxes(0, 1)]))
+        return replace(found, retraining=Retraining(np.array([o.value for o in made]), variance))
 
     def mean(self, values: Floats, prompt: Ints, share: bool = False) -> BootstrapDistribution:
         """The mean of values (n,), whose prompts are numbered (n,)."""
@@ -147,13 +228,13 @@ class Bootstrap:
         return BootstrapDistribution(float(found[0]), found[1:], len(prompt), prompts, share)
 
 
-def percentile_interval(
+def streamed(
     rows: Floats, prompts: npt.ArrayLike, statistic: Statistic, seed: int
-) -> tuple[float, float] | tuple[None, None]:
-    """The plain 95% percentile interval of a statistic of sums of rows (N, k) over prompts (N,).
+) -> BootstrapDistribution:
+    """A statistic of sums of rows (N, k) over prompts (N,), for many prompts and once only.
 
     statistic maps (draws, k) to (draws,). The same weights as Bootstrap's, made in blocks and not
-    kept: a store may have 100,000 prompts. (None, None) where no draw has a finite value.
+    kept: a store may have 100,000 prompts.
     """
     sums = sums_by_prompt(rows, np.asarray(prompts))[1]
     rng = np.random.default_rng(seed)
@@ -162,12 +243,9 @@ def percentile_interval(
         weights = rng.standard_exponential((DRAWS, len(part)))
         total += weights @ part
         weight += weights.sum(axis=1, keepdims=True)
-    found = statistic(total * len(sums) / weight)
-    found = found[np.isfinite(found)]
-    if not len(found):
-        return None, None
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    draws = statistic(total * len(sums) / weight)  # alpha's n - 1 needs weights of mean 1
+    value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
+    return BootstrapDistribution(value, draws, len(rows), len(sums))
 
 
 def sums_by_prompt(

@@ -17,6 +17,10 @@ MIN_CASES = 30
 MIN_PROMPTS = 10
 """Prompts before it is: judgements of one prompt are not independent, so prompts are resampled."""
 
+NOT_RECORDED = "not recorded"
+
+Json = dict[str, Any]
+"""A JSON object."""
 Style = Literal["share", "number", "change", "seconds", "nats", "points"]
 _FORMS: dict[Style, tuple[str, str]] = {
     "share": (".0f", "%"),
@@ -72,6 +76,11 @@ def missing(n: int, unit: str, needs: int = MIN_ANSWERS, note: str = "") -> Esti
     return Estimate(None, None, None, n, unit, None if note else needs, note)
 
 
+def unrecorded(what: str, unit: str) -> Estimate:
+    """No number, however many judgements there are: none of them says what it is about."""
+    return missing(0, unit, note=f"{NOT_RECORDED}: {what}")
+
+
 def missing_json(n: int = 0, prompts: int = 0) -> EstimateJson:
     """No number about a reward model yet: it says how much there is and about how much it takes."""
     return {
@@ -90,6 +99,13 @@ def format_value(value: float, style: Style = "share", signed: bool = False) -> 
     form, suffix = _FORMS[style]
     form = "+" + form.lstrip("+") if signed else form
     return format(100 * value if style == "share" else value, form) + suffix
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds in the unit that suits them: 45 s, 10 min, 2.0 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def format_interval(
@@ -118,6 +134,8 @@ def format_missing(estimate: Estimate | Mapping[str, Any] | None) -> str:
     """Why an estimate, or its stored JSON, has no number, and about how much data it takes."""
     if estimate is None or not (needs := _read_part(estimate, "needs")):
         note = "" if estimate is None else _read_part(estimate, "note")
+        if note and note.startswith(NOT_RECORDED):
+            return str(note)
         return f"not defined: {note}" if note else "not enough data yet"
     n, prompts = _read_part(estimate, "n"), _read_part(estimate, "prompts")
     if n < needs:

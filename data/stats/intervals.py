@@ -29,12 +29,19 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def t_quantile(groups: int) -> float:
+    """Student's t for a 95% interval from so many groups, at least two."""
+    return float(stats.t.isf(round((1 - CONFIDENCE) / 2, 9), groups - 1))  # 0.025 exactly
+
+
 def share(hits: npt.ArrayLike, prompts: npt.ArrayLike, unit: str) -> Estimate:
     """The mean of numbers in [0, 1], hits (N,), with Wilson's interval at the effective n.
 
     Answers about one prompt (N,) count for less where they are alike: n is divided by the design
     effect, the variance between prompts over that of independent answers (Dean and Pagano 2015,
-    "Evaluating confidence interval methods for binomial proportions in clustered surveys").
+    "Evaluating confidence interval methods for binomial proportions in clustered surveys"), and for
+    few prompts by the square of Student's quantile over the normal one (E. L. Korn and B. I.
+    Graubard 1998, Survey Methodology 24).
     """
     x = np.asarray(hits, float)
     if len(x) < MIN_ANSWERS:
@@ -51,10 +58,14 @@ def _effective_n(residuals: Floats, prompts: npt.NDArray[np.generic], value: flo
     n, groups = len(residuals), len(sums)
     if groups == 1:
         return 1.0
+    # of the mean, from the prompts' totals: answers that are alike within a prompt add up in them
     variance = float((sums**2).sum()) / n**2 * groups / (groups - 1)
     if variance < 1e-12:
         return float(groups)
-    return float(np.clip(value * (1 - value) / variance, 1, n))
+    found = float(np.clip(value * (1 - value) / variance, 1, n))
+    if groups == n:  # no two of one prompt: the variance is known from the share alone
+        return found
+    return found * (float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) / t_quantile(groups)) ** 2
 
 
 def mean(numbers: npt.ArrayLike, unit: str) -> Estimate:

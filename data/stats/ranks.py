@@ -1,4 +1,4 @@
-"""Rank statistics under many weightings of the same rows at once, for the bootstrap.
+"""Rank statistics under many weightings of the same rows at once, for the bootstrap, or by group.
 
 scipy and sklearn compute one at a time; tests hold these against theirs.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.stats.intervals import Floats
+from data.stats.intervals import Floats, Ints
 
 
 def midranks(weights: Floats, values: Floats) -> Floats:
@@ -41,4 +41,19 @@ def auc(weights: Floats, score: Floats, good: Floats) -> Floats:
     bad = weights * (1 - good)
     below = midranks(bad, score)
     found: Floats = (weights * good * below).sum(1) / ((weights * good).sum(1) * bad.sum(1))
+    return found
+
+
+def ranks_within(groups: Ints, values: Floats) -> Floats:
+    """The rank of each value in its group, from 1 up; equal ones share their mean (n,)."""
+    order = np.lexsort((values, groups))
+    group, value = groups[order], values[order]
+    first = np.diff(group, prepend=-1) != 0  # groups are numbered from 0
+    apart = first | (np.diff(value, prepend=np.nan) != 0)
+    starts = np.flatnonzero(apart)
+    equal = np.diff(starts, append=len(order))
+    ranks = np.repeat(starts + (equal + 1) / 2, equal)
+    begin = np.flatnonzero(first)
+    found = np.empty(len(order))
+    found[order] = ranks - np.repeat(begin, np.diff(begin, append=len(order)))
     return found

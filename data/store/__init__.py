@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data.places.private import private_folder
+from data.places.store_address import full_address, parse_address, show_address
 from data.store.content import Content
 from data.store.control_tasks import Checks
 from data.store.database import Database
@@ -28,7 +30,6 @@ from data.store.ledger import Ledger
 from data.store.people import People
 from data.store.run_rows import RunRows
 
-FILE_NAME = "store.db"
 STORE_VARIABLE = "COACH_STORE"
 """Environment variable that names a store: arguments, and a password in them, others can see."""
 
@@ -45,17 +46,34 @@ class Store:
         self.runs = RunRows(database)
 
     @classmethod
-    def open(cls, url_or_path: str | Path) -> Store:
+    def open(cls, url_or_path: str | Path, patience: float | None = None) -> Store:
         """Open, creating and migrating as needed.
 
         Takes a workspace folder (its store.db), a file ending in .db, or a database URL.
-        Raises ValueError if it cannot be opened.
+        A folder that is new is made, for its owner alone. `patience`: seconds that a write waits
+        while another program locks the store. Raises ValueError if it cannot be opened.
         """
-        return cls(Database(store_url(url_or_path)))
+        url = parse_address(url_or_path)
+        if isinstance(url_or_path, Path) or "://" not in url_or_path:
+            folder = Path(url.database or "").parent
+            try:
+                private_folder(folder)
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not a path of this system"
+                raise ValueError(
+                    f"cannot make the folder {folder}: {why}; name another --workspace"
+                ) from None
+        return cls(Database(url, patience))
 
     @property
     def url(self) -> str:
-        return self.database.url
+        """What `open` opens this store by, in another process too. It may hold a password."""
+        return full_address(self.database.url)
+
+    @property
+    def shown(self) -> str:
+        """Its address as a person may see it."""
+        return show_address(self.database.url)
 
     def close(self) -> None:
         self.database.close()
@@ -65,20 +83,3 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def store_url(url_or_path: str | Path) -> str:
-    """The database URL of a folder, a .db file, or a URL; the folder is created."""
-    text = str(url_or_path)
-    if "://" in text:
-        scheme, rest = text.split("://", 1)
-        return f"postgresql+psycopg://{rest}" if scheme in ("postgresql", "postgres") else text
-    path = Path(text).expanduser().absolute()
-    file = path if path.suffix == ".db" else path / FILE_NAME
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the folder {file.parent}: {error.strerror}; name another --workspace"
-        ) from None
-    return f"sqlite:///{file}"

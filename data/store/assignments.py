@@ -11,23 +11,25 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from data import task_planning
-from data.schema import Annotator, Completion, Kind, Purpose, Role, Task, now, timestamp
+from data.schema import Annotator, Completion, Kind, Purpose, Role, Task, now
 from data.store import tables as t
 from data.store.content import distinct, insert_completions, prompt_from
 from data.store.database import (
     Lock,
     ResultRow,
+    Row,
     existing,
     ignoring_insert,
     insert_ignore,
     take_lock,
+    target,
     upsert,
 )
 from data.store.judgement_rows import count_for_each, standing
@@ -36,6 +38,10 @@ from data.task_planning import Shares
 # The statements of a press are built once: building them takes longer than running them.
 _ME: sa.BindParameter[int] = sa.bindparam("me")
 _NOW: sa.BindParameter[str] = sa.bindparam("now")
+# A lease that would last longer than any can was made before the clock was set back: it is over.
+_LATEST: sa.BindParameter[str] = sa.bindparam("latest")
+CLOCKS_DIFFER = 1
+"""Minutes by which the clocks of two servers of one store may differ."""
 _POSITION: sa.BindParameter[float] = sa.bindparam("position")
 # A literal, not a parameter: only a condition spelt like the index's own lets it be used.
 _OPEN = t.tasks.c.remaining > sa.literal_column("0")
@@ -49,7 +55,7 @@ PLACES_LEASED_TO_OTHERS = count_for_each(
     _other.c.annotator_id != _ME,
     _other.c.state == "leased",
     _other.c.purpose == "queue",
-    _other.c.lease_until > _NOW,
+    _other.c.lease_until.between(_NOW, _LATEST),
 )
 HAD = (  # whether this annotator holds a task, answered it or skipped it
     count_for_each(
@@ -74,16 +80,17 @@ ANSWERED = (  # whether an answer of this annotator stands; where not HAD, it ca
 OVER = t.assignments.c.state.in_(["done", "skipped"])
 _HAS_FREE_PLACE = t.tasks.c.remaining > PLACES_LEASED_TO_OTHERS
 
-# A lease that ran out is still its annotator's while the task has a place for them.
-_HELD = (
-    sa.select(t.assignments.c.id, t.assignments.c.turn)
-    .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
-    .where(
-        t.assignments.c.annotator_id == _ME,
-        t.assignments.c.state == "leased",
-        ~ANSWERED,
-        sa.or_(t.assignments.c.purpose != "queue", sa.and_(_OPEN, _HAS_FREE_PLACE)),
+_IS_CONTROL = t.assignments.c.purpose != "queue"
+_LEASED = (  # `there`: whether it is still theirs, though its lease may have run out
+    sa.select(
+        t.assignments.c.id,
+        t.assignments.c.turn,
+        _IS_CONTROL.label("control"),
+        (~t.assignments.c.lease_until.between(_NOW, _LATEST)).label("late"),
+        sa.or_(_IS_CONTROL, sa.and_(_OPEN, _HAS_FREE_PLACE)).label("there"),
     )
+    .join(t.tasks, t.tasks.c.id == t.assignments.c.task_id)
+    .where(t.assignments.c.annotator_id == _ME, t.assignments.c.state == "leased", ~ANSWERED)
     .order_by(t.assignments.c.turn, t.assignments.c.id)
 )
 _AMONG_TASKS = t.tasks.c.id.in_(sa.bindparam("tasks", expanding=True))
@@ -94,6 +101,7 @@ _PLACES_FILLED = (  # distinct: an answer that was edited is two rows of one per
     .scalar_subquery()
 )
 _PLACES_LEFT = t.tasks.c.wanted - _PLACES_FILLED
+# Counted anew, never counted down: edits, undos and imports then need no rule of their own.
 _RECOUNT = (
     sa.update(t.tasks)
     .where(_AMONG_TASKS)
@@ -150,7 +158,7 @@ class OpenTask(NamedTuple):
     id: str
     kind: Kind
     shares: Shares
-    """How often a control task comes in its place."""
+    """How often a control task comes beside it."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +188,7 @@ def insert_tasks(connection: sa.Connection, tasks: Iterable[Task]) -> dict[str, 
     take_lock(connection, Lock.CONTENT)  # nobody may add the exchanged pair meanwhile
     stands_for = _stored_orders(connection, {task.id: task for task in tasks})
     new = list({task.id: task for task in stands_for.values()}.values())
-    sides = (c for task in new for c in (task.a, task.b) if c is not None)
-    insert_completions(connection, distinct(sides))
+    insert_completions(connection, distinct(side for task in new for side in task.sides))
     rows = [
         {
             "id": task.id,
@@ -220,11 +227,10 @@ def insert_repeats(connection: sa.Connection, repeats: dict[str, str]) -> None:
 
     Nothing is wanted of a copy, so nobody finds it in the queue.
     """
-    c = t.tasks.c
+    c = target(connection, t.tasks).c
     columns: dict[str, sa.ColumnElement[Any]] = {
         "id": sa.bindparam("copy"),
-        **{name: c[name] for name in ("kind", "prompt_id", "completion_a", "completion_b")},
-        "position": c.position,
+        **dict(c["kind", "prompt_id", "completion_a", "completion_b", "position"].items()),
         "wanted": sa.literal(0),
         "remaining": sa.literal(0),
         "repeats": c.id,
@@ -256,6 +262,7 @@ def _search_queue(role: Role) -> sa.Select[tuple[object, ...]]:
         wanted_of(role), t.tasks.c.position >= _SEARCH_FROM, ~HAD, ~ANSWERED
     )
     search = search.order_by(t.tasks.c.position, t.tasks.c.id).limit(1)
+    # Uncorrelated: a search of its own, though it stands within a query on the same table.
     first = search.with_only_columns(t.tasks.c.position).correlate(None).scalar_subquery()
     return search.with_only_columns(
         t.tasks.c.id,
@@ -274,7 +281,7 @@ def next_task(
     What they have had at the head of the queue is not searched again: `queue_from` is stored with
     the annotator, and `rewind_queue` sets it back where a task before it is to be asked again.
     """
-    me = {"me": annotator.id, "now": now()}
+    me = as_of_now(annotator.id)
     query = _search_queue(annotator.role)
     if kinds is not None:
         query = query.where(t.tasks.c.kind.in_(list(kinds)))
@@ -304,7 +311,7 @@ def rewind_queue(connection: sa.Connection, position: float) -> None:
 def lease(
     connection: sa.Connection, candidate: Candidate, annotator_id: int, turn: int
 ) -> int | None:
-    """Take the task; one released earlier is taken again with the sides it had.
+    """Take the task for AHEAD_MINUTES; one released earlier is taken again with its sides.
 
     Returns the assignment's id; None where its annotator answered it a moment ago.
     """
@@ -315,7 +322,7 @@ def lease(
         "purpose": candidate.purpose,
         "state": "leased",
         "turn": turn,
-        "lease_until": lease_end(),
+        "lease_until": lease_end(task_planning.AHEAD_MINUTES),
         "created_at": now(),
     }
     taken: int | None = connection.scalar(_lease_statement(connection.dialect.name), row)
@@ -325,28 +332,38 @@ def lease(
 @cache
 def _lease_statement(dialect: str) -> sa.Executable:
     key, renewed = ["task_id", "annotator_id"], ["purpose", "state", "turn", "lease_until"]
+    # A row that is there and not released (answered a moment ago) stays; then no id is returned.
     released = t.assignments.c.state == "released"
     insert = upsert(dialect, t.assignments, key, renewed, released)
     return insert.returning(t.assignments.c.id)
 
 
-def held(connection: sa.Connection, annotator: Annotator) -> Sequence[ResultRow]:
-    """Rows (id, turn) of what this annotator holds, in turn."""
-    return connection.execute(_HELD, {"me": annotator.id, "now": now()}).all()
+def held(connection: sa.Connection, annotator: Annotator) -> list[ResultRow]:
+    """Rows (id, turn) of what this annotator holds, in turn.
+
+    A lease that ran out is still its annotator's while the task has a place for them. A control
+    task, which takes no place, goes with the task beside which it was given: one that never got
+    lost would be known by that.
+    """
+    rows = connection.execute(_LEASED, as_of_now(annotator.id)).all()
+    return [row for row in rows if row.there and not (row.control and _lost_beside(row, rows))]
+
+
+def _lost_beside(control: ResultRow, rows: Sequence[ResultRow]) -> bool:
+    """Whether a control task's lease ran out and others have the nearest task of the queue."""
+    queue = [row for row in rows if not row.control]
+    if not control.late or not queue:
+        return False
+    return not min(queue, key=lambda row: abs(row.turn - control.turn)).there
 
 
 def give_back(connection: sa.Connection, annotator_id: int) -> None:
-    """Release what this annotator holds; it may come to them again."""
+    """End this annotator's leases: others may have the tasks.
+
+    What nobody took meanwhile comes back to them as it was, in the same order, control tasks too.
+    """
     mine = sa.and_(t.assignments.c.annotator_id == annotator_id, t.assignments.c.state == "leased")
-    first = connection.scalar(
-        sa.select(sa.func.min(t.tasks.c.position))
-        .join(t.assignments, t.assignments.c.task_id == t.tasks.c.id)
-        .where(mine)
-    )
-    if first is not None:
-        connection.execute(sa.update(t.assignments).where(mine).values(state="released"))
-        own = t.annotators.c.id == annotator_id  # to others these tasks were never closed
-        connection.execute(_REWIND.where(own), {"position": first})
+    connection.execute(sa.update(t.assignments).where(mine).values(lease_until=now()))
 
 
 def recount(connection: sa.Connection, task_ids: Iterable[str]) -> None:
@@ -380,6 +397,12 @@ def load_assignments(connection: sa.Connection, ids: Sequence[int]) -> list[Assi
     return [found[i] for i in ids if i in found]
 
 
+def as_of_now(annotator_id: int) -> Row:
+    """What the statements on leases are asked with."""
+    latest = lease_end(task_planning.LEASE_MINUTES + CLOCKS_DIFFER)
+    return {"me": annotator_id, "now": now(), "latest": latest}
+
+
 def lease_end(minutes: float = task_planning.LEASE_MINUTES) -> str:
     """The moment at which a lease that begins now runs out."""
-    return timestamp(datetime.now(UTC) + timedelta(minutes=minutes))
+    return now(timedelta(minutes=minutes))

@@ -30,12 +30,13 @@ from data.store.database import (
     in_batches,
     insert_ignore,
     take_lock,
+    target,
 )
 from data.store.judgement_rows import standing
 from data.task_planning import Question
 
 N = TypeVar("N", Prompt, Completion)
-_Noun = Prompt | Demonstration | Document | Completion
+Noun = Prompt | Demonstration | Document | Completion
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class Content:
             return {(kind, frozenset(filter(None, ids))) for kind, *ids in rows}
 
     def counts(self) -> Counts:
+        """How many of each are stored; of judgements those that stand."""
         kind, count = t.judgements.c.kind, sa.func.count()
         standing_by_kind = sa.select(kind, count).where(standing()).group_by(kind)
         nouns = (t.prompts, t.demonstrations, t.documents, t.completions)
@@ -152,6 +154,10 @@ def load_documents(connection: sa.Connection) -> list[Document]:
 def load_generations(
     connection: sa.Connection, prompts: Mapping[str, Prompt], model: str | None = None
 ) -> list[Generation]:
+    """Completions with the model that gave each, in the order of their ids; of one model, if named.
+
+    prompts: by id, those that the completions belong to.
+    """
     query = (
         sa.select(
             *t.generations.c["model", "sampling", "created_at"],
@@ -207,7 +213,7 @@ def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> No
 
 def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
     def row(c: Completion) -> Row:
-        said = {"prompt_id": c.prompt.id, "text": c.text, "finished": c.finished}
+        said = {"prompt_id": c.prompt.id, "text": c.written, "finished": c.finished}
         return _common_columns(c) | said
 
     listed = list(items)
@@ -216,6 +222,8 @@ def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -
 
 
 def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
+    """Store completions, their prompts and who gave them; what is there already stays as it is."""
+
     def row(generation: Generation) -> Row:
         return {
             "completion_id": generation.completion.id,
@@ -238,7 +246,7 @@ def _insert_new(
         insert_ignore(connection, table, [row(item) for item in chunk])
 
 
-def _common_columns(item: _Noun) -> Row:
+def _common_columns(item: Noun) -> Row:
     """The columns that every noun has."""
     created = item.created_at or now()
     return {"id": item.id, "external_id": item.external_id, "created_at": created}
@@ -246,23 +254,25 @@ def _common_columns(item: _Noun) -> Row:
 
 def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
     """Give stored prompts the tags and external ids that they lack; what is there stays."""
-    p = t.prompts.c
+    into = target(connection, t.prompts)
+    p = into.c
     for chunk in in_batches(prompts):
         tags = [{"key": x.id, "new": canonical_json(x.tags)} for x in chunk if x.tags]
         if tags:
-            update = sa.update(t.prompts).where(p.id == sa.bindparam("key"), p.tags == "[]")
+            update = sa.update(into).where(p.id == sa.bindparam("key"), p.tags == "[]")
             connection.execute(update.values(tags=sa.bindparam("new")), tags)
         fill_external_ids(connection, t.prompts, chunk)
 
 
-def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterable[_Noun]) -> None:
+def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterable[Noun]) -> None:
     """Give what is stored in this table the external ids that it lacks; what is there stays."""
-    c = table.c
+    into = target(connection, table)
+    c = into.c
     for chunk in in_batches(items):
         rows = [{"key": x.id, "new": x.external_id} for x in chunk if x.external_id is not None]
         if rows:
             lacking = sa.and_(c.id == sa.bindparam("key"), c.external_id.is_(None))
-            update = sa.update(table).where(lacking).values(external_id=sa.bindparam("new"))
+            update = sa.update(into).where(lacking).values(external_id=sa.bindparam("new"))
             connection.execute(update, rows)
 
 

@@ -1,47 +1,48 @@
-"""Control tasks: asked in place of the next task, to see how far answers can be trusted.
+"""Control tasks: asked beside tasks of the queue, to see how far answers can be trusted.
 
 Gold tasks have a known answer. Repeats are tasks that a person answered before, with their sides
-swapped. The page cannot tell them from other tasks. They fill no place of a task; their answers are
-kept like any other.
+swapped. They fill no place of a task; their answers are kept like any other.
+
+Nothing that a browser receives tells them from other tasks: they are of the kind that is being
+asked, come before or behind a task by a coin (so the last of all may be one), are lost and kept
+with the task beside them, and choosing one takes the same queries as choosing none.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from data import task_planning
 from data.schema import (
-    KINDS,
     Annotator,
     Answer,
     Gold,
     Judgement,
-    Kind,
     Prompt,
     check_answer,
     now,
     other_side,
     repeat_id,
-    timestamp,
 )
 from data.store import tables as t
 from data.store.assignments import (
     ANSWERED,
     HAD,
     Candidate,
+    OpenTask,
     insert_repeats,
     insert_tasks,
     read_shares,
 )
 from data.store.content import load_completions, load_prompts
-from data.store.database import Database, Lock, ResultRow, Row, take_lock, upsert
+from data.store.database import Database, Lock, ResultRow, Row, take_lock, target, upsert
 from data.store.judgement_rows import count_for_each, judged, judgement_of, standing, task_of
 from data.task_planning import OVERLAP, Shares
 
@@ -49,21 +50,34 @@ _IN_USE = t.gold.c.retired_at.is_(None)
 _OF_KINDS = t.tasks.c.kind.in_(sa.bindparam("kinds", expanding=True))
 _middle: sa.BindParameter[int] = sa.bindparam("middle")
 _GOLD_IDS = sa.select(sa.func.min(t.gold.c.id), sa.func.max(t.gold.c.id)).where(_IN_USE)
-# The first that fits from a random place on, else the last that fits before it. Choosing among all
-# that fit would take longer the more there are, and whoever waits longer knows of the check.
+# The first that fits from a random place on, else the last that fits before it, among the NEAR rows
+# on either side: so a search takes as long however many there are and however few of them fit.
+NEAR = 200
 _Halves = tuple[sa.Select[Any], sa.Select[Any]]
 
 
-def _split_at_middle(query: sa.Select[Any], key: sa.Column[int]) -> _Halves:
-    one = query.limit(1)
-    return one.where(key >= _middle).order_by(key), one.where(key < _middle).order_by(key.desc())
+def _split_at_middle(
+    candidates: sa.Select[Any],
+    key: sa.Column[int],
+    fitting: Callable[[sa.Subquery], sa.Select[Any]],
+) -> _Halves:
+    """Statements for either side; `fitting` selects, of these candidates, what could be asked."""
+    behind = candidates.where(key >= _middle).order_by(key).limit(NEAR).subquery("near")
+    before = candidates.where(key < _middle).order_by(key.desc()).limit(NEAR).subquery("near")
+    return (
+        fitting(behind).order_by(behind.c.id).limit(1),
+        fitting(before).order_by(before.c.id.desc()).limit(1),
+    )
 
 
 _GOLD_LEFT = _split_at_middle(
-    sa.select(t.tasks.c.id, t.tasks.c.kind)
-    .join(t.gold, t.gold.c.task_id == t.tasks.c.id)
-    .where(_IN_USE, ~HAD, ~ANSWERED, _OF_KINDS),
+    sa.select(t.gold.c.id, t.gold.c.task_id).where(_IN_USE),
     t.gold.c.id,
+    lambda near: (
+        sa.select(t.tasks.c.id, t.tasks.c.kind)
+        .join(near, near.c.task_id == t.tasks.c.id)
+        .where(~HAD, ~ANSWERED, _OF_KINDS)
+    ),
 )
 _OLD_ANSWERS = (
     t.judgements.c.annotator_id == sa.bindparam("me"),
@@ -87,42 +101,73 @@ _ASKED_AGAIN = (
     > 0
 )
 _DUE = _split_at_middle(
-    sa.select(t.judgements.c.task_id, t.judgements.c.shown_first, t.tasks.c.kind)
-    .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
-    .where(*_OLD_ANSWERS, standing(), ~_ASKED_AGAIN, _OF_KINDS),
+    sa.select(_id).where(*_OLD_ANSWERS),
     _id,
+    lambda near: (
+        sa.select(t.judgements.c.task_id, t.judgements.c.shown_first, t.tasks.c.kind)
+        .join(near, near.c.id == t.judgements.c.id)
+        .join(t.tasks, t.tasks.c.id == t.judgements.c.task_id)
+        .where(standing(), ~_ASKED_AGAIN, _OF_KINDS)
+    ),
 )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A control task that could be asked; `original` of a repeat is the task that it copies."""
+
+    candidate: Candidate
+    original: str = ""
 
 
 def maybe_control_task(
     connection: sa.Connection,
     annotator: Annotator,
     rng: random.Random,
-    shares: Shares,
-    kinds: Iterable[Kind] | None,
+    beside: OpenTask,
+    needed: bool = True,
 ) -> Candidate | None:
-    """A control task in place of the next task, as often as the shares say; else None."""
-    draw = rng.random()
-    before = timestamp(datetime.now(UTC) - timedelta(days=shares.repeat_days))
-    allowed = list(KINDS if kinds is None else kinds)
-    me = {"me": annotator.id, "kinds": allowed, "before": before}
-    if draw < shares.gold:  # a task with a known answer that they have not had
-        row = _pick_near_middle(connection, _GOLD_IDS, _GOLD_LEFT, me, rng)
-        if row is None:
-            return None
-        side = task_planning.side_order(rng) if row.kind == "pairwise" else None
-        return Candidate(row.id, side, "gold")
-    if draw < shares.gold + shares.repeat:  # one that they answered then, its sides swapped
-        row = _pick_near_middle(connection, _OLD_ANSWER_IDS, _DUE, me, rng)
-        if row is None:
-            return None
-        again = repeat_id(row.task_id, annotator.name)
-        insert_repeats(connection, {again: row.task_id})
-        swapped = other_side(row.shown_first)
-        if row.kind == "pairwise" and swapped is None:  # the answer came from a file
-            swapped = task_planning.side_order(rng)
-        return Candidate(again, swapped, "repeat")
-    return None
+    """A control task of the same kind, as often as the shares say; else None.
+
+    Both sorts are looked up whatever is drawn, and where none is needed: so the time that it takes
+    tells nothing.
+    """
+    shares = beside.shares
+    before = now(-timedelta(days=shares.repeat_days))
+    me = {"me": annotator.id, "kinds": [beside.kind], "before": before}
+    gold = _find_gold(connection, me, rng) if shares.gold else None
+    again = _find_repeat(connection, annotator, me, rng) if shares.repeat else None
+    # Of all that is asked, not of the queue's tasks alone, a share of `gold` and of `repeat`.
+    draw = rng.random() * (1 - shares.gold - shares.repeat)
+    found = gold if draw < shares.gold else again if draw < shares.gold + shares.repeat else None
+    found = found if needed else None
+    if shares.repeat:  # without an original it inserts nothing, in the same time
+        copy = found.candidate.task_id if found else ""
+        insert_repeats(connection, {copy: found.original if found else ""})
+    return found.candidate if found else None
+
+
+def _find_gold(connection: sa.Connection, me: Row, rng: random.Random) -> _Found | None:
+    """A task with a known answer that they have not had."""
+    row = _pick_near_middle(connection, _GOLD_IDS, _GOLD_LEFT, me, rng)
+    if row is None:
+        return None
+    side = task_planning.side_order(rng) if row.kind == "pairwise" else None
+    return _Found(Candidate(row.id, side, "gold"))
+
+
+def _find_repeat(
+    connection: sa.Connection, annotator: Annotator, me: Row, rng: random.Random
+) -> _Found | None:
+    """One that they answered then, its sides swapped."""
+    row = _pick_near_middle(connection, _OLD_ANSWER_IDS, _DUE, me, rng)
+    if row is None:
+        return None
+    swapped = other_side(row.shown_first)
+    if row.kind == "pairwise" and swapped is None:  # the answer came from a file
+        swapped = task_planning.side_order(rng)
+    copy = repeat_id(row.task_id, annotator.name)
+    return _Found(Candidate(copy, swapped, "repeat"), row.task_id)
 
 
 def _pick_near_middle(
@@ -200,19 +245,14 @@ class Checks:
 
     def agreed(self, at_least: int = OVERLAP) -> dict[str, str]:
         """Tasks that so many people answered, all alike, and that are not gold: what they said."""
-        value, people = t.judgements.c.value, t.judgements.c.annotator_id
+        j = t.judgements.c
         query = (
-            sa.select(t.judgements.c.task_id, sa.func.min(value))
-            .where(
-                standing(),
-                t.judgements.c.purpose == "queue",
-                t.judgements.c.task_id.not_in(sa.select(t.gold.c.task_id)),
-            )
-            .group_by(t.judgements.c.task_id)
-            .having(
-                sa.func.count(people.distinct()) >= at_least, sa.func.count(value.distinct()) == 1
-            )
-            .order_by(t.judgements.c.task_id)
+            sa.select(j.task_id, sa.func.min(j.value))
+            .where(standing(), j.purpose == "queue", j.task_id.not_in(sa.select(t.gold.c.task_id)))
+            .group_by(j.task_id)
+            .having(sa.func.count(j.annotator_id.distinct()) >= at_least)
+            .having(sa.func.count(j.value.distinct()) == 1)
+            .order_by(j.task_id)
         )
         with self._db.read() as connection:
             return {task_id: said for task_id, said in connection.execute(query)}  # noqa: C416
@@ -298,5 +338,5 @@ def insert_gold(connection: sa.Connection, items: Iterable[Gold]) -> int:
         row = {"task_id": task.id, "value": value, "retired_at": known.retired_at}
         rows.append(row | {"created_at": known.created_at or now()})
     if rows:
-        connection.execute(sa.insert(t.gold), rows)
+        connection.execute(sa.insert(target(connection, t.gold)), rows)
     return len(rows)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +20,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from data.places.store_address import show_address, without_secrets
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 POOL = 20
 """Connections kept open; as many again while there is a rush."""
 PATIENCE_SECONDS = 30.0
-"""How long a write waits for others before it is given up."""
+"""How long a write on SQLite waits for others before it is given up, where nothing else is said."""
 BATCH = 500
 """Rows, or ids, in one statement."""
 T = TypeVar("T")
@@ -50,15 +54,20 @@ class Database:
 
     SQLite runs in WAL with synchronous FULL; a write transaction takes the write lock at once
     (BEGIN IMMEDIATE), so two writers queue instead of failing half way.
+
+    `patience`: seconds that a write waits for others; None: as long as it takes on PostgreSQL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: URL, patience: float | None = None) -> None:
         self.url = url
-        self.engine = create_engine(url)
+        self.engine = create_engine(url, patience)
+        make_private(url)
         self._writers: AbstractContextManager[None] = (
-            WriterQueue() if self.is_sqlite else nullcontext()
+            WriterQueue(patience or PATIENCE_SECONDS) if self.is_sqlite else nullcontext()
         )
         self._own = threading.local()  # this thread's open write transaction
+        self._watching = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None
         self._migrate()
 
     @property
@@ -74,17 +83,22 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @property
+    def writing(self) -> sa.Connection | None:
+        """This thread's open write transaction."""
+        found: sa.Connection | None = getattr(self._own, "connection", None)
+        return found
+
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A transaction that writes: all of it lands, or none.
+    def write(self, on: sa.Connection | None = None) -> Iterator[sa.Connection]:
+        """A transaction that writes: all of it lands, or none. `on`: a connection to write by.
 
         Within another one of the same thread it is part of that one.
         """
-        outer: sa.Connection | None = getattr(self._own, "connection", None)
-        if outer is not None:
-            yield outer
+        if self.writing is not None:
+            yield self.writing
             return
-        with self._writers, self.engine.connect() as connection:
+        with self._writers, self.engine.connect() if on is None else nullcontext(on) as connection:
             connection.info[_HELD] = set()
             self._own.connection = connection
             try:
@@ -93,19 +107,38 @@ class Database:
             finally:
                 self._own.connection = None
 
+    def version(self) -> object:
+        """Something that is another after each change by anybody, and equal while there is none."""
+        if not self.is_sqlite:
+            with self.read() as connection:
+                return connection.scalar(sa.text("SELECT pg_current_snapshot()::text"))
+        with self._watching:  # by a connection that never writes: it tells of others' changes alone
+            try:
+                if self._watcher is None:
+                    file = str(self.engine.url.database)
+                    self._watcher = sqlite3.connect(file, check_same_thread=False, timeout=1.0)
+                return self._watcher.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                raise OperationalError("PRAGMA data_version", None, error) from None
+
     def close(self) -> None:
+        with self._watching:
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
         self.engine.dispose()
 
     def _migrate(self) -> None:
         try:
             with self.read() as connection:
                 current = MigrationContext.configure(connection).get_current_revision()
-        except DatabaseError as error:
-            reason = str(error.orig).strip().splitlines()[0]
+        except (DBAPIError, sa.exc.ArgumentError, TypeError, ValueError) as error:  # e.g. an option
+            original = error.orig if isinstance(error, DBAPIError) else error
+            reason = next(iter(str(original).strip().splitlines()), type(original).__name__)
             perhaps = " (perhaps the disk is full)" if "disk I/O" in reason else ""
             raise ValueError(
-                f"cannot open the store {_without_password(self.url)}: {reason}{perhaps};"
-                " check the path or URL"
+                f"cannot open the store {show_address(self.url)}:"
+                f" {without_secrets(reason, self.url)}{perhaps}; check the path or URL"
             ) from None
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
@@ -116,10 +149,11 @@ class Database:
         known = (script.revision for script in scripts.walk_revisions())
         if current is not None and current not in known:
             raise ValueError(
-                f"the store {_without_password(self.url)} was made by a newer version (schema"
+                f"the store {show_address(self.url)} was made by a newer version (schema"
                 f" {current}, this one knows {head}): update this installation"
             )
         with self.write() as connection:
+            # Another process may have migrated since: the upgrade reads the revision again.
             take_lock(connection, Lock.MIGRATION)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -162,13 +196,13 @@ class WriterQueue:
             self._wake_next()
 
     def _wake_next(self) -> None:
-        if self._waiting:
+        if self._waiting:  # the turn is handed over: never free in between, so nobody overtakes
             self._waiting.popleft().set()
         else:
             self._busy = False
 
 
-_HELD = "locks held"
+_HELD, _STAGING = "locks held", "staging"
 # Advisory locks belong to a whole PostgreSQL database. The first half of the key is therefore the
 # object id of a table that every store has: the same for all who use this store, another for a
 # store in another schema. (current_schema() would not do: two users who reach the same tables may
@@ -186,12 +220,53 @@ def take_lock(connection: sa.Connection, lock: Lock) -> None:
     take the same two locks in different orders would wait for each other on PostgreSQL.
     """
     held: set[Lock] = connection.info.setdefault(_HELD, set())
-    if lock in held:
+    if lock in held or staging_of(connection):
         return
     assert not held or lock > max(held), f"{lock.name} taken after {max(held).name}"
     held.add(lock)
     if connection.dialect.name == "postgresql":
         connection.execute(_TAKE_LOCK, {"lock": int(lock)})
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Where a connection's writes go while an import is prepared; see data/imports/staging.py."""
+
+    tables: Mapping[sa.Table, sa.Table]
+    """The temporary table that stands for each."""
+    steps: list[Callable[[sa.Connection], None]] = field(default_factory=list)
+    """What is done when all rows are in their tables."""
+
+
+def staging_of(connection: sa.Connection) -> Staging | None:
+    """What `stage_writes` has set."""
+    found: Staging | None = connection.info.get(_STAGING)
+    return found
+
+
+@contextmanager
+def stage_writes(connection: sa.Connection, staging: Staging) -> Iterator[None]:
+    """Within it, what is added through this connection is put aside, and no lock is taken."""
+    connection.info[_STAGING] = staging
+    try:
+        yield
+    finally:
+        del connection.info[_STAGING]
+
+
+def target(connection: sa.Connection, table: sa.Table) -> sa.Table:
+    """Where rows for this table go: there, or aside."""
+    staging = staging_of(connection)
+    return table if staging is None else staging.tables[table]
+
+
+def when_stored(connection: sa.Connection, step: Callable[[sa.Connection], None]) -> None:
+    """Do this once what was added before it is in its tables: now, or when it is published."""
+    staging = staging_of(connection)
+    if staging is None:
+        step(connection)
+    else:
+        staging.steps.append(step)
 
 
 Row = dict[str, Any]
@@ -224,7 +299,8 @@ def ignoring_insert(
     connection: sa.Connection, table: sa.Table
 ) -> sqlite.Insert | postgresql.Insert:
     """The statement of `insert_ignore`."""
-    return _insert_into(connection.dialect.name, table).on_conflict_do_nothing()
+    into = target(connection, table)
+    return _insert_into(connection.dialect.name, into).on_conflict_do_nothing()
 
 
 def upsert(
@@ -244,32 +320,58 @@ def _insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.In
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
-def create_engine(url: str) -> sa.Engine:
+def make_private(url: URL) -> None:
+    """Make a new SQLite store's file for its owner alone (mode 600); one that is there stays so.
+
+    SQLite gives the files that it keeps beside a store the store's own permissions.
+    """
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return
+    with suppress(OSError, ValueError):  # SQLite says why not
+        if url.database != ":memory:" and not Path(url.database).exists():
+            Path(url.database).touch(mode=0o600)
+
+
+def create_engine(url: URL, patience: float | None = None) -> sa.Engine:
+    """SQLAlchemy's engine for a store; nothing is opened yet. `patience`: see `Database`.
+
+    Raises ValueError for a URL that is none, and for a driver that is missing or asynchronous.
+    """
+    local = url.get_backend_name() == "sqlite"
     try:
-        engine = sa.create_engine(
-            url, pool_pre_ping=not url.startswith("sqlite"), pool_size=POOL, max_overflow=POOL
-        )
+        engine = sa.create_engine(url, pool_pre_ping=not local, pool_size=POOL, max_overflow=POOL)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
-        shown = re.sub(r"://[^@/]*@", "://***@", url)  # without what may be a password
         raise ValueError(
-            f"store {shown!r} is not a database URL: use a file path,"
+            f"store {show_address(url)!r} is not a database URL: use a file path,"
             " sqlite:///PATH or postgresql://USER@HOST/NAME"
         ) from None
     except ModuleNotFoundError as error:
+        plain = "use sqlite:///PATH" if local else "use postgresql://USER@HOST/NAME"
+        remedy = "pip install 'coach[postgres]'" if error.name == "psycopg" else plain
         raise ValueError(
-            f"store {_without_password(url)} needs the module {error.name}:"
-            " pip install 'coach[postgres]'"
+            f"store {show_address(url)} needs the module {error.name}: {remedy}"
         ) from None
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _configure_sqlite)
+    if engine.dialect.is_async:
+        plain = "sqlite" if local else "postgresql"
+        raise ValueError(f"store {show_address(url)} has an asynchronous driver: use {plain}://")
+    if local:
+        sa.event.listen(engine, "connect", partial(_configure_sqlite, patience or PATIENCE_SECONDS))
         sa.event.listen(engine, "begin", _begin_sqlite)
+    elif patience is not None:
+        sa.event.listen(engine, "connect", partial(_limit_waiting, patience))
     return engine
 
 
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _limit_waiting(patience: float, connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {1000 * patience:.0f}")
+    connection.commit()
+
+
+def _configure_sqlite(patience: float, connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event issues BEGIN, not the driver
     for pragma in (
-        f"busy_timeout = {1000 * PATIENCE_SECONDS:.0f}",
+        f"busy_timeout = {1000 * patience:.0f}",
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
@@ -280,7 +382,3 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("coach_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _without_password(url: str) -> str:
-    return sa.engine.make_url(url).render_as_string(hide_password=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -23,10 +24,23 @@ from data.schema import Answer, Completion, Prompt, Record, judgement_key, now
 from data.store import tables as t
 from data.store.assignments import insert_repeats, insert_tasks, recount, reopen_tasks
 from data.store.content import load_completions
-from data.store.database import Lock, ResultRow, Row, in_batches, insert_ignore, take_lock
+from data.store.database import (
+    Lock,
+    ResultRow,
+    Row,
+    in_batches,
+    insert_ignore,
+    staging_of,
+    take_lock,
+    target,
+    when_stored,
+)
 from data.store.judgement_rows import answer_columns, answer_of, judged, task_of
 
 _TOKEN = "import:"
+"""Then the id, by which the index of tokens grows at one place, and the key."""
+STAGED_GAP = 100_000
+"""Judgements that may be given between the preparation of an import and its publication."""
 _Pair = tuple[str, int]
 """A task's id and an annotator's."""
 
@@ -87,17 +101,18 @@ def insert_records(connection: sa.Connection, records: Sequence[Record]) -> int:
     chains = _Chains(connection, {r.task_id for r in records})
     new = _add_records(connection, records, chains)
     for chunk in in_batches(sorted(chains.queued)):
-        recount(connection, chunk)
+        when_stored(connection, partial(recount, task_ids=chunk))
     taken_back = {r.task_id for r in records if r.retracted_at} & chains.queued
     for chunk in in_batches(sorted(taken_back)):
-        reopen_tasks(connection, chunk)
+        when_stored(connection, partial(reopen_tasks, task_ids=chunk))
     return new
 
 
 def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _Chains) -> int:
     """Insert the rows that these records need, numbered as they come; returns how many are new."""
     people = _annotator_ids(connection, [r.annotator for r in records])
-    ids = _reserve_ids(connection, len(records) + sum(1 for r in records if r.retracted_at))
+    most = len(records) + sum(1 for r in records if r.retracted_at)
+    ids = _reserve_ids(connection, t.judgements, most, STAGED_GAP)
     moment, fresh = now(), set[int]()
     for record in records:
         if record.key not in chains.known:
@@ -105,6 +120,7 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
             fresh.add(chains.known[record.key])
     new = len(fresh)
     rows: list[Row] = []
+    # Oldest first, so that each supersedes what was said before it, whatever the file's order.
     for record in sorted(records, key=lambda r: r.created_at or moment):
         judgement_id = chains.known[record.key]
         pair = record.task_id, people[record.annotator]
@@ -113,7 +129,9 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
         if judgement_id in fresh:
             fresh.remove(judgement_id)
             below = chains.is_late(pair, created_at)
-            row = _judgement_row(record, pair, record.answer) | {"created_at": created_at}
+            token = f"{_TOKEN}{judgement_id:012d}:{record.key}"
+            row = _judgement_row(record, pair, record.answer)
+            row |= {"client_token": token, "created_at": created_at}
             supersedes = None if below else chains.stands.get(pair)
             rows.append(row | {"id": judgement_id, "supersedes": supersedes})
             chains.add(judgement_id, pair, below, taken_back=record.retracted_at is not None)
@@ -124,15 +142,18 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
             if not below:
                 del chains.stands[pair]
     for batch in in_batches(rows):
-        connection.execute(sa.insert(t.judgements), batch)
-    update = (
-        sa.update(t.judgements)
-        .where(t.judgements.c.id == sa.bindparam("first"))
-        .values(supersedes=sa.bindparam("older"))
-    )
+        connection.execute(sa.insert(target(connection, t.judgements)), batch)
     if chains.below:
-        connection.execute(update, [{"first": f, "older": o} for o, f in chains.below.items()])
+        older = [{"first": first, "older": older} for older, first in chains.below.items()]
+        when_stored(connection, partial(_set_superseded, older=older))
     return new
+
+
+def _set_superseded(connection: sa.Connection, older: Sequence[Row]) -> None:
+    """Put judgements below the first ones of their chains."""
+    first = t.judgements.c.id == sa.bindparam("first")
+    update = sa.update(t.judgements).where(first).values(supersedes=sa.bindparam("older"))
+    connection.execute(update, older)
 
 
 class _Chains:
@@ -165,12 +186,12 @@ class _Chains:
                 if row.supersedes is None:
                     self._first[pair] = row.id
                 about = (row.shown_first, row.guidelines_version, row.external_id, row.created_at)
-                key = judgement_key(row.task_id, row.name, answer_of(row), *about, row.purpose)
+                key = judgement_key(row.task_id, row.name, answer_of(row), row.purpose, *about)
                 self.known[key] = row.id
                 # The moment of a judgement that came without one was chosen by the import: only
                 # its token keeps the key that it has in its file.
                 if row.client_token.startswith(_TOKEN):
-                    self.known[row.client_token.removeprefix(_TOKEN)] = row.id
+                    self.known[row.client_token.rpartition(":")[2]] = row.id
         for row in sorted(rows, key=lambda r: r.id):
             if row.value is not None and row.id not in superseded:
                 self.stands[row.task_id, row.annotator_id] = row.id
@@ -195,7 +216,6 @@ def _judgement_row(record: Record, pair: _Pair, answer: Answer | None) -> Row:
         "annotator_id": pair[1],
         "purpose": record.purpose,
         "kind": record.task.kind,
-        "client_token": _TOKEN + record.key,
         "shown_first": answer and record.shown_first,
         "guidelines_version": answer and record.guidelines_version,
         "external_id": answer and record.external_id,
@@ -206,22 +226,29 @@ def _judgement_row(record: Record, pair: _Pair, answer: Answer | None) -> Row:
 def _annotator_ids(connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:
     """Ids by name; a name that is not there yet becomes an annotator who cannot sign in."""
     wanted = list(dict.fromkeys(names))
-    rows = [
-        {"name": n, "role": "annotator", "password_hash": None, "active": True, "created_at": now()}
-        for n in wanted
-    ]
-    insert_ignore(connection, t.annotators, rows)
     query = sa.select(t.annotators.c.name, t.annotators.c.id)
     chunks = (query.where(t.annotators.c.name.in_(chunk)) for chunk in in_batches(wanted))
-    return {row.name: row.id for chunk in chunks for row in connection.execute(chunk)}
+    found = {row.name: row.id for chunk in chunks for row in connection.execute(chunk)}
+    unknown = [name for name in wanted if name not in found]
+    found |= zip(unknown, _reserve_ids(connection, t.annotators, len(unknown)), strict=False)
+    common = {"role": "annotator", "password_hash": None, "active": True, "created_at": now()}
+    rows = [{"id": found[name], "name": name, **common} for name in unknown]
+    insert_ignore(connection, t.annotators, rows)
+    return found
 
 
-def _reserve_ids(connection: sa.Connection, count: int) -> Iterator[int]:
-    """Ids for rows that name each other, in the order of the file."""
+def _reserve_ids(
+    connection: sa.Connection, table: sa.Table, count: int, gap: int = 0
+) -> Iterator[int]:
+    """Ids for rows that name each other, in the order of the file.
+
+    SQLite reserves none: rows that are put aside leave a gap for those that others add meanwhile.
+    """
     if connection.dialect.name == "sqlite":
-        last = connection.scalar(sa.select(sa.func.max(t.judgements.c.id))) or 0
-        return iter(range(last + 1, last + 1 + count))
+        last = connection.scalar(sa.select(sa.func.max(table.c.id))) or 0
+        first = last + 1 + (gap if staging_of(connection) else 0)
+        return iter(range(first, first + count))
     sequence = sa.text(
-        "SELECT nextval(pg_get_serial_sequence('judgements', 'id')) FROM generate_series(1, :n)"
+        f"SELECT nextval(pg_get_serial_sequence('{table.name}', 'id')) FROM generate_series(1, :n)"
     )
     return iter(sorted(connection.scalars(sequence, {"n": count})))

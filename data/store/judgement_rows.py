@@ -59,7 +59,8 @@ def task_of(row: ResultRow, texts: Mapping[str, Completion]) -> Task:
 def answer_of(row: ResultRow) -> Answer:
     """What a judgement's row says."""
     flags = tuple(json.loads(row.flags)) if row.flags else ()
-    return Answer(row.value, row.strength, row.both_bad, row.comment, row.seconds, flags)
+    said = row.value, row.strength, row.both_bad, row.comment, row.seconds
+    return Answer(*said, flags, row.original)
 
 
 def answer_columns(answer: Answer | None) -> Row:
@@ -71,6 +72,7 @@ def answer_columns(answer: Answer | None) -> Row:
         "comment": answer and answer.comment,
         "flags": answer and pack_flags(answer.flags),
         "seconds": answer and answer.seconds,
+        "original": answer and answer.original,
     }
 
 

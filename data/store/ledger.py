@@ -32,7 +32,13 @@ from data.schema import (
 )
 from data.store import assignments, control_tasks, progress
 from data.store import tables as t
-from data.store.assignments import PLACES_LEASED_TO_OTHERS, Assignment, insert_tasks
+from data.store.assignments import (
+    PLACES_LEASED_TO_OTHERS,
+    Assignment,
+    Candidate,
+    OpenTask,
+    insert_tasks,
+)
 from data.store.content import load_completions, load_prompts
 from data.store.database import Database, Lock, take_lock
 from data.store.judgement_rows import answer_columns, judged, judgement_of, pack_flags, standing
@@ -69,7 +75,6 @@ _OF_TOKEN = sa.select(*t.judgements.c["id", "annotator_id", "assignment_id"]).wh
 )
 _INSERT = sa.insert(t.judgements).returning(t.judgements.c.id)
 _OF_ASSIGNMENT = t.assignments.c.id == sa.bindparam("assignment")
-_SET_DONE = sa.update(t.assignments).where(_OF_ASSIGNMENT).values(state="done")
 
 
 class _Own(NamedTuple):
@@ -137,24 +142,23 @@ class Ledger:
 
         The first is leased for LEASE_MINUTES from now, the others for AHEAD_MINUTES. Their texts
         can be read without the lock, see `overview`.
+
+        A control task is leased together with the task beside it, so now and then one more is held
+        than was asked for. The queue is searched all the same: that it takes less time to answer
+        would tell.
         """
         with self._queue_step() as connection:
             held = assignments.held(connection, annotator)
             ids = [row.id for row in held]
             turn = held[-1].turn if held else 0
-            while len(ids) < count:
-                found = assignments.next_task(connection, annotator, kinds)
-                if found is None:
+            while found := assignments.next_task(connection, annotator, kinds):
+                needed = len(ids) < count
+                for task in _with_control_task(connection, annotator, rng, found, needed):
+                    turn += 1
+                    taken = assignments.lease(connection, task, annotator.id, turn)
+                    ids += [] if taken is None else [taken]
+                if len(ids) >= count:
                     break
-                turn += 1
-                shares = found.shares
-                task = control_tasks.maybe_control_task(connection, annotator, rng, shares, kinds)
-                if task is None:
-                    side = task_planning.side_order(rng) if found.kind == "pairwise" else None
-                    task = assignments.Candidate(found.id, side)
-                taken = assignments.lease(connection, task, annotator.id, turn)
-                if taken is not None:
-                    ids.append(taken)
             assignments.renew(connection, ids[:count])
             return ids[:count]
 
@@ -187,7 +191,7 @@ class Ledger:
                 raise ValueError("this task has all its answers already: reload the page")
             given = _check_given(connection, own, answer, guidelines_version, as_shown)
             added = _insert_judgement(connection, own, client_token, given, guidelines_version)
-            connection.execute(_SET_DONE, {"assignment": assignment_id})
+            _set_state(connection, assignment_id, "done", lease_until=now())
             assignments.recount(connection, [own.task_id])
             return added
 
@@ -235,13 +239,13 @@ class Ledger:
                 raise ValueError("this task is not yours to skip any more: reload the page")
             if own.state == "skipped":
                 return
-            said = {"flags": pack_flags(reasons), "comment": comment}
+            said = {"flags": pack_flags(reasons), "comment": comment, "lease_until": now()}
             _set_state(connection, assignment_id, "skipped", **said)
             skipped = sa.update(t.tasks).where(t.tasks.c.id == own.task_id)
             connection.execute(skipped.values(skips=t.tasks.c.skips + 1))
 
     def release(self, annotator: Annotator) -> None:
-        """Give back what is held (sign-out); it may come again, with the same sides."""
+        """Give back what is held (sign-out); what others do not take comes again as it was."""
         with self._queue_step() as connection:
             assignments.give_back(connection, annotator.id)
 
@@ -285,16 +289,11 @@ class Ledger:
 
     def for_leads(self) -> int:
         """Open tasks that annotators skipped and that no lead has answered or skipped yet."""
-        a = t.assignments.c
+        a, tasks = t.assignments.c, t.tasks.c
         leads = sa.select(t.annotators.c.id).where(t.annotators.c.role == "lead")
-        seen = sa.exists().where(
-            a.task_id == t.tasks.c.id, assignments.OVER, a.annotator_id.in_(leads)
-        )
-        query = sa.select(sa.func.count()).where(
-            t.tasks.c.remaining > 0,
-            t.tasks.c.skips >= task_planning.SKIPS_TO_LEAD,
-            ~seen.correlate(t.tasks),
-        )
+        seen = sa.exists().where(a.task_id == tasks.id, assignments.OVER, a.annotator_id.in_(leads))
+        skipped = (tasks.remaining > 0, tasks.skips >= task_planning.SKIPS_TO_LEAD)
+        query = sa.select(sa.func.count()).where(*skipped, ~seen.correlate(t.tasks))
         with self._db.read() as connection:
             return int(connection.scalar(query.select_from(t.tasks)) or 0)
 
@@ -325,6 +324,29 @@ class Ledger:
             return {name: n for name, n in connection.execute(query)}  # noqa: C416
 
 
+def _with_control_task(
+    connection: sa.Connection,
+    annotator: Annotator,
+    rng: random.Random,
+    found: OpenTask,
+    needed: bool,
+) -> list[Candidate]:
+    """The task of the queue, and perhaps a control task before or behind it.
+
+    Where none is needed, none; after the same search.
+    """
+    side = task_planning.side_order(rng) if found.kind == "pairwise" else None
+    task = Candidate(found.id, side)
+    control = control_tasks.maybe_control_task(connection, annotator, rng, found, needed)
+    if not needed:
+        return []
+    if control is None:
+        return [task]
+    if control.task_id == found.id:  # its answer is known
+        return [control]
+    return [control, task] if rng.random() < 0.5 else [task, control]
+
+
 def _find_token(
     connection: sa.Connection, client_token: str, annotator_id: int, assignment_id: int | None
 ) -> int | None:
@@ -341,7 +363,7 @@ def _find_token(
 
 def _find_own(connection: sa.Connection, assignment_id: int, annotator_id: int) -> _Own | None:
     """One of this annotator's assignments; None for anybody else's."""
-    mine = {"assignment": assignment_id, "me": annotator_id, "now": now()}
+    mine = {"assignment": assignment_id, **assignments.as_of_now(annotator_id)}
     row = connection.execute(_OWN, mine).one_or_none()
     return None if row is None else _Own._make(row)
 

@@ -43,8 +43,9 @@ class Overview:
     tasks: tuple[assignments.Assignment, ...]
     progress: Progress
     left: int | None
-    """Tasks that this annotator could still be given, those held by others included; None where
-    it was not asked for."""
+    """Tasks that this annotator could still be given, those held by others included, less the
+    control tasks that were over today: so it falls by one with each task, whatever it was for.
+    Never less than what is held. None where it was not asked for."""
     guidelines: int | None
     """The newest version, if there is one."""
     sampling: tuple[int, int] | None
@@ -91,8 +92,6 @@ _LAST = (
     .order_by(t.judgements.c.id.desc())
     .limit(1)
 )
-
-
 _SAMPLING = (
     sa.select(t.runs.c.done, t.runs.c.total)
     .where(t.runs.c.kind == "sample", t.runs.c.status.in_(LIVE))
@@ -109,7 +108,7 @@ def load_overview(
     return Overview(
         tuple(assignments.load_assignments(connection, leased)),
         _load_progress(connection, annotator),
-        _count_left(connection, annotator) if count_left else None,
+        max(len(leased), _count_left(connection, annotator)) if count_left else None,
         newest_version(connection),
         (sampling.done, sampling.total) if sampling else None,
     )
@@ -140,18 +139,26 @@ def streak(days: Iterable[str], today: date) -> int:
 
 
 def _count_left(connection: sa.Connection, annotator: Annotator) -> int:
-    """Tasks that still want answers, less those this annotator answered or skipped."""
+    """Tasks that still want answers, less those this annotator answered or skipped, less their
+    control tasks of today.
+
+    A control task takes nothing from the queue, and who saw that would know it for one.
+    """
     wanted = assignments.wanted_of(annotator.role)
-    open_tasks = sa.select(sa.func.count()).select_from(t.tasks).where(wanted)
-    over = sa.select(t.assignments.c.task_id).where(
-        t.assignments.c.annotator_id == annotator.id, assignments.OVER
-    )
-    j = t.judgements.c
+    count = sa.select(sa.func.count()).select_from
+    a, j = t.assignments.c, t.judgements.c
+    mine = sa.and_(a.annotator_id == annotator.id, assignments.OVER)
     imported = sa.select(j.task_id).where(
         j.annotator_id == annotator.id, j.assignment_id.is_(None), standing()
     )
-    had = connection.scalar(open_tasks.where(t.tasks.c.id.in_(over.union(imported))))
-    return int(connection.scalar(open_tasks) or 0) - int(had or 0)
+    had = t.tasks.c.id.in_(sa.select(a.task_id).where(mine).union(imported))
+    # `lease_until` of one that is over is the moment at which it was. Those that the queue wants
+    # as well are among the others already.
+    beside = (a.purpose != "queue", a.lease_until >= now()[:10], ~wanted)
+    controls = count(t.assignments.join(t.tasks, t.tasks.c.id == a.task_id)).where(mine, *beside)
+    there = connection.scalar(count(t.tasks).where(wanted)) or 0
+    less = (count(t.tasks).where(wanted, had), controls)
+    return there - sum(connection.scalar(query) or 0 for query in less)
 
 
 def last_answered(

@@ -33,7 +33,7 @@ def _noun(name: str, *columns: SchemaItem) -> sa.Table:
 
 
 def _prompt_id() -> Column[str]:
-    return Column("prompt_id", ForeignKey("prompts.id"), nullable=False, index=True)
+    return Column("prompt_id", ForeignKey("prompts.id"), nullable=False)
 
 
 def _flag(name: str, nullable: bool = False) -> Column[bool]:
@@ -139,6 +139,7 @@ judgements = _table(
     Column("supersedes", ForeignKey("judgements.id"), unique=True),
     Column("guidelines_version", Integer),
     Column("external_id", Text),
+    Column("original", Text),
     _purpose(),
     CheckConstraint(
         "(value IS NULL AND supersedes IS NOT NULL) OR (value IS NOT NULL AND ("

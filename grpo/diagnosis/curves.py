@@ -9,8 +9,8 @@ from itertools import pairwise
 from statistics import median
 
 OF_BATCH = frozenset(
-    "reward_mean reward_std group_std model_reward disagreement noise dropped length truncated"
-    " unique repetition length_corr".split()
+    "reward_mean reward_std group_std model_reward disagreement noise risk_premium dropped length"
+    " truncated unique repetition length_corr".split()
 )
 """Figures of a sampled batch: the same in every step that is made on it."""
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from grpo.diagnosis.curves import Curves, curves, number
 from grpo.diagnosis.rules import EXPLAINED_BY, RULES, Rule
-from grpo.diagnosis.rules.base import SURE, Level, Pick
+from grpo.diagnosis.rules.base import SURE, Level, Pick, turned
+from grpo.diagnosis.rules.drift import BUDGET
 from grpo.diagnosis.rules.reward import FALLEN, gained
 
 HOLD = 3
@@ -23,6 +24,8 @@ HOLD = 3
 LOOK_BACK = 100
 """Steps, at most, over which the beginning of a verdict is sought."""
 ENOUGH_STEPS = 5
+NOTHING = 0.01
+"""Share of the target of KL below which a policy has not moved."""
 Sample = Mapping[str, object]
 """A line of samples.jsonl."""
 
@@ -129,7 +132,11 @@ def _healthy_verdicts(c: Curves, ill: set[str], stop: bool) -> list[Verdict]:
         return [Verdict("not-enough-steps", "fine", text, "step", len(c), left, c.steps[t])]
     found: list[Verdict | None] = []
     kl, target = c.level("kl_nats", t), c.setting("kl_target") or 0.0
-    if kl is not None and not ill & {"kl", "kl_nats", "moved", "kl_weight"}:
+    well = kl is not None and not ill & {"kl", "kl_nats", "moved", "kl_weight"}
+    still = _still(c, t) if well else None
+    if still is not None:
+        found.append(still)
+    elif kl is not None and well:
         state = "rises" if c.going("kl_nats", t, 2 * c.window).z > SURE else "is steady"
         beside = f", its target is {target:g}" if target else ""
         text = (
@@ -144,6 +151,29 @@ def _healthy_verdicts(c: Curves, ill: set[str], stop: bool) -> list[Verdict]:
         text = f"Entropy is {now:.2g} nats per token, {share}: answers stay varied."
         found.append(Verdict("entropy-fine", "fine", text, "entropy", now, 0.5 * start, c.steps[t]))
     return [verdict for verdict in found if verdict is not None]
+
+
+def _still(c: Curves, t: int) -> Verdict | None:
+    """A policy that is still where it began: nothing good can be said of that, nor anything bad
+    while most of the run is to come."""
+    kl, target = c.level("kl_nats", t), c.setting("kl_target") or 0.0
+    limit = NOTHING * (target or BUDGET)
+    if kl is None or kl >= limit:
+        return None
+    beside = f", of a target of {target:g}" if target else ""
+    what = (
+        f"KL to SFT is {kl:.2g} nats per answer after {t + 1} steps{beside}: the policy still gives"
+        " SFT's answers"
+    )
+    if c.steps[t] < c.planned:
+        text = f"Nothing has happened so far. {what}; {c.planned - c.steps[t]} steps are to come."
+        return Verdict("nothing-yet", "fine", text, "kl_nats", kl, limit, c.steps[t])
+    words, change = turned(c, "learning_rate", 3)
+    return Verdict(
+        "nothing-happened", "watch", f"Nothing has happened in this run. {what}.", "kl_nats", kl,
+        limit, c.steps[t], action=f"Start again with more steps, and {words}.", change=dict(change),
+        source="a hundredth of what the run was allowed to move",
+    )  # fmt: skip
 
 
 def _reward_fine(c: Curves, t: int) -> Verdict | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from data.runs.files import runs_folder
+from data.atomic_files import whole_folder
+from data.runs.files import run_folder, runs_folder
 from reward_model.language_model.loading import merged
 from reward_model.language_model.origin import (
     ADAPTER,
@@ -20,17 +23,13 @@ from reward_model.language_model.origin import (
     find_origin,
     save_origin,
 )
+from reward_model.model_checks.adapters import tokenizer_files
+from reward_model.model_checks.saving import check_saving
 
 
 def find_policy(name: str, workspace: Path) -> Origin:
     """Where a policy's weights are. Raises ValueError for a run that has none."""
     return find_origin(name, runs_folder(workspace))
-
-
-def run_folder(name: str, workspace: Path) -> Path:
-    """The folder of a run by its id, or any folder by its path."""
-    inside = runs_folder(workspace) / name
-    return inside if inside.is_dir() else Path(name).expanduser()
 
 
 def read_origin(name: str, workspace: Path) -> dict[str, str]:
@@ -41,9 +40,31 @@ def read_origin(name: str, workspace: Path) -> dict[str, str]:
 
 
 def save_policy(model: PreTrainedModel, folder: Path, origin: Origin, **facts: str) -> None:
-    """Write the trained adapter (only that) and the model it belongs to."""
-    model.save_pretrained(folder / ADAPTER, selected_adapters=["default"])
+    """Write the trained adapter, the tokenizer that it came with, and the model it belongs to."""
+    with warnings.catch_warnings():  # an embedding that was resized goes along, as it should
+        warnings.filterwarnings("ignore", "Setting `save_embedding_layers`")
+        model.save_pretrained(folder / ADAPTER, selected_adapters=["default"])
+    for path in tokenizer_files(Path(origin.adapter)) if origin.adapter else []:
+        shutil.copy(path, folder / ADAPTER / path.name)
     save_origin(folder, origin, **facts)
+
+
+def try_saving(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    tuning: str,
+    merged_after: bool = False,
+) -> None:
+    """Try before a training what is saved after it: ValueError where that would fail.
+
+    merged_after: whether an adapter is merged into the whole weights in the end.
+    """
+    whole = tuning == "full" or merged_after
+    parts = [p for p in model.parameters() if whole or p.requires_grad]
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    size = 4 * sum(p.numel() for p in parts)  # bytes: saved in float32
+    check_saving(folder, size, tokenizer, base if whole else None)
 
 
 def save_whole(
@@ -55,10 +76,9 @@ def save_whole(
 ) -> None:
     """Write all weights as an ordinary model folder inside the run's, and what they came from."""
     disable_progress_bar()
-    partial = folder / f"{MODEL}.part"
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    partial.replace(folder / MODEL)
+    with whole_folder(folder / MODEL) as whole:
+        model.save_pretrained(whole)
+        tokenizer.save_pretrained(whole)
     save_origin(folder, origin, **facts)
 
 

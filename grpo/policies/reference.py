@@ -15,6 +15,7 @@ from trl.trainer.utils import use_adapter
 
 from grpo.policies.checkpoint import find_policy, read_origin
 from reward_model.language_model.origin import Origin
+from reward_model.model_checks.adapters import whole_layers
 
 
 def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
@@ -34,6 +35,19 @@ def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:
             " from an SFT run"
         )
     return str(facts["reference"]), reference
+
+
+def require_matrices_alone(origin: Origin) -> None:
+    """ValueError where an adapter trains whole layers or tokens beside its LoRA matrices.
+
+    The frozen copy that KL is measured against would have other weights than the policy.
+    """
+    other = whole_layers(Path(origin.adapter)) if origin.adapter else []
+    if other:
+        raise ValueError(
+            f"the adapter in {origin.adapter} holds {other[0]} beside its LoRA matrices, which GRPO"
+            " cannot train: export it (coach export-policy), and start from the exported folder"
+        )
 
 
 def pin_reference(model: PreTrainedModel, origin: Origin) -> None:
@@ -63,8 +77,11 @@ def as_reference(model: PreTrainedModel) -> AbstractContextManager[None]:
 
 
 def adapter_state(model: torch.nn.Module, name: str = "default") -> dict[str, Tensor]:
-    """A copy of an adapter's weights in float32, on the processor."""
-    state = get_peft_model_state_dict(model, adapter_name=name)
+    """A copy of an adapter's weights in float32, on the processor.
+
+    An embedding that the adapter brought along is the model's, and the same for all.
+    """
+    state = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     return {key: value.detach().float().cpu().clone() for key, value in state.items()}
 
 
@@ -85,7 +102,8 @@ def reference_hashes(model: PreTrainedModel, reference: Origin) -> tuple[str, st
     if not reference.adapter:
         adds = any(bool(value.any()) for key, value in pinned.items() if "lora_B" in key)
         return (state_hash(pinned) if adds else reference.hash), reference.hash
-    wanted = state_hash(load_peft_weights(reference.adapter, device="cpu"))
+    stored = load_peft_weights(reference.adapter, device="cpu")
+    wanted = state_hash({key: value for key, value in stored.items() if "lora_" in key})
     return (state_hash(pinned) if pinned else "no adapter of its own"), wanted
 
 

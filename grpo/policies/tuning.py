@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from grpo.config import TuneSettings
 from reward_model.config import LoraSettings
-from reward_model.language_model.loading import load_base, load_model
-from reward_model.language_model.lora import lora_config, trainable_share, what_trains
+from reward_model.language_model.loading import load_base, load_model, trainable_adapter
+from reward_model.language_model.lora import (
+    in_float32,
+    lora_config,
+    trainable_share,
+    what_trains,
+)
 from reward_model.language_model.origin import Origin
+from reward_model.model_checks.adapters import whole_layers
 
 
 def to_train(
@@ -70,11 +77,11 @@ def trainable(
     is in float32 whatever the model's precision. `base` is the model under it where that is loaded
     already. Raises ValueError if nothing trains.
     """
+    if origin.adapter and whole_layers(Path(origin.adapter)):
+        dtype = torch.float32  # these layers train, and what runs into them has their precision
     base = load_base(origin, dtype) if base is None else base
     if origin.adapter:
-        config = LoraConfig.from_pretrained(origin.adapter)
-        config.lora_dropout = lora.dropout
-        model = PeftModel.from_pretrained(base, origin.adapter, is_trainable=True, config=config)
+        model = trainable_adapter(base, origin.adapter, lora.dropout)
     else:
         model = get_peft_model(base, lora_config(base, lora, "CAUSAL_LM"))
     in_float32(model)
@@ -82,10 +89,3 @@ def trainable(
         raise ValueError("no parameter of the policy would train: check its adapter")
     print(what_trains(model), flush=True)
     return model
-
-
-def in_float32(model: torch.nn.Module) -> None:
-    """Bring what trains to float32: in a coarser precision small steps would be lost."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()

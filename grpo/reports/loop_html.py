@@ -31,14 +31,11 @@ def write_html(report: LoopReport, path: Path) -> Path:
 def draw_charts(metrics: Sequence[Mapping[str, float]]) -> list[str]:
     """The four curves of a run as HTML, without plotly itself."""
     steps = [m for m in metrics if "reward_mean" in m]
-    return [_draw_chart(steps, *chart) for chart in CHARTS]
-
-
-def _draw_chart(steps: Sequence[Mapping[str, float]], metric: str, title: str, unit: str) -> str:
     x = [m["step"] for m in steps]
-    figure = go.Figure(go.Scatter(x=x, y=[m[metric] for m in steps], mode="lines", name=title))
-    if metric == "reward_mean":
-        for sign in (1, -1):
+    found: list[str] = []
+    for metric, title, unit in CHARTS:
+        figure = go.Figure(go.Scatter(x=x, y=[m[metric] for m in steps], mode="lines", name=title))
+        for sign in (1, -1) if metric == "reward_mean" else ():
             figure.add_scatter(
                 x=x,
                 y=[m[metric] + sign * m["group_std"] for m in steps],
@@ -46,9 +43,9 @@ def _draw_chart(steps: Sequence[Mapping[str, float]], metric: str, title: str, u
                 line={"dash": "dot", "width": 1},
                 name="spread in a group",
             )
-    figure.update_layout(
-        title=title, xaxis_title="step", yaxis_title=unit, height=320, showlegend=False,
-        margin={"l": 50, "r": 20, "t": 50, "b": 40}, template="plotly_white",
-    )  # fmt: skip
-    text: str = figure.to_html(full_html=False, include_plotlyjs=False)
-    return text
+        figure.update_layout(
+            title=title, xaxis_title="step", yaxis_title=unit, height=320, showlegend=False,
+            margin={"l": 50, "r": 20, "t": 50, "b": 40}, template="plotly_white",
+        )  # fmt: skip
+        found.append(figure.to_html(full_html=False, include_plotlyjs=False))
+    return found

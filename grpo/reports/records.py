@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-from data.stats.estimate import Estimate
+from data.schema import Completion
+from data.stats.estimate import Estimate, Json
 from grpo.diagnosis.diagnose import Verdict
-
-Json = dict[str, Any]
-"""As report.json holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +98,11 @@ class EndpointSource:
     """Completions from a server."""
 
     endpoint: str
-    left_out: Mapping[str, int]
-    """How many completions were left out, by reason."""
     refusal: str
     """What the server said of the first request that it refused."""
     calls_made_again: int
+    endings: Mapping[str, int]
+    """Why completions ended: stop, length, content_filter, tool_calls, null, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +110,12 @@ class SampleReport(Report):
     completions: int
     distinct: int
     finished: int
+    without_answer: int
+    """Completions without any text, or with nothing but thinking."""
+    thinking: int
+    """Completions with thinking in front of their answer, or in its place."""
+    left_out: Mapping[str, int]
+    """How many prompts and completions were left out, by reason."""
     names_maker: int
     """Completions that name the model's maker."""
     tasks: int
@@ -138,6 +141,12 @@ class AnswerPair:
     reward_before: float
     reward_after: float
 
+    @classmethod
+    def of(cls, before: Completion, after: Completion, *rewards: float) -> AnswerPair:
+        """Of two completions of one prompt, with the reward of each."""
+        rounded = (round(float(reward), 3) for reward in rewards)
+        return cls(after.prompt.text, before.text, after.text, *rounded)
+
 
 @dataclass(frozen=True, kw_only=True)
 class GrpoReport(Report):
@@ -146,6 +155,9 @@ class GrpoReport(Report):
     """To the reference, per answer, at the last step; None before the first."""
     reward_gain: float | None = None
     """Mean reward of the last step less that of the first, in standard deviations."""
+    risk_premium: float | None = None
+    """Reward that pessimism took off a completion, averaged over the steps; without pessimism, what
+    a pessimism of 1 would have. None with a KL coefficient of 0."""
     verdicts: Sequence[Verdict] = ()
     seconds_per_step: float | None = None
     finite: bool | None = None
@@ -155,6 +167,8 @@ class GrpoReport(Report):
     sft_hash: str = ""
     reward: str = ""
     precision: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many training prompts were left out, by reason."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +197,8 @@ class ComparisonReport(Report):
     prompts: int
     per_prompt: int
     precision: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many test prompts were left out, by reason."""
 
     def as_json(self) -> Json:
         wins = {name: share.as_json() for name, share in self.win_rates.items()}

@@ -11,6 +11,7 @@ from data.schema import Completion, Generation, Kind, Prompt
 from data.self_identification import Named
 from data.store import Store
 from data.task_planning import DEFAULT_SHARES, Mix, plan_tasks, question
+from data.texts.intake import left_out
 from grpo.config import SampleSettings
 from grpo.reports.records import EndpointSource, LocalSource, SampleReport
 
@@ -26,6 +27,8 @@ class Intake:
     ) -> None:
         self.settings, self.store, self.run, self.prompts = settings, store, run, prompts
         self.kept: list[Completion] = []
+        self.left_out = Counter[str]()
+        """What was sampled and cannot be kept, by reason."""
         self.named = Named()
         self.queued: Counter[Kind] = Counter()
         self.between = 0
@@ -40,7 +43,13 @@ class Intake:
             self._find_partners()
 
     def keep(self, new: Sequence[Generation], done: int, total: int) -> None:
-        """Store a batch and queue its share of the tasks. Raises Stopped if that was asked for."""
+        """Store a batch and queue its share of the tasks. Raises Stopped if that was asked for.
+
+        What no store can keep is left out, and counted.
+        """
+        reasons = [left_out(generation.completion.written) for generation in new]
+        self.left_out.update(filter(None, reasons))
+        new = [generation for generation, reason in zip(new, reasons, strict=True) if not reason]
         self.store.content.add_generations(new)
         completions = [generation.completion for generation in new]
         self.kept += completions
@@ -59,8 +68,11 @@ class Intake:
             if self.prompts
             else f"No completion is missing: each prompt has {self.settings.per_prompt} already."
         ]
+        blank = [c for c in self.kept if not c.text.strip()]
         if isinstance(source, EndpointSource):
-            said += [f"Left out: {n} {reason}." for reason, n in source.left_out.items()]
+            said += self._cut_off(source)
+        said += self._without_answer(blank)
+        said += [f"Left out: {n} {reason}." for reason, n in self.left_out.items()]
         if self.named:
             said.append(f"{self.named.sentence()}.")
         if self.settings.mix and self.prompts:
@@ -70,12 +82,31 @@ class Intake:
             completions=len(self.kept),
             distinct=len({c.id for c in self.kept}),
             finished=finished,
+            without_answer=len(blank),
+            thinking=sum(bool(c.thinking) for c in self.kept),
+            left_out=dict(self.left_out),
             names_maker=len(self.named),
             tasks=sum(self.queued.values()),
             mixed=self.between,
             source=source,
             seconds=seconds,
         )
+
+    def _cut_off(self, source: EndpointSource) -> list[str]:
+        """Of those that were cut otherwise than at the limit: why, in the endpoint's words."""
+        return [
+            f"{n} {'is' if n == 1 else 'are'} unfinished: ended by {ending}."
+            for ending, n in source.endings.items()
+            if ending not in ("stop", "length")
+        ]
+
+    def _without_answer(self, blank: Sequence[Completion]) -> list[str]:
+        """Of those that say nothing: a model that ended at once, or that thought to its limit."""
+        cut = sum(not c.finished for c in blank)
+        empty = len(blank) - cut
+        said = [f"{empty} {'is' if empty == 1 else 'are'} empty: kept, and judged as such."]
+        more = f"{cut} stopped before any answer: give more --sampling.max-new-tokens."
+        return said[: bool(empty)] + [more][: bool(cut)]
 
     def _queue_tasks(self, completions: Sequence[Completion], so_far: float) -> None:
         """Tasks over a batch, as many as are due when this share of all is sampled."""

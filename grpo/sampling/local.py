@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from data.runs.recorder import Recorder
 from data.schema import Completion, Generation, Prompt
@@ -14,33 +14,11 @@ from grpo.config import SampleSettings, SamplingSettings
 from grpo.policies.checkpoint import find_policy
 from grpo.reports.records import LocalSource
 from reward_model.language_model.device import choose_dtype
-from reward_model.language_model.generation import completion_from, end_tokens, generate_shared
-from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.generation import draw
+from reward_model.language_model.loading import load_model, load_tokenizer, longest_text
+from reward_model.language_model.origin import Origin
 from reward_model.language_model.render import render_prompt
-
-
-@torch.inference_mode()
-def draw(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    sampling: SamplingSettings,
-) -> list[Completion]:
-    """One completion of each prompt, in order; `finished` where end-of-turn was reached."""
-    ends = end_tokens(model, tokenizer)
-    config = GenerationConfig(
-        do_sample=True,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=0,
-        max_new_tokens=sampling.max_new_tokens,
-        eos_token_id=ends,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    answers = generate_shared(model, [render_prompt(tokenizer, p) for p in prompts], config)
-    pairs = zip(prompts, answers, strict=True)
-    return [completion_from(tokenizer, p, tokens, ends) for p, tokens in pairs]
+from reward_model.model_checks.context import Fitting, prompts_that_fit
 
 
 def draw_many(
@@ -57,15 +35,33 @@ def draw_many(
     Prompts of like length run together. The result keeps the prompts' order, a prompt's
     completions in a row.
     """
-    wanted = [i for i in range(len(prompts)) for _ in range(per_prompt)]
-    order = sorted(range(len(wanted)), key=lambda k: len(prompts[wanted[k]].text))
+    wanted = [prompt for prompt in prompts for _ in range(per_prompt)]
+    order = sorted(range(len(wanted)), key=lambda k: len(wanted[k].text))
     result: dict[int, Completion] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        new = draw(model, tokenizer, [prompts[wanted[k]] for k in chosen], sampling)
+        new = draw(model, tokenizer, [wanted[k] for k in chosen], **asdict(sampling))
         result |= zip(chosen, new, strict=True)
         each(new, min(start + batch_size, len(order)), len(order))
     return [result[k] for k in range(len(wanted))]
+
+
+def fitting_prompts(
+    prompts: Sequence[Prompt],
+    origin: Origin,
+    tokenizer: PreTrainedTokenizerBase,
+    new_tokens: int,
+    name: str,
+    or_none: bool = False,
+) -> Fitting:
+    """The prompts that leave room for so many new tokens within what the policy reads.
+
+    Raises ValueError where none does, unless that may be (`or_none`).
+    """
+    longest = longest_text(origin, tokenizer)
+    return prompts_that_fit(
+        prompts, lambda p: render_prompt(tokenizer, p), longest, new_tokens, name, or_none
+    )
 
 
 def from_policy(
@@ -73,13 +69,27 @@ def from_policy(
     prompts: Sequence[Prompt],
     run: Recorder,
     keep: Callable[[Sequence[Generation], int, int], None],
+    left_out: Counter[str],
 ) -> LocalSource:
-    """Sample for the prompts; `keep(new, done, total)` takes each batch. Returns the precision."""
+    """Sample for the prompts; `keep(new, done, total)` takes each batch.
+
+    Prompts that cannot be asked are counted in `left_out`, by reason. Raises ValueError where none
+    can.
+    """
     set_seed(settings.seed)
     run.progress(0, len(prompts) * settings.per_prompt, "loading the model")
     origin = find_policy(settings.policy, settings.workspace)
     tokenizer = load_tokenizer(origin)
     dtype, why = choose_dtype()
+    fitting = fitting_prompts(
+        prompts,
+        origin,
+        tokenizer,
+        settings.sampling.max_new_tokens,
+        settings.policy,
+        or_none=settings.missing,  # then what is left to sample may be those that never fit
+    )
+    left_out.update(fitting.counted)
     model = load_model(origin, dtype)
     print(f"sampling from {settings.policy}, {why}", flush=True)
     facts = {**asdict(settings.sampling), "seed": settings.seed}
@@ -88,5 +98,5 @@ def from_policy(
         keep([Generation(c, settings.policy, facts) for c in new], done, total)
 
     size = max(settings.batch_size // settings.per_prompt, 1) * settings.per_prompt
-    draw_many(model, tokenizer, prompts, settings.per_prompt, settings.sampling, size, each)
+    draw_many(model, tokenizer, fitting.prompts, settings.per_prompt, settings.sampling, size, each)
     return LocalSource(why)

@@ -26,9 +26,14 @@ def advantages(
     own = rewards.std(1)
     kept = own > floor
     centred = torch.where(kept[:, None], rewards - rewards.mean(1, keepdim=True), 0.0)
+    return centred / divisors(rewards, scale, spread)[:, None], kept
+
+
+def divisors(rewards: Tensor, scale: AdvantageScale, spread: Tensor | None = None) -> Tensor:
+    """What the distances from each group's mean are divided by (G,); see `advantages`."""
     if scale == "none":
-        return centred, kept
+        return rewards.new_ones(len(rewards))
     if scale == "group":
-        return centred / (own[:, None] + TINY), kept
-    divisor = rewards.flatten().std() if spread is None else spread.to(rewards)
-    return centred / (divisor + TINY), kept
+        return rewards.std(1) + TINY
+    whole = rewards.flatten().std() if spread is None else spread.to(rewards)
+    return (whole + TINY).expand(len(rewards))

@@ -8,10 +8,9 @@ from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-Array = NDArray[np.float64]
+from data.stats.intervals import Floats
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,9 @@ class Sample:
     advantage: float
     dropped: bool
     """Whether its group was left out for telling nothing."""
+    risk_premium: float | None = None
+    """Reward that pessimism takes off; where it is 0, what a pessimism of 1 would. None with a KL
+    coefficient of 0, where it has no bound."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,19 @@ class BatchMetrics:
     repetition: float
     length_corr: float
     """Rank correlation of length and reward within a group, averaged over groups."""
+    risk_premium: float | None
+    """Mean of the samples'."""
 
 
 def batch_metrics(samples: Sequence[Sample], group_size: int) -> BatchMetrics:
     """Metrics of the samples, of which each `group_size` in a row are a group."""
 
-    def column(name: str) -> Array:
+    def column(name: str) -> Floats:
         return np.array([float(getattr(s, name)) for s in samples])
 
     rewards, lengths = column("reward"), column("tokens")
     texts = [s.completion for s in samples]
+    premiums = [s.risk_premium for s in samples if s.risk_premium is not None]
     groups = [slice(i, i + group_size) for i in range(0, len(samples), group_size)]
     return BatchMetrics(
         reward_mean=float(rewards.mean()),
@@ -81,6 +86,7 @@ def batch_metrics(samples: Sequence[Sample], group_size: int) -> BatchMetrics:
         unique=fmean(len(set(texts[g])) / group_size for g in groups),
         repetition=fmean(map(repetition, texts)),
         length_corr=fmean(rank_correlation(lengths[g], rewards[g]) for g in groups),
+        risk_premium=fmean(premiums) if premiums else None,
     )
 
 
@@ -90,7 +96,7 @@ def repetition(text: str) -> float:
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
-def rank_correlation(one: Array, other: Array) -> float:
+def rank_correlation(one: Floats, other: Floats) -> float:
     """Spearman's rank correlation; 0 where either does not vary."""
     varies = np.ptp(one) and np.ptp(other)
     return float(spearmanr(one, other).statistic) if varies else 0.0

@@ -19,10 +19,10 @@ from grpo.trainer.policy_trainer import PolicyTrainer, steered
 from grpo.trainer.run_callback import Metrics, RunCallback
 
 SAME_NAMES = (
-    "reward_mean", "reward_std", "group_std", "model_reward", "disagreement", "noise", "dropped",
-    "kl", "kl_nats", "kl_weight", "entropy", "entropy_weight", "grad_norm", "loss",
-    "learning_rate", "length", "truncated", "unique", "repetition", "length_corr",
-    "tokens_per_second",
+    "reward_mean", "reward_std", "group_std", "model_reward", "disagreement", "noise",
+    "risk_premium", "dropped", "kl", "kl_nats", "kl_weight", "entropy", "entropy_weight",
+    "grad_norm", "loss", "learning_rate", "length", "truncated", "unique", "repetition",
+    "length_corr", "tokens_per_second",
 )  # fmt: skip
 NAMES = {name: name for name in SAME_NAMES} | {
     "clip_ratio/region_mean": "clip_ratio",

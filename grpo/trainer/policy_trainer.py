@@ -34,19 +34,27 @@ from trl.trainer.utils import RepeatSampler
 
 from data.atomic_files import write_bytes
 from data.schema import Prompt, content_hash
+from data.stats.intervals import Floats
 from grpo.config import WINDOW, PolicySettings
 from grpo.policies.reference import as_reference, pin_reference
 from grpo.policies.tuning import trainable
 from grpo.trainer.advantages import advantages
 from grpo.trainer.batch_metrics import Sample, batch_metrics
+from grpo.trainer.reward_per_nat import reward_per_nat
 from grpo.trainer.shared_prompt import can_share, shared_prompt_logps, worth_sharing
 from grpo.trainer.trl_config import MEASURE_ONLY, to_trl
-from reward_model.language_model.generation import end_tokens, generate_shared
+from reward_model.chat.chat_format import chat_format
+from reward_model.language_model.generation import (
+    end_tokens,
+    generate_shared,
+    opened_thinking,
+    text_of,
+)
 from reward_model.language_model.origin import Origin, weights_hash
-from reward_model.scoring.grpo_reward import GrpoReward
+from reward_model.scoring.grpo_reward import GrpoReward, Turns
 from reward_model.scoring.scorer import Scorer
 
-KL_WEIGHT_CEILING = 100.0
+KL_COEFFICIENT_CEILING = 100.0
 """Steering raises the KL coefficient to at most this many times its setting."""
 MOVED_ON = ("_step", "_buffered_inputs", "entropy_coef", "_last_world_entropy", "sampled_at")
 """Attributes that a step moves on: a checkpoint holds them, and a trial step puts them back."""
@@ -80,6 +88,8 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
     """What sampling and scoring it took."""
     retest = 0.0
     """What scoring the same completion twice may differ by."""
+    kl_weight = 0.0
+    """The KL coefficient when the batch was sampled."""
     beta: float
     """TRL's name of the KL coefficient."""
 
@@ -90,16 +100,20 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         set_seed(settings.seed)  # a new adapter is initialised the same when the run is resumed
         model: Any = trainable(parts.policy, settings.lora, parts.dtype)
+        ends = end_tokens(model, parts.tokenizer)
+        model.generation_config.eos_token_id = ends  # TRL stops at these
         self.settings, self.parts = settings, parts
         self.prompts = list(parts.prompts)
         random.Random(settings.seed).shuffle(self.prompts)
         self.reward = GrpoReward(
             parts.scorer,
-            end_tokens(model, parts.tokenizer),
+            ends,
             settings.reward_clip,
             settings.group_size,
-            settings.uncertainty_penalty,
+            settings.pessimism,
             settings.length_penalty,
+            opened_thinking(parts.tokenizer),
+            self._reward_per_nat if settings.kl_weight else None,
         )
         rows = [{"prompt": [m.as_dict() for m in p.messages]} for p in self.prompts]
         super().__init__(
@@ -147,6 +161,13 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
             logps, entropies = shared_prompt_logps(causal, ids, mask, keep, self.temperature)
         return logps, entropies if "compute_entropy" in asked else None, None
 
+    def _tokenize_prompts(
+        self, prompts: Sequence[Sequence[dict[str, str]]]
+    ) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """(token ids as the renderer gives them, no images, nothing else)."""
+        form = chat_format(self.parts.tokenizer)
+        return [form.prompt_ids(turns) for turns in prompts], None, {}
+
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: object, *rest: object, **named: object
     ) -> tuple[list[list[int]], None]:
@@ -158,24 +179,32 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
             return generate_shared(model, prompt_ids, self.generation_config), None
 
-    def _calculate_rewards(self, inputs: object, *texts: Any) -> Tensor:
+    def _calculate_rewards(
+        self, inputs: object, prompts: Sequence[Turns], texts: object, ids: Sequence[Sequence[int]]
+    ) -> Tensor:
         """Rewards of all processes, (B, 1); what they are made of is kept for the batch.
 
-        texts: prompts, completions and the completions' token ids.
+        texts: as TRL reads the completions' ids, with an end of turn that is not flagged special.
         """
-        self._scored = self.reward.score(*texts)
+        completions = [text_of(self.parts.tokenizer, one, self.reward.ends) for one in ids]
+        self._scored = self.reward.score(prompts, completions, ids)
         rewards = torch.from_numpy(self._scored.reward).float()[:, None]
         gathered: Tensor = self.accelerator.gather(rewards.to(self.accelerator.device))
         return gathered
 
+    def _reward_per_nat(self, rewards: Floats) -> Floats:
+        target, scale = self.settings.kl_target, self.settings.advantage_scale
+        return reward_per_nat(rewards, self.kl_weight, target, scale)
+
     def _generate_and_score_completions(self, inputs: object) -> dict[str, Tensor]:
         """As TRL's, with our advantages and the batch kept; the reference is read later."""
-        begun, weight = time.monotonic(), self.beta
+        begun, beta = time.monotonic(), self.beta
+        self.kl_weight = beta
         self.beta = 0.0  # else TRL reads the reference here, in batches of another shape
         try:
             batch: dict[str, Tensor] = super()._generate_and_score_completions(inputs)
         finally:
-            self.beta = weight
+            self.beta = beta
         self.sampling_seconds = time.monotonic() - begun
         scored = self._scored
         rewards = torch.from_numpy(scored.reward).view(-1, self.num_generations)
@@ -185,12 +214,13 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         scale = self.settings.advantage_scale
         given, kept = advantages(rewards, floor, scale, everyones.flatten().std())
         batch["advantages"] = given.flatten().to(batch["advantages"])
-        size = self.num_generations
+        size, premium = self.num_generations, scored.risk_premium
         columns = (
             scored.prompts, scored.completions, scored.finished, scored.tokens,
             scored.mean.tolist(), scored.sd.tolist(), scored.reward.tolist(),
             noise.repeat_interleave(size).tolist(), given.flatten().tolist(),
             (~kept).repeat_interleave(size).tolist(),
+            [None] * len(rewards) * size if premium is None else premium.tolist(),
         )  # fmt: skip
         self.samples = gather_object([Sample(*row) for row in zip(*columns, strict=True)])
         self.sampled_at = self.state.global_step + 1
@@ -234,7 +264,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
                 "kl_nats": fmean(seen["kl"]) * found["length"],
                 "tokens_per_second": tokens / max(fmean(seen["step_time"]), 1e-9),
             }
-            seen.update({name: [value] for name, value in found.items()})
+            seen.update({name: [value] for name, value in found.items() if value is not None})
         super().log(logs, start_time)
 
     # --- checkpoints
@@ -250,6 +280,8 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         window = {name: getattr(self, name) for name in _CHECKPOINTED}
         window["samples"] = [asdict(sample) for sample in self.samples]
         window["entropy_target"] = self.args.entropy_target
+        # within a pass the order is drawn again from where it began, and skipped into; between two
+        # passes the next one is still to be drawn
         ended = float(self.state.epoch or 0).is_integer()
         window["order"] = self.order.generator.get_state() if ended else self.order.began
         content = io.BytesIO()
@@ -266,6 +298,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
                 "the SFT policy, the reward model or the prompts have changed since the"
                 " checkpoint: going on would not be the same run; start a new one"
             )
+        # called once the optimiser is there and before the first batch: nothing is drawn yet
         self.args.entropy_target = window["entropy_target"]
         self.order.generator.set_state(window["order"])
         self.samples = [Sample(**sample) for sample in window["samples"]]
@@ -288,11 +321,11 @@ class PromptOrder(RepeatSampler):  # type: ignore[misc]
         yield from super().__iter__()
 
 
-def steered(weight: float, kl_nats: float, target: float, least: float) -> float:
+def steered(beta: float, kl_nats: float, target: float, least: float) -> float:
     """The next KL coefficient: raised while KL is above its target, lowered while it is below.
 
     A proportional controller on the error, Ziegler et al. 2019, arXiv:1909.08593, section 2.2;
     from `least` to a hundred times that. KL and target in nats per answer.
     """
     error = max(-0.3, min(0.6, kl_nats / target - 1))
-    return min(max(weight * (1 + error), least), KL_WEIGHT_CEILING * least)
+    return min(max(beta * (1 + error), least), KL_COEFFICIENT_CEILING * least)

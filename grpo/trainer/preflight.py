@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import psutil
 import torch
 
-from data.atomic_files import write_json
+from data.runs.checks import GIB, MEMORY, Checks
+from data.stats.estimate import format_duration
 from grpo.policies.reference import reference_hashes
 from grpo.trainer.policy_trainer import PolicyTrainer
 from grpo.trainer.trial_step import TrialStep, make_trial_step, put_back
 from reward_model.language_model.lora import trainable_share
 from reward_model.scoring.kept_answers import reproduce
 
-Level = Literal["pass", "warn", "fail"]
-PREFLIGHT = "preflight.json"
-"""File, inside a run's folder."""
 SCORED_ALONE = 8
 """Completions that are scored one by one."""
 REPEATS_TO = {torch.float32: 1e-3, torch.bfloat16: 0.25}
@@ -35,26 +32,12 @@ dropout of 0.1 or another reference make 1e-3 and more."""
 TRUNCATED = 0.15
 FOLLOWS_LENGTH = 0.6
 KEPT_GROUPS = 0.5
-MEMORY = 0.9
-GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Check:
-    """One named check: what was found, what is needed, and what to do where it is not so."""
-
-    name: str
-    level: Level
-    value: str
-    need: str
-    remedy: str = ""
 
 
 @dataclass
-class Preflight:
+class Preflight(Checks):
     """All checks so far, the baseline of the run's metrics, and what the run will cost."""
 
-    checks: list[Check] = field(default_factory=list)
     baseline: dict[str, float] = field(default_factory=dict)
     """Metrics of one batch before the first step (those of BatchMetrics, kl, entropy, grad_norm);
     kl_floor: KL per token that rounding alone may make; retest: what scoring the same completion
@@ -64,30 +47,12 @@ class Preflight:
     eta_seconds: float = 0.0
     memory_gib: float = 0.0
 
-    def add(
-        self, name: str, good: bool, value: str, need: str, remedy: str, bad: Level = "fail"
-    ) -> None:
-        """Note a check: passed where it is good, else at the level `bad`, with its remedy."""
-        level: Level = "pass" if good else bad
-        self.checks.append(Check(name, level, value, need, "" if good else remedy))
-
     @property
     def sentence(self) -> str:
         """How many checks passed, how long the run will take, and all warnings."""
-        warned = [f"{c.name} is {c.value}: {c.remedy}" for c in self.checks if c.level == "warn"]
         passed = f"{sum(c.level == 'pass' for c in self.checks)} checks passed"
-        cost = f"{self.seconds_per_step:.1f} s a step, {duration(self.eta_seconds)} in all"
-        return "; ".join([passed, cost, *warned])
-
-    def require(self, folder: Path) -> None:
-        """Write what was found. Raises ValueError with reason and remedy where a check failed."""
-        write_json(folder / PREFLIGHT, asdict(self))
-        for check in self.checks:
-            if check.level == "fail":
-                raise ValueError(
-                    f"preflight: {check.name} is {check.value}, needed is {check.need}:"
-                    f" {check.remedy}"
-                )
+        cost = f"{self.seconds_per_step:.1f} s a step, {format_duration(self.eta_seconds)} in all"
+        return "; ".join([passed, cost, *self.warnings])
 
 
 def preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
@@ -247,12 +212,5 @@ def _check_cost(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -> N
         f"{trial.memory / GIB:.1f} GiB of {total / GIB:.1f}", f"at most {MEMORY:.0%}",
         "raise --micro-batches", "warn",
     )  # fmt: skip
-    cost = f"{found.seconds_per_step:.1f} s a step, {duration(found.eta_seconds)} in all"
+    cost = f"{found.seconds_per_step:.1f} s a step, {format_duration(found.eta_seconds)} in all"
     found.add("time", True, cost, "any", "")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -53,11 +53,14 @@ def shared_prompt_logps(
     unique, owner = torch.unique(prompts, dim=0, return_inverse=True)
     p_ids, p_mask = unique[:, :width], unique[:, width:]
     c_ids, c_mask = input_ids[:, width:], attention_mask[:, width:].bool()
+    # the prompt's last state predicts the first token, each token's the next: the last is not read
     out, cache = run_prompts(causal.base_model, p_ids, p_mask, owner)
     before_last = attention_mask[:, width:-1]
     rest = run_completions(causal.base_model, cache, p_mask[owner], c_ids[:, :-1], before_last)
     hidden = torch.cat([out.last_hidden_state[:, -1:][owner], rest], 1)[c_mask]
     head = causal.get_output_embeddings()
+    # TRL's running log-sum-exp over chunks of the vocabulary: (tokens, vocabulary) never exists,
+    # neither here nor in the backward pass, where it would be most of the memory
     outputs = _ChunkedLogProbFunction.apply(
         hidden,
         head.weight,

@@ -78,9 +78,10 @@ def put_back(trainer: PolicyTrainer) -> Iterator[None]:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             yield
     finally:
+        # also after a failed check; the adapter alone has moved, so nothing else is copied
         model.load_state_dict(held, strict=False)
         model.zero_grad(set_to_none=True)
-        trainer.optimizer = None
+        trainer.optimizer = None  # its moments have seen the trial: train() makes another
         trainer.args.report_to = trackers
         trainer.__dict__.update(kept)
         trainer._metrics["train"].clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -15,10 +14,6 @@ from data.store import Store
 COOKIE = "coach_session"
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
-TRIES = 8
-TRIES_FROM_ONE_ADDRESS = 60
-"""Many people may sit behind one address."""
-TRY_WINDOW = timedelta(minutes=5)
 SIGNED_OUT = "You are signed out. Reload the page to sign in again."
 LEADS_ONLY = "Only a lead may do this. Ask one, or sign in as a lead."
 
@@ -31,27 +26,6 @@ _NOBODY = (
 
 class Refused(Exception):
     """Who asks may not do this; the text says what would let them."""
-
-
-class RateLimit:
-    """Wrong passwords by key within a window; kept in the store, so that every server counts."""
-
-    def __init__(self, store: Store, tries: int = TRIES, window: timedelta = TRY_WINDOW) -> None:
-        self._people, self._tries, self._window = store.people, tries, window
-
-    def may_try(self, *keys: str) -> bool:
-        """Whether a password may be tried; it counts as wrong until `right` is told of it.
-
-        So no more are tried at once than one after the other.
-        """
-        allowed = {
-            key: TRIES_FROM_ONE_ADDRESS if key.startswith("from:") else self._tries for key in keys
-        }
-        return self._people.try_password(allowed, self._window)
-
-    def right(self, name: str, address: str) -> None:
-        """The try under these keys was no guess."""
-        self._people.right_password(name, address)
 
 
 def hash_password(password: str) -> str:
@@ -68,12 +42,13 @@ def hash_password(password: str) -> str:
 
 def check_password(store: Store, name: str, password: str) -> Annotator | None:
     """The person, if this is their password."""
-    known = store.people.password_hash(name)
+    person = store.people.known_as(name)
+    known = store.people.password_hash(person.name) if person else None
     try:
         _hasher.verify(known or _NOBODY, password[: LONGEST_PASSWORD + 1])
     except (VerificationError, InvalidHashError):
         return None
-    return store.people.find(name) if known else None
+    return person if known else None
 
 
 def person_of(store: Store, request: Any) -> Annotator | None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import gradio as gr
-from sqlalchemy.exc import OperationalError
-
 from data.schema import Role
-from data.settings import disk_message
+from data.settings import disk_message, store_trouble
 from data.store import Store
 from labeler.access.auth import Refused, admit
+from labeler.gradio_import import gr
 
 T = TypeVar("T")
 PRIVATE: dict[str, Any] = {
@@ -31,12 +29,21 @@ def guarded(store: Store, role: Role, action: Callable[..., T]) -> Callable[...,
 
     def handler(request: gr.Request, *values: object) -> T:
         try:
-            person = admit(store, request, role)
+            return action(admit(store, request, role), *values)
         except Refused as refused:
             raise gr.Error(str(refused), print_exception=False) from None
-        try:
-            return action(person, *values)
-        except OperationalError as error:  # busy, or its disk is full
+        except Exception as error:
+            if not store_trouble(error):
+                note_failure(request, 500)
+                raise
+            note_failure(request, 503)  # busy, or its disk is full
             raise gr.Error(disk_message(error), print_exception=False) from None
 
     return handler
+
+
+def note_failure(request: Any, status: int) -> None:
+    """Tell the gate that a call failed here; else Gradio could not read what was sent."""
+    state = getattr(request, "state", None)
+    if state is not None:
+        state.failure = status

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import FastAPI, Form, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import (
     HTMLResponse,
     JSONResponse,
@@ -21,22 +22,29 @@ from labeler.access.auth import (
     LEADS_ONLY,
     SHORTEST_PASSWORD,
     SIGNED_OUT,
-    RateLimit,
     check_password,
     hash_password,
     home_of,
     person_of,
 )
+from labeler.access.limits import Busy, Device, Devices, PasswordPool, RateLimit
 from labeler.access.middleware import PAGES, place_of
+from labeler.access.notices import cookie_path, root_of
+from labeler.access.proxy import inner_path
 from labeler.rendering import as_sentence, render
 
 Field = Annotated[str, Form()]
 WRONG = "Name and password do not match."
-TOO_MANY = "Too many wrong passwords. Wait five minutes, then try again."
+TOO_MANY = (
+    "Too many wrong passwords. Wait five minutes, then try again. A browser in which you signed in"
+    " here before lets you in at once."
+)
+BUSY = "Many people are signing in just now. Try again in a moment."
 
 
 def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
     """The routes in front of the two mounts."""
+    pool, devices = PasswordPool(), Devices(store)
 
     def page(macro: str, *values: object, status: int = 200) -> Response:
         return HTMLResponse(render("sign_in", macro, *values), status)
@@ -46,16 +54,23 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
         return page("sign_in")
 
     @app.post("/sign-in")
-    def sign_in(request: Request, name: Field = "", password: Field = "") -> Response:
+    async def sign_in(request: Request, name: Field = "", password: Field = "") -> Response:
+        device = await run_in_threadpool(devices.read, request.cookies)
+        try:
+            return await pool.run(lambda: try_password(request, device, name, password), device)
+        except Busy:
+            return page("sign_in", BUSY, name, status=503)
+
+    def try_password(request: Request, device: Device | None, name: str, password: str) -> Response:
         address = request.client.host if request.client else "unknown"
-        keys = (f"name:{name.strip()}", f"from:{address}")
-        if not limit.may_try(*keys):
+        caller = name, address, device
+        if not limit.may_try(*caller):
             return page("sign_in", TOO_MANY, name, status=429)
         person = check_password(store, name, password)
         if person is None:
             return page("sign_in", WRONG, name, status=401)
-        limit.right(*keys)
-        return _start_session(store, person, request)
+        limit.right(*caller)
+        return _start_session(store, devices, person, request)
 
     @app.get("/welcome")
     def welcome_form(token: str = "") -> Response:
@@ -65,9 +80,15 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
         return page("welcome", token, found.role, found.name, "", SHORTEST_PASSWORD)
 
     @app.post("/welcome")
-    def welcome(
+    async def welcome(
         request: Request, token: Field = "", name: Field = "", password: Field = ""
     ) -> Response:
+        try:
+            return await pool.run(lambda: accept(request, token, name, password))
+        except Busy:
+            return page("busy", BUSY, status=503)
+
+    def accept(request: Request, token: str, name: str, password: str) -> Response:
         found = store.people.invitation(token)
         if found is None:
             return page("expired", status=410)
@@ -76,7 +97,7 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
         except ValueError as error:
             shown = (token, found.role, found.name, name, SHORTEST_PASSWORD, as_sentence(error))
             return page("welcome", *shown, status=400)
-        return _start_session(store, person, request)
+        return _start_session(store, devices, person, request)
 
     @app.post("/sign-out")
     def sign_out(request: Request) -> Response:
@@ -84,14 +105,16 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
         if person:
             store.people.end_session(request.cookies[COOKIE])  # first: no more is claimed
             store.ledger.release(person)
-        response = RedirectResponse("/sign-in", 303)
-        response.delete_cookie(COOKIE, httponly=True, samesite="lax")
+            request.app.state.uploads.end_session(request.cookies[COOKIE])
+        response = RedirectResponse(f"{root_of(request)}/sign-in", 303)
+        response.delete_cookie(COOKIE, cookie_path(request), httponly=True, samesite="lax")
         return response
 
 
 def turn_away(store: Store, request: Request) -> Response | None:
     """The answer for those who are not to see a page of Gradio's, or to call its handlers."""
-    path, place = request.url.path, place_of(request.url.path)
+    path, root = inner_path(request.scope), root_of(request)
+    place = place_of(path)
     if place == "file" or (place == "elsewhere" and path not in ("/", *PAGES)):
         ask = path.startswith("/rate/") and person_of(store, request) is None
         return JSONResponse({"notice": SIGNED_OUT}, 401) if ask else None
@@ -99,23 +122,26 @@ def turn_away(store: Store, request: Request) -> Response | None:
     barred = path.startswith("/lead") and person is not None and person.role != "lead"
     if path.rstrip("/") in ("", *PAGES) and request.method in ("GET", "HEAD"):
         if person is None:
-            return RedirectResponse("/sign-in", 303)
+            return RedirectResponse(f"{root}/sign-in", 303)
         if path == "/" or barred:
-            return RedirectResponse(home_of(person), 303)
-        return None if path.endswith("/") else RedirectResponse(path + "/", 303)
+            return RedirectResponse(root + home_of(person), 303)
+        return None if path.endswith("/") else RedirectResponse(f"{root}{path}/", 303)
     if person is None or barred:
         return PlainTextResponse(LEADS_ONLY if barred else SIGNED_OUT, 401)
     return None
 
 
-def _start_session(store: Store, person: Annotator, request: Request) -> Response:
-    response = RedirectResponse(home_of(person), 303)
+def _start_session(store: Store, devices: Devices, person: Annotator, request: Request) -> Response:
+    secure, path = request.url.scheme == "https", cookie_path(request)
+    response = RedirectResponse(root_of(request) + home_of(person), 303)
     response.set_cookie(
         COOKIE,
         store.people.start_session(person),
         max_age=SESSION_DAYS * 86400,
+        path=path,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=secure,
     )
+    devices.remember(response, devices.read(request.cookies), person, secure, path)
     return response

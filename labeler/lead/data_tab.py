@@ -1,21 +1,28 @@
-"""The Data and People tabs: import and export, guidelines, invitations."""
+"""The Data and People tabs: import and export, guidelines, who can get in."""
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 
-import gradio as gr
-from sqlalchemy.exc import OperationalError
-
 from data.exports import Format
-from data.imports.readers import SUFFIXES
+from data.imports.files.readers import SUFFIXES
+from data.places.private import private_folder
 from data.schema import ROLES, Annotator, Role
-from data.settings import disk_message
+from labeler import jobs
+from labeler.access import accounts
+from labeler.access.accounts import Change
 from labeler.access.auth import welcome_link
+from labeler.access.uploads import discard
+from labeler.gradio_import import gr
 from labeler.jobs import Site
 from labeler.lead.live import Live
+from labeler.lead.receipt_routes import EXPORTS_FOLDER
+from labeler.lead.run_buttons import shown_run, stop_button
+from labeler.lead.snapshot import Snapshot, mapping_in
 from labeler.lead.views import home
-from labeler.rendering import note, refusal
+from labeler.rendering import as_sentence, note, refusal, render
 from labeler.theme import plain_html
 
 IMPORT = """<h3>Import</h3><p class="mute small">Prompts, demonstrations, completions, judgements:
@@ -28,6 +35,16 @@ EXPORTS = {
     "Rated completions, for a regression": "scalar",
     "Prompts, for TRL's GRPOTrainer": "trl-prompts",
 }
+
+
+CHANGES: dict[Change, str] = {
+    "off": "Switch off",
+    "on": "Switch on",
+    "sign-out": "End sessions",
+    "withdraw": "Withdraw links",
+}
+HERE = 'new URL("..", window.location.href).href.replace(/[/]$/, "")'
+"""The app's address in JavaScript, seen from the lead page: it may be served below a path."""
 
 
 def data_tab(live: Live) -> None:
@@ -44,19 +61,21 @@ def data_tab(live: Live) -> None:
                     elem_id="import-file",
                     elem_classes="dropzone",
                 )
-                who = gr.Textbox(
-                    label="Who judged, where the file does not say",
+                asked = "Who judged, where the file does not say"
+                who = gr.Textbox(label=asked, max_lines=1, elem_id="import-annotator")
+                details = gr.Textbox(
+                    label="What else the file does not say",
+                    info="As on the shell: --scale 1..5, --people Jose=José, --source NAME, --turns"
+                    " COLUMN, --columns OLD=NEW.",
                     max_lines=1,
-                    elem_id="import-annotator",
+                    elem_id="import-details",
                 )
                 button = gr.Button("Import", variant="primary", elem_id="start-import")
-                notice = plain_html(name="import-notice")
-                live.act(
-                    button.click,
-                    lambda _, path, name: import_note(live.site, path, name),
-                    [file, who],
-                    notice,
-                )
+                notice = plain_html(name="import-refusal")
+                sent = [file, who, details]
+                live.act(button.click, lambda _, *v: import_sent(live.site, *v), sent, notice)
+                live.html("import-notice", lambda now, _: import_html(now))
+                stop_button(live, "import-stop", shown_run("import"))
             with gr.Column(elem_classes="card sheet"):
                 plain_html("<h3>Export</h3>")
                 wanted = gr.Dropdown(
@@ -67,9 +86,8 @@ def data_tab(live: Live) -> None:
                     elem_id="export-format",
                 )
                 make = gr.Button("Make an export", elem_id="start-export")
-                made = gr.File(label="Your export", visible=False, height=80)
                 notice = plain_html(name="export-notice")
-                live.act(make.click, lambda _, f: export(live.site, f), [wanted], [made, notice])
+                live.act(make.click, lambda _, f: export(live.site, f), [wanted], notice)
         with gr.Column(scale=3, min_width=320):
             _guidelines_form(live)
 
@@ -95,6 +113,7 @@ def people_tab(live: Live) -> None:
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=3, min_width=320):
             live.html("people-list", lambda now, _: home.people_html(now))
+            _change_form(live)
         with gr.Column(scale=2, min_width=320, elem_classes="card sheet"):
             plain_html("<h3>Add a person</h3>")
             name = gr.Textbox(label="Name", elem_id="person-name", max_lines=1)
@@ -115,60 +134,106 @@ def people_tab(live: Live) -> None:
             )
             notice = plain_html(name="person-notice")
 
-        def invite_from(_: Annotator, base: object, name: object, role: Role) -> list[object]:
-            return add_person(live.site, str(base or ""), name, role)
-
         base = gr.Textbox(visible=False)
         live.act(
             add.click,
-            invite_from,
+            lambda _, base, name, role: add_person(live.site, str(base or ""), name, role),
             [base, name, role],
             [link, notice],
-            js="(base, name, role) => [window.location.origin, name, role]",
+            js=f"(base, name, role) => [{HERE}, name, role]",
         )
 
 
-def import_note(site: Site, path: object, annotator: object = None) -> str:
-    """Import an uploaded file: all of it, or one line that says which line is wrong."""
-    from data.imports import import_file
+def _change_form(live: Live) -> None:
+    """One person, and what can be done about how they get in."""
+    with gr.Column(elem_classes="card sheet"):
+        plain_html("<h3>Let in and out</h3>")
+        who = gr.Dropdown(
+            [],
+            label="Person",
+            info="Who is switched off is signed out at once; what they said stays.",
+            elem_id="person-picked",
+        )
+        with gr.Row():
+            buttons = {
+                what: gr.Button(words, elem_id=f"person-{what}") for what, words in CHANGES.items()
+            }
+        notice = plain_html(name="access-notice")
+    live.add(who, lambda now, _: gr.update(choices=[person.name for person in now.people]))
+    for what, button in buttons.items():
+        live.act(button.click, partial(_change_person, live.site, what), [who], notice)
 
-    if not path:
+
+def _change_person(site: Site, what: Change, _: Annotator, name: object) -> str:
+    return change_person(site, what, name)
+
+
+def change_person(site: Site, what: Change, name: object) -> str:
+    """One line on what came of it."""
+    try:
+        if not name:
+            raise ValueError("nobody is chosen: choose a person first")
+        return note(as_sentence(accounts.change(site.store, what, str(name))))
+    except ValueError as error:
+        return refusal(error)
+
+
+def import_sent(site: Site, path: object, annotator: object = None, details: object = None) -> str:
+    """Start the import of an uploaded file; one line that says why not, else nothing."""
+    if not path or not Path(str(path)).exists():  # what was imported is removed
         return refusal(ValueError("no file chosen: choose one first"))
     try:
-        who = str(annotator or "").strip() or None
-        report = import_file(site.store, Path(str(path)), annotator=who)
-    except ValueError as error:
-        reason = str(error).replace(str(path), Path(str(path)).name)
+        jobs.start_import(
+            site, Path(str(path)), str(annotator or "").strip(), str(details or "").strip()
+        )
+    except (ValueError, OSError) as error:
+        return refusal(error)
+    discard(site.workspace, Path(str(path)))
+    return ""
+
+
+def import_html(now: Snapshot) -> str:
+    """How far the newest import is, or what became of it."""
+    run = now.last("import")
+    if run is None:
+        return ""
+    name = str(run.config.get("file", ""))
+    if run.live:
+        return render("home", "importing", name, home.progress_html(run))
+    if run.status != "finished":
+        reason = "it was stopped" if run.status == "stopped" else run.message
+        reason = re.sub(rf"{re.escape(str(now.site.workspace))}/incoming/\w+/", "", reason)
         reason = reason.replace("add --annotator NAME", "say who judged")
+        reason = re.sub(r", or raise --limits\.\S+", "", reason)
         return refusal(ValueError(f"nothing was imported: {reason}"))
-    except (OSError, OperationalError) as error:
-        return refusal(ValueError(f"nothing was imported: {disk_message(error)}"))
-    lines = [
-        f"{n:,} {kind} lines, {report.new.get(kind, 0):,} new" for kind, n in report.read.items()
-    ]
-    lines += [f"{n:,} x {reason}" for reason, n in report.left_out.items()]
-    parts = [f"Imported as {report.read_as}: {'; '.join(lines)}"]
-    return note(". ".join([*parts, *filter(None, [report.named.sentence()])]) + ".")
+    report = now.report(run)
+    new, read, left = (mapping_in(report, key) for key in ("new", "read", "left_out"))
+    lines = [f"{n:,} {kind} lines, {new.get(kind, 0):,} new" for kind, n in read.items()]
+    lines += [f"{n:,} x {reason}" for reason, n in left.items()]
+    said = [f"Imported {name} as {report.get('read_as')}: {'; '.join(lines)}", report.get("named")]
+    return note(". ".join(str(part) for part in said if part) + ".")
 
 
-def export(site: Site, format: Format = "exchange") -> list[object]:
-    """Write an export to exports/ in the workspace and offer it."""
+def export(site: Site, format: Format = "exchange") -> str:
+    """Write an export to exports/ in the workspace, for its owner alone, and offer it."""
     from data.exports import check_format, export_file, export_zip
 
     try:
         check_format(format)
+        folder = private_folder(site.workspace / EXPORTS_FOLDER)
         if format == "exchange":
-            path = site.workspace / "exports" / "coach.jsonl"
+            path = folder / "coach.jsonl"
             report = export_file(site.store, path)
         else:
-            path = site.workspace / "exports" / f"coach-{format}.zip"
+            path = folder / f"coach-{format}.zip"
             report = export_zip(site.store, path, format)
+        path.chmod(0o600)
     except (ValueError, OSError) as error:
-        return [gr.update(visible=False), refusal(error)]
+        return refusal(error)
     parts = [f"{n:,} {what}" for what, n in report.written.items()]
     left = [f"{n:,} left out ({reason})" for reason, n in report.left_out.items()]
     words = f"Ready to download: {', '.join([*parts, *left])}."
-    return [gr.update(value=str(path), visible=True), note(words)]
+    return note(words) + render("home", "download", f"../{EXPORTS_FOLDER}/{path.name}", path.name)
 
 
 def save_guidelines(site: Site, text: object) -> str:
@@ -185,8 +250,8 @@ def add_person(site: Site, base: str, name: object, role: Role) -> list[object]:
     known = site.store.people.find(str(name or ""))
     try:
         person = known or site.store.people.add(str(name or ""), role)
+        link = welcome_link(base, site.store.people.invite(role, person.name))
     except ValueError as error:
         return [gr.update(visible=False), refusal(error)]
-    link = welcome_link(base, site.store.people.invite(role, person.name))
     words = "is here already: with this link they set a new password" if known else "was added"
     return [gr.update(value=link, visible=True), note(f"{person.name} {words}.")]

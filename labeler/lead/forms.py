@@ -11,9 +11,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import gradio as gr
-
 from data.store.run_rows import Run
+from labeler.gradio_import import gr
 from labeler.jobs import DEFAULTS, Site, usable
 from labeler.theme import plain_html
 
@@ -51,12 +50,14 @@ REWARD = (
     Choice("objective", "Objective"),
     Choice("scalar", "1-10 ratings", only=("objective", ("joint",))),
     Choice("effects", "Annotator effects"),
+    Choice("form", "Length and form"),
     Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
     Choice("tuning", "Tuning"),
     *(replace(choice, only=("tuning", ("lora",))) for choice in LORA),
     Choice("epochs", "Epochs", only=TUNED),
     Choice("learning_rate", "Learning rate", only=TUNED),
     Choice("members", "Members"),
+    Choice("thinking", "Thinking"),
 )
 ADAPTER = ("tuning", ("lora", "qlora"))
 TUNE = (
@@ -74,16 +75,18 @@ GOES_ON = (
     "This project's model, or what a run made of it. The adapter of an SFT run is trained on,"
     " with its own rank, alpha and targets."
 )
-PRETRAIN = SFT = (
+PRETRAIN = (
     Choice("model", "Start from", ("pretrain", "sft"), BEGINNING, info=GOES_ON),
     *TUNE,
 )
+SFT = (*PRETRAIN, Choice("thinking", "Thinking"))
 SAMPLE = (
     Choice("policy", "Sample from", ("grpo", "sft", "pretrain"), BEGINNING),
     Choice("per_prompt", "Completions of each prompt"),
     Choice("tasks", "Tasks to queue"),
     Choice("annotators", "Annotators for each task"),
     Choice("sampling.temperature", "Temperature"),
+    Choice("sampling.max_new_tokens", "Longest completion"),
     Choice("mix", "Mix with"),
     Choice("across", "Share between two models"),
     Choice("endpoint", "Endpoint"),
@@ -94,6 +97,7 @@ SAMPLE = (
         info="What the endpoint calls the model that is to answer.",
     ),
     Choice("parallel", "Calls at a time"),
+    Choice("parameters", "Further parameters"),
 )
 STEP, REWARDS = "What a step samples", "Rewards and advantages"
 UPDATE, COURSE = "What a step changes", "Course of the run"
@@ -103,13 +107,13 @@ GRPO = (
     Choice("steps", "Steps"),
     Choice("group_size", "Group size"),
     Choice("learning_rate", "Learning rate"),
-    Choice("kl_weight", "KL weight"),
+    Choice("kl_weight", "KL coefficient"),
     Choice("kl_target", "KL target"),
-    Choice("entropy_weight", "Entropy weight"),
+    Choice("entropy_weight", "Entropy coefficient"),
     Choice("prompts_per_step", "Prompts in a step", group=STEP),
     Choice("sampling.temperature", "Temperature", group=STEP),
     Choice("sampling.max_new_tokens", "Longest completion", group=STEP),
-    Choice("uncertainty_penalty", "Uncertainty penalty", group=REWARDS),
+    Choice("pessimism", "Pessimism", group=REWARDS),
     Choice("length_penalty", "Length penalty", group=REWARDS),
     Choice("reward_clip", "Reward limit", group=REWARDS),
     Choice("drop_below", "Drop groups below", group=REWARDS),
@@ -231,6 +235,7 @@ def _checked_number(label: str, value: object, kind: type[int] | type[float]) ->
         raise ValueError(f"{label} is empty: write a number")
     try:
         number = float(value)  # type: ignore[arg-type]
+        # Not NaN, not infinite, and no fraction where a whole number is asked for.
         if number != number or abs(number) == float("inf") or kind(number) != number:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
@@ -265,11 +270,7 @@ def _field_docstrings(cls: type) -> dict[str, str]:
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}
     for field, text in pairwise(body):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-        ):
-            found[field.target.id] = " ".join(str(text.value.value).split())
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=said)):
+                found[name] = " ".join(str(said).split())
     return found

@@ -8,26 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import gradio as gr
-
-from data.runs.kinds import RUN_KINDS
 from data.store.run_rows import Run
+from labeler.gradio_import import gr
 from labeler.lead import snapshot
 from labeler.lead.live import NEWEST, Drawing, Live, Picked
-from labeler.lead.run_buttons import resume_button, stop_button
+from labeler.lead.run_buttons import resume_button, run_state, shown_run, stop_button
 from labeler.lead.snapshot import Snapshot, mapping_in
-from labeler.lead.views import grpo_charts, grpo_run, home
+from labeler.lead.views import grpo_charts, grpo_run
 from labeler.lead.views.grpo_charts import Chart, ChartInputs
 
 STEP = "grpo-step"
 """Name of the list from which a step is chosen."""
+_shown_run = shown_run("grpo")
 
 
 def grpo_tab(live: Live) -> None:
     """The chosen GRPO run."""
     live.picker("grpo", "Run shown")
-    nothing = RUN_KINDS["grpo"].none_yet
-    live.html("grpo-run", lambda now, p: home.run_card(now, _shown_run(now, p), nothing))
+    run_state(live, "grpo")
     with gr.Row(elem_id="grpo-buttons"):
         stop_button(live, "grpo-stop", _shown_run)
         resume_button(live, _shown_run)
@@ -42,10 +40,6 @@ def grpo_tab(live: Live) -> None:
                 live.plot(partial(_draw_chart, chart))
     live.add(more, lambda now, p: gr.update(visible=bool(now.metrics(_shown_run(now, p)))))
     _show_samples(live)
-
-
-def _shown_run(now: Snapshot, picked: Picked) -> Run | None:
-    return now.find(picked.get("grpo")) or now.last("grpo")
 
 
 def _diagnosis_of(now: Snapshot, picked: Picked) -> str:
@@ -73,7 +67,12 @@ def _draw_chart(chart: Chart, now: Snapshot, picked: Picked) -> Drawing | None:
 
 def _show_samples(live: Live) -> None:
     """The completions of the chosen step; of a finished run, answers before and after too."""
-    live.html("grpo-samples", _before_and_after)
+
+    def before_and_after(now: Snapshot, picked: Picked) -> str:
+        samples = now.report(_shown_run(now, picked)).get("samples")
+        return grpo_run.samples_html(samples, "Before", "After")
+
+    live.html("grpo-samples", before_and_after)
     with gr.Row(elem_id="step-row", visible=False) as row:
         step = gr.Dropdown(
             [NEWEST],
@@ -84,12 +83,12 @@ def _show_samples(live: Live) -> None:
         )
         earlier = gr.Button("Earlier", elem_id="step-earlier", size="md")
         later = gr.Button("Later", elem_id="step-later", size="md")
-    live.choice(
-        STEP,
-        step,
-        lambda now, p: [(f"{n:,}", str(n)) for n in _steps_of(now, _shown_run(now, p))],
-    )
-    live.add(row, lambda now, p: gr.update(visible=bool(_steps_of(now, _shown_run(now, p)))))
+
+    def entries(now: Snapshot, picked: Picked) -> list[tuple[str, str]]:
+        return [(f"{n:,}", str(n)) for n in _steps_of(now, _shown_run(now, picked))]
+
+    live.choice(STEP, step, entries)
+    live.add(row, lambda now, p: gr.update(visible=bool(entries(now, p))))
     live.drawn("grpo-drawn", _draw_step)
     live.act(earlier.click, lambda _, *picked: beside(live, picked, -1), live.pickers, step)
     live.act(later.click, lambda _, *picked: beside(live, picked, 1), live.pickers, step)
@@ -125,9 +124,3 @@ def _draw_step(now: Snapshot, picked: Picked) -> Drawing | None:
     if run is None or not samples:
         return None
     return Drawing((run.id, samples), lambda: grpo_run.step_html(run, samples))
-
-
-def _before_and_after(now: Snapshot, picked: Picked) -> str:
-    return grpo_run.samples_html(
-        now.report(_shown_run(now, picked)).get("samples"), "Before", "After"
-    )

@@ -24,6 +24,8 @@ class Facts:
     live: Collection[str] = ()
     """Kinds of runs that are going on."""
     sft: bool = False
+    sft_sampled: bool = False
+    """Whether the newest SFT policy has answered prompts for people to rate."""
     reward: bool = False
     loses: bool = False
     """Whether the newest reward model's receipt says that it beats no baseline."""
@@ -52,88 +54,52 @@ class Step:
         return places.get(self.goal) or RUN_KINDS[self.goal].button
 
 
-CLOSED = Step(
-    "Rate the new answers, then train again.",
-    "The loop is closed: each round of judgements on the newest policy teaches the next.",
-    "queue",
-)
-
-
 def next_step(facts: Facts) -> Step:
     """The first thing in the loop that is missing; to wait for it while it is going on."""
-    for done, title, why, goal in _loop_steps(facts):
-        if not done:
-            if goal not in facts.live:
-                return Step(title, why, goal)
-            about = "This page follows it; it can be closed."
-            return Step(RUN_KINDS[goal].going_on, about, goal, going_on=True)
-    return CLOSED
+    step = _first_missing(facts)
+    if step.goal not in facts.live:
+        return step
+    about = "This page follows it; it can be closed."
+    return Step(RUN_KINDS[step.goal].going_on, about, step.goal, going_on=True)
 
 
-def _loop_steps(facts: Facts) -> list[tuple[object, str, str, Goal]]:
-    """The loop in order: what is done already, what to do, why, where."""
-    missing = max(0, MIN_JUDGEMENTS - facts.judgements)
-    return [
-        (
-            facts.prompts,
-            "Import prompts.",
-            "Everything starts from questions that the model is asked.",
-            "data",
-        ),
-        (
-            facts.completions,
-            "Sample completions.",
-            f"{facts.prompts:,} prompts are there, and no answer to rate yet.",
-            "sample",
-        ),
-        (
-            not missing,
-            f"{missing} more judgement{'' if missing == 1 else 's'} needed for a reward model.",
-            "Comparisons, ratings and good-or-bad judgements all count. More is better still.",
-            "queue",
-        ),
-        (
-            facts.sft or facts.demonstrations,
-            "Import demonstrations.",
-            "SFT learns from answers written by people.",
-            "data",
-        ),
-        (
-            facts.sft,
-            "Fine-tune the model on the demonstrations.",
-            "GRPO only reinforces answers that the policy already gives: SFT teaches it these.",
-            "sft",
-        ),
-        (
-            facts.reward,
-            "Train a reward model on the judgements.",
-            "It predicts how much people like an answer: the reward that GRPO maximises.",
-            "reward",
-        ),
-        (
-            not facts.loses,
-            "Rate more answers, then train the reward model again.",
-            "The newest one beats no baseline: its receipt says why. GRPO would learn nothing"
-            " from it.",
-            "queue",
-        ),
-        (
-            facts.grpo,
-            "Launch GRPO against the reward model.",
-            "The policy learns to give answers of higher reward while its KL to SFT stays small.",
-            "grpo",
-        ),
-        (
-            facts.compared,
-            "Compare the new policy with the SFT policy.",
-            "On held-out prompts, which nothing else has seen: reward in training proves little.",
-            "compare",
-        ),
-        (
-            facts.resampled,
-            "Ask people about the new policy's answers.",
-            "Sample from it and rate: only people can tell whether a higher reward is a better"
-            " answer.",
-            "sample",
-        ),
-    ]
+def _first_missing(facts: Facts) -> Step:
+    """The loop in order, down to the first step that is not done yet."""
+    if not facts.prompts:
+        why = "Everything starts from questions that the model is asked."
+        return Step("Import prompts.", why, "data")
+    if not facts.completions:
+        why = f"{facts.prompts:,} prompts are there, and no answer to rate yet."
+        return Step("Sample completions.", why, "sample")
+    missing = MIN_JUDGEMENTS - facts.judgements
+    if facts.sft and not facts.sft_sampled and (missing > 0 or (facts.loses and facts.reward)):
+        why = "The reward model is to judge its answers: choose it under Sample from, then rate."
+        return Step("Sample from the SFT policy.", why, "sample")
+    if missing > 0:
+        what = f"{missing} more judgement{'' if missing == 1 else 's'} needed for a reward model."
+        why = "Comparisons, ratings and good-or-bad judgements all count. More is better still."
+        return Step(what, why, "queue")
+    if not (facts.sft or facts.demonstrations):
+        return Step("Import demonstrations.", "SFT learns from answers written by people.", "data")
+    if not facts.sft:
+        why = "GRPO only reinforces answers that the policy already gives: SFT teaches it these."
+        return Step("Fine-tune the model on the demonstrations.", why, "sft")
+    if not facts.reward:
+        why = "It predicts how much people like an answer: the reward that GRPO maximises."
+        return Step("Train a reward model on the judgements.", why, "reward")
+    if facts.loses:
+        what = "Rate more answers, then train the reward model again."
+        why = "The newest one beats no baseline: its receipt says why."
+        return Step(what, f"{why} GRPO would learn nothing from it.", "queue")
+    if not facts.grpo:
+        why = "The policy learns to give answers of higher reward while its KL to SFT stays small."
+        return Step("Launch GRPO against the reward model.", why, "grpo")
+    if not facts.compared:
+        why = "On held-out prompts, which nothing else has seen: reward in training proves little."
+        return Step("Compare the new policy with the SFT policy.", why, "compare")
+    if not facts.resampled:
+        what = "Ask people about the new policy's answers."
+        why = "only people can tell whether a higher reward is a better answer."
+        return Step(what, f"Sample from it and rate: {why}", "sample")
+    why = "The loop is closed: each round of judgements on the newest policy teaches the next."
+    return Step("Rate the new answers, then train again.", why, "queue")

@@ -7,16 +7,16 @@ server loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-
-import gradio as gr
 
 from data.runs.kinds import RUN_KINDS
 from data.schema import Annotator
 from data.store.run_rows import Run
 from labeler import jobs
 from labeler.access.guard import PRIVATE, guarded
+from labeler.gradio_import import gr
 from labeler.jobs import Site
 from labeler.lead import forms, snapshot
 from labeler.lead.data_tab import data_tab, people_tab
@@ -24,7 +24,7 @@ from labeler.lead.grpo_tab import grpo_tab
 from labeler.lead.live import Drawing, Live, Picked
 from labeler.lead.next_step import Step, next_step
 from labeler.lead.quality_tab import quality_tab
-from labeler.lead.run_buttons import started, stop_button
+from labeler.lead.run_buttons import Which, run_state, shown_run, started, stop_button
 from labeler.lead.snapshot import Snapshot
 from labeler.lead.views import charts, home
 from labeler.lead.views.grpo_run import samples_html
@@ -43,35 +43,40 @@ def build_lead_page(site: Site) -> gr.Blocks:
         live = Live(site)
         head = plain_html(name="head")
         with gr.Tabs(elem_id="lead-tabs") as tabs:
-            with gr.Tab("Home", id="home", elem_id="tab-home"):
+            with _tab(live, "Home", "home"):
                 go = _home_tab(live)
-            with gr.Tab("Data", id="data", elem_id="tab-data"):
+            with _tab(live, "Data", "data"):
                 data_tab(live)
-            with gr.Tab("People", id="people", elem_id="tab-people"):
+            with _tab(live, "People", "people"):
                 people_tab(live)
-            with gr.Tab("Quality", id="quality", elem_id="tab-quality"):
+            with _tab(live, "Quality", "quality"):
                 quality_tab(live)
-            with gr.Tab("Reward model", id="reward", elem_id="tab-reward"):
+            with _tab(live, "Reward model", "reward"):
                 _reward_tab(live)
-            with gr.Tab("Policy", id="policy", elem_id="tab-policy"):
+            with _tab(live, "Policy", "policy"):
                 policy_tabs = _policy_tab(live)
-            with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
+            with _tab(live, "Compare", "compare"):
                 _compare_tab(live)
-            with gr.Tab("Runs", id="runs", elem_id="tab-runs"):
+            with _tab(live, "Runs", "runs"):
                 _runs_tab(live)
-        go.click(
-            guarded(site.store, "lead", lambda _: _open_next_step(site)),
-            None,
-            [tabs, policy_tabs],
-            **PRIVATE,
-        )
+        go_to = guarded(site.store, "lead", partial(_open_next_step, site))
+        go.click(go_to, None, [tabs, policy_tabs], **PRIVATE)
         header = guarded(site.store, "lead", lambda person: render("home", "header", person.name))
         page.load(header, None, head, **PRIVATE)
         live.wire(page, gr.Timer(POLL_SECONDS))
     return page
 
 
-def _open_next_step(site: Site) -> list[object]:
+@contextmanager
+def _tab(live: Live, title: str, name: str) -> Iterator[None]:
+    """A tab, what is laid out inside follows the store while it is open."""
+    element = f"tab-{name}"
+    with gr.Tab(title, id=name, elem_id=element) as tab, live.within(element):
+        live.tabs.append(tab)
+        yield
+
+
+def _open_next_step(site: Site, _: Annotator) -> list[object]:
     """The tabs on which the recommended step is taken."""
     goal = _next_step_of(snapshot.take(site)).goal
     if goal in POLICY_STAGES:
@@ -87,7 +92,7 @@ def _home_tab(live: Live) -> gr.Button:
 
     def follow_step(now: Snapshot, _: Picked) -> object:
         step = _next_step_of(now)
-        return gr.update(value=step.button, link="/label/" if step.goal == "queue" else None)
+        return gr.update(value=step.button, link="../label/" if step.goal == "queue" else None)
 
     live.add(go, follow_step)
     with gr.Row(elem_classes="halves"):
@@ -105,38 +110,28 @@ def _next_step_of(now: Snapshot) -> Step:
 def _reward_tab(live: Live) -> None:
     """The chosen run: state, loss and receipt; while the newest trains, the receipt before it."""
 
-    def run(now: Snapshot, picked: Picked) -> Run | None:
-        return now.find(picked.get("reward")) or now.last("reward")
-
     def model(now: Snapshot, picked: Picked) -> Run | None:
         return now.find(picked.get("reward")) or now.newest("reward")
 
-    with gr.Row(elem_classes="work"):
-        with gr.Column(scale=2, min_width=320):
-            _start_form(live, "reward", forms.REWARD)
-        with gr.Column(scale=5, min_width=320):
-            live.picker("reward", "Run shown")
-            nothing = RUN_KINDS["reward"].none_yet
-            live.html("reward-run", lambda now, p: home.run_card(now, run(now, p), nothing))
-            stop_button(live, "reward-stop", run)
-            live.plot(lambda now, p: _draw_loss(run(now, p), now))
-            live.html("reward-receipt", lambda now, p: home.receipt_html(now, model(now, p)))
+    with _beside_form(live, "reward", forms.REWARD):
+        live.picker("reward", "Run shown")
+        run_state(live, "reward")
+        stop_button(live, "reward-stop", shown_run("reward"))
+        live.plot(partial(_draw_loss, shown_run("reward")))
+        live.html("reward-receipt", lambda now, p: home.receipt_html(now, model(now, p)))
 
 
 def _policy_stage(live: Live, kind: str, title: str, choices: Sequence[forms.Choice]) -> None:
     """A tab of the policy: its form, and the newest run's state, a way to stop it, its loss."""
-    with gr.Tab(title, id=kind, elem_id=f"tab-{kind}"), gr.Row(elem_classes="work"):
-        with gr.Column(scale=2, min_width=320):
-            _start_form(live, kind, choices)
-        with gr.Column(scale=3, min_width=320):
-            nothing = RUN_KINDS[kind].none_yet
-            live.html(f"{kind}-run", lambda now, _: home.run_card(now, now.last(kind), nothing))
-            stop_button(live, f"{kind}-stop", lambda now, _: now.last(kind))
-            if kind != "sample":
-                live.plot(lambda now, _: _draw_loss(now.last(kind), now))
+    with _tab(live, title, kind), _beside_form(live, kind, choices, scale=3):
+        run_state(live, kind)
+        stop_button(live, f"{kind}-stop", shown_run(kind))
+        if kind != "sample":
+            live.plot(partial(_draw_loss, shown_run(kind)))
 
 
-def _draw_loss(run: Run | None, now: Snapshot) -> Drawing | None:
+def _draw_loss(which: Which, now: Snapshot, picked: Picked) -> Drawing | None:
+    run = which(now, picked)
     rows = now.metrics(run)
     if run is None or not rows:
         return None
@@ -149,12 +144,8 @@ def _policy_tab(live: Live) -> gr.Tabs:
         _policy_stage(live, "pretrain", "Pretrain", forms.PRETRAIN)
         _policy_stage(live, "sft", "Fine-tune", forms.SFT)
         _policy_stage(live, "sample", "Sample", forms.SAMPLE)
-        with gr.Tab("GRPO", id="grpo", elem_id="tab-grpo"):
-            with gr.Row(elem_classes="work"):
-                with gr.Column(scale=2, min_width=320):
-                    _start_form(live, "grpo", forms.GRPO)
-                with gr.Column(scale=5, min_width=320):
-                    grpo_tab(live)
+        with _tab(live, "GRPO", "grpo"), _beside_form(live, "grpo", forms.GRPO):
+            grpo_tab(live)
     return tabs
 
 
@@ -164,26 +155,29 @@ def _compare_tab(live: Live) -> None:
         samples = samples_html(report.get("samples"), "SFT", "GRPO")
         return render("quality", "stack", [home.compare_html(report), samples])
 
-    with gr.Row(elem_classes="work"):
-        with gr.Column(scale=2, min_width=320):
-            _start_form(live, "compare", forms.COMPARE)
-        with gr.Column(scale=5, min_width=320):
-            nothing = RUN_KINDS["compare"].none_yet
-            live.html(
-                "compare-run", lambda now, _: home.run_card(now, now.last("compare"), nothing)
-            )
-            live.html("compare-figures", compared)
+    with _beside_form(live, "compare", forms.COMPARE):
+        run_state(live, "compare")
+        live.html("compare-figures", compared)
 
 
 def _runs_tab(live: Live) -> None:
     live.html("all-runs", lambda now, _: home.runs_html(now))
     live.picker("", "Log of")
-
-    def run(now: Snapshot, picked: Picked) -> Run | None:
-        return now.find(picked.get("")) or next(iter(now.runs), None)
-
+    run = shown_run("")
     stop_button(live, "runs-stop", run)
     live.html("run-log", lambda now, p: home.log_html(now, run(now, p)))
+
+
+@contextmanager
+def _beside_form(
+    live: Live, kind: str, choices: Sequence[forms.Choice], scale: int = 5
+) -> Iterator[None]:
+    """The form that starts a run of a kind; what is laid out inside stands to its right."""
+    with gr.Row(elem_classes="work"):
+        with gr.Column(scale=2, min_width=320):
+            _start_form(live, kind, choices)
+        with gr.Column(scale=scale, min_width=320):
+            yield
 
 
 def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
@@ -192,18 +186,18 @@ def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
         inputs = forms.fields(kind, choices)
         button = gr.Button(RUN_KINDS[kind].button, variant="primary", elem_id=f"start-{kind}")
         notice = plain_html(name=f"{kind}-notice")
-    for component, choice in zip(inputs, choices, strict=True):
+    for field, choice in zip(inputs, choices, strict=True):
         if choice.runs:
-            live.add(component, partial(_run_list, choice))
+            live.add(field, partial(_run_list, choice))
 
     def press(_: Annotator, *values: object) -> str:
         return started(lambda: launch(live.site, kind, choices, values))
 
-    by_path = {choice.path: field for field, choice in zip(inputs, choices, strict=True)}
     hanging = [(field, c.only) for field, c in zip(inputs, choices, strict=True) if c.only]
-    for path in dict.fromkeys(path for _, (path, _) in hanging):
-        useful = [(field, values) for field, (other, values) in hanging if other == path]
-        _show_where_useful(live, by_path[path], useful)
+    for control, choice in zip(inputs, choices, strict=True):
+        useful = [(field, values) for field, (path, values) in hanging if path == choice.path]
+        if useful:
+            _show_where_useful(live, control, useful)
     live.act(button.click, press, inputs, notice)
 
 

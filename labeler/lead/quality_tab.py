@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gradio as gr
-
 from data.task_planning import Shares
+from labeler.gradio_import import gr
 from labeler.jobs import Site
 from labeler.lead.forms import field_help
-from labeler.lead.live import Live, Render
+from labeler.lead.live import Live, Picked, Render
 from labeler.lead.quality_worker import QualityWorker
+from labeler.lead.snapshot import Snapshot
 from labeler.lead.views import quality
 from labeler.rendering import note, refusal
 from labeler.theme import plain_html
@@ -29,11 +29,11 @@ def quality_tab(live: Live) -> None:
     worker = QualityWorker(live.site)
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=5, min_width=320):
-            live.html("quality", lambda _now, _: quality.quality_html(worker.found()))
+            live.html("quality", lambda _now, _: quality.quality_html(worker.found()), worker.mark)
         with gr.Column(scale=2, min_width=280):
             with gr.Column(elem_classes="card sheet"):
                 plain_html(GOLD)
-                live.html("gold", lambda _now, _: quality.gold_html(worker.found()))
+                live.html("gold", lambda _now, _: quality.gold_html(worker.found()), worker.mark)
                 promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
                 promoted = plain_html(name="promote-notice")
                 pick = gr.Dropdown([], value=None, label="Wrong after all", elem_id="pick-gold")
@@ -51,7 +51,10 @@ def quality_tab(live: Live) -> None:
                 notice = plain_html(name="shares-notice")
     live.act(save.click, lambda _, *values: save_shares(live.site, *values), inputs, notice)
 
-    live.add(pick, lambda _now, _: gr.update(choices=quality.gold_choices(worker.found())))
+    def choices(_now: Snapshot, _: Picked) -> object:
+        return gr.update(choices=quality.gold_choices(worker.found()))
+
+    live.add(pick, choices, worker.mark)
     live.act(promote.click, lambda _: promote_gold(live.site), [], promoted)
     live.act(retire.click, lambda _, task_id: retire_gold(live.site, task_id), [pick], retired)
 
@@ -74,9 +77,8 @@ def save_shares(site: Site, *values: object) -> str:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"{what} is empty: write a number")
             numbers.append(float(value))
-        for what, percent in zip(LABELS.values(), numbers[:3], strict=False):
-            if not 0 <= percent <= 100:
-                raise ValueError(f"{what} {percent} not allowed: use 0 to 100")
+            if what != LABELS["repeat_days"] and not 0 <= numbers[-1] <= 100:
+                raise ValueError(f"{what} {numbers[-1]} not allowed: use 0 to 100")
         overlap, gold, repeat = (number / 100 for number in numbers[:3])
         site.store.checks.set_shares(Shares(overlap, gold, repeat, numbers[3]))
     except ValueError as error:

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from data.store import STORE_VARIABLE, Store
+from data.store import STORE_VARIABLE
 from labeler.jobs import Site
 from labeler.lead.snapshot import Json
 
@@ -45,8 +45,13 @@ class QualityWorker:
         self._lock = threading.Lock()
         self._busy = False
         self._mark: object = None
-        self._rested = -REST_SECONDS
+        self._rested = -REST_SECONDS  # the first calculation waits for nothing
         self._found = QualityResult(None, False)
+
+    def mark(self) -> object:
+        """Another one once there is something else to be found."""
+        found = self.found()
+        return id(found.figures), found.current, found.trouble
 
     def found(self) -> QualityResult:
         """What is there; where the store has moved on, a calculation is started."""
@@ -79,7 +84,7 @@ def calculate(site: Site) -> Json:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=_child_environment(site.store),
+        env={**os.environ, STORE_VARIABLE: site.store.url, "OMP_NUM_THREADS": "1"},
     ) as child:
         if hasattr(os, "setpriority"):
             with suppress(ProcessLookupError):
@@ -94,7 +99,3 @@ def calculate(site: Site) -> Json:
         raise ValueError(lines[-1] if lines else f"it ended with {child.returncode}")
     figures: Json = json.loads(printed)
     return figures
-
-
-def _child_environment(store: Store) -> dict[str, str]:
-    return {**os.environ, STORE_VARIABLE: store.url, "OMP_NUM_THREADS": "1"}

@@ -1,23 +1,35 @@
-"""Buttons that stop a run or go on with it, each with one line about what came of it."""
+"""The run that is shown: its state; buttons to stop it or go on with it, and what came of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import gradio as gr
 from markupsafe import Markup
 
 from data.runs.kinds import RUN_KINDS
 from data.schema import Annotator
 from data.store.run_rows import Run
 from labeler import jobs
+from labeler.gradio_import import gr
 from labeler.lead import snapshot
 from labeler.lead.live import Live, Picked
 from labeler.lead.snapshot import Snapshot
+from labeler.lead.views import home
 from labeler.rendering import note, refusal
 from labeler.theme import plain_html
 
 Which = Callable[[Snapshot, Picked], Run | None]
+
+
+def shown_run(kind: str) -> Which:
+    """The run chosen in the list of a kind; else the newest, whatever became of it."""
+    return lambda now, picked: now.find(picked.get(kind)) or now.last(kind)
+
+
+def run_state(live: Live, kind: str) -> None:
+    """What became of the run of a kind that is shown, so far."""
+    which, nothing = shown_run(kind), RUN_KINDS[kind].none_yet
+    live.html(f"{kind}-run", lambda now, p: home.run_card(now, which(now, p), nothing))
 
 
 def started(start: Callable[[], str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, TypeVar
 from data import runs
 from data.schema import Annotator
 from data.store.content import Counts
-from data.store.people import Guidelines
+from data.store.people import Access, Guidelines
 from data.store.run_rows import Run
 from data.task_planning import Shares
 from grpo.config import WINDOW
@@ -58,12 +60,15 @@ class Snapshot:
     runs: tuple[Run, ...]
     """All, newest first."""
     people: tuple[Annotator, ...]
+    access: Mapping[str, Access]
+    """How each of them can get in, by name."""
     judged: Mapping[str, int]
     guidelines: Guidelines | None
     shares: Shares
 
     def of(self, kind: str) -> list[Run]:
-        return [run for run in self.runs if run.kind == kind]
+        """The runs of a kind, newest first; of all kinds where it is empty."""
+        return [run for run in self.runs if kind in ("", run.kind)]
 
     @property
     def live(self) -> list[Run]:
@@ -124,6 +129,16 @@ class Snapshot:
         """The files of the receipt that a run has written."""
         return receipt_routes.written(self.site, run) if run else []
 
+    def file_marks(self) -> tuple[tuple[str, int, int], ...]:
+        """When and how far the files of runs that are going on were written. Others' rest."""
+        found = []
+        for run in self.live:
+            with suppress(OSError), os.scandir(self.folder(run)) as entries:
+                for entry in entries:
+                    state = entry.stat()
+                    found.append((entry.path, state.st_mtime_ns, state.st_size))
+        return tuple(sorted(found))
+
     def log(self, run: Run, lines: int = 30) -> str:
         return runs.log_tail(self.folder(run), lines)
 
@@ -146,6 +161,7 @@ def take(site: Site) -> Snapshot:
         models=store.content.models(),
         runs=tuple(runs.refresh(store, site.workspace)),
         people=tuple(store.people.all()),
+        access=store.people.access(),
         judged=store.ledger.by_annotator(),
         guidelines=store.people.guidelines(),
         shares=store.checks.shares(),
@@ -154,7 +170,7 @@ def take(site: Site) -> Snapshot:
 
 def facts_of(now: Snapshot) -> Facts:
     """What the recommendation rests on."""
-    grpo = now.newest("grpo")
+    grpo, sft = now.newest("grpo"), now.newest("sft")
     compared = {run.config.get("policy") for run in now.of("compare") if run.status == "finished"}
     return Facts(
         prompts=now.counts.prompts,
@@ -162,7 +178,12 @@ def facts_of(now: Snapshot) -> Facts:
         completions=now.counts.completions,
         judgements=jobs.judged(now.counts.judgements),
         live={run.kind for run in now.live},
-        sft=now.newest("sft") is not None,
+        sft=sft is not None,
+        sft_sampled=sft is not None
+        and any(
+            run.config.get("policy") == sft.id and run.status not in ("failed", "died")
+            for run in now.of("sample")
+        ),
         reward=now.newest("reward") is not None,
         loses=now.report(now.newest("reward")).get("verdict") == "loses",
         grpo=grpo is not None,

@@ -70,14 +70,11 @@ class RatingState:
     notice: str = ""
     """What went wrong, in one line."""
 
-    @property
-    def task(self) -> ShownTask | None:
-        return self.tasks[0] if self.tasks else None
-
 
 def look(store: Store, annotator: Annotator) -> RatingState:
     """The tasks this annotator holds or gets now; the same ones after a reload."""
-    return _read_state(store, annotator, _lease_ahead(store, annotator), count_left=True)
+    leased = store.ledger.lease_ahead(annotator, random.SystemRandom(), AHEAD)
+    return _read_state(store, annotator, leased, count_left=True)
 
 
 def submit(
@@ -114,9 +111,8 @@ def skip(
     comment: str | None = None,
 ) -> RatingState:
     """Give the task back for good, then show what comes next."""
-    return _press(
-        store, annotator, lambda: store.ledger.skip(annotator, assignment_id, flags, comment)
-    )
+    skipped = (annotator, assignment_id, flags, comment)
+    return _press(store, annotator, lambda: store.ledger.skip(*skipped))
 
 
 def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> RatingState:
@@ -152,13 +148,9 @@ def _press(
             notice = step() or ""
         except ValueError as error:
             notice = f"That was not kept: {str(error).removesuffix(': reload the page')}."
-        leased = _lease_ahead(store, annotator)
+        leased = store.ledger.lease_ahead(annotator, random.SystemRandom(), AHEAD)
     state = _read_state(store, annotator, leased, count_left)
     return replace(state, kept=not notice, notice=notice)
-
-
-def _lease_ahead(store: Store, annotator: Annotator) -> list[int]:
-    return store.ledger.lease_ahead(annotator, random.SystemRandom(), AHEAD)
 
 
 def _read_state(

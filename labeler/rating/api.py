@@ -20,6 +20,7 @@ from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
 from data.settings import disk_message
 from data.store import Store
 from labeler.access.auth import Refused, admit
+from labeler.access.pools import RATING_THREADS, Pool
 from labeler.rating import actions
 from labeler.rating.actions import PastAnswer, RatingState, ShownTask
 from labeler.rating.page import first_line, task_html
@@ -72,8 +73,12 @@ class UndoBody(_Body):
 
 def add_rate_routes(app: FastAPI, store: Store) -> None:
     """Hang the routes under /rate."""
+    pool = Pool(RATING_THREADS)
 
-    def served(request: Request, action: Callable[[Annotator], object]) -> Response:
+    async def served(request: Request, action: Callable[[Annotator], object]) -> Response:
+        return await pool.run(lambda: answered(request, action))
+
+    def answered(request: Request, action: Callable[[Annotator], object]) -> Response:
         try:
             person = admit(store, request, "annotator")
             badge = request.headers.get(BADGE)
@@ -86,39 +91,40 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
             return JSONResponse({"notice": f"{disk_message(error)}: send it again"}, 503)
 
     @app.post("/rate/tasks")
-    def tasks(request: Request) -> Response:
-        return served(request, lambda person: spell(actions.look(store, person)))
+    async def tasks(request: Request) -> Response:
+        return await served(request, lambda person: spell(actions.look(store, person)))
 
     @app.post("/rate/answer")
-    def answer(request: Request, body: AnswerBody) -> Response:
+    async def answer(request: Request, body: AnswerBody) -> Response:
         said = body.value, body.strength, body.both_bad, body.comment or None, body.seconds
         given = Answer(*said, tuple(dict.fromkeys(body.flags)))
         how = body.assignment, given, body.token, body.guidelines, body.edit
-        return served(request, lambda person: spell(actions.submit(store, person, *how)))
+        return await served(request, lambda person: spell(actions.submit(store, person, *how)))
 
     @app.post("/rate/skip")
-    def skip(request: Request, body: SkipBody) -> Response:
+    async def skip(request: Request, body: SkipBody) -> Response:
         what = body.assignment, tuple(dict.fromkeys(body.flags)), body.comment or None
-        return served(request, lambda person: spell(actions.skip(store, person, *what)))
+        return await served(request, lambda person: spell(actions.skip(store, person, *what)))
 
     @app.post("/rate/undo")
-    def undo(request: Request, body: UndoBody) -> Response:
-        return served(
-            request, lambda person: spell(actions.undo(store, person, body.assignment, body.token))
-        )
+    async def undo(request: Request, body: UndoBody) -> Response:
+        what = body.assignment, body.token
+        return await served(request, lambda person: spell(actions.undo(store, person, *what)))
 
     @app.get("/rate/guidelines")
-    def guidelines(request: Request) -> Response:
+    async def guidelines(request: Request) -> Response:
         def newest(_: Annotator) -> Json:
             found = store.people.guidelines()
             html = render("rating", "guidelines", found)
             return {"version": found.version if found else None, "html": html}
 
-        return served(request, newest)
+        return await served(request, newest)
 
     @app.get("/rate/past")
-    def past(request: Request) -> Response:
-        return served(request, lambda person: [spell_past(s) for s in actions.past(store, person)])
+    async def past(request: Request) -> Response:
+        return await served(
+            request, lambda person: [spell_past(s) for s in actions.past(store, person)]
+        )
 
     app.add_exception_handler(RequestValidationError, _refuse_malformed)
 
@@ -126,18 +132,13 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 def spell(state: RatingState) -> Json:
     """A state as the page reads it."""
     progress = state.progress
+    counted = {"done": progress.done, "today": progress.done_today, "streak": progress.streak}
     return {
         "state": state.state,
         "kept": state.kept,
         "notice": state.notice,
         "tasks": [_spell_task(task) for task in state.tasks],
-        "progress": {
-            "done": progress.done,
-            "today": progress.done_today,
-            "pace": progress.pace,
-            "streak": progress.streak,
-            "left": state.left,
-        },
+        "progress": counted | {"pace": progress.pace, "left": state.left},
         "last": progress.last,
         "sampled": list(state.sampled),
         "guidelines": state.guidelines,

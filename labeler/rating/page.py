@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-import gradio as gr
-
 from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Message
 from data.store import Store
 from data.task_planning import LEASE_MINUTES
 from labeler.access.guard import PRIVATE, guarded
+from labeler.gradio_import import gr
 from labeler.rating.actions import ShownTask
 from labeler.rendering import render
+from labeler.safe_html.slices import SLICE_COST, cost
 from labeler.theme import plain_html
 
 QUESTIONS = {
@@ -55,6 +55,8 @@ FLAG_WORDS = {
     "names_its_maker": "Says which model it is",
     "other": "Something else (say what in a comment)",
 }
+TURN_COST = 500.0
+"""Microseconds of a turn without its text (see labeler.safe_html.slices)."""
 FACTS = {
     "questions": QUESTIONS,
     "keys": {
@@ -114,13 +116,27 @@ def header_html(person: Annotator, facts: Mapping[str, object]) -> str:
 
 def task_html(task: ShownTask) -> str:
     """Prompt and answers, rendered and as they are. The assignment is all that identifies it."""
-    return render("rating", "task", task, SPEAKERS)
+    *earlier, shown = in_portions(task.messages)
+    return render("rating", "task", task, earlier, shown, SPEAKERS)
 
 
-def first_line(messages: Sequence[Message], width: int = 80) -> str:
+def in_portions(messages: Sequence[Message]) -> list[list[Message]]:
+    """Turns, in portions that a browser lays out quickly: the last is shown, others on request."""
+    portions: list[list[Message]] = [[]]
+    spent = 0.0
+    for message in reversed(messages):
+        spent += TURN_COST + cost(message.content, SLICE_COST)
+        if portions[0] and spent > SLICE_COST:
+            portions.insert(0, [])
+            spent = TURN_COST + cost(message.content, SLICE_COST)
+        portions[0].insert(0, message)
+    return portions
+
+
+def first_line(messages: Sequence[Message]) -> str:
     """What was asked last, on one line."""
     text = " ".join(messages[-1].content.split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def key_lists() -> dict[str, list[tuple[str, list[str]]]]:

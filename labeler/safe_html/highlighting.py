@@ -33,25 +33,19 @@ _NAMES = {
 LANGUAGES = {name: known for known, more in _NAMES.items() for name in (known, *more.split())}
 """Name behind a fence -> tokeniser."""
 
-# Token type -> class; the first that fits, from the most particular to the least.
-_CLASSES = {
-    "Token.Comment": "c",
-    "Token.Keyword": "k",
-    "Token.Operator.Word": "k",
-    "Token.Literal.String": "s",
-    "Token.Literal.Number": "n",
-    "Token.Name.Function": "f",
-    "Token.Name.Class": "f",
-    "Token.Name.Tag": "k",
-    "Token.Name.Attribute": "f",
-    "Token.Name.Builtin": "b",
-    "Token.Name.Decorator": "b",
-    "Token.Generic.Inserted": "i",
-    "Token.Generic.Deleted": "d",
-    "Token.Generic.Heading": "c",
-    "Token.Generic.Subheading": "c",
+# Class -> the token types that have it, their subtypes included.
+_TYPES = {
+    "hl-c": "Comment Generic.Heading Generic.Subheading",
+    "hl-k": "Keyword Operator.Word Name.Tag",
+    "hl-s": "Literal.String",
+    "hl-n": "Literal.Number",
+    "hl-f": "Name.Function Name.Class Name.Attribute",
+    "hl-b": "Name.Builtin Name.Decorator",
+    "hl-i": "Generic.Inserted",
+    "hl-d": "Generic.Deleted",
 }
-CLASSES = {f"hl-{letter}" for letter in _CLASSES.values()}
+_CLASSES = {f"Token.{kind}": klass for klass, kinds in _TYPES.items() for kind in kinds.split()}
+CLASSES = set(_TYPES)
 
 
 def coloured(code: str, language: str, until: float) -> str:
@@ -76,7 +70,7 @@ def _token_runs(code: str, name: str, until: float) -> list[tuple[str, str]]:
     lexer = get_lexer_by_name(name, stripnl=False, ensurenl=False, **options)
     tokens = []
     for _, kind, text in lexer.get_tokens_unprocessed(code):
-        fitting = (f"hl-{c}" for start, c in _CLASSES.items() if str(kind).startswith(start))
+        fitting = (klass for start, klass in _CLASSES.items() if str(kind).startswith(start))
         tokens.append((next(fitting, ""), text))
         if thread_time() > until:
             return [("", code)]

@@ -7,6 +7,7 @@ every text in it is escaped. What cannot be converted, or is too large, is shown
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import MutableMapping, Sequence
 from time import thread_time
@@ -36,15 +37,10 @@ _FLAG = r"true|false"
 _LENGTH = r"[+-]?(?:[01](?:\.\d{1,4})?|2(?:\.0{1,4})?|\.\d{1,4}|0)(?:em|ex)|0(?:px)?"
 _VALUES = {
     ("math", "display"): "block|inline",
-    ("mo", "stretchy"): _FLAG,
-    ("mo", "fence"): _FLAG,
-    ("mo", "separator"): _FLAG,
-    ("mo", "largeop"): _FLAG,
-    ("mo", "movablelimits"): _FLAG,
-    ("mo", "accent"): _FLAG,
+    **{("mo", name): _FLAG for name in ("stretchy", "fence", "separator", "largeop")},
+    **{("mo", name): _FLAG for name in ("movablelimits", "accent")},
+    **{("mo", name): r"[0-3](?:\.\d{1,4})?em" for name in ("minsize", "maxsize")},
     ("mo", "form"): "prefix|infix|postfix",
-    ("mo", "minsize"): r"[0-3](?:\.\d{1,4})?em",
-    ("mo", "maxsize"): r"[0-3](?:\.\d{1,4})?em",
     ("mi", "mathvariant"): "normal",
     ("mfrac", "linethickness"): "0",
     ("mspace", "width"): _LENGTH,
@@ -95,11 +91,14 @@ def add_formulas(parser: MarkdownIt) -> None:
     parser.add_render_rule("formula_block", _render_block)
 
 
-def mathml(latex: str, display: str) -> str | None:
-    """A formula as MathML; None if it cannot be converted or is too large."""
+def mathml(latex: str, display: str, until: float = math.inf) -> str | None:
+    """A formula as MathML; None if it cannot be converted, is too large, or comes too late.
+
+    `until` is this thread's processor time up to which there is time for it.
+    """
     from latex2mathml.converter import Converter
 
-    if len(latex) > LONGEST or _nesting_depth(latex) > DEEPEST:
+    if thread_time() > until or len(latex) > LONGEST or _nesting_depth(latex) > DEEPEST:
         return None
     converter = Converter(display=display)
     converter.macros = _NoMacros()
@@ -210,7 +209,7 @@ def _render_formula(
     token = tokens[index]
     display = "inline" if token.markup in ("$", r"\(") else "block"
     source = token.markup + token.content + _CLOSERS[token.markup]
-    converted = _mathml_in_time(token.content.strip(), display, env)
+    converted = mathml(token.content.strip(), display, env["until"])
     if converted or token.markup != "$":
         return converted or f"<code>{html.escape(source)}</code>"
     return html.escape(source)
@@ -218,15 +217,8 @@ def _render_formula(
 
 def _render_block(_renderer: object, tokens: Tokens, index: int, _options: object, env: Env) -> str:
     token = tokens[index]
-    converted = _mathml_in_time(token.content, "block", env)
+    converted = mathml(token.content, "block", env["until"])
     if converted:
         return f"<p>{converted}</p>\n"
     source = f"{token.markup}\n{token.content}\n{_CLOSERS[token.markup]}"
     return f"<pre><code>{html.escape(source)}</code></pre>\n"
-
-
-def _mathml_in_time(latex: str, display: str, env: Env) -> str | None:
-    """As `mathml`, while the text's processor time lasts: env["until"], if it is set."""
-    if thread_time() > env.get("until", float("inf")):
-        return None
-    return mathml(latex, display)

@@ -10,7 +10,8 @@ would take too long is shown as plain text.
 from __future__ import annotations
 
 import re
-from functools import cache, lru_cache
+from collections.abc import Iterable
+from functools import cache
 from html import escape
 from time import thread_time
 from urllib.parse import urlsplit
@@ -23,8 +24,10 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.utils import OptionsDict
 
 from labeler.safe_html import highlighting, latex
-from labeler.safe_html.hidden_text import box, count_hidden, rest_note, whole
+from labeler.safe_html.hidden_text import NO_TEXT, box, count_hidden, rest_note, whole
+from labeler.safe_html.kept import kept
 from labeler.safe_html.latex import Env, Tokens
+from labeler.safe_html.slices import LONG_WORD, SLICE_COST, Span, cut, more, thinned
 
 LONGEST = 60_000
 """Characters of one text that are rendered; the rest is counted in a note."""
@@ -32,10 +35,15 @@ SECONDS = 0.4
 """Processor time for one text; past that it is shown plain."""
 LONGEST_HTML = 2_000_000
 """Characters of HTML that one text may turn into."""
-MOST_TAGS = 12_000
-"""Tags, closing ones included: more of them take a browser seconds to lay out."""
-LONGEST_KEPT = 8_000
-"""Characters of a text whose HTML is kept for the next person who gets it."""
+MOST_TAGS = 2_000
+"""Tags of one slice, closing ones included: more of them take a browser too long to lay out."""
+DEAR = "*_`~$\\"
+"""Characters that may make a tag or a formula."""
+BLOCKS = "-+#>|0123456789"
+"""Characters that may make a block, at a line's begin."""
+MARK_COST, LINE_COST = 100.0, 300.0
+"""Microseconds (see `slices`)."""
+FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^`\n]*)$", re.MULTILINE)
 
 TAGS = latex.TAGS | {
     *("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre"),
@@ -51,34 +59,78 @@ HTML_DOCUMENT = re.compile(r"\s*(?:<!doctype html|<html[\s>])", re.IGNORECASE)
 
 def markdown(text: str) -> str:
     """Untrusted Markdown as safe HTML. Images become a note; links open elsewhere."""
-    return _render_safely(whole(text[:LONGEST])) + rest_note(len(text) - LONGEST)
+    return more(_render_slices(text, SLICE_COST)) + rest_note(len(text) - LONGEST)
 
 
-def prose(text: str) -> str:
-    """A completion's text inside the box that holds it in place, and what there is to say of it."""
-    return _cached_box(text) if len(text) <= LONGEST_KEPT else _make_box(text)
+def prose(text: str, share: float = 1.0) -> str:
+    """A completion's text inside the box that holds it in place, and what there is to say of it.
+
+    In slices; `share` is how much of a usual slice one may cost.
+    """
+    return _make_box(text, share * SLICE_COST)
 
 
-def _make_box(text: str) -> str:
+@kept
+def _make_box(text: str, budget: float) -> str:
     if not text.strip():
-        return '<div class="text" dir="auto"><p class="mute">(empty)</p></div>'
+        return f'<div class="text" dir="auto">{NO_TEXT}</div>'
     hidden = count_hidden(text)
     words = "1 hidden character" if hidden == 1 else f"{hidden:,} hidden characters"
     note = f'<p class="hidden-note">{words}: Raw shows where.</p>' if hidden else ""
-    return f'<div class="text" dir="auto">{markdown(text)}</div>{note}'
+    slices = _render_slices(text, budget)
+    boxes = more([(f'<div class="text" dir="auto">{html}</div>', n) for html, n in slices])
+    return boxes + rest_note(len(text) - LONGEST) + note
 
 
-_cached_box = lru_cache(maxsize=512)(_make_box)
+def _render_slices(text: str, budget: float) -> list[tuple[str, int]]:
+    """Safe HTML of one slice after the other, and how many characters each shows.
 
-
-def _render_safely(text: str) -> str:
-    """Safe HTML; plain text if rendering fails or would take too long."""
+    A block that goes on in the next slice (a list, a table) begins anew there; code stays code.
+    """
+    shown = thinned(whole(text[:LONGEST]))
     env: Env = {"until": thread_time() + SECONDS}
+    page = "html" if HTML_DOCUMENT.match(shown) else None
+    made, fence = [], ""
+    for begin, end in _spans(shown, budget):
+        part = shown[begin:end]
+        made.append((_render_safely(fence + part, env, page), end - begin))
+        fence = _open_fence(fence + part)
+    return made
+
+
+def _spans(text: str, budget: float) -> Iterable[Span]:
+    """Where slices begin and end. Most texts are one, which a quick look tells."""
+    most = len(text) + MARK_COST * sum(map(text.count, DEAR)) + LINE_COST * text.count("\n")
+    longest = len(max(text.split(), key=len, default=""))
+    if text.isascii() and most < budget and longest <= LONG_WORD:
+        return [(0, len(text))]
+
+    def extra(at: int) -> float:
+        letter, before = text[at], text[at - 1] if at else "\n"
+        if letter in DEAR:
+            in_word = letter == "_" and before.isalnum() and text[at + 1 : at + 2].isalnum()
+            return 0.0 if in_word or letter == before else MARK_COST
+        return LINE_COST if before == "\n" and letter in BLOCKS else 0.0
+
+    return cut(text, budget, extra)
+
+
+def _open_fence(text: str) -> str:
+    """The line that opens a block of code, where the text ends within one; else nothing."""
+    open_line, closer = "", ""
+    for line in FENCE.finditer(text):
+        ticks, info = line[1], line[2].strip()
+        if not closer:
+            open_line, closer = line[0] + "\n", ticks
+        elif ticks.startswith(closer) and not info:
+            open_line, closer = "", ""
+    return open_line
+
+
+def _render_safely(text: str, env: Env, page: str | None) -> str:
+    """Safe HTML; plain text if rendering fails or would take too long."""
     try:
-        if HTML_DOCUMENT.match(text):
-            made = _render_code(text, "html", env)
-        else:
-            made = _markdown_parser().render(text, env)
+        made = _render_code(text, page, env) if page else _markdown_parser().render(text, env)
         if len(made) > LONGEST_HTML or made.count("<") > MOST_TAGS:
             return _plain_text(text)
         return _sanitise(made)

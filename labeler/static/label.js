@@ -8,6 +8,9 @@
   const TIMEOUT_MS = 20000;
   const RETRY_MS = [500, 1000, 2000, 4000, 8000];
   const REFUSAL_MS = 8000; // a refusal stays this long, whatever is pressed
+  const ODD_TRIES = 6; // answers that are no JSON before a call is given up: perhaps a proxy starts
+  const LATER = [401, 408, 425, 429]; // refusals that pass: signed out, too slow, too many
+  const OUT_OF_DATE_MS = 7 * 86400000; // what was given up is sent again by the pages of a week
   const LOOK_MS = 3000; // between looks for new tasks while there are none
 
   let facts = null; // what the server told the page once
@@ -52,8 +55,58 @@
   function unsent() {
     const entries = [...memory, ...stored("localStorage")];
     return entries.filter(([key]) => key.startsWith(prefix())).sort()
-      .map(([key, text]) => ({ key, ...JSON.parse(text) }));
+      .map(([key, text]) => ({ key, ...understood(text) })).filter((item) => item.path);
   }
+
+  // A press as it was kept; nothing where the entry is not one (cut off, or of another version).
+  function understood(text) {
+    try {
+      const { path, body } = JSON.parse(text);
+      const known = ["/rate/answer", "/rate/skip", "/rate/undo"].includes(path);
+      return known && Number.isInteger(body?.assignment) ? { path, body } : {};
+    } catch {
+      return {};
+    }
+  }
+
+  // -- what is given up: nobody takes it now. It is put aside, and the next page sends it once more.
+
+  const aside = () => `coach-aside:${facts.person}:`;
+
+  function giveUp(item, words) {
+    move(item.key, item.key.replace(prefix(), aside()));
+    const what = { "/rate/answer": "An answer", "/rate/skip": "A skip", "/rate/undo": "An undo" }[item.path];
+    refuse(`${what} could not be sent and is put aside: ${words} The page sends it once more when it is reloaded.`);
+  }
+
+  function move(key, other) {
+    try {
+      const text = memory.get(key) ?? localStorage.getItem(key);
+      if (!memory.has(key)) localStorage.setItem(other, text);
+      localStorage.removeItem(key);
+    } catch {
+      // storage is refused or full: it is given up for good
+    }
+    memory.delete(key);
+  }
+
+  // Once a page: what earlier pages put aside is sent again, what nobody can read is told and dropped.
+  function takeUpAgain() {
+    let unreadable = 0;
+    for (const [key, text] of stored("localStorage")) {
+      const own = [prefix(), aside()].find((start) => key.startsWith(start));
+      if (!own) continue;
+      const readable = understood(text).path && key.split(":").length === prefix().split(":").length + 1;
+      if (readable && own === aside() && Date.now() - orderOf(key) < OUT_OF_DATE_MS) move(key, key.replace(aside(), prefix()));
+      else if (!readable || own === aside()) {
+        localStorage.removeItem(key);
+        unreadable += 1;
+      }
+    }
+    if (unreadable) refuse(`${unreadable} unsent in this browser could not be read or sent for a week, and ${unreadable > 1 ? "are" : "is"} given up.`);
+  }
+
+  const orderOf = (key) => Number(key.split(":").at(-2)) || 0;
 
   function keep(path, body) {
     order = Math.max(Date.now(), order + 1); // a clock that is set back changes no order
@@ -79,7 +132,13 @@
         const answer = await call(item.path, item.body);
         late = answer === null;
         if (late) return again();
+        late = answer.odd && tries < ODD_TRIES;
+        if (late) return again();
         tries = 0;
+        if (answer.odd || answer.refused) {
+          giveUp(item, answer.notice);
+          continue;
+        }
         if (!memory.delete(item.key)) localStorage.removeItem(item.key);
         if (answer.tasks) take(answer, item.path === "/rate/undo" && answer.kept);
         else refuse(answer.notice);
@@ -97,7 +156,7 @@
     if (!shown) waiting(`No connection. ${unsent().length} unsent: kept here, and sent by themselves.`);
   }
 
-  // The answer's JSON; null where it is to be sent again.
+  // The answer's JSON; null where it is to be sent again. The app may be served below a path.
   async function call(path, body) {
     const headers = { "content-type": "application/json", "coach-person": facts.person };
     const options = { headers, cache: "no-store", keepalive: Boolean(body && body.assignment) };
@@ -105,15 +164,33 @@
     const over = new AbortController();
     const timer = setTimeout(() => over.abort(), TIMEOUT_MS);
     try {
-      const answer = await fetch(path, { ...options, signal: over.signal });
+      const answer = await fetch(`..${path}`, { ...options, signal: over.signal });
       if (answer.status === 401) refused((await answer.json()).notice);
       else if (answer.ok && signedOut) back();
-      // Only what the server could not even read is given up; all else is sent again.
-      return answer.ok || answer.status === 422 ? await answer.json() : null;
+      return await read(answer);
     } catch {
       return null;
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  // What an answer comes to: its JSON; null where the same call may be taken later; `refused` where
+  // it never will; `odd` where something else than the app answers.
+  async function read(answer) {
+    const { ok, status } = answer;
+    if (status >= 500 || LATER.includes(status)) return null;
+    const text = await answer.text();
+    const odd = { odd: true, notice: "something else than this app answers." };
+    try {
+      const found = JSON.parse(text);
+      if (status === 422 || Array.isArray(found) || (ok && (found.tasks || "version" in found))) return found;
+      if (ok) return odd;
+      return { refused: true, notice: found.notice || `the server refuses it (${status}).` };
+    } catch {
+      const words = { 403: "it is not allowed from here", 413: "it is too long for the server" }[status];
+      if (!ok) return { refused: true, notice: `${words || "the server does not know it"} (${status}).` };
+      return odd;
     }
   }
 
@@ -122,7 +199,7 @@
     if (signedOut && $("notice").textContent.includes(words)) return;
     signedOut = true;
     say(words, "bad");
-    const link = Object.assign(document.createElement("a"), { href: "/sign-in", textContent: "Sign in" });
+    const link = Object.assign(document.createElement("a"), { href: "../sign-in", textContent: "Sign in" });
     $("notice").append(" ", link);
   }
 
@@ -151,7 +228,8 @@
     const view = await call("/rate/tasks", {});
     if (pressed !== before) return undefined; // older than what was pressed since
     if (view && view.tasks) return take(view, false);
-    if (!shown && $("notice").hidden) say("The server does not answer. Trying again.", "warn");
+    const why = view && view.notice ? `The server gives no tasks: ${view.notice}` : "The server does not answer.";
+    if (!shown && $("notice").hidden) say(`${why} Trying again.`, "warn");
     lookTimer = setTimeout(look, LOOK_MS);
     return undefined;
   }
@@ -392,7 +470,12 @@
 
   function saved(task) {
     const found = new Map(stored("sessionStorage")).get(draftKey(task));
-    return { ...emptyDraft(), ...JSON.parse(found || "{}") };
+    try {
+      const { strength, flags, comment } = { ...emptyDraft(), ...JSON.parse(found || "{}") };
+      return Array.isArray(flags) && typeof comment === "string" ? { strength, flags, comment } : emptyDraft();
+    } catch {
+      return emptyDraft();
+    }
   }
 
   function change(changes) {
@@ -591,7 +674,8 @@
       if (memory.size) event.preventDefault(); // the browser asks: these answers are only here
     });
     keysOn(new Map(stored("localStorage")).get("coach-keys") !== "off");
-    for (const item of unsent()) order = Math.max(order, Number(item.key.split(":")[2]));
+    takeUpAgain();
+    for (const item of unsent()) order = Math.max(order, orderOf(item.key));
     window.addEventListener("online", () => { tries = 0; send(); });
     setInterval(alive, 60000);
     look();

@@ -31,8 +31,17 @@ def _no_ints() -> Ints:
     return np.zeros(0, np.int64)
 
 
+class Table:
+    """Judgements of one kind, one a row (N,)."""
+
+    annotator: Ints
+
+    def __len__(self) -> int:
+        return len(self.annotator)
+
+
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Table):
     """Pairwise judgements, one a row (N,)."""
 
     a: Ints = field(default_factory=_no_ints)
@@ -46,12 +55,9 @@ class Pairs:
     """1 slightly, 2 clearly, 3 much better; 0 where it was not said, and in a tie."""
     annotator: Ints = field(default_factory=_no_ints)
 
-    def __len__(self) -> int:
-        return len(self.a)
-
 
 @dataclass(frozen=True)
-class Binary:
+class Binary(Table):
     """Good-or-bad judgements, one a row (N,)."""
 
     item: Ints = field(default_factory=_no_ints)
@@ -60,21 +66,15 @@ class Binary:
     """1 good, 0 bad."""
     annotator: Ints = field(default_factory=_no_ints)
 
-    def __len__(self) -> int:
-        return len(self.item)
-
 
 @dataclass(frozen=True)
-class Scalar:
+class Scalar(Table):
     """Ratings, one a row (N,)."""
 
     item: Ints = field(default_factory=_no_ints)
     rating: Ints = field(default_factory=_no_ints)
     """1 to 10."""
     annotator: Ints = field(default_factory=_no_ints)
-
-    def __len__(self) -> int:
-        return len(self.item)
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,7 @@ class Examples:
     @property
     def kinds(self) -> dict[str, int]:
         """How many judgements there are of each kind."""
-        return {
-            "pairwise": len(self.pairs),
-            "scalar": len(self.scalar),
-            "binary": len(self.binary),
-        }
+        return {"pairwise": len(self.pairs), "scalar": len(self.scalar), "binary": len(self.binary)}
 
     def where(self, keep: Bools) -> Examples:
         """The judgements of completions with `keep` (completions,); the lists stay as they are."""

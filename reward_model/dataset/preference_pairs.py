@@ -10,7 +10,6 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.stats.estimate import MIN_CASES
 from reward_model.dataset.examples import TIE, A, Binary, Bools, Examples, Floats, Ints, Scalar
@@ -31,7 +30,7 @@ class PreferencePairs:
     """Place of the completion that was preferred."""
     worse: Ints
     first: Floats
-    """1 where the better one was shown first, 0 where second, 0.5 where there was no order."""
+    """1 where the better one was shown first, 0 where second; nan where no order is known."""
     prompt: Ints
     source: Source
 
@@ -42,7 +41,7 @@ class PreferencePairs:
         better, worse, first = self.better[keep], self.worse[keep], self.first[keep]
         return PreferencePairs(better, worse, first, self.prompt[keep], self.source)
 
-    def correct(self, score: NDArray[np.float64]) -> Floats:
+    def correct(self, score: Floats) -> Floats:
         """1 where the better completion has the higher score (N,), 0.5 where they are equal."""
         return 0.5 + 0.5 * np.sign(score[self.better] - score[self.worse])
 
@@ -58,6 +57,7 @@ def preference_pairs(examples: Examples) -> PreferencePairs:
     a, b = pairs.a[decided], pairs.b[decided]
     better, worse = np.where(a_won, a, b), np.where(a_won, b, a)
     first = 0.5 + 0.5 * np.where(a_won, 1, -1) * pairs.side[decided]
+    first[pairs.side[decided] == 0] = np.nan
     found = [
         PreferencePairs(better, worse, first, examples.prompt[better], "comparisons"),
         _from_ratings(examples, examples.scalar, examples.scalar.rating, "ratings"),
@@ -81,5 +81,5 @@ def _from_ratings(
         if answer[i] != answer[j] and item[i] != item[j]
     ]
     better, worse = item[np.array(found, np.int64).reshape(-1, 2).T]
-    first = np.full(len(better), 0.5)
+    first = np.full(len(better), np.nan)
     return PreferencePairs(better, worse, first, examples.prompt[better], source)

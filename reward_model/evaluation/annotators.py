@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 from scipy.special import expit
 
+from data.stats.estimate import Json
 from reward_model.dataset.examples import Examples, Floats
 from reward_model.likelihood.fit import HeadFit
 
@@ -38,24 +38,12 @@ preferred. threshold: how often good is said of a completion of which the crowd 
 time. offset: points on the rating scale."""
 
 
-class TraitCard(TypedDict):
-    """A trait with its 95% interval; apart: the interval leaves out the crowd."""
+def cards(examples: Examples, fit: HeadFit) -> list[Json]:
+    """One an annotator, those furthest from the crowd first.
 
-    value: float
-    low: float
-    high: float
-    n: int
-    apart: bool
-
-
-class AnnotatorCard(TypedDict):
-    annotator: str
-    judgements: dict[str, int]
-    traits: dict[str, TraitCard]
-
-
-def cards(examples: Examples, fit: HeadFit) -> list[AnnotatorCard]:
-    """One an annotator, those furthest from the crowd first."""
+    Each has the annotator, "judgements" by kind, and "traits" by name, with their 95% intervals;
+    "apart": the interval leaves out the crowd.
+    """
     values = {name: v.numpy() for name, v in fit.values.items()}
     pairs = examples.pairs
     givers = {
@@ -68,30 +56,27 @@ def cards(examples: Examples, fit: HeadFit) -> list[AnnotatorCard]:
     counts = {kind: np.bincount(who, minlength=people) for kind, who in givers.items()}
     counts["consistency"] = counts["pairwise"] + counts["binary"]
     counts |= {"threshold": counts["binary"]} | dict.fromkeys(("scale", "offset"), counts["scalar"])
-    found: list[tuple[float, AnnotatorCard]] = []
+    found: list[tuple[float, Json]] = []
     for person, name in enumerate(examples.annotators):
         n = {kind: int(c[person]) for kind, c in counts.items()}
-        known = [t for t in TRAITS if t.name in values and n[t.name]]
-        traits = {t.name: _trait_card(t, person, n[t.name], values, fit.sd) for t in known}
-        far = [abs(float(values[t.name][person] / fit.sd[t.name][person])) for t in known]
+        traits, far = {}, 0.0
+        for trait in (t for t in TRAITS if t.name in values and n[t.name]):
+            middle = float(values[trait.name][person])
+            error = float(fit.sd[trait.name][person])
+            common = float(values[trait.common][0]) if trait.common in values else 0.0
+            ends = middle + error * np.array([0, -Z, Z])
+            if trait.name == "offset":
+                ends = points(ends, values)
+            value, *interval = trait.shown(ends, common).tolist()
+            low, high = sorted(interval)
+            apart = abs(middle) > Z * error
+            traits[trait.name] = {"value": value, "low": low, "high": high, "n": n[trait.name],
+                                  "apart": apart}  # fmt: skip
+            far = max(far, abs(middle / error))
         judged = {kind: n[kind] for kind in ("pairwise", "scalar", "binary")}
-        card: AnnotatorCard = {"annotator": name, "judgements": judged, "traits": traits}
-        found.append((max(far, default=0.0), card))
+        found.append((far, {"annotator": name, "judgements": judged, "traits": traits}))
     found.sort(key=lambda two: (-two[0], two[1]["annotator"]))
     return [card for _, card in found]
-
-
-def _trait_card(
-    trait: Trait, person: int, n: int, values: Mapping[str, Floats], sd: Mapping[str, Floats]
-) -> TraitCard:
-    middle, error = float(values[trait.name][person]), float(sd[trait.name][person])
-    common = float(values[trait.common][0]) if trait.common in values else 0.0
-    ends = middle + error * np.array([0, -Z, Z])
-    if trait.name == "offset":
-        ends = points(ends, values)
-    value, *interval = trait.shown(ends, common).tolist()
-    low, high = sorted(interval)
-    return {"value": value, "low": low, "high": high, "n": n, "apart": abs(middle) > Z * error}
 
 
 def points(offset: Floats, values: Mapping[str, Floats]) -> Floats:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Sequence
 
 import numpy as np
 
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import EstimateJson
-from reward_model.dataset.examples import TIE, A, Bools, Floats, Ints
+from data.stats.estimate import EstimateJson, Json
+from reward_model.dataset.examples import TIE, A, Floats, Ints
 from reward_model.evaluation.baselines import rates
-from reward_model.evaluation.metrics import (
-    EvaluationData,
-    Metric,
-    beside,
-    constant_rates,
-    predicts_ties,
-)
+from reward_model.evaluation.metrics import EvaluationData, beside, constant_rates, predicts_ties
 
 BINS = 10
 PER_BIN = 20
@@ -24,98 +18,115 @@ PER_BIN = 20
 SIMULATED = 300
 
 
-class CalibrationError(EstimateJson):
-    """The expected calibration error, and what it would be were every prediction exactly true."""
-
-    by_chance: float
-    """About that, at this n."""
-    by_chance_high: float
-    """Below that in 95 of 100 cases."""
+Forecasts = tuple[Floats, Floats]
+"""Predicted probabilities (n,), and what happened: 1, 0, or 0.5 for neither (n,)."""
 
 
-class Bin(TypedDict):
-    """The mean prediction in a bin, and the share that came true."""
-
-    forecast: float
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
-class Reliability(TypedDict):
-    ece: CalibrationError
-    brier: Metric
-    mean_forecast: EstimateJson
-    share: EstimateJson
-    """That came true."""
-    bins: list[Bin]
-
-
-def calibration(data: EvaluationData, seed: int = 0) -> dict[str, Reliability]:
+def calibration(data: EvaluationData, seed: int = 0) -> dict[str, Json]:
     """By kind: ECE, Brier score and the bins of a reliability plot.
 
     "pairs": how sure it is of the side that it prefers, ties apart. "ties" and "binary": how likely
     it says a tie, or good, is.
     """
-    found: dict[str, Reliability] = {}
+    found: dict[str, Json] = {}
     pairs, p, boot = data.examples.pairs, data.predictions.pairs, data.bootstrap
     if len(p) and np.isfinite(p).all():
         prompt = data.examples.prompt[pairs.a]
         constant = constant_rates(pairs.outcome, pairs.side, prompt)
         decided = pairs.outcome != TIE
+        a_won = pairs.outcome[decided] == A
+
+        def sides(q: Floats) -> Floats:
+            return np.asarray(q[decided, 0] / q[decided, :2].sum(1))
+
+        def forecasts(q: Floats) -> Forecasts:
+            # which of a and b is the side asked about does not matter: it is the likelier one
+            ours = sides(q)
+            happened = np.where(ours == 0.5, 0.5, (ours >= 0.5) == a_won)
+            return np.maximum(ours, 1 - ours), happened
+
         if decided.any():
-            # which of a and b is the side asked about does not matter: it is the likelier one, and
-            # constant rates are asked about the same
-            ours, rate = (q[decided, 0] / q[decided, :2].sum(1) for q in (p, constant))
-            likelier = ours >= 0.5
-            happened = np.where(ours == 0.5, 0.5, likelier == (pairs.outcome[decided] == A))
-            rate = np.where(likelier, rate, 1 - rate)
-            sure = np.maximum(ours, 1 - ours)
-            found["pairs"] = reliability(boot, sure, happened, prompt[decided], rate, seed)
+            # constant rates are asked about the same side
+            rate = np.where(sides(p) >= 0.5, sides(constant), 1 - sides(constant))
+            others = [forecasts(one.pairs) for one in data.others]
+            sure, happened = forecasts(p)
+            found["pairs"] = reliability(boot, sure, happened, prompt[decided], rate, seed, others)
         tie = (pairs.outcome == TIE).astype(float)
         if tie.any() and predicts_ties(p):
-            found["ties"] = reliability(boot, p[:, 2], tie, prompt, constant[:, 2], seed)
+            others = [(one.pairs[:, TIE], tie) for one in data.others]
+            found["ties"] = reliability(
+                boot, p[:, TIE], tie, prompt, constant[:, TIE], seed, others
+            )
     binary, q = data.examples.binary, data.predictions.binary
     if len(q) and np.isfinite(q).all():
         prompt = data.examples.prompt[binary.item]
         good, constant_good = binary.good.astype(float), rates(binary.good, prompt, 2)[:, 1]
-        found["binary"] = reliability(boot, q, good, prompt, constant_good, seed)
+        others = [(one.binary, good) for one in data.others]
+        found["binary"] = reliability(boot, q, good, prompt, constant_good, seed, others)
     return found
 
 
 def reliability(
-    boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, constant: Floats, seed: int = 0
-) -> Reliability:
+    boot: Bootstrap,
+    p: Floats,
+    happened: Floats,
+    prompt: Ints,
+    constant: Floats,
+    seed: int = 0,
+    others: Sequence[Forecasts] = (),
+) -> Json:
     """Predicted probabilities p (n,) against what happened, 1 or 0 (n,), in bins of equally many.
 
-    "ece" is the mean distance between the two in a bin (Naeini et al. 2015, AAAI).
+    "ece" is the mean distance between the two in a bin (Naeini et al. 2015, AAAI); "by_chance" is
+    about what it would be at this n were every prediction exactly true, below "by_chance_high" in
+    95 of 100 cases. "share" is that of what came true; "bins" have the mean "forecast" of each, and
+    that share. others: by heads that had learned from other prompts.
     """
-    # bins of equally many, by prediction; equal ones share a bin
-    most = max(1, min(BINS, len(p) // PER_BIN))
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, most + 1)[1:-1])) if most > 1 else p[:0]
-    used, bins = np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)
-    k = max(1, len(used))
-    gaps = np.zeros((len(p), k + 1))
-    gaps[np.arange(len(p)), bins] = p - happened
-    gaps[:, k] = 1
-    ece = boot.of_sums(gaps, prompt, lambda s: np.abs(s[:, :k]).sum(1) / s[:, k])
+
+    def ece(boot: Bootstrap, said: Forecasts) -> BootstrapDistribution:
+        bins, k = _bins(said[0])
+        gaps = np.zeros((len(bins), k + 1))
+        gaps[np.arange(len(bins)), bins] = said[0] - said[1]
+        gaps[:, k] = 1
+        return boot.of_sums(gaps, prompt, lambda s: np.abs(s[:, :k]).sum(1) / s[:, k])
+
+    def brier(boot: Bootstrap, said: Forecasts) -> BootstrapDistribution:
+        return boot.mean(np.square(said[0] - said[1]), prompt)
+
+    bins, k = _bins(p)
     drawn = (np.random.default_rng(seed).random((SIMULATED, len(p))) < p) - p
     by_bin = np.stack([np.abs(drawn[:, bins == b].sum(1)) for b in range(k)], 1)
     by_chance = by_bin.sum(1) / len(p)
-    brier = boot.mean(np.square(p - happened), prompt)
-    base = boot.mean(np.square(constant - happened), prompt)
+    plotted = []
+    for inside in (bins == b for b in range(k)):
+        share = boot.mean(happened[inside], prompt[inside], share=True)
+        low, high = share.interval
+        plotted.append({"forecast": float(p[inside].mean()), "value": share.value,
+                        "low": low, "high": high, "n": share.n})  # fmt: skip
+    own = (p, happened)
     return {
         "ece": {
-            **_with_basic_interval(ece),
+            **_with_basic_interval(boot.retrained(ece, own, others)),
             "by_chance": float(by_chance.mean()),
             "by_chance_high": float(np.quantile(by_chance, 0.95)),
         },
-        "brier": beside(brier, {"constant": base}, lower=True),
+        "brier": beside(
+            boot.retrained(brier, own, others),
+            {"constant": brier(boot, (constant, happened))},
+            lower=True,
+        ),
         "mean_forecast": boot.mean(p, prompt, share=True).as_json(),
         "share": boot.mean(happened, prompt, share=True).as_json(),
-        "bins": [_describe_bin(boot, p, happened, prompt, bins == b) for b in range(k)],
+        "bins": plotted,
     }
+
+
+def _bins(p: Floats) -> tuple[Ints, int]:
+    """Bins of equally many, by prediction; equal ones share a bin. Their numbers (n,), how many."""
+    most = max(1, min(BINS, len(p) // PER_BIN))
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, most + 1)[1:-1])) if most > 1 else p[:0]
+    used, bins = np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)
+    return bins, max(1, len(used))
 
 
 def _with_basic_interval(ece: BootstrapDistribution) -> EstimateJson:
@@ -128,9 +139,3 @@ def _with_basic_interval(ece: BootstrapDistribution) -> EstimateJson:
         low, high = (2 * ece.value - end for end in reversed(ece.interval))
         found["low"], found["high"] = max(0.0, low), max(ece.value, high)
     return found
-
-
-def _describe_bin(boot: Bootstrap, p: Floats, happened: Floats, prompt: Ints, inside: Bools) -> Bin:
-    seen = boot.mean(happened[inside], prompt[inside], share=True).estimate
-    mean = float(p[inside].mean())
-    return {"forecast": mean, "value": seen.value, "low": seen.low, "high": seen.high, "n": seen.n}

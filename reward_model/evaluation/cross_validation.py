@@ -15,22 +15,13 @@ import torch
 from reward_model.config import Objective, ScalarLink
 from reward_model.dataset.examples import Bools, Examples, Floats
 from reward_model.likelihood import terms
-from reward_model.likelihood.fit import Basis, HeadFit, fit_coordinates
+from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_coordinates
 from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS, Joint, Values
+from reward_model.likelihood.prior import choose_prior as likeliest_prior
 
 FOLDS = 5
-VARIANCES = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Of rewards before anything is judged: those that are tried."""
-LOG_VARIANCE_SD = 1.5
-"""Standard deviation of the logarithm of that variance, before anything is judged: about 1."""
-ROUGH_TOLERANCE = 0.3
-"""How far from its mode a fit may stop that is only compared; 0.05 nats."""
 ENOUGH_TO_COMPARE = 1500
-"""Judgements to predict from which on no further fold is needed to compare priors."""
-HALF_STEP = 3**0.5
-"""Half a step between them."""
-GIVE_UP_NATS = 1.0
-"""Nats by which the best prediction must be missed for stronger priors to be given up."""
+"""Judgements to predict from which on no further fold is needed to compare features."""
 RATINGS = np.arange(1, 11)
 
 
@@ -52,6 +43,82 @@ class Predictions:
     """Nats over all that is predicted, a stated strength included."""
     n: int
     """Judgements predicted."""
+    heads: Sequence[FoldHead] = ()
+    """What made them, where cross-validation did."""
+
+    def fill(self, test: Bools, examples: Examples, part: Predictions) -> None:
+        """Put the predictions of one fold, whose completions are `test` (N,), in their places."""
+        self.reward[test], self.sd[test] = part.reward[test], part.sd[test]
+        self.pairs[test[examples.pairs.a]] = part.pairs
+        self.binary[test[examples.binary.item]] = part.binary
+        self.scalar[test[examples.scalar.item]] = part.scalar
+
+
+@dataclass(frozen=True)
+class FoldHead:
+    """The head of one fold."""
+
+    train: Bools
+    """Completions of the prompts that it learned from (N,)."""
+    test: Bools
+    """Completions that it is asked about, all of prompts that it has not seen (N,)."""
+    fit: HeadFit
+    z: Floats
+    """Coordinates of all completions in the fit's basis (N, m)."""
+    released: Floats | None = None
+    """Those that the reward is of, where covariates are left out of it (N, m)."""
+
+    @property
+    def asked(self) -> Floats:
+        """Coordinates that the reward is of (N, m)."""
+        return self.z if self.released is None else self.released
+
+    @property
+    def left_out(self) -> Floats:
+        """What covariates add to the reward in the likelihood (N,)."""
+        return np.asarray((self.z - self.asked) @ self.fit.w)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Features that a head may be fitted to, and the coordinates that it sees of them."""
+
+    features: Floats
+    """(N, d), one row a completion."""
+    basis: Basis
+    z: Floats
+    """(N, m + k), k covariates last."""
+
+    @classmethod
+    def of(cls, features: Floats, covariates: Floats | None = None) -> Candidate:
+        """covariates: (N, k), known of the completions beside what the network reads.
+
+        Raises ValueError where a feature is not finite.
+        """
+        basis = Basis.of(features)
+        alone = cls(features, basis, basis.coordinates(features))
+        if covariates is None or not covariates.shape[1]:
+            return alone
+        basis = basis.beside(covariates, alone.size)
+        return cls(features, basis, basis.coordinates(np.hstack([features, covariates])))
+
+    @property
+    def size(self) -> float:
+        """Of |z|^2, in the middle: what a prior's precision is measured by. Without covariates."""
+        own = self.z[:, : self.z.shape[1] - self.basis.covariates]
+        return float(np.median(np.square(own).sum(1))) or 1.0
+
+    @property
+    def released(self) -> Floats:
+        """z (N, m + k) with the covariates at their mean: what the reward is of."""
+        if not self.basis.covariates:
+            return self.z
+        own = np.arange(self.z.shape[1]) < self.z.shape[1] - self.basis.covariates
+        return np.asarray(self.z * own)
+
+    def fit(self, joint: Joint, prior: Prior | float, start: HeadFit | None = None) -> HeadFit:
+        """Of the head, the covariates' coefficients last."""
+        return fit_coordinates(self.z, joint, prior, self.basis, start)
 
 
 @dataclass(frozen=True)
@@ -69,7 +136,14 @@ class Model:
 def predict(
     model: Model, examples: Examples, rewards: Floats, sd: Floats, values: Values
 ) -> Predictions:
-    """Of the judgements in `examples`, from rewards and sd of all completions (N,).
+    """Of the judgements in `examples`, from rewards and sd of all completions (N,)."""
+    return predictor(model, examples, values)(rewards, sd)
+
+
+def predictor(
+    model: Model, examples: Examples, values: Values
+) -> Callable[[Floats, Floats], Predictions]:
+    """A function that predicts the judgements in `examples`, from rewards and sd of all (N,).
 
     A new prompt's difficulty is averaged over its prior: a logit is divided by
     sqrt(1 + pi sd^2 / 8) (MacKay 1992, Neural Computation 4:720), a Gaussian is so much wider.
@@ -80,27 +154,43 @@ def predict(
     if PROMPTS in known:
         known[PROMPTS] = torch.zeros_like(known[PROMPTS])
     flat = float((1 + np.pi * unknown / 8) ** -0.5)
-    (pairs, binary, scalar), nll = _nothing_predicted(examples), 0.0
-    r = torch.from_numpy(rewards)
-    with torch.no_grad():
-        if joint.n_pairs:
-            pairs = _predict_pairs(joint, r, known)
-            nll += float(joint.pair_nll(r, known))
-        if joint.n_binary:
-            margin = joint.binary_margin(r, known) * flat
-            binary = torch.sigmoid(margin).numpy()
-            nll += float(terms.binary(margin, torch.from_numpy(joint.binary.good)))
-        if joint.n_scalar:
-            place = joint.position(r, known)
-            if joint.ordinal:
-                cuts = terms.rising(known["cut"], known["gaps"])
-                log_p = terms.cumulative(flat * place, flat * cuts)
-            else:
-                away = (torch.from_numpy(RATINGS)[None] - place[:, None]) / joint.noise(known)
-                log_p = torch.log_softmax(-0.5 * away.square() / (1 + unknown), 1)
-            scalar = log_p.exp().numpy()
-            nll -= float(log_p.gather(1, torch.from_numpy(joint.scalar.rating)[:, None] - 1).sum())
-    return Predictions(rewards, sd, pairs, binary, scalar, nll, len(joint))
+
+    def predictions(rewards: Floats, sd: Floats) -> Predictions:
+        (pairs, binary, scalar), nll = _nothing_predicted(examples), 0.0
+        r = torch.from_numpy(rewards)
+        with torch.no_grad():
+            if joint.n_pairs:
+                difference = joint.difference(r, known)
+                p = torch.sigmoid(difference)
+                outcomes = torch.stack([p, 1 - p, torch.zeros_like(p)], 1)
+                if joint.effects:
+                    outcomes = terms.davidson(difference, joint.log_tie(known)).exp()
+                pairs = outcomes.numpy()
+                nll += float(joint.pair_nll(r, known))
+            if joint.n_binary:
+                margin = joint.binary_margin(r, known) * flat
+                binary = torch.sigmoid(margin).numpy()
+                nll += float(terms.binary(margin, torch.from_numpy(joint.binary.good)))
+            if joint.n_scalar:
+                log_p = _log_ratings(joint, r, known, unknown, flat)
+                scalar = log_p.exp().numpy()
+                given = torch.from_numpy(joint.scalar.rating)[:, None] - 1
+                nll -= float(log_p.gather(1, given).sum())
+        return Predictions(rewards, sd, pairs, binary, scalar, nll, len(joint))
+
+    return predictions
+
+
+def _log_ratings(
+    joint: Joint, rewards: torch.Tensor, known: Values, unknown: float, flat: float
+) -> torch.Tensor:
+    """Log-probability of 1 to 10 (S, 10), the difficulties having a variance of `unknown`."""
+    place = joint.position(rewards, known)
+    if joint.ordinal:
+        cuts = terms.rising(known["cut"], known["gaps"])
+        return terms.cumulative(flat * place, flat * cuts)
+    away = (torch.from_numpy(RATINGS)[None] - place[:, None]) / joint.noise(known)
+    return torch.log_softmax(-0.5 * away.square() / (1 + unknown), 1)
 
 
 def _nothing_predicted(examples: Examples) -> tuple[Floats, Floats, Floats]:
@@ -108,14 +198,6 @@ def _nothing_predicted(examples: Examples) -> tuple[Floats, Floats, Floats]:
     shapes = (len(examples.pairs), 3), len(examples.binary), (len(examples.scalar), len(RATINGS))
     pairs, binary, scalar = (np.full(shape, np.nan) for shape in shapes)
     return pairs, binary, scalar
-
-
-def _predict_pairs(joint: Joint, rewards: torch.Tensor, values: Values) -> Floats:
-    difference = joint.difference(rewards, values)
-    if joint.effects:
-        return terms.davidson(difference, joint.log_tie(values)).exp().numpy()
-    p = torch.sigmoid(difference)
-    return torch.stack([p, 1 - p, torch.zeros_like(p)], 1).numpy()
 
 
 def folds(examples: Examples, n: int = FOLDS, seed: int = 0) -> Iterator[tuple[Bools, Bools]]:
@@ -133,82 +215,96 @@ def folds(examples: Examples, n: int = FOLDS, seed: int = 0) -> Iterator[tuple[B
 
 def cross_validate(
     model: Model,
-    features: Floats,
+    features: Floats | Candidate,
     examples: Examples,
-    precision: float,
+    prior: Prior | float,
     between: Callable[[], None] = lambda: None,
     seed: int = 0,
 ) -> Predictions:
     """Every judgement predicted by a head that was fitted without its prompt.
 
-    features: (N, d), one row a completion. `between` is called between folds and may raise.
+    features: (N, d), one row a completion; with covariates: a Candidate. prior: or its precision
+    alone. `between` is called between folds and may raise.
     """
-    basis = Basis.of(features)
-    z = basis.coordinates(features)
-    reward, sd = np.full(len(features), np.nan), np.full(len(features), np.nan)
+    only = features if isinstance(features, Candidate) else Candidate.of(features)
+    return cross_validate_choice(model, examples, lambda some: (only, prior), between, seed)
+
+
+def cross_validate_choice(
+    model: Model,
+    examples: Examples,
+    choose: Callable[[Examples], tuple[Candidate, Prior | float]],
+    between: Callable[[], None] = lambda: None,
+    seed: int = 0,
+) -> Predictions:
+    """The same, where features and prior are chosen anew in each fold, on its training side alone.
+
+    choose: (features, prior) for some of the examples. Predicted is by the reward that is released,
+    without covariates; `with_covariates` has the others.
+    """
     parts: list[tuple[Bools, Predictions]] = []
+    heads: list[FoldHead] = []
     for train, test in folds(examples, seed=seed):
         between()
-        fit = fit_coordinates(z, model.joint(examples.where(train)), precision, basis)
-        here = predict(model, examples.where(test), z @ fit.w,
-                        fit.spread(features, basis.mean), fit.values)  # fmt: skip
-        reward[test], sd[test] = here.reward[test], here.sd[test]
-        parts.append((test, here))
-    return replace(merge_folds(examples, parts), reward=reward, sd=sd)
+        some = examples.where(train)
+        chosen, prior = choose(some)
+        fit = chosen.fit(model.joint(some), prior)
+        rewards = chosen.released @ fit.w
+        sd = fit.released.spread(chosen.features, chosen.basis.released.mean)
+        parts.append((test, predict(model, examples.where(test), rewards, sd, fit.values)))
+        heads.append(FoldHead(train, test, fit, chosen.z, chosen.released))
+    return replace(merge_folds(examples, parts), heads=heads)
+
+
+def with_covariates(model: Model, examples: Examples, crossed: Predictions) -> Predictions:
+    """What the heads of a cross-validation predict with the covariates in the reward.
+
+    Standard deviations are those without.
+    """
+    heads = [replace(head, released=None) for head in crossed.heads]
+    parts = [
+        (h.test, predict(model, examples.where(h.test), h.z @ h.fit.w, crossed.sd, h.fit.values))
+        for h in heads
+    ]
+    return replace(merge_folds(examples, parts), heads=heads)
 
 
 def merge_folds(examples: Examples, parts: Sequence[tuple[Bools, Predictions]]) -> Predictions:
-    """The folds' predictions, each in its rows' places."""
-    pairs, binary, scalar = _nothing_predicted(examples)
-    for test, part in parts:
-        pairs[test[examples.pairs.a]] = part.pairs
-        binary[test[examples.binary.item]] = part.binary
-        scalar[test[examples.scalar.item]] = part.scalar
-    empty = np.zeros(0)
+    """The folds' predictions, each in its rows' places; NaN where no fold is."""
     nll, n = sum(p.nll for _, p in parts), sum(p.n for _, p in parts)
-    return Predictions(empty, empty, pairs, binary, scalar, nll, n)
+    merged = replace(no_predictions(examples), nll=nll, n=n)
+    for test, part in parts:
+        merged.fill(test, examples, part)
+    return merged
 
 
-def choose_prior_precision(
+def no_predictions(examples: Examples) -> Predictions:
+    """NaN for everything, to be filled fold by fold."""
+    reward, sd = np.full((2, len(examples.prompt)), np.nan)
+    return Predictions(reward, sd, *_nothing_predicted(examples), 0.0, 0)
+
+
+def choose_prior(
     model: Model,
-    features: Floats,
+    features: Floats | Candidate,
     examples: Examples,
     between: Callable[[], None] = lambda: None,
-    seed: int = 0,
-) -> float:
-    """The prior precision under which judgements of unseen prompts are likeliest.
+) -> Prior:
+    """The prior under which the judgements are likeliest: `likelihood.prior.choose_prior`.
 
-    Tried from small rewards to large ones, for as long as that helps, then half a step to each side
-    of the best. `between` is called between fits and may raise. With one prompt there is nothing to
-    choose by: then rewards are taken to spread by 1.
+    features: (N, d), one row a completion.
     """
-    basis = Basis.of(features)
-    z = basis.coordinates(features)
-    size = float(np.median(np.square(z).sum(1))) or 1.0
-    if examples.prompts < 2:
-        return size
+    on = features if isinstance(features, Candidate) else Candidate.of(features)
+    return likeliest_prior(on.z, model.joint(examples), on.basis, on.size, between)
+
+
+def sides_to_compare(
+    model: Model, examples: Examples, seed: int = 0
+) -> list[tuple[Joint, Examples]]:
+    """(likelihood of a fold's training side, what it is asked about): as many as are needed."""
     sides: list[tuple[Joint, Examples]] = []
     for train, test in folds(examples, seed=seed):
-        if sum(len(held) for _, held in sides) < ENOUGH_TO_COMPARE:
-            sides.append((model.joint(examples.where(train)), examples.where(test)))
-    fits: list[HeadFit | None] = [None] * len(sides)
-
-    def loss(variance: float) -> float:
-        total = 0.5 * (np.log(variance) / LOG_VARIANCE_SD) ** 2
-        for i, (joint, held) in enumerate(sides):
-            between()
-            fit = fits[i] = fit_coordinates(
-                z, joint, size / variance, basis, fits[i], ROUGH_TOLERANCE
-            )
-            rewards = z @ fit.w
-            total += predict(model, held, rewards, rewards, fit.values).nll
-        return float(total)
-
-    found: dict[float, float] = {}
-    for variance in VARIANCES:
-        found[variance] = loss(variance)
-        if found[variance] > min(found.values()) + GIVE_UP_NATS:
-            break
-    best = min(found, key=lambda v: found[v])
-    found |= {near: loss(near) for near in (best * HALF_STEP, best / HALF_STEP)}
-    return size / min(found, key=lambda v: found[v])
+        held = examples.where(test)  # empty for a prompt that the examples lack
+        if len(held) and sum(len(other) for _, other in sides) < ENOUGH_TO_COMPARE:
+            sides.append((model.joint(examples.where(train)), held))
+    return sides

@@ -8,19 +8,19 @@ cannot tell it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from data.stats.agreement import Ceiling
 from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution
-from data.stats.estimate import EstimateJson
+from data.stats.estimate import Json
 from reward_model.dataset.examples import Examples, Floats
 from reward_model.dataset.preference_pairs import PreferencePairs
-from reward_model.evaluation.cross_validation import Model, Predictions, folds, predict
-from reward_model.likelihood.fit import Basis, HeadFit, fit_head
+from reward_model.evaluation.cross_validation import Candidate, FoldHead, Model, folds, predict
+from reward_model.evaluation.metrics import EvaluationData
+from reward_model.likelihood.fit import HeadFit, Prior
 
 Progress = Callable[[int, int, str], None]
 SHARES = (0.125, 0.25, 0.5)
@@ -47,31 +47,10 @@ class CurvePoint:
     """Of all completions (N,), each by a head that had not seen its prompt."""
     nll: float
     """Nats a judgement."""
-
-
-class CurveVerdict(TypedDict):
-    """Whether more judgements would help, in a word and a sentence; how many more, where known."""
-
-    verdict: str
-    sentence: str
-    target: NotRequired[float]
-    more: NotRequired[dict[str, float | None]]
-
-
-class AccuracyAt(EstimateJson):
-    """Pairwise accuracy from so many judgements."""
-
-    judgements: int
-
-
-class FittedPoint(AccuracyAt):
-    log_loss: float
-
-
-class LearningCurve(CurveVerdict):
-    points: list[FittedPoint]
-    ahead: list[AccuracyAt]
-    """Extrapolated."""
+    heads: Sequence[FoldHead] = ()
+    """What gave the rewards."""
+    others: Sequence[Floats] = ()
+    """The rewards by heads that had learned from other prompts (T, N): see `retraining`."""
 
 
 def enough_pairs(pairs: PreferencePairs) -> bool:
@@ -81,19 +60,23 @@ def enough_pairs(pairs: PreferencePairs) -> bool:
 
 def fit_curve_points(
     model: Model,
-    features: Floats,
+    features: Floats | Candidate,
     examples: Examples,
-    precision: float,
+    prior: Prior | float,
     progress: Progress,
     seed: int = 0,
 ) -> list[CurvePoint]:
-    """Heads fitted to nested parts of the other folds' prompts, the smallest first."""
+    """Heads fitted to nested parts of the other folds' prompts, the smallest first.
+
+    features: (N, d), one row a completion; with covariates: a Candidate.
+    """
     shares = [s for s in SHARES if s * 0.8 * len(examples) >= MIN_PART]
     if examples.prompts < ENOUGH_PROMPTS or not shares:
         return []
-    basis = Basis.of(features)
-    rewards = np.full((len(shares), len(features)), np.nan)
+    on = features if isinstance(features, Candidate) else Candidate.of(features)
+    rewards = np.full((len(shares), len(on.z)), np.nan)
     nll, asked = np.zeros(len(shares)), 0
+    heads: list[list[FoldHead]] = [[] for _ in shares]
     for fold, (train, test) in enumerate(folds(examples, seed=seed)):
         held = examples.where(test)
         asked += len(model.joint(held))
@@ -103,24 +86,25 @@ def fit_curve_points(
             progress(fold * len(shares) + i, 5 * len(shares), "the learning curve")
             kept = order[: max(1, round(share * len(order)))]
             part = train & np.isin(examples.prompt, kept)
-            fit = fit_head(features, model.joint(examples.where(part)), precision, basis, fit)
-            found = predict(model, held, fit.rewards(features), np.zeros(0), fit.values)
+            fit = on.fit(model.joint(examples.where(part)), prior, fit)
+            found = predict(model, held, on.released @ fit.w, np.zeros(0), fit.values)
             rewards[i, test] = found.reward[test]
             nll[i] += found.nll
-    curve = zip(shares, rewards, nll / max(1, asked), strict=True)
-    return [CurvePoint(share, reward, float(loss)) for share, reward, loss in curve]
+            heads[i].append(FoldHead(part, test, fit, on.z, on.released))
+    curve = zip(shares, rewards, (nll / max(1, asked)).tolist(), heads, strict=True)
+    return [CurvePoint(*point) for point in curve]
 
 
 def learning_curve(
-    learned: list[CurvePoint],
-    crossed: Predictions,
-    examples: Examples,
-    pairs: PreferencePairs,
-    ceiling: Ceiling | None,
-    boot: Bootstrap,
-) -> LearningCurve:
-    """Points of the curve, its extrapolation, and what they say about collecting more."""
-    total = len(examples)
+    learned: Sequence[CurvePoint], data: EvaluationData, ceiling: Ceiling | None
+) -> Json:
+    """Points of the curve, its extrapolation, and what they say about collecting more.
+
+    "points" and "ahead", extrapolated: pairwise accuracies from so many "judgements". "verdict" and
+    "sentence": whether more would help; "more", where known: how many more to the "target".
+    """
+    pairs, crossed, boot = data.pairs, data.predictions, data.bootstrap
+    total = len(data.examples)
     if not enough_pairs(pairs) or not learned:
         prompts = len(np.unique(pairs.prompt))
         return {
@@ -131,14 +115,20 @@ def learning_curve(
             "points": [],
             "ahead": [],
         }
-    curve = [*learned, CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n))]
-    accuracy = [boot.mean(pairs.correct(c.reward), pairs.prompt, share=True) for c in curve]
-    points: list[FittedPoint] = [
+    others = [one.reward for one in data.others]
+    whole = CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n), (), others)
+    curve = [*learned, whole]
+
+    def right(boot: Bootstrap, reward: Floats) -> BootstrapDistribution:
+        return boot.mean(pairs.correct(reward), pairs.prompt, share=True)
+
+    accuracy = [boot.retrained(right, c.reward, c.others) for c in curve]
+    points = [
         {"judgements": round(c.share * total), "log_loss": c.nll, **a.as_json()}
         for c, a in zip(curve, accuracy, strict=True)
     ]
     future = Extrapolation(np.array([c.share for c in curve]), accuracy, seed=0)
-    ahead: list[AccuracyAt] = [
+    ahead = [
         {"judgements": round(times * total), **future.at(times).as_json()} for times in (2.0, 4.0)
     ]
     return {"points": points, "ahead": ahead, **_curve_verdict(future, total, ceiling)}
@@ -148,12 +138,13 @@ class Extrapolation:
     """Where the curve goes, as multiples of today's judgements."""
 
     def __init__(self, shares: Floats, accuracy: list[BootstrapDistribution], seed: int) -> None:
-        self.today = accuracy[-1]
+        last = accuracy[-1]
+        self.today = replace(last, draws=last.stretched_draws, retraining=None)
         self.falling = max(a.value for a in accuracy[:-1]) > self.today.value + LITTLE / 2
         """Fewer judgements did clearly better than all: the curve has not settled."""
         rng = np.random.default_rng(seed)
         self._c = rng.uniform(*EXPONENTS, DRAWS)
-        y = np.stack([a.draws for a in accuracy], 1)  # (DRAWS, sizes)
+        y = np.stack([a.stretched_draws for a in accuracy], 1)  # (DRAWS, sizes)
         x = -(shares[None] ** -self._c[:, None])
         x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
         self._b: Floats = np.maximum(0, (x * y).sum(1) / np.square(x).sum(1))
@@ -174,7 +165,7 @@ class Extrapolation:
         return np.where(times > FURTHEST, np.inf, times)
 
 
-def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -> CurveVerdict:
+def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -> Json:
     gain = future.gain(4.0)
     most, middle, least = (float(np.quantile(gain, q)) for q in (0.975, 0.5, 0.025))
     people = _ceiling_range(future.today, ceiling)
@@ -185,7 +176,7 @@ def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -
         return _verdict_at_limit(future.today, most, people)
     if rising and least >= 0.002 and middle >= LITTLE / 2:
         return _verdict_more(future, total)
-    why = "it does not rise, and a few more prompts may change that. Judge more, and look again."
+    why = "it does not rise, and a few more prompts may change that."
     if rising:
         between = f"{100 * least:.1f} and {100 * most:.1f} percentage points"
         why = f"four times as many would bring between {between}."
@@ -204,23 +195,25 @@ def _ceiling_range(today: BootstrapDistribution, ceiling: Ceiling | None) -> str
     return "" if unlike else f"{least.value:.0%} to {most.value:.0%}"
 
 
-def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) -> CurveVerdict:
+def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) -> Json:
+    ahead = (
+        "going on as it does, four times as many judgements would bring"
+        f" {100 * most:.1f} percentage points at most"
+    )
     if people:
         return {
             "verdict": "ceiling",
-            "sentence": f"More judgements will hardly help: at {today.value:.0%} it is at the human"
-            f" ceiling ({people}), for people agree no better with one another. Four times as many"
-            f" would bring {100 * most:.1f} percentage points at most.",
+            "sentence": f"At {today.value:.0%} the curve is at the human ceiling ({people}), for"
+            f" people agree no better with one another; {ahead}.",
         }
     return {
         "verdict": "flat",
-        "sentence": "More judgements of this sort will hardly help: four times as many would bring"
-        f" {100 * most:.1f} percentage points at most. A larger model, or completions that differ"
-        " more, may.",
+        "sentence": f"The curve is flat at {today.value:.0%}: {ahead}. That is about this model and"
+        " judgements of this sort alone.",
     }
 
 
-def _verdict_more(future: Extrapolation, total: int) -> CurveVerdict:
+def _verdict_more(future: Extrapolation, total: int) -> Json:
     """The next round number within reach, and what it takes."""
     today, reach = future.today.value, future.at(4.0).value
     target = np.ceil((today + 0.005) / STEP) * STEP
@@ -236,7 +229,7 @@ def _verdict_more(future: Extrapolation, total: int) -> CurveVerdict:
         "target": float(target),
         "more": {"value": middle, "low": low, "high": high if np.isfinite(high) else None},
         "sentence": f"About {_two_figures(middle)} more judgements to {target:.0%} (95%: between"
-        f" {_two_figures(low)} and {upper}); today it is {today:.0%}.",
+        f" {_two_figures(low)} and {upper}), going on as the curve does; today it is {today:.0%}.",
     }
 
 

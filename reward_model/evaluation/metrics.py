@@ -1,22 +1,23 @@
 """How well rewards and predictions agree with judgements of prompts that they have not seen.
 
 Every metric stands beside what it must beat: the best baseline, or constant rates as predictions;
-the difference from it is paired.
+the difference from it is paired. A baseline that needs what was not recorded is not there. Where
+predictions are cross-validated, intervals hold the variance that training on other prompts adds;
+of the baselines, which words and lengths tell, they do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NotRequired, cast
+from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
 
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import EstimateJson, missing_json
-from data.stats.ranks import auc, rank_correlation
-from reward_model.dataset.examples import TIE, Bools, Examples, Floats, Ints, group_rows
+from data.stats.estimate import EstimateJson, Json, missing_json
+from data.stats.ranks import auc, rank_correlation, ranks_within
+from reward_model.dataset.examples import TIE, Bools, Examples, Floats, Ints
 from reward_model.dataset.preference_pairs import KIND_OF, PreferencePairs
 from reward_model.evaluation.baselines import Baselines, rates
 from reward_model.evaluation.cross_validation import RATINGS, Predictions
@@ -24,28 +25,10 @@ from reward_model.evaluation.cross_validation import RATINGS, Predictions
 TINY = 1e-12
 NEAR = 0.15
 """Texts whose lengths differ by less than this share of the longer one are of about one length."""
-
-
-class NamedEstimate(EstimateJson):
-    """A baseline's figure."""
-
-    name: str
-
-
-class Lead(EstimateJson):
-    """How far ahead of the baseline `over` a figure is, paired; up is better."""
-
-    over: str
-
-
-class Metric(EstimateJson):
-    """A figure, the best baseline's, and the lead over it; the last two None where unknown."""
-
-    baseline: NotRequired[NamedEstimate | None]
-    lead: NotRequired[Lead | None]
-
-
-Metrics = dict[str, Metric]
+Metrics = dict[str, Json]
+"""Figures by name, each as `beside` makes it."""
+Figure = Callable[[Bootstrap, Floats], BootstrapDistribution]
+"""Of rewards (N,) or of predictions."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +40,20 @@ class EvaluationData:
     predictions: Predictions
     baselines: Baselines
     bootstrap: Bootstrap
+    others: Sequence[Predictions] = ()
+    """By heads that had learned from other prompts: see `retraining`."""
 
     @property
     def reward(self) -> Floats:
         """Of each completion (N,)."""
         return self.predictions.reward
+
+    def figure(
+        self, figure: Figure, of: Literal["reward", "pairs", "binary", "scalar"] = "reward"
+    ) -> BootstrapDistribution:
+        """A figure of the rewards, or of what is predicted of one kind of judgement."""
+        others = [getattr(one, of) for one in self.others]
+        return self.bootstrap.retrained(figure, getattr(self.predictions, of), others)
 
 
 def evaluation_data(
@@ -70,8 +62,13 @@ def evaluation_data(
     predictions: Predictions,
     baselines: Baselines,
     bootstrap: Bootstrap,
+    others: Sequence[Predictions] = (),
 ) -> EvaluationData:
-    """The part of the examples whose completions have a reward (N,) in the predictions."""
+    """The part of the examples whose completions have a reward (N,) in the predictions.
+
+    others: predictions of all that the predictions are of, by heads that had learned from other
+    prompts.
+    """
     known = np.isfinite(predictions.reward)
     compared = known[examples.pairs.a] & known[examples.pairs.b]
     good, rated = known[examples.binary.item], known[examples.scalar.item]
@@ -90,6 +87,7 @@ def evaluation_data(
         ),
         replace(baselines, prompt=prompt),
         bootstrap,
+        others,
     )
 
 
@@ -99,51 +97,64 @@ def measures(data: EvaluationData) -> Metrics:
 
 
 def beside(
-    ours: BootstrapDistribution, others: Mapping[str, BootstrapDistribution], lower: bool = False
-) -> Metric:
-    """A figure beside the best of the others, and the lead over it. lower: less is better."""
+    ours: BootstrapDistribution,
+    others: Mapping[str, BootstrapDistribution],
+    lower: bool = False,
+    same: Mapping[str, BootstrapDistribution] | None = None,
+) -> Json:
+    """A figure beside the best of the others, and the lead over it. lower: less is better.
+
+    "baseline" has the name of the best; "lead", paired, says over which it is: up is better. Both
+    are None where unknown. same: our figure on the judgements of those others that are not of all.
+    """
     found = ours.as_json()
     known = {n: e for n, e in others.items() if e.enough}
     if not known or not ours.enough:
         return {**found, "baseline": None, "lead": None}
     sign = -1 if lower else 1
     best = max(known, key=lambda name: sign * known[name].value)
-    ahead = known[best] - ours if lower else ours - known[best]
-    baseline: NamedEstimate = {"name": best, **known[best].as_json()}
-    return {**found, "baseline": baseline, "lead": {"over": best, **ahead.as_json()}}
+    own = (same or {}).get(best, ours)
+    ahead = known[best] - own if lower else own - known[best]
+    baseline, lead = {"name": best, **known[best].as_json()}, {"over": best, **ahead.as_json()}
+    return {**found, "baseline": baseline, "lead": lead}
 
 
 # -- pairs
 
 
-def pairwise_accuracy(data: EvaluationData) -> BootstrapDistribution:
-    """Share of pairs whose better completion has the higher reward."""
-    return data.bootstrap.mean(data.pairs.correct(data.reward), data.pairs.prompt, share=True)
+def pairwise_accuracy(data: EvaluationData, rows: Bools | None = None) -> BootstrapDistribution:
+    """Share of pairs, or of some rows (n,) of them, whose better completion has more reward."""
+    pairs = data.pairs if rows is None else data.pairs.where(rows)
+    return data.figure(lambda boot, r: boot.mean(pairs.correct(r), pairs.prompt, share=True))
 
 
 def pair_baselines(data: EvaluationData) -> dict[str, BootstrapDistribution]:
-    """The pairwise accuracy of each baseline."""
-    pairs = data.pairs
+    """The pairwise accuracy of each baseline; "first" of those whose display order is known."""
+    pairs, kind = data.pairs, KIND_OF[data.pairs.source]
     found = {
         "longer": pairs.correct(data.baselines.length),
         "shorter": pairs.correct(-data.baselines.length),
         "prompt": np.full(len(pairs), 0.5),
-        "words": pairs.correct(data.baselines.words[KIND_OF[pairs.source]]),
+        "words": pairs.correct(data.baselines.words[kind]),
+        "words_and_length": pairs.correct(data.baselines.words_and_length[kind]),
     }
-    if pairs.source == "comparisons":
-        found["first"] = pairs.first
     means = {
         name: data.bootstrap.mean(correct, pairs.prompt, share=name != "prompt")
         for name, correct in found.items()
     }
+    shown = pairs.where(np.isfinite(pairs.first))
+    if len(shown):
+        means["first"] = data.bootstrap.mean(shown.first, shown.prompt, share=True)
     return {name: mean for name, mean in means.items() if np.isfinite(mean.value)}
 
 
 def pair_metrics(data: EvaluationData) -> Metrics:
     """Accuracy on pairs, without and with ties, and log-losses in nats a judgement."""
-    accuracy = cast(Metric, missing_json())
+    accuracy: Json = {**missing_json()}
     if len(data.pairs):
-        accuracy = beside(pairwise_accuracy(data), pair_baselines(data))
+        shown = np.isfinite(data.pairs.first)
+        same = {} if shown.all() else {"first": pairwise_accuracy(data, shown)}
+        accuracy = beside(pairwise_accuracy(data), pair_baselines(data), same=same)
     p = data.predictions.pairs
     if not len(p) or not np.isfinite(p).all():
         return {"accuracy": accuracy}
@@ -151,28 +162,31 @@ def pair_metrics(data: EvaluationData) -> Metrics:
     code, constant = pairs.outcome, constant_rates(pairs.outcome, pairs.side, prompt)
     decided = code != TIE
 
-    def hit(p: Floats) -> BootstrapDistribution:
+    def hit(boot: Bootstrap, p: Floats) -> BootstrapDistribution:
         # half or a third right where two or all three are called equally likely
         top = np.isclose(p, p.max(1, keepdims=True), atol=1e-9)
         right = top[np.arange(len(code)), code] / top.sum(1)
-        return data.bootstrap.mean(right, prompt, share=True)
+        return boot.mean(right, prompt, share=True)
 
-    found = {"accuracy": accuracy, "three_way": beside(hit(p), {"constant": hit(constant)})}
+    def loss_of_sides(boot: Bootstrap, p: Floats) -> BootstrapDistribution:
+        sides = p[decided, :2] / p[decided, :2].sum(1, keepdims=True)
+        return log_loss(boot, sides, code[decided], prompt[decided])
+
+    def beside_constant(figure: Figure, lower: bool = True) -> Json:
+        theirs = figure(data.bootstrap, constant)
+        return beside(data.figure(figure, "pairs"), {"constant": theirs}, lower)
+
+    found = {"accuracy": accuracy, "three_way": beside_constant(hit, lower=False)}
     if predicts_ties(p):
-        found["log_loss_ties"] = _log_loss(data, p, constant, code, prompt)
+        found["log_loss_ties"] = beside_constant(lambda boot, p: log_loss(boot, p, code, prompt))
     if decided.any():
-        given, rate = (q[decided, :2] / q[decided, :2].sum(1, keepdims=True) for q in (p, constant))
-        found["log_loss"] = _log_loss(data, given, rate, code[decided], prompt[decided])
+        found["log_loss"] = beside_constant(loss_of_sides)
     return found
 
 
-def _log_loss(
-    data: EvaluationData, p: Floats, constant: Floats, code: Ints, prompt: Ints
-) -> Metric:
-    """Mean of -log p[i, code[i]], in nats, of predictions p and of constant rates (n, K)."""
-    row, mean = np.arange(len(code)), data.bootstrap.mean
-    ours, theirs = (mean(-np.log(q[row, code] + TINY), prompt) for q in (p, constant))
-    return beside(ours, {"constant": theirs}, lower=True)
+def log_loss(boot: Bootstrap, p: Floats, code: Ints, prompt: Ints) -> BootstrapDistribution:
+    """Mean of -log p[i, code[i]], in nats, of predictions p (n, K)."""
+    return boot.mean(-np.log(p[np.arange(len(code)), code] + TINY), prompt)
 
 
 def predicts_ties(p: Floats) -> bool:
@@ -183,10 +197,13 @@ def predicts_ties(p: Floats) -> bool:
 def constant_rates(outcome: Ints, side: Floats, prompt: Ints) -> Floats:
     """P(a), P(b), P(tie) (n, 3) from how often the first, the second or none was preferred.
 
-    On the other prompts. Where nobody knows which was first, a stands for it.
+    On the other prompts, where it is known which was first; else a and b are as likely.
     """
-    second = side < 0
-    found = rates(np.where(second & (outcome != TIE), 1 - outcome, outcome), prompt, 3)
+    found = rates(outcome, prompt, 3)
+    found[:, :2] = found[:, :2].mean(1, keepdims=True)
+    known, second = side != 0, side < 0
+    code = np.where(second & (outcome != TIE), 1 - outcome, outcome)
+    found[known] = rates(code[known], prompt[known], 3)
     found[second] = found[second][:, [1, 0, 2]]
     return found
 
@@ -199,28 +216,29 @@ def at_equal_length(data: EvaluationData) -> dict[str, EstimateJson]:
     length alone scores 50%.
     """
     pairs, length = data.pairs, data.baselines.length
-    correct, better, worse = pairs.correct(data.reward), length[pairs.better], length[pairs.worse]
-    longer, shorter = better > worse, better < worse
+    better, worse = length[pairs.better], length[pairs.worse]
+    longer, shorter, unequal = better > worse, better < worse, better != worse
 
-    def mean_of(rows: Bools) -> EstimateJson:
-        return data.bootstrap.mean(correct[rows], pairs.prompt[rows], share=True).as_json()
-
-    found = {
-        "near": mean_of(np.abs(better - worse) <= NEAR * np.maximum(better, worse)),
-        "longer": mean_of(longer),
-        "shorter": mean_of(shorter),
-        "balanced": missing_json(),
-    }
-    if longer.any() and shorter.any():
+    def balanced(boot: Bootstrap, reward: Floats) -> BootstrapDistribution:
+        correct = pairs.correct(reward)
         columns = (longer * correct, longer, shorter * correct, shorter)
-        unequal = better != worse
-        found["balanced"] = data.bootstrap.of_sums(
-            np.stack(columns, 1).astype(float)[unequal],
+        rows = np.stack(columns, 1).astype(float)[unequal]
+        return boot.of_sums(
+            rows,
             pairs.prompt[unequal],
             lambda s: 0.5 * (s[:, 0] / s[:, 1] + s[:, 2] / s[:, 3]),
             share=True,
-        ).as_json()
-    return found
+        )
+
+    near = np.abs(better - worse) <= NEAR * np.maximum(better, worse)
+    return {
+        "near": pairwise_accuracy(data, near).as_json(),
+        "longer": pairwise_accuracy(data, longer).as_json(),
+        "shorter": pairwise_accuracy(data, shorter).as_json(),
+        "balanced": data.figure(balanced).as_json()
+        if longer.any() and shorter.any()
+        else missing_json(),
+    }
 
 
 # -- ratings
@@ -232,63 +250,73 @@ def _rating_metrics(data: EvaluationData) -> Metrics:
         return {}
     prompt, rating = data.examples.prompt[scalar.item], scalar.rating.astype(float)
 
-    def overall(score: Floats) -> BootstrapDistribution:
-        return data.bootstrap.of_weights(prompt, lambda w: rank_correlation(w, score, rating))
+    def overall(boot: Bootstrap, score: Floats) -> BootstrapDistribution:
+        return boot.of_weights(prompt, lambda w: rank_correlation(w, score, rating))
 
-    found = _ranking(data, "scalar", scalar.item, "spearman", overall, _rank_correlation_within)
-    p = data.predictions.scalar
-    if not np.isfinite(p).all():
+    within = _rank_correlation_within(data.examples)
+    found = _ranking(data, "scalar", scalar.item, "spearman", overall, within)
+    if not np.isfinite(data.predictions.scalar).all():
         return found
     code = scalar.rating - 1
     constant = rates(code, prompt, len(RATINGS))
 
-    def error(p: Floats) -> BootstrapDistribution:
+    def error(boot: Bootstrap, p: Floats) -> BootstrapDistribution:
         predicted_median = 1 + (np.cumsum(p, 1) < 0.5 - 1e-9).sum(1)
-        return data.bootstrap.mean(np.abs(predicted_median - 1.0 - code), prompt)
+        return boot.mean(np.abs(predicted_median - 1.0 - code), prompt)
 
-    found["rating_error"] = beside(error(p), {"constant": error(constant)}, lower=True)
-    found["rating_log_loss"] = _log_loss(data, p, constant, code, prompt)
+    def loss(boot: Bootstrap, p: Floats) -> BootstrapDistribution:
+        return log_loss(boot, p, code, prompt)
+
+    for name, figure in (("rating_error", error), ("rating_log_loss", loss)):
+        theirs = {"constant": figure(data.bootstrap, constant)}
+        found[name] = beside(data.figure(figure, "scalar"), theirs, lower=True)
     return found
 
 
 def _ranking(
-    data: EvaluationData,
-    kind: str,
-    item: Ints,
-    name: str,
-    overall: Callable[[Floats], BootstrapDistribution],
-    within: Callable[[EvaluationData, Floats], BootstrapDistribution],
+    data: EvaluationData, kind: str, item: Ints, name: str, overall: Figure, within: Figure
 ) -> Metrics:
     """A figure of scores within prompts, of completions (N,), and of all, row by row (n,)."""
-    scores = {"longer": data.baselines.length, "shorter": -data.baselines.length}
-    words = data.baselines.words[kind]
-    if np.isfinite(words[np.isfinite(data.reward)]).all():
-        scores["words"] = words
-    others = {n: overall(score[item]) for n, score in scores.items()}
-    others["prompt"] = overall(data.baselines.prompt[kind])
-    others_within = {n: within(data, score) for n, score in scores.items()}
+    boot, nulls = data.bootstrap, data.baselines
+    scores = {"longer": nulls.length, "shorter": -nulls.length}
+    learned = {"words": nulls.words[kind], "words_and_length": nulls.words_and_length[kind]}
+    asked = np.isfinite(data.reward)
+    scores |= {n: score for n, score in learned.items() if np.isfinite(score[asked]).all()}
+    others = {n: overall(boot, score[item]) for n, score in scores.items()}
+    others["prompt"] = overall(boot, nulls.prompt[kind])
+    others_within = {n: within(boot, score) for n, score in scores.items()}
     return {
-        f"{name}_within": beside(within(data, data.reward), others_within),
-        name: beside(overall(data.reward[item]), others),
+        f"{name}_within": beside(data.figure(within), others_within),
+        name: beside(data.figure(lambda b, reward: overall(b, reward[item])), others),
     }
 
 
-def _rank_correlation_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
+def _rank_correlation_within(examples: Examples) -> Figure:
     """Spearman's within prompts, averaged over those with two completions rated differently."""
-    scalar = data.examples.scalar
-    total = np.bincount(scalar.item, scalar.rating, len(score))
-    count = np.bincount(scalar.item, minlength=len(score))
+    scalar, n = examples.scalar, len(examples.prompt)
+    total, count = np.bincount(scalar.item, scalar.rating, n), np.bincount(scalar.item, minlength=n)
     rated = np.flatnonzero(count)
-    values, prompts, ratings = [], [], 0
-    for group in group_rows(data.examples.prompt[rated]):
-        items = rated[group]
-        given = total[items] / count[items]
-        if len(items) > 1 and np.ptp(given) > 0:
-            ranks = rankdata(score[items]), rankdata(given)
-            values.append(0.0 if np.ptp(score[items]) == 0 else float(np.corrcoef(*ranks)[0, 1]))
-            prompts.append(int(data.examples.prompt[items[0]]))
-            ratings += int(count[items].sum())
-    return replace(data.bootstrap.mean(np.array(values), np.array(prompts, int)), n=ratings)
+    prompt = examples.prompt[rated]
+    given = ranks_within(prompt, total[rated] / count[rated])
+    away = given - _mean_within(prompt, given)
+    differ = np.bincount(prompt, away**2) > 1e-9
+    prompts, ratings = np.flatnonzero(differ), int(count[rated][differ[prompt]].sum())
+
+    def within(boot: Bootstrap, score: Floats) -> BootstrapDistribution:
+        rank = ranks_within(prompt, score[rated])
+        rank = rank - _mean_within(prompt, rank)
+        both, own, theirs = (
+            np.bincount(prompt, x)[prompts] for x in (rank * away, rank**2, away**2)
+        )
+        values = np.where(own > 1e-9, both / np.sqrt(np.maximum(own, 1e-9) * theirs), 0.0)
+        return replace(boot.mean(values, prompts), n=ratings)
+
+    return within
+
+
+def _mean_within(group: Ints, values: Floats) -> Floats:
+    """Each row's group's mean (n,)."""
+    return np.asarray((np.bincount(group, values) / np.maximum(np.bincount(group), 1))[group])
 
 
 # -- good or bad
@@ -300,27 +328,31 @@ def _binary_metrics(data: EvaluationData) -> Metrics:
         return {}
     prompt, good = data.examples.prompt[binary.item], binary.good.astype(float)
 
-    def overall(score: Floats) -> BootstrapDistribution:
-        return data.bootstrap.of_weights(prompt, lambda w: auc(w, score, good), share=True)
+    def overall(boot: Bootstrap, score: Floats) -> BootstrapDistribution:
+        return boot.of_weights(prompt, lambda w: auc(w, score, good), share=True)
 
-    found = _ranking(data, "binary", binary.item, "auc", overall, _auc_within)
-    p = data.predictions.binary
-    if np.isfinite(p).all():
-        constant = rates(binary.good, prompt, 2)[:, 1]
-        ours, theirs = (np.stack([1 - q, q], 1) for q in (p, constant))
-        found["good_log_loss"] = _log_loss(data, ours, theirs, binary.good, prompt)
+    found = _ranking(data, "binary", binary.item, "auc", overall, _auc_within(data.examples))
+
+    def loss(boot: Bootstrap, q: Floats) -> BootstrapDistribution:
+        return log_loss(boot, np.stack([1 - q, q], 1), binary.good, prompt)
+
+    if np.isfinite(data.predictions.binary).all():
+        theirs = {"constant": loss(data.bootstrap, rates(binary.good, prompt, 2)[:, 1])}
+        found["good_log_loss"] = beside(data.figure(loss, "binary"), theirs, lower=True)
     return found
 
 
-def _auc_within(data: EvaluationData, score: Floats) -> BootstrapDistribution:
+def _auc_within(examples: Examples) -> Figure:
     """Of two completions of one prompt, one good and one bad: how often the good scores higher."""
-    binary, found = data.examples.binary, []
-    score, good, prompt = score[binary.item], binary.good, data.examples.prompt[binary.item]
-    for group in group_rows(prompt):
-        yes, no = score[group][good[group] > 0], score[group][good[group] == 0]
-        if len(yes) and len(no):
-            ahead = 0.5 + 0.5 * np.sign(yes[:, None] - no[None])
-            found.append((ahead.sum(), ahead.size, len(group), prompt[group[0]]))
-    table = np.array(found, float).reshape(-1, 4)
-    prompts, n = table[:, 3].astype(np.int64), int(table[:, 2].sum())
-    return data.bootstrap.of_sums(table[:, :2], prompts, lambda s: s[:, 0] / s[:, 1], n, share=True)
+    binary, prompt = examples.binary, examples.prompt[examples.binary.item]
+    size, good = np.bincount(prompt), np.bincount(prompt, binary.good)
+    prompts = np.flatnonzero((good > 0) & (good < size))
+    yes, no, n = good[prompts], (size - good)[prompts], int(size[prompts].sum())
+
+    def within(boot: Bootstrap, score: Floats) -> BootstrapDistribution:
+        ranks = ranks_within(prompt, score[binary.item])  # Mann and Whitney's U from the rank sum
+        ahead = np.bincount(prompt, ranks * binary.good)[prompts] - yes * (yes + 1) / 2
+        rows = np.stack([ahead, yes * no], 1)
+        return boot.of_sums(rows, prompts, lambda s: s[:, 0] / s[:, 1], n, share=True)
+
+    return within

@@ -14,30 +14,43 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from huggingface_hub import ModelCard, ModelCardData
 
-from data.atomic_files import whole_folder
+from data.atomic_files import whole_folder, write_json
+from reward_model.chat.chat_format import chat_format
+from reward_model.export.fresh_process import SCRIPT
 from reward_model.export.parity import CERTIFICATE, Certificate, certify, require_green
-from reward_model.export.parity_routes import SCRIPT, STANDALONE
-from reward_model.scoring.scorer import EXPORT, Facts, Scorer, read_facts
+from reward_model.export.parity_routes import STANDALONE, add_nothing
+from reward_model.model_checks.saving import check_saving
+from reward_model.receipt.contents import Receipt
+from reward_model.receipt.text import RECEIPT_JSON
+from reward_model.receipt.wording import features_told
+from reward_model.scoring.scorer import (
+    EXPORT,
+    EXPORTED_HEAD,
+    READS,
+    UNIT,
+    Facts,
+    Scorer,
+    read_facts,
+)
 
 CARD = "README.md"
+HEAD = "head.npz"
 CARD_TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
 COPIED = ("receipt.json", "receipt.html", CARD)
 """Files of a run's folder that go along, where they are."""
 KEPT_FACTS = (
-    "objective",
-    "tuning",
-    "members",
-    "tokenizer",
-    "policy_hash",
-    "mean",
-    "sd",
-    "max_tokens",
-)
+    "objective", "tuning", "members", "tokenizer", "policy_hash", "mean", "sd", "max_tokens",
+    "pad_token",
+    "thinking",
+    "reads",
+)  # fmt: skip
+"""What a Scorer needs to know; beside it stands which files are the export's."""
 
 
 def export(run: Path, out: Path, say: Callable[[str], None] = print) -> Certificate:
@@ -49,21 +62,45 @@ def export(run: Path, out: Path, say: Callable[[str], None] = print) -> Certific
     out = out.expanduser().absolute()
     check_folder(out)
     facts = read_facts(run)
-    check_run(run, facts)
-    scorer = Scorer.load(run, torch.float32)
+    if "model" not in facts:
+        raise ValueError(f"{run.name} is an export already: copy the folder")
+    if facts["members"] > 1:
+        raise ValueError(
+            f"{run.name} is an ensemble of {facts['members']}, which no single model folder holds:"
+            " serve the run itself with coach score --serve, or train one with --members 1"
+        )
+    scorer = Scorer.load(run, torch.float32, exported=True)
     out.parent.mkdir(parents=True, exist_ok=True)
+    size = 4 * sum(p.numel() for p in scorer.model.parameters())  # bytes
+    check_saving(out.parent, size, scorer.tokenizer, scorer.model)
     with whole_folder(out) as fresh:
         write_model(fresh, scorer)
-        shutil.copy(run / "head.npz", fresh)
+        shutil.copy(run / (EXPORTED_HEAD if "exported" in facts else HEAD), fresh / HEAD)
         shutil.copy(STANDALONE, fresh / SCRIPT)
         copy_papers(fresh, run, facts)
         write_card(fresh, run.name, scorer)
-        write_facts(fresh, run.name, facts)
+        files = sorted({path.name for path in fresh.iterdir()} | {EXPORT, CERTIFICATE})
+        kept = {key: value for key, value in facts.items() if key in KEPT_FACTS}
+        kept |= facts.get("exported", {})
+        write_json(fresh / EXPORT, {"name": run.name, **kept, "unit": UNIT, "files": files})
         del scorer
+        for line in _what_is_lost(run):
+            say(line)
         certificate = certify(run, fresh, say)
         require_green(certificate)
-        (fresh / CERTIFICATE).write_text(json.dumps(certificate, indent=1), encoding="utf-8")
+        write_json(fresh / CERTIFICATE, certificate)
     return certificate
+
+
+def _what_is_lost(run: Path) -> list[str]:
+    """How much worse the exported head is than the run's, where it is another one."""
+    path = run / RECEIPT_JSON
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    features = Receipt.read(found).features if found.get("features") else None
+    if features is None:
+        return []
+    others = [one for one in features.others if one.name == "export"]
+    return features_told(replace(features, others=others))
 
 
 def check_folder(out: Path) -> None:
@@ -82,23 +119,17 @@ def check_folder(out: Path) -> None:
         raise ValueError(f"{out} holds {foreign[0]} {what}: name a new folder with --out")
 
 
-def check_run(run: Path, facts: Facts) -> None:
-    """ValueError for a reward model that no single folder of weights can hold."""
-    if "model" not in facts:
-        raise ValueError(f"{run.name} is an export already: copy the folder")
-    if facts["members"] > 1:
-        raise ValueError(
-            f"{run.name} is an ensemble of {facts['members']}, which no single model folder holds:"
-            " serve the run itself with score --serve, or train one with --members 1"
-        )
-
-
 def write_model(folder: Path, scorer: Scorer) -> None:
     """Weights, configuration and tokenizer."""
     config = scorer.model.config
     config.id2label, config.label2id = {0: "reward"}, {"reward": 0}
     config.reward_mean, config.reward_sd = scorer.mean, scorer.sd
     config.reward_max_tokens = scorer.max_tokens
+    if not scorer.apart:
+        form = chat_format(scorer.tokenizer)
+        config.reward_reads, config.reward_in_parts = READS, form.in_parts
+        config.reward_end = form.end if form.ends_turn else None
+        add_nothing(scorer.tokenizer)
     scorer.model.save_pretrained(folder)
     for weights in folder.glob("*.safetensors"):
         weights.chmod(0o644)  # as the other files: whoever serves it may be somebody else
@@ -136,14 +167,6 @@ def write_card(folder: Path, name: str, scorer: Scorer) -> None:
         max_tokens=scorer.max_tokens,
         mean=repr(scorer.mean),
         sd=repr(scorer.sd),
+        apart=scorer.apart,
     )
     path.write_text(f"{str(card).rstrip()}\n", encoding="utf-8")
-
-
-def write_facts(folder: Path, name: str, facts: Facts) -> None:
-    """What a Scorer needs to know, and which files are the export's."""
-    files = sorted({path.name for path in folder.iterdir()} | {EXPORT, CERTIFICATE})
-    kept = {key: value for key, value in facts.items() if key in KEPT_FACTS}
-    unit = {"unit": "mean 0 and standard deviation 1 on the SFT policy's samples"}
-    said = {"name": name, **kept, **unit, "files": files}
-    (folder / EXPORT).write_text(json.dumps(said, indent=1), encoding="utf-8")

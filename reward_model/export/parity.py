@@ -17,9 +17,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from data.schema import Completion, content_hash
+from data.stats.intervals import Floats
 from reward_model.export import parity_routes
 from reward_model.export.probes import hard_probes
 from reward_model.language_model.origin import file_hash
@@ -27,7 +27,6 @@ from reward_model.language_model.render import fingerprint
 from reward_model.scoring.kept_answers import kept_probes
 from reward_model.scoring.scorer import Scorer
 
-Array = NDArray[np.float64]
 CERTIFICATE = "certificate.json"
 TOLERANCE = 1e-5
 """In reward units; in the head's own output where its standard deviation is below 1."""
@@ -79,13 +78,17 @@ def certify(
     Returns the certificate; `green` says how it came out. Raises ValueError where a route cannot
     be taken at all.
     """
-    scorer = Scorer.load(run, torch.float32)
+    scorer = Scorer.load(run, torch.float32, exported=True)
     kept, live, live_dtype = kept_probes(run)
     probes = [*kept, *hard_probes(scorer.tokenizer, scorer.max_tokens)]
     ways = plans(len(probes))
 
-    def along(route: parity_routes.Route, some: Sequence[parity_routes.Plan] = ways) -> list[Array]:
-        return [parity_routes.through(route, probes, way) for way in some]
+    def along(
+        route: parity_routes.Route,
+        some: Sequence[parity_routes.Plan] = ways,
+        asked: Sequence[Completion] = probes,
+    ) -> list[Floats]:
+        return [parity_routes.through(route, asked, way) for way in some]
 
     (exact,) = along(parity_routes.trainer(run, scorer, torch.float64), ways[:1])
     own = along(parity_routes.trainer(run, scorer, torch.float32))
@@ -96,11 +99,28 @@ def certify(
     checks.add("grpo", "the reward function that GRPO calls", grpo)
     if live_dtype == "float32":
         checks.add("trained", "what the trainer's live network gave, noted then", [live])
-    fresh = parity_routes.reloaded(export, probes, ways)
-    checks.add("reloaded", "the folder in a fresh process, by transformers alone", fresh)
+    told = [i for i, c in enumerate(probes) if parity_routes.expressible(scorer, c)]
+    called = (
+        []
+        if scorer.apart
+        else [i for i in told if parity_routes.callable_by_all(scorer, probes[i])]
+    )
+    fresh = parity_routes.reloaded(export, scorer, probes, ways, [probes[i] for i in called])
+    checks.add("reloaded", "the folder in a fresh process, by transformers alone", fresh.scored)
+    if called:
+        how = "over the whole conversation, in a fresh process"
+        checks.add("apply_chat_template", how, fresh.applied, called)
+        if parity_routes.add_nothing(scorer.tokenizer):
+            how = "text-classification on the template's text, in a fresh process"
+            checks.add("pipeline", how, [fresh.piped], called)
+    as_texts = [probes[i] for i in told]
     with parity_routes.over_http(Scorer.load(export, torch.float32)) as routes:
         for name, route in routes.items():
-            checks.add(name, "HTTP, from the folder", along(route))
+            if name in parity_routes.AS_TEXT:
+                outs = along(route, plans(len(told)), as_texts)
+                checks.add(name, "HTTP, from the folder", outs, told)
+            else:
+                checks.add(name, "HTTP, from the folder", along(route))
     return checks.certificate(scorer, export, probes, len(kept))
 
 
@@ -117,7 +137,7 @@ def tolerance(sd: float, rounding: float = 0.0) -> float:
 class _Checks:
     """What was found along each route."""
 
-    def __init__(self, sd: float, exact: Array, own: Array, say: Callable[[str], None]) -> None:
+    def __init__(self, sd: float, exact: Floats, own: Floats, say: Callable[[str], None]) -> None:
         """exact, own: (N,), what the trained network gives in float64 and in float32."""
         self.sd = sd
         self.exact = exact
@@ -127,9 +147,15 @@ class _Checks:
         self.rounding = float(np.abs(own - exact).max())
         self.tolerance = tolerance(sd, self.rounding)
 
-    def add(self, name: str, what: str, outputs: Sequence[Array]) -> None:
-        """Head outputs (N,) of the probes, or of the first of them, for each way of batching."""
-        apart = np.concatenate([np.abs(out - self.exact[: len(out)]) for out in outputs])
+    def add(
+        self, name: str, what: str, outputs: Sequence[Floats], places: Sequence[int] | None = None
+    ) -> None:
+        """Head outputs (N,) for each way of batching, of the probes at `places`.
+
+        Without places: of the first N.
+        """
+        exact = self.exact if places is None else self.exact[list(places)]
+        apart = np.concatenate([np.abs(out - exact[: len(out)]) for out in outputs])
         most = float(apart.max()) if np.isfinite(apart).all() else float("inf")
         self.found.append(
             {
@@ -195,5 +221,5 @@ def require_green(certificate: Certificate) -> None:
     raise ValueError(
         f"not the rewards that were trained: {worst['road']} is off by"
         f" {worst['max_difference']:.1e}, allowed is below {certificate['tolerance']:.0e}; nothing"
-        " was written: train it again, or serve the run itself with score --serve"
+        " was written: train it again, or serve the run itself with coach score --serve"
     )

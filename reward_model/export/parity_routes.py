@@ -11,66 +11,47 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from data.schema import Completion
-from reward_model.language_model.classifier import (
-    apply_head,
-    last_states,
-    set_head,
-    with_head,
-)
-from reward_model.language_model.loading import cast, load_classifier, load_model, with_adapter
-from reward_model.language_model.origin import ADAPTER
+from data.stats.intervals import Floats
+from reward_model.chat.chat_format import chat_format
+from reward_model.export.fresh_process import Answers, Asked, Chat
+from reward_model.language_model.classifier import apply_head, completion_states
+from reward_model.language_model.loading import cast
 from reward_model.scoring.grpo_reward import GrpoReward
-from reward_model.scoring.scorer import WEIGHTS, Head, Scorer, read_facts, under
-from reward_model.serving.chat_text import in_template
+from reward_model.scoring.scorer import Scorer, adapted, read_facts, with_own_head
 from reward_model.serving.http import serving
 
-Array = NDArray[np.float64]
-Route = Callable[[Sequence[Completion]], Array]
+Route = Callable[[Sequence[Completion]], Floats]
 """Head outputs (N,)."""
 Plan = Sequence[Sequence[int]]
 """Batches of places."""
-Row = Mapping[str, object]
-"""A line of what the export's script scores."""
 STANDALONE = Path(__file__).with_name("standalone.py")
-SCRIPT = "score.py"
-"""What it is called in an export."""
-FRESH_PROCESS = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-import score
-rows, plans = json.load(sys.stdin)
-out = [[score.head_output([rows[i] for i in batch]) for batch in plan] for plan in plans]
-json.dump({"out": out, "loaded": sorted(sys.modules)}, sys.stdout)
-"""
+FRESH_PROCESS = Path(__file__).with_name("fresh_process.py")
 
 
 def trainer(run: Path, scorer: Scorer, dtype: torch.dtype) -> Route:
     """The network as it was trained, its adapter not merged in, by the trainer's forward pass."""
     facts, pad = read_facts(run), scorer.tokenizer.pad_token_id
-    if (run / WEIGHTS).is_dir():
-        model = load_classifier(run / WEIGHTS)
-    else:
-        model = with_head(load_model(under(run, facts), torch.float32), pad)
-        set_head(model, Head.load(run / "head.npz").weights)
-        if (run / ADAPTER).is_dir():
-            # put into the model itself, with the head that was saved with the adapter
-            with_adapter(model, str(run / ADAPTER))
+    network = adapted(run, facts, 0, pad)
+    model = network.get_base_model() if isinstance(network, PeftModel) else network
+    view = with_own_head(model, run, facts, 0, exported=True).view
     model = cast(model.eval(), dtype)
 
     @torch.inference_mode()
-    def read(completions: Sequence[Completion]) -> Array:
+    def read(completions: Sequence[Completion]) -> Floats:
         texts = [scorer.render(c.prompt, c.text, c.finished) for c in completions]
-        states = last_states(model, texts, pad)
-        raw: Array = apply_head(model, states).double().cpu().numpy()
+        states = completion_states(model, texts, pad, view)
+        raw: Floats = apply_head(model, states).double().cpu().numpy()
         return raw
 
     return read
@@ -78,10 +59,10 @@ def trainer(run: Path, scorer: Scorer, dtype: torch.dtype) -> Route:
 
 def grpo(scorer: Scorer) -> Route:
     """The reward function that GRPO calls, brought back from reward units; nothing is clipped."""
-    end = scorer.tokenizer.eos_token_id
+    end = scorer.tokenizer.eos_token_id  # any token serves as the end: texts are read, not ids
     reward = GrpoReward(scorer, [end], clip=math.inf)
 
-    def read(completions: Sequence[Completion]) -> Array:
+    def read(completions: Sequence[Completion]) -> Floats:
         rewards = reward(
             prompts=[_prompt_messages(c) for c in completions],
             completions=[[{"role": "assistant", "content": c.text}] for c in completions],
@@ -92,26 +73,51 @@ def grpo(scorer: Scorer) -> Route:
     return read
 
 
-def reloaded(export: Path, completions: Sequence[Completion], plans: Sequence[Plan]) -> list[Array]:
-    """Head outputs (N,) for each plan, by transformers alone."""
-    rows: list[Row] = [
+AS_TEXT = ("/classify, text", "/get_reward")
+"""Routes over HTTP on which a control token that a text spells out is one."""
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """What a fresh process that loads the folder by transformers alone gets from it."""
+
+    scored: list[Floats]
+    """Head outputs (N,) by its script, for each plan."""
+    applied: list[Floats]
+    """(M,), by `apply_chat_template` over the conversations: one by one, and in one batch."""
+    piped: Floats
+    """(M,), by a text-classification pipeline on the template's texts."""
+
+
+def reloaded(
+    export: Path,
+    scorer: Scorer,
+    completions: Sequence[Completion],
+    plans: Sequence[Plan],
+    called: Sequence[Completion],
+) -> Reloaded:
+    """Head outputs of N completions, and of M that everybody's call can express."""
+    rows = [
         {"prompt": _prompt_messages(c), "completion": c.text, "finished": c.finished}
         for c in completions
     ]
-    outs = ask_fresh_process(export, rows, plans)
-    return [_in_order(plan, out) for plan, out in zip(plans, outs, strict=True)]
+    chats: list[Chat] = [
+        {"turns": _in_shape(scorer, _whole(c)), "unfinished": not c.finished} for c in called
+    ]
+    ways = [[list(batch) for batch in plan] for plan in plans]
+    found = ask_fresh_process(export, {"rows": rows, "plans": ways, "chats": chats})
+    scored = [_in_order(plan, out) for plan, out in zip(plans, found["scored"], strict=True)]
+    return Reloaded(scored, list(map(np.array, found["applied"])), np.array(found["piped"]))
 
 
-def ask_fresh_process(
-    export: Path, rows: Sequence[Row], plans: Sequence[Plan]
-) -> list[list[list[float]]]:
-    """What the export's script gives each batch of each plan, where nothing else is loaded.
+def ask_fresh_process(export: Path, asked: Asked) -> Answers:
+    """What it answers, where nothing of this project is loaded.
 
     Raises ValueError with the last line that it said where it ends badly.
     """
     done = subprocess.run(
-        [sys.executable, "-c", FRESH_PROCESS, str(export)],
-        input=json.dumps([rows, plans]),
+        [sys.executable, "-P", str(FRESH_PROCESS), str(export)],
+        input=json.dumps(asked),
         capture_output=True,
         text=True,
         check=False,
@@ -122,8 +128,23 @@ def ask_fresh_process(
     answer = json.loads(done.stdout)
     ours = [name for name in answer["loaded"] if name.split(".")[0] in ("reward_model", "data")]
     assert not ours, f"the fresh process loaded {ours[0]}"
-    outs: list[list[list[float]]] = answer["out"]
-    return outs
+    found: Answers = answer
+    return found
+
+
+def expressible(scorer: Scorer, completion: Completion) -> bool:
+    """Whether the template's text says all: no text in it spells a control token out."""
+    if scorer.apart:
+        return True
+    turns = _whole(completion)
+    return not any(chat_format(scorer.tokenizer).controls.search(t["content"]) for t in turns)
+
+
+def callable_by_all(scorer: Scorer, completion: Completion) -> bool:
+    """Whether `apply_chat_template` gives what is read: all said, nothing cut, some text."""
+    read = scorer.render(completion.prompt, completion.text, completion.finished)
+    said = completion.finished or completion.text.strip()
+    return expressible(scorer, completion) and bool(said) and not read.truncated
 
 
 @contextmanager
@@ -138,48 +159,94 @@ def over_http(scorer: Scorer) -> Iterator[Mapping[str, Route]]:
             found: dict[str, Any] = answer.json()
             return found
 
-        def labels(**body: object) -> Array:
+        def labels(**body: object) -> Floats:
             return np.array([row["probs"][0] for row in post("/classify", **body)["data"]])
 
-        def rewards(route: str, **body: object) -> Array:
+        def rewards(route: str, **body: object) -> Floats:
             return np.array(post(route, **body)["rewards"]) * scorer.sd + scorer.mean
 
-        def score(some: Sequence[Completion]) -> Array:
+        def score(some: Sequence[Completion]) -> Floats:
             texts, finished = [c.text for c in some], [c.finished for c in some]
             prompts = [_prompt_messages(c) for c in some]
             return rewards("/score", prompts=prompts, completions=texts, finished=finished)
 
-        def classify_ids(some: Sequence[Completion]) -> Array:
+        def classify_ids(some: Sequence[Completion]) -> Floats:
             return labels(input=[scorer.render(c.prompt, c.text, c.finished).ids for c in some])
 
-        def classify_chat(c: Completion) -> Array:
-            turns = [*_prompt_messages(c), {"role": "assistant", "content": c.text}]
-            return labels(messages=turns, continue_final_message=not c.finished)
+        def classify_chat(c: Completion) -> Floats:
+            return labels(messages=_whole(c), continue_final_message=not c.finished)
 
-        def get_reward(some: Sequence[Completion]) -> Array:
-            end = str(scorer.tokenizer.eos_token)
-            prompts = [in_template(scorer.tokenizer, _prompt_messages(c)) for c in some]
-            query = [p + c.text + end * c.finished for p, c in zip(prompts, some, strict=True)]
-            return rewards("/get_reward", query=query, prompts=prompts)
+        def get_reward(some: Sequence[Completion]) -> Floats:
+            texts = [sent_text(scorer, c) for c in some]
+            return rewards(
+                "/get_reward", query=[t for _, t in texts], prompts=[p for p, _ in texts]
+            )
+
+        def classify_text(some: Sequence[Completion]) -> Floats:
+            return labels(input=[sent_text(scorer, c)[1] for c in some])
 
         yield {
             "/score": score,
             "/classify, token ids": classify_ids,
+            "/classify, text": classify_text,
             "/classify, messages": lambda some: np.concatenate(list(map(classify_chat, some))),
             "/get_reward": get_reward,
         }
 
 
-def through(route: Route, completions: Sequence[Completion], plan: Plan) -> Array:
+def add_nothing(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Let it put no token around a text, which the template has begun with one already.
+
+    Else whoever gives the template's text to a pipeline or to vLLM has it begin twice. Returns
+    whether that could be done.
+    """
+    tokenizer.padding_side = "right"
+    if _adds_tokens(tokenizer):
+        tokenizer.add_bos_token = tokenizer.add_eos_token = False
+    return not _adds_tokens(tokenizer)
+
+
+def _adds_tokens(tokenizer: PreTrainedTokenizerBase) -> bool:
+    plain: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+    return plain != list(tokenizer("a")["input_ids"])
+
+
+def sent_text(scorer: Scorer, completion: Completion) -> tuple[str, str]:
+    """(prompt, prompt with completion) as texts in the template, up to the end of the turn."""
+    tokenizer, turns = scorer.tokenizer, _prompt_messages(completion)
+    if scorer.apart:
+        start = str(
+            tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        )
+        end = str(tokenizer.eos_token) if completion.finished else ""
+        return start, start + completion.text + end
+    form = chat_format(tokenizer)
+    start = form.text(turns, opened=True)
+    if not (completion.finished or completion.text.strip()):
+        return start, start
+    text = form.text(_whole(completion), unfinished=not completion.finished)
+    return (start if text.startswith(start) else ""), form.up_to_end(text)
+
+
+def through(route: Route, completions: Sequence[Completion], plan: Plan) -> Floats:
     """Head outputs (N,) of all completions, asked for batch by batch."""
     return _in_order(plan, [route([completions[i] for i in batch]) for batch in plan])
 
 
-def _in_order(plan: Plan, outs: Sequence[Sequence[float] | Array]) -> Array:
+def _in_order(plan: Plan, outs: Sequence[Sequence[float] | Floats]) -> Floats:
     found = np.full(sum(map(len, plan)), np.nan)
     for batch, out in zip(plan, outs, strict=True):
         found[list(batch)] = out
     return found
+
+
+def _whole(completion: Completion) -> list[dict[str, str]]:
+    answer = {"role": "assistant", "content": completion.text}
+    return [*_prompt_messages(completion), answer]
+
+
+def _in_shape(scorer: Scorer, turns: list[dict[str, str]]) -> list[dict[str, Any]]:
+    return turns if scorer.apart else chat_format(scorer.tokenizer).shaped(turns)
 
 
 def _prompt_messages(completion: Completion) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ def hard_probes(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> l
         ]
     )
     told = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who are you?"}]
-    marks = " ".join(tokenizer.all_special_tokens)
+    marks = " ".join(tokenizer.chat_control_tokens or tokenizer.all_special_tokens)
     long = "and so it went on, " * (max_tokens or 512)
     probes = [
         Completion(plain, "A short one.", True),

@@ -9,7 +9,9 @@ The reward is (head output - reward_mean) / reward_sd, both in config.json.
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,15 +32,18 @@ def load() -> tuple[Any, Any]:
 
 
 def token_ids(row: dict[str, Any]) -> list[int]:
-    """What the model was trained to read: the prompt in the chat template, the completion, and
-    end-of-turn only where the completion ended by itself."""
+    """What the model was trained to read, at most `reward_max_tokens` of them."""
     tokenizer, model = load()
     prompt = row["prompt"]
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    before = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
-    after = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
-    if row.get("finished", True):
-        after = [*after, tokenizer.eos_token_id]
+    finished = row.get("finished", True)
+    if getattr(model.config, "reward_reads", None) == "conversation":
+        before, after = conversation(turns, row["completion"], finished)
+    else:
+        before = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        after = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
+        if finished:
+            after = [*after, tokenizer.eos_token_id]
     most = model.config.reward_max_tokens
     if most and len(before) + len(after) > most:
         after = after[: most - 1]
@@ -46,6 +51,50 @@ def token_ids(row: dict[str, Any]) -> list[int]:
     while after and after[-1] == tokenizer.pad_token_id:
         after = after[:-1]
     return [*before, *after]
+
+
+def conversation(
+    turns: list[dict[str, Any]], completion: str, finished: bool
+) -> tuple[list[int], list[int]]:
+    """Ids of the prompt and of what follows, as the chat template writes the whole conversation.
+
+    A completion that did not end by itself stops where its text does.
+    """
+    start = template_ids(turns, add_generation_prompt=True)
+    if not (finished or completion.strip()):
+        return start, []
+    whole = [*turns, {"role": "assistant", "content": completion}]
+    try:
+        ids = template_ids(whole, continue_final_message=not finished)
+    except ValueError:  # the template writes another text than the one to stop behind
+        ids, end = template_ids(whole), load()[1].config.reward_end
+        ids = ids[: -1 - ids[::-1].index(end)] if end in ids else ids
+    pairs = enumerate(zip(start, ids, strict=False))
+    seam = next((i for i, (a, b) in pairs if a != b), min(len(start), len(ids)))
+    return ids[:seam], ids[seam:]
+
+
+def template_ids(turns: list[dict[str, Any]], **how: bool) -> list[int]:
+    """What the chat template writes; control tokens that a turn's text spells out stay text."""
+    tokenizer, model = load()
+    controls = sorted(tokenizer.chat_control_tokens, key=len, reverse=True)
+    spelt = re.compile("|".join(map(re.escape, controls)) or "(?!)")
+    spells = any(spelt.search(turn["content"]) for turn in turns)
+
+    def ids(change: Callable[[str], str] = str, **more: bool) -> list[int]:
+        texts = [change(turn["content"]) for turn in turns]
+        parts = [[{"type": "text", "text": t}] for t in texts]
+        contents = parts if model.config.reward_in_parts else texts
+        shaped = [t | {"content": c} for t, c in zip(turns, contents, strict=True)]
+        found: list[int] = tokenizer.apply_chat_template(shaped, return_dict=False, **how, **more)
+        return found
+
+    if not spells:
+        return ids()
+    try:
+        return ids(sanitize_control_tokens=True)
+    except ValueError:  # the tokenizer makes the token of plain text too: a blank keeps it apart
+        return ids(lambda text: spelt.sub(lambda m: m[0][0] + " " + m[0][1:], text))
 
 
 @torch.inference_mode()

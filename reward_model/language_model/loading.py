@@ -7,61 +7,142 @@ a LoRA adapter (`adapter/`) for that model, or whole weights (`model/`) in its p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import (
+    disable_progress_bar,
+    get_verbosity,
+    set_verbosity,
+    set_verbosity_error,
+)
 
 from reward_model.config import BUILT_IN_MODEL
 from reward_model.language_model.built_in import built_in_folder
 from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.origin import Origin
+from reward_model.model_checks.adapters import (
+    adapter_names,
+    embedding_rows,
+    parts_embedding,
+    tokenizer_files,
+    whole_layers,
+)
+from reward_model.model_checks.context import context_length
+from reward_model.model_checks.padding import choose_pad, earlier_pad, written_tokens
+from reward_model.model_checks.refusals import (
+    refuse_kind,
+    refuse_unfit,
+    unused_weights,
+    why_not_loaded,
+)
+from reward_model.model_checks.saving import mend_generation_config
 
 T = TypeVar("T")
 
 
 def load_tokenizer(origin: Origin, chat: bool = True) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, with a chat template and a pad token distinct from end-of-turn.
+    """The policy's tokenizer, with a chat template and a token to pad with (see `choose_pad`).
 
-    Raises ValueError for a model that has neither; not where `chat` is False, for raw text needs
-    neither of them.
+    An adapter's own tokenizer where it brings one along. Raises ValueError for a model that is no
+    policy, for one that has no template or nothing to pad with (not where `chat` is False, for raw
+    text needs neither of them), and for a tokenizer that is not the model's.
     """
-    tokenizer: PreTrainedTokenizerBase = _load_named(AutoTokenizer.from_pretrained, origin.model)
+    refuse_kind(origin.model, load_config(origin))
+    tokenizer, name = _read_tokenizer(origin, chat)
+    rows = _rows(origin)
+    _check_tokenizer(tokenizer, rows, name)
+    chosen = choose_pad(tokenizer, rows)
+    if chat and chosen is None:
+        raise ValueError(
+            f"the tokenizer of {name!r} has no token to pad with: each that it has begins a text,"
+            " ends a turn, stands in the chat template or in texts, or has no row in the model's"
+            f" embedding ({rows} rows); add one (pad_token) to tokenizer_config.json, and a row for"
+            " it to the model (resize_token_embeddings)"
+        )
+    tokenizer.pad_token = chosen or tokenizer.eos_token
+    return tokenizer
+
+
+def load_scorers_tokenizer(origin: Origin, pad: str | None) -> PreTrainedTokenizerBase:
+    """A reward model's tokenizer, with the pad that it noted; None where it noted none."""
+    tokenizer, _ = _read_tokenizer(origin, chat=True)
+    tokenizer.pad_token = pad or earlier_pad(tokenizer) or tokenizer.eos_token
+    return tokenizer
+
+
+def _read_tokenizer(origin: Origin, chat: bool) -> tuple[PreTrainedTokenizerBase, str]:
+    """(tokenizer, where it lies)."""
+    own = bool(origin.adapter and tokenizer_files(Path(origin.adapter)))
+    name = origin.adapter if own else origin.model
+    tokenizer: PreTrainedTokenizerBase = _load_named(AutoTokenizer.from_pretrained, name)
     if chat and not tokenizer.chat_template:
         raise ValueError(
-            f"model {origin.model!r} has no chat template: use one tuned for chat, or add"
+            f"model {name!r} has no chat template: use one tuned for chat, or add"
             " chat_template to its tokenizer_config.json"
         )
-    # neither end-of-turn nor anything that texts contain
-    candidates = [
-        tokenizer.pad_token,
-        "<|endoftext|>",
-        "<|finetune_right_pad_id|>",
-        "<pad>",
-        "[PAD]",
-        tokenizer.unk_token,
-        *tokenizer.all_special_tokens,
-    ]
-    taken, vocabulary = (None, "", tokenizer.eos_token, "<|im_start|>"), tokenizer.get_vocab()
-    pad = next((str(t) for t in candidates if t not in taken and t in vocabulary), None)
-    if chat and pad is None:
+    return tokenizer, name
+
+
+def load_config(origin: Origin) -> PreTrainedConfig:
+    """The model's configuration."""
+    try:
+        config: PreTrainedConfig = _load_named(AutoConfig.from_pretrained, origin.model)
+    except ValueError as error:
+        if not origin.adapter:
+            raise
         raise ValueError(
-            "the tokenizer has no token to pad with besides end-of-turn: add one (pad_token) to its"
-            " tokenizer_config.json"
+            f"{error}; the adapter in {origin.adapter} says that it belongs to this model"
+            " (base_model_name_or_path in adapter_config.json: set it to where the model is)"
+        ) from error
+    return config
+
+
+def longest_text(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The most tokens that the model reads; None where nothing says."""
+    return context_length(load_config(origin), tokenizer)
+
+
+def _rows(origin: Origin) -> int:
+    """How many tokens the embedding has, an adapter's own where it brings one along."""
+    brought = embedding_rows(Path(origin.adapter)) if origin.adapter else None
+    return brought or int(load_config(origin).get_text_config().vocab_size)
+
+
+def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
+    """ValueError where texts or the template need tokens that the model has no row for.
+
+    Added tokens that nothing writes may be beyond the embedding: models come with such ones.
+    """
+    added = set(tokenizer.get_added_vocab().values())
+    words = {i for i in tokenizer.get_vocab().values() if i not in added}
+    if len(words) < 2:
+        raise ValueError(f"the tokenizer of {name!r} has no vocabulary: copy its tokenizer.json")
+    needed = words | {i for i in written_tokens(tokenizer) if isinstance(i, int)}
+    beyond = sorted(i for i in needed if i >= rows)
+    if beyond:
+        raise ValueError(
+            f"the tokenizer of {name!r} has tokens that the model has no row for, first"
+            f" {tokenizer.convert_ids_to_tokens(beyond[0])!r} ({beyond[0]}; the model has 0 to"
+            f" {rows - 1}): take the tokenizer that belongs to the model, or resize its embedding"
         )
-    tokenizer.pad_token = pad or tokenizer.eos_token
-    return tokenizer
 
 
 def load_model(origin: Origin, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -73,26 +154,79 @@ def merged(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
     """The causal model with its adapter merged in, in main memory.
 
     Merged in float32 and then cast: in bfloat16 small changes of large weights are lost. In main
-    memory, for a GPU that holds the model in bfloat16 may be too small for it in float32.
+    memory, for a GPU that holds the model in bfloat16 may be too small for it in float32. A tied
+    embedding is untied where the adapter changes one end of it alone.
     """
     if not origin.adapter:
         return _load_causal(origin, dtype)
-    stacked = with_adapter(_load_causal(origin, torch.float32), origin.adapter)
-    whole: PreTrainedModel = stacked.merge_and_unload()
+    base = _load_causal(origin, torch.float32)
+    fit_embedding(base, origin.adapter)
+    if parts_embedding(Path(origin.adapter)):
+        untie(base)
+    whole: PreTrainedModel = with_adapter(base, origin.adapter).merge_and_unload()
     return cast(whole, dtype)
 
 
-def with_adapter(model: PreTrainedModel, adapter: str) -> PeftModel:
+def fit_embedding(model: PreTrainedModel, adapter: str) -> None:
+    """Give the model as many tokens as the embedding that an adapter brings along."""
+    rows = embedding_rows(Path(adapter))
+    if rows is not None and rows != model.get_input_embeddings().weight.size(0):
+        model.resize_token_embeddings(rows, mean_resizing=False)
+
+
+def untie(model: PreTrainedModel) -> None:
+    """Give the output layer weights of its own, equal to the embedding's."""
+    first, last = model.get_input_embeddings(), model.get_output_embeddings()
+    if last is None or last.weight is not first.weight:
+        return
+    last.weight = nn.Parameter(first.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+    model.config.get_text_config().tie_word_embeddings = False
+
+
+def with_adapter(model: PreTrainedModel, adapter: str, **options: Any) -> PeftModel:
     """The model with an adapter on it. Raises ValueError for one that belongs to another model."""
     try:
-        return PeftModel.from_pretrained(model, adapter)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # checked below
+            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # see merged
+            stacked = PeftModel.from_pretrained(model, adapter, **options)
     except (RuntimeError, ValueError) as error:
         if "size mismatch" not in str(error) and "not found in the base model" not in str(error):
             raise
+        raise ValueError(foreign_adapter(adapter)) from None
+    there = get_peft_model_state_dict(stacked, save_embedding_layers=False)
+    if {name for name in there if "lora_" in name} != adapter_names(Path(adapter)):
+        raise ValueError(foreign_adapter(adapter))
+    return stacked
+
+
+def foreign_adapter(adapter: str) -> str:
+    """What to say of an adapter that does not fit."""
+    return (
+        f"the adapter in {adapter} belongs to another model than the one it is put on: name"
+        " the run it came from, or the model it was trained on"
+    )
+
+
+def trainable_adapter(model: PreTrainedModel, adapter: str, dropout: float) -> PeftModel:
+    """The model with an adapter on it that trains, with this dropout.
+
+    Raises ValueError for one on the output layer or on single tokens: TRL reads log-probabilities
+    past them.
+    """
+    names = adapter_names(Path(adapter))
+    on_output = any(".lm_head." in name or ".embed_out." in name for name in names)
+    if on_output or "trainable_token_indices" in whole_layers(Path(adapter)):
+        where = "the output layer" if on_output else "single tokens"
         raise ValueError(
-            f"the adapter in {adapter} belongs to another model than the one it is put on: name"
-            " the run it came from, or the model it was trained on"
-        ) from None
+            f"the adapter in {adapter} sits on {where} too, where it cannot be trained further: use"
+            " --tuning full (coach sft), or name an export of it (coach export-policy)"
+        )
+    config = LoraConfig.from_pretrained(adapter)
+    config.lora_dropout = dropout
+    fit_embedding(model, adapter)
+    return with_adapter(model, adapter, is_trainable=True, config=config)
 
 
 def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
@@ -113,27 +247,64 @@ def load_base(
 
 
 def _load_causal(origin: Origin, dtype: torch.dtype, **options: object) -> PreTrainedModel:
+    refuse_kind(origin.model, load_config(origin))
     load = AutoModelForCausalLM.from_pretrained
-    model: PreTrainedModel = _load_named(load, origin.model, dtype=dtype, **options)
+    model = _load_weights(load, origin.model, dtype=dtype, **options)
     model.config.use_cache = True
+    mend_generation_config(model, lambda line: _say_once(f"{origin.model}: {line}"))
     return model
 
 
 def load_classifier(folder: Path) -> PreTrainedModel:
     """A reward model that was saved whole, in float32, on the device."""
     load = AutoModelForSequenceClassification.from_pretrained
-    model: PreTrainedModel = _load_named(load, str(folder), dtype=torch.float32)
-    return model.to(choose_device())
+    return _load_weights(load, str(folder), dtype=torch.float32).to(choose_device())
+
+
+def _load_weights(
+    from_pretrained: Callable[..., tuple[PreTrainedModel, dict[str, Any]]],
+    name: str,
+    **options: object,
+) -> PreTrainedModel:
+    """The model, all of whose weights come from its files. Raises ValueError where they do not."""
+    model, found = _load_named(
+        from_pretrained,
+        name,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # refused below, with the sizes
+        **options,
+    )
+    refuse_unfit(name, found)
+    if unused := unused_weights(name, found):
+        _say_once(unused)
+    return model
 
 
 def _load_named(from_pretrained: Callable[..., T], name: str, **options: object) -> T:
+    """What transformers loads; code of the model's own is never run.
+
+    Raises ValueError, in one line, whatever the library raises.
+    """
     disable_progress_bar()
     location = str(built_in_folder()) if name == BUILT_IN_MODEL else name
     try:
-        return from_pretrained(location, **options)
-    except (OSError, ValueError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(
-            f"model {name!r} cannot be loaded ({why}): use {BUILT_IN_MODEL}, a local"
-            " model folder, or a Hugging Face id (its hub must be reachable the first time)"
-        ) from None
+        with _quiet():
+            return from_pretrained(location, trust_remote_code=False, **options)
+    except Exception as error:  # a model's files can fail in any of the libraries that read them
+        raise ValueError(why_not_loaded(name, error)) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' reports: what matters of them is said in one line."""
+    before = get_verbosity()
+    set_verbosity_error()
+    try:
+        yield
+    finally:
+        set_verbosity(before)
+
+
+@cache  # a command may load a model several times
+def _say_once(line: str) -> None:
+    print(line, flush=True)

@@ -85,6 +85,13 @@ def lora_config(model: nn.Module, settings: LoraSettings, task: str) -> LoraConf
     )
 
 
+def in_float32(model: nn.Module) -> None:
+    """Bring what trains to float32: in a coarser precision small steps would be lost."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
 def matched(model: nn.Module) -> list[str]:
     """The full names of the modules that an adapter sits on."""
     return [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]

@@ -8,6 +8,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from reward_model.model_checks.adapters import adapter_base, adapter_weights, is_adapter
+from reward_model.model_checks.folder import check_model, has_tokenizer, read_json
+
 ADAPTER = "adapter"
 """Folder, inside a run's, that holds the adapter."""
 MODEL = "model"
@@ -31,7 +34,7 @@ class Origin:
             weights = sorted(Path(self.model).glob("*.safetensors"))
             named = [self.model] if not weights else [file_hash(path) for path in weights]
             return hashlib.sha256("".join(named).encode()).hexdigest()
-        return file_hash(Path(self.adapter) / "adapter_model.safetensors")
+        return file_hash(adapter_weights(Path(self.adapter)))
 
 
 def file_hash(path: Path) -> str:
@@ -50,21 +53,43 @@ def weights_hash(folder: Path) -> str:
 def find_origin(name: str, runs: Path | None = None) -> Origin:
     """Where a policy's weights are: a run id (with its `runs` folder), a folder, or a model's name.
 
-    Raises ValueError naming the value for a run that has no policy or a folder that has no model.
+    A folder is a run's, a model's, or an adapter's as PEFT and TRL write it. Raises ValueError
+    naming the value for a run that has no policy, and for a folder that holds none or whose files
+    are not whole.
     """
     folder = runs / name if runs is not None and (runs / name).is_dir() else Path(name).expanduser()
     if (folder / ORIGIN).is_file():
-        if (folder / MODEL).is_dir():
-            return Origin(str((folder / MODEL).absolute()), "")
-        return noted_origin(folder, json.loads((folder / ORIGIN).read_text())["model"], ADAPTER)
+        return _origin_of_run(folder)
+    if is_adapter(folder):
+        beside = folder.parent / ORIGIN
+        if folder.name == ADAPTER and beside.is_file():
+            return _origin_of_run(folder.parent)
+        return _checked(Origin(adapter_base(folder), str(folder.absolute())))
     if folder.is_dir():
-        if (folder / "config.json").is_file() and (folder / "tokenizer_config.json").is_file():
-            return Origin(str(folder.absolute()), "")
-        raise ValueError(
-            f"{name!r} holds no model: name a finished run, or a folder with a model's config.json"
-            " and tokenizer"
-        )
+        return _checked(Origin(str(folder.absolute()), ""))
+    if name.startswith(("/", "./", "../", "~")):
+        raise ValueError(f"there is no folder {name!r}: name a model's folder, or a finished run")
     return Origin(name, "")
+
+
+def _origin_of_run(folder: Path) -> Origin:
+    facts = read_json(folder / ORIGIN)
+    if "objective" in facts:
+        raise ValueError(
+            f"{folder.name!r} is a reward model, which writes no text: name a policy (a"
+            " pretraining, SFT or GRPO run, or a model)"
+        )
+    if (folder / MODEL).is_dir():
+        return _checked(Origin(str((folder / MODEL).absolute()), ""))
+    return _checked(noted_origin(folder, facts["model"], ADAPTER))
+
+
+def _checked(origin: Origin) -> Origin:
+    """The origin, once the files of its model are found to be whole, where it is a folder."""
+    if Path(origin.model).is_dir():
+        own = origin.adapter and has_tokenizer(Path(origin.adapter))
+        check_model(Path(origin.model), tokenizer=not own)
+    return origin
 
 
 def save_origin(folder: Path, origin: Origin, **facts: object) -> None:

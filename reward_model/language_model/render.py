@@ -1,19 +1,22 @@
 """The one function from (prompt, completion, finished?) to token ids.
 
 Reward-model training, evaluation, scoring and GRPO's reward all call it, so the text a reward model
-is trained on is the text it is asked about.
+is trained on is the text it is asked about. It is what the model's own chat template writes for the
+whole conversation: an exported reward model is called with that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from data.schema import Prompt
+from reward_model.chat.chat_format import PromptRefused, chat_format
+from reward_model.chat.template_check import ASKED, Turns, shared_start
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,14 @@ class Rendered:
     """Token ids of a prompt and of one completion of it."""
 
     prompt: list[int]
+    """Those that all completions of the prompt share."""
     completion: list[int]
-    """Ends with end-of-turn only where the completion ended by itself."""
+    """With what the template writes behind it, only where the completion ended by itself."""
     truncated: bool = False
     """Whether something was cut to fit."""
+    behind: int = field(default=0, compare=False)
+    """How many ids of the completion follow its end-of-turn, e.g. the template's line break: no
+    model generates them."""
 
     @property
     def ids(self) -> list[int]:
@@ -32,19 +39,12 @@ class Rendered:
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """Token ids of the prompt up to where the model's turn begins."""
-    messages = [m.as_dict() for m in prompt.messages]
-    try:
-        ids: list[int] = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-    except TemplateError as error:
-        roles = ", ".join(m.role for m in prompt.messages)
-        raise ValueError(
-            f"the model's chat template refuses the prompt {prompt.text[:40]!r} with turns {roles}"
-            f" ({error}): change the prompt's turns, or use a model whose template takes them"
-        ) from None
-    return ids
+    """Token ids of the prompt up to where the model's turn begins.
+
+    Raises PromptRefused where the chat template refuses its turns, ValueError where it loses the
+    text of one.
+    """
+    return chat_format(tokenizer).prompt_ids(turns_of(prompt))
 
 
 def render(
@@ -53,18 +53,49 @@ def render(
     completion: str,
     finished: bool,
     max_tokens: int | None = None,
+    apart: bool = False,
 ) -> Rendered:
     """Token ids as the reward model reads them.
 
-    End-of-turn follows the completion only if it ended by itself: one cut at the token limit must
-    look cut. Beyond `max_tokens` the prompt loses its beginning; a completion longer than that by
-    itself loses its end, and with it the end-of-turn.
+    End-of-turn, and what else the template writes behind a turn, follow the completion only if it
+    ended by itself: one cut at the token limit must look cut. Beyond `max_tokens` the prompt loses
+    its beginning; a completion longer than that by itself loses its end, and with it the
+    end-of-turn. `apart`: as `render_apart` does.
     """
-    prompt_ids = render_prompt(tokenizer, prompt)
-    completion_ids: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    if finished:
-        completion_ids = [*completion_ids, tokenizer.eos_token_id]
-    return cut_to_fit(prompt_ids, completion_ids, tokenizer.pad_token_id, max_tokens)
+    pad = tokenizer.pad_token_id
+    if apart:
+        return cut_to_fit(*render_apart(tokenizer, prompt, completion, finished), pad, max_tokens)
+    form, turns = chat_format(tokenizer), turns_of(prompt)
+    start = form.prompt_ids(turns)
+    whole = [*turns, {"role": "assistant", "content": completion}]
+    ids = form.conversation_ids(whole, finished)
+    seam = shared_start(start, ids)
+    text = cut_to_fit(ids[:seam], ids[seam:], pad, max_tokens)
+    return replace(text, behind=form.behind_end(text.completion)) if finished else text
+
+
+def turns_of(prompt: Prompt) -> Turns:
+    """A prompt's messages as chat templates take them."""
+    return [message.as_dict() for message in prompt.messages]
+
+
+def render_apart(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str, finished: bool
+) -> tuple[list[int], list[int]]:
+    """Ids of prompt and completion, as reward models read them before the template wrote all.
+
+    The completion is tokenised by itself and ends with the tokenizer's end of sequence. A model is
+    asked in the way in which it was trained.
+    """
+    turns = turns_of(prompt)
+    try:
+        start: list[int] = tokenizer.apply_chat_template(
+            list(turns), add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+    except TemplateError as error:
+        raise PromptRefused(turns, error) from None
+    ids: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
+    return start, [*ids, tokenizer.eos_token_id] if finished else ids
 
 
 def cut_to_fit(
@@ -88,3 +119,14 @@ def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 over the vocabulary and the chat template: equal where `render` gives equal ids."""
     facts = [sorted(tokenizer.get_vocab().items()), tokenizer.chat_template]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def require_thinking(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise ValueError where the chat template leaves a turn's thinking out, so that a setting
+    which is to keep it would do nothing."""
+    answered = {"role": "assistant", "content": "<think>\nunsaid\n</think>\n\nsaid"}
+    if "unsaid" not in chat_format(tokenizer).text([ASKED, answered]):
+        raise ValueError(
+            "the model's chat template leaves the thinking of a finished turn out: use --thinking"
+            " answer"
+        )

@@ -69,7 +69,8 @@ def run_completions(
 
     prompt_mask: (N, P), of each text's prompt; ids, mask: (N, T), padded on the right.
     """
-    steps = torch.arange(ids.size(1), device=ids.device)
+    # padding repeats a text's last position: counted on it could exceed what the model has
+    steps = mask.cumsum(-1) - 1
     hidden: Tensor = body(
         input_ids=ids,
         attention_mask=torch.cat([prompt_mask, mask], 1),

@@ -22,11 +22,11 @@ import torch
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_matrix, diags
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, one_hot
 
 from reward_model.dataset.examples import Floats, Ints
 from reward_model.likelihood import terms
-from reward_model.likelihood.joint import PINNED, PROMPTS, Joint, Values
+from reward_model.likelihood.joint import PINNED, PROMPTS, RATINGS, Joint, Values
 
 REWARD = "reward"
 """Name of the judgements' own rewards, beside the other parameters."""
@@ -47,6 +47,17 @@ class Rows:
     """By that reward (n, K)."""
     named: list[tuple[str, Ints, Floats]]
     """By the other parameters: name, place within it (n,), scores (n, K)."""
+    given: Floats
+    """By that reward, of the answer that was given (n,)."""
+    item: Ints
+    """The judged completion, or the first of two (n,)."""
+    person: Ints
+    """Who judged (n,)."""
+
+    @property
+    def information(self) -> Floats:
+        """Expected information about the reward, or the difference of two (n,)."""
+        return np.asarray(np.square(self.scores).sum(1))
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,13 @@ class Information:
         return out
 
 
+def rows_of(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> list[Rows]:
+    """Of each kind that there is. z: (N, m) and rewards: (N,), of all completions."""
+    sizes = joint.n_pairs, joint.n_binary, joint.n_scalar
+    kinds = zip(sizes, (_pair_rows, _binary_rows, _scalar_rows), strict=True)
+    return [read(joint, z, rewards, values) for n, read in kinds if n]
+
+
 def information(
     joint: Joint, z: Tensor, rewards: Tensor, values: Values, precision: float
 ) -> Information:
@@ -95,9 +113,7 @@ def information(
 
     precision: of the weights' prior.
     """
-    sizes = joint.n_pairs, joint.n_binary, joint.n_scalar
-    kinds = zip(sizes, (_pair_rows, _binary_rows, _scalar_rows), strict=True)
-    rows = [read(joint, z, rewards, values) for n, read in kinds if n]
+    rows = rows_of(joint, z, rewards, values)
     m, size = z.shape[1], z.shape[1]
     flat: dict[str, slice] = {}
     for name, part in joint.parts.items():
@@ -118,7 +134,8 @@ def information(
     factor = cholesky(covariance, lower=True) if m else covariance
     sd = np.zeros(size)
     sd[at] = np.sqrt(np.square(inverse).sum(0))
-    leverage = [np.square(r.scores).sum(1) * np.square(r.by_weights @ factor).sum(1) for r in rows]
+    # of the weights only, whose determinant the fit adds: h / (1 - h) must stay finite
+    leverage = [r.information * np.square(r.by_weights @ factor).sum(1) for r in rows]
     return Information(
         at,
         prompts,
@@ -143,12 +160,13 @@ def _blocks(
         prior[here] = joint.parts[name].sd ** -2
     own = diags(prior).tocsr()
     for name, share in joint.pins.items():
+        # a pin is one pseudo-judgement of the average: rank one, so it couples all annotators
         entries = (share.double().numpy() / PINNED, np.arange(size)[flat[name]], [0, len(share)])
         pin = csr_matrix(entries, (1, size))
         own += pin.T @ pin
     for r in rows:
-        weight = np.square(r.scores).sum(1)
-        weights += r.by_weights.T @ (weight[:, None] * r.by_weights)
+        # the weights act through the reward alone: the score by them is that by it, times z
+        weights += r.by_weights.T @ (r.information[:, None] * r.by_weights)
         if not r.named:
             continue
         columns = np.stack([flat[name].start + place for name, place, _ in r.named], 1)
@@ -187,7 +205,15 @@ def _pair_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows
     places = dict.fromkeys(("consistency", "side", "tie"), person)
     shared = ("first", "log_tie", "strength_slope", "strength_cut", "strength_gap")
     places |= dict.fromkeys(shared, 0 * person)
-    return _score_rows(joint, log_p, (z[a] - z[b]).numpy(), rewards[a], values, places)
+    outcome = torch.from_numpy(joint.pairs.outcome)
+    given = one_hot(outcome, 3).double()
+    if not joint.effects:  # a tie is half a win each way
+        given = given[:, :2] + 0.5 * given[:, 2:]
+    elif "strength_cut" in joint.parts:
+        stated = one_hot(torch.from_numpy(joint.pairs.strength), 4)[:, 1:]
+        given = torch.cat([given, stated], 1)
+    found = _Found(log_p, given, a, person)
+    return _score_rows(joint, found, (z[a] - z[b]).numpy(), rewards[a], values, places)
 
 
 def _binary_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows:
@@ -201,7 +227,9 @@ def _binary_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
 
     places = {"consistency": person, "threshold": person, PROMPTS: joint.prompt.numpy()[item]}
     places |= dict.fromkeys(("bar", "binary_gain"), 0 * person)
-    return _score_rows(joint, log_p, z[item].numpy(), rewards[item], values, places)
+    good = torch.from_numpy(joint.binary.good)
+    found = _Found(log_p, one_hot(1 - good, 2).double(), item, person)
+    return _score_rows(joint, found, z[item].numpy(), rewards[item], values, places)
 
 
 def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows:
@@ -220,22 +248,43 @@ def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
 
     places = {"scale": person, "offset": person, PROMPTS: joint.prompt.numpy()[item]}
     places |= dict.fromkeys(("scalar_gain", "cut", "gaps", "level", "log_sd"), 0 * person)
-    outcomes, by_weights = log_p if joint.ordinal else mean_and_spread, z[item].numpy()
-    return _score_rows(joint, outcomes, by_weights, rewards[item], values, places, joint.ordinal)
+    rating = torch.from_numpy(joint.scalar.rating)
+    if joint.ordinal:
+        found = _Found(log_p, one_hot(rating - 1, RATINGS).double(), item, person)
+    else:
+        with torch.no_grad():
+            away = (rating - joint.position(rewards, values)) / noise
+        # the score by the mean over s is how many s an answer is away; s is not of the reward
+        given = torch.stack([away, torch.zeros_like(away)], 1)
+        found = _Found(mean_and_spread, given, item, person, probabilities=False)
+    return _score_rows(joint, found, z[item].numpy(), rewards[item], values, places)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The answers of n judgements of one kind."""
+
+    outcomes: Callable[[Values], Tensor]
+    """Log-probabilities (n, K), of Values with one entry a judgement, the reward under REWARD."""
+    given: Tensor
+    """Which answer was given (n, K): the score by the reward is that of these columns."""
+    item: Ints
+    person: Ints
+    probabilities: bool = True
+    """False where columns are no answers but scores of weight 1."""
 
 
 def _score_rows(
     joint: Joint,
-    outcomes: Callable[[Values], Tensor],
+    answers: _Found,
     by_weights: Floats,
     rewards: Tensor,
     values: Values,
     places: dict[str, Ints],
-    probabilities: bool = True,
 ) -> Rows:
     """The scores of n judgements by everything that their answers' log-probabilities depend on.
 
-    outcomes: (n, K), of Values that have one entry a judgement, under REWARD the reward too. So no
+    Of Values that have one entry a judgement, under REWARD the reward too. So no
     judgement depends on another's entries, and the derivative of each column's sum, one backward
     pass, has every judgement's own derivative.
     """
@@ -244,14 +293,16 @@ def _score_rows(
     if "gaps" in places:
         entries["gaps"] = values["gaps"].expand(len(rewards), -1)
     entries = {n: v.detach().requires_grad_() for n, v in (entries | {REWARD: rewards}).items()}
-    found = outcomes(values | entries)
+    found = answers.outcomes(values | entries)
     # one backward pass a column; torch.func.jacrev does the same, but takes 2 s at its first call
     derivatives = [
         torch.autograd.grad(column.sum(), list(entries.values()), retain_graph=True,
                             materialize_grads=True)
         for column in found.unbind(1)
     ]  # fmt: skip
-    root = (found.detach() / 2).exp() if probabilities else torch.ones_like(found)
+    root = (found.detach() / 2).exp() if answers.probabilities else torch.ones_like(found)
+    by_reward = torch.stack([columns[list(entries).index(REWARD)] for columns in derivatives], 1)
+    given = (by_reward * answers.given).sum(1).numpy()
     scores = {}
     for name, columns in zip(entries, zip(*derivatives, strict=True), strict=True):
         by_answer = torch.stack(columns, 1)
@@ -260,4 +311,4 @@ def _score_rows(
     if "gaps" in places:
         gaps = scores["gaps"]
         named += [("gaps", places["gaps"] + i, gaps[..., i]) for i in range(gaps.shape[2])]
-    return Rows(by_weights, scores[REWARD], named)
+    return Rows(by_weights, scores[REWARD], named, given, answers.item, answers.person)

@@ -17,7 +17,8 @@ out: a Gaussian's squared errors are divided by N less the effective number of w
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -45,6 +46,17 @@ STEPS = 8
 """Of L-BFGS in one round, at most."""
 
 
+def require_finite(features: Floats) -> None:
+    """Raise ValueError for features (N, d) of which one is not finite."""
+    bad = np.flatnonzero(~np.isfinite(features).all(1))
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} of {len(features)} completions have features that are not finite (the"
+            f" first is number {bad[0] + 1}): the model overflows on them; use"
+            " another model, or a smaller --max-tokens"
+        )
+
+
 @dataclass(frozen=True)
 class Basis:
     """How features (N, d) become coordinates z (N, m)."""
@@ -55,17 +67,13 @@ class Basis:
     """(d,)"""
     axes: Floats
     """(d, m), orthonormal columns."""
+    covariates: int = 0
+    """The last columns of features, which are none of the network's: see `beside`."""
 
     @classmethod
     def of(cls, features: Floats, components: int = COMPONENTS) -> Basis:
         """From features (N, d). Raises ValueError where one is not finite."""
-        bad = np.flatnonzero(~np.isfinite(features).all(1))
-        if len(bad):
-            raise ValueError(
-                f"{len(bad)} of {len(features)} completions have features that are not finite (the"
-                f" first is number {bad[0] + 1}): the model overflows on them; use"
-                " another model, or a smaller --max-tokens"
-            )
+        require_finite(features)
         # what is absurdly far from a feature's middle half is brought nearer: one text in many
         low, high = np.quantile(features, [0.25, 0.75], axis=0)
         reach = np.where(high > low, OUTLYING * (high - low), np.inf)
@@ -77,6 +85,26 @@ class Basis:
             return cls(mean, spread, np.eye(most))
         found = PCA(most, svd_solver="auto", random_state=0).fit((usual - mean) / spread)
         return cls(mean, spread, found.components_.T)
+
+    def beside(self, covariates: Floats, size: float) -> Basis:
+        """The same with covariates (N, k) after the features: an axis each, of their own.
+
+        size: usual |z|^2. Each may move rewards as far as all features together: a weak prior.
+        """
+        d, m = self.axes.shape
+        k = covariates.shape[1]
+        axes = np.zeros((d + k, m + k))
+        axes[:d, :m], axes[d:, m:] = self.axes, np.eye(k)
+        spread = covariates.std(0)
+        spread = np.where(spread > 1e-9, spread, 1.0) / np.sqrt(size)
+        mean = np.concatenate([self.mean, covariates.mean(0)])
+        return Basis(mean, np.concatenate([self.spread, spread]), axes, k)
+
+    @property
+    def released(self) -> Basis:
+        """Of the features alone."""
+        d, m = (n - self.covariates for n in self.axes.shape)
+        return Basis(self.mean[:d], self.spread[:d], self.axes[:d, :m])
 
     def coordinates(self, features: Floats) -> Floats:
         """z (N, m)."""
@@ -93,6 +121,20 @@ class Basis:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """Of the head's weights, beside judgements that are not independent; see `choose_prior`."""
+
+    precision: float
+    """That of the weights, times the design effect: what a fit subtracts of their squares."""
+    design_effect: float = 1.0
+    """How many judgements tell as much as one independent one would."""
+
+    def times(self, ratio: float) -> Prior:
+        """So many times the precision."""
+        return Prior(self.precision * ratio, self.design_effect)
+
+
+@dataclass(frozen=True)
 class HeadFit:
     """The posterior of the head and of everything about the annotators."""
 
@@ -100,15 +142,23 @@ class HeadFit:
     w: Floats
     """(m,)"""
     values: Values
-    precision: float
+    prior: Prior
     factor: Floats
-    """Lower Cholesky factor (m, m) of the weights' posterior covariance."""
+    """Lower Cholesky factor (m, m) of the weights' posterior covariance, were the judgements
+    independent."""
     sd: dict[str, Floats]
     """Posterior standard deviations of all parameters but weights and difficulties, by name."""
     nll: float
     """Nats, over the judgements it was fitted to."""
     left: float
     """Length of the gradient where the fit ended, in posterior standard deviations."""
+
+    @property
+    def released(self) -> HeadFit:
+        """What is kept of it: without the covariates, over which the posterior is integrated."""
+        basis = self.basis.released
+        m = basis.axes.shape[1]
+        return replace(self, basis=basis, w=self.w[:m], factor=self.factor[:m, :m])
 
     @property
     def converged(self) -> bool:
@@ -133,58 +183,74 @@ class HeadFit:
 
         centre: features (d,), or one row for each of `features` (N, d).
         """
-        return posterior_sd(self.basis, self.factor, self.precision, features, centre)
+        return posterior_sd(self.basis, *self.errors, features, centre)
+
+    @property
+    def errors(self) -> tuple[Floats, float]:
+        """What `posterior_sd` takes: a factor of the weights' covariance, and the precision of what
+        nothing was learned about, the design effect in both."""
+        effect = self.prior.design_effect
+        return np.sqrt(effect) * self.factor, self.prior.precision / effect
 
 
 def posterior_sd(
     basis: Basis, factor: Floats, precision: float, features: Floats, centre: Floats
 ) -> Floats:
     """Standard deviations (N,) of w'(z - z_centre), the part outside the components included."""
+    # outside the components nothing was learned: there the prior's variance still stands
     away = features - centre
     inside = (away / basis.spread) @ basis.axes @ factor
     outside = basis.outside(away + basis.mean) / precision
     return np.asarray(np.sqrt(np.square(inside).sum(1) + outside))
 
 
+def pooled_variance(own: Sequence[Floats], means: Sequence[Floats]) -> Floats:
+    """Of an ensemble's rewards: the members' own variance, on average, and that between them.
+
+    own, means: each member's standard deviations and rewards, of one shape.
+    """
+    between = np.var(means, axis=0, ddof=1) if len(means) > 1 else 0.0
+    return np.asarray(np.mean(np.square(own), axis=0) + between)
+
+
 def fit_head(
     features: Floats,
     joint: Joint,
-    precision: float,
+    prior: Prior | float,
     basis: Basis | None = None,
     start: HeadFit | None = None,
 ) -> HeadFit:
     """The posterior's mode and its spread. Warns where the mode was not reached.
 
-    features: (N, d), one row a completion. precision: of the weights' prior; the mean of |z|^2 over
-    it is the variance that rewards have before anything is judged. `start`: an earlier fit to go on
+    features: (N, d), one row a completion. prior: or its precision alone; the mean of |z|^2 over it
+    is the variance that rewards have before anything is judged. `start`: an earlier fit to go on
     from, in the same basis. Raises ValueError for features that are not finite.
     """
+    require_finite(features)
     basis = basis or (start.basis if start else Basis.of(features))
-    z = basis.coordinates(features)
-    if not np.isfinite(z).all():
-        Basis.of(features)
-    return fit_coordinates(z, joint, precision, basis, start)
+    return fit_coordinates(basis.coordinates(features), joint, prior, basis, start)
 
 
 def fit_coordinates(
     z: Floats,
     joint: Joint,
-    precision: float,
+    prior: Prior | float,
     basis: Basis,
     start: HeadFit | None = None,
     close: float = CLOSE,
 ) -> HeadFit:
     """The same, where the features' coordinates (N, m) are at hand."""
+    prior = prior if isinstance(prior, Prior) else Prior(prior)
     problem = _Problem(z, joint, close)
     # steps are too small to share, and on a busy machine threads that wait for each other spin
     with _thread_pools().limit(limits=1):
-        theta, info, left = problem.solve(problem.begin(start), precision)
+        theta, info, left = problem.solve(problem.begin(start), prior.precision)
     w, values = problem.unpack(theta)
     return HeadFit(
         basis,
         w.numpy().copy(),
         {name: v.clone() for name, v in values.items()},
-        precision,
+        prior,
         info.weights_factor,
         info.sd,
         float(joint.nll(problem.z @ w, values)),
@@ -240,6 +306,7 @@ class _Problem:
         # each round is a Newton step with the expected information in place of the Hessian, but for
         # L-BFGS inside it, which mends what that gets wrong away from the mode
         held: Floats | None = None
+        # leverages depend on the point: they are fixed within a round, or the gradient would lie
         for rounds in range(ROUNDS):
             w, values = self.unpack(theta)
             info = information(self.joint, self.z, self.z @ w, values, precision)

@@ -6,25 +6,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.quality import quality
 from data.schema import Judgement
 from data.stats.agreement import Ceiling
-from data.stats.bootstrap import Bootstrap
+from data.stats.bootstrap import Bootstrap, BootstrapDistribution
+from data.stats.estimate import Json
 from reward_model.config import Tuning
-from reward_model.dataset.examples import Examples, Ints
+from reward_model.dataset.examples import Examples, Floats, Ints
 from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.annotators import cards
 from reward_model.evaluation.baselines import baselines
 from reward_model.evaluation.best_of_n import best_of_n, judged_best_of_n, spread
 from reward_model.evaluation.calibration import calibration
-from reward_model.evaluation.cross_validation import Model, Predictions
+from reward_model.evaluation.cross_validation import Candidate, Model, Predictions
 from reward_model.evaluation.learning_curve import (
+    CurvePoint,
     Progress,
     enough_pairs,
     fit_curve_points,
@@ -39,13 +40,27 @@ from reward_model.evaluation.metrics import (
     pair_baselines,
     pairwise_accuracy,
 )
-from reward_model.likelihood.fit import HeadFit
+from reward_model.evaluation.retraining import Retraining
+from reward_model.likelihood.fit import HeadFit, Prior
 from reward_model.receipt.contents import read_held_out
 from reward_model.receipt.wording import summary, verdict
 
-Array = NDArray[np.float64]
 Source = Literal["held", "crossed"]
-Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """Which hidden states the head reads, and what others would have brought."""
+
+    chosen: str
+    in_folds: Sequence[str] = ()
+    """What was chosen without each fold's prompts."""
+    among: Sequence[str] = ()
+    """The usual one first."""
+    others: Mapping[str, tuple[str, Predictions]] = field(default_factory=dict)
+    """Cross-validated: "last layer", the head on the last layer's last token; "export", the one
+    that an exported folder holds; "form", this one with the covariates that it leaves out. With
+    what each reads."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +78,17 @@ class Evidence:
     at other completions. None where there is no such prompt."""
     fit: HeadFit
     """Of the head, on all judgements."""
-    features: Array
-    """(N, d)"""
-    precision: float
-    """Of the Gaussian prior on the head's weights."""
+    features: Floats | Candidate
+    """(N, d), or with covariates beside them."""
+    prior: Prior
+    """On the head's weights."""
     tuning: Tuning = "head"
-    policy_rewards: Array = field(default_factory=lambda: np.zeros(0))
+    policy_rewards: Floats = field(default_factory=lambda: np.zeros(0))
     """Of S samples of the policy (S,), in reward units; their standard deviations, and the number
     of each sample's prompt."""
-    policy_sd: Array = field(default_factory=lambda: np.zeros(0))
+    policy_sd: Floats = field(default_factory=lambda: np.zeros(0))
     policy_prompts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    choice: FeatureChoice | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     """What else a reader wants to know, as it is to be shown: models, hashes, precision, date."""
@@ -95,8 +111,16 @@ def receipt(
     trivial = baselines(examples, pairs, seed)
     progress(0, 1, "the figures")
     sources: dict[Source, Predictions | None] = {"held": evidence.held, "crossed": evidence.crossed}
+    retraining = Retraining.of(evidence.model, examples, evidence.fit, boot.weights[1:])
     data = {
-        source: evaluation_data(examples, pairs, predictions, trivial, boot)
+        source: evaluation_data(
+            examples,
+            pairs,
+            predictions,
+            trivial,
+            boot,
+            retraining.predictions(predictions) if source == "crossed" else (),
+        )
         for source, predictions in sources.items()
         if predictions is not None
     }
@@ -126,9 +150,31 @@ def receipt(
         found["equal_length"] = at_equal_length(data[main])
         found["calibration"] = calibration(data[main], seed)
     found["annotators"] = cards(examples, evidence.fit)
+    if evidence.choice and "crossed" in data:
+        found["features"] = _features(evidence.choice, data["crossed"], retraining)
     if evidence.crossed is not None:
-        found |= _head_learning(evidence, data["crossed"], ceiling, progress, seed)
+        found |= _head_learning(evidence, data["crossed"], ceiling, retraining, progress, seed)
     return found | _policy_spread(evidence)
+
+
+def _features(choice: FeatureChoice, data: EvaluationData, retraining: Retraining) -> Json:
+    """What the head reads, how often the folds chose the same, and its lead over other heads."""
+    pairs, ours, found = data.pairs, pairwise_accuracy(data), []
+
+    def right(boot: Bootstrap, reward: Floats) -> BootstrapDistribution:
+        return boot.mean(pairs.correct(reward), pairs.prompt, share=True)
+
+    for name, (words, predictions) in choice.others.items():
+        others = retraining.rewards(predictions.reward, predictions.heads)
+        theirs = data.bootstrap.retrained(right, predictions.reward, list(others))
+        lead = (ours - theirs).as_json()
+        found.append({"name": name, "reads": words, **theirs.as_json(), "lead": lead})
+    return {
+        "reads": choice.chosen,
+        "in_folds": list(choice.in_folds),
+        "among": list(choice.among),
+        "others": found,
+    }
 
 
 def headline(data: Mapping[Source, EvaluationData], tuning: Tuning) -> Source:
@@ -160,21 +206,30 @@ def _held_out(data: EvaluationData | None, scores: Metrics) -> Json:
         "baselines": {name: e.as_json() for name, e in pair_baselines(data).items()},
         "prompts": len(np.unique(data.examples.prompt[known])),
         "of": data.pairs.source,
+        "shown_first_known": int(np.isfinite(data.pairs.first).sum()),
+        "pairs": len(data.pairs),
     }
 
 
 def _head_learning(
-    evidence: Evidence, data: EvaluationData, ceiling: Ceiling | None, progress: Progress, seed: int
+    evidence: Evidence,
+    data: EvaluationData,
+    ceiling: Ceiling | None,
+    retraining: Retraining,
+    progress: Progress,
+    seed: int,
 ) -> Json:
     """What cross-validation says of the head, whatever the released model is."""
-    e, learned = evidence, []
+    e = evidence
+    learned: list[CurvePoint] = []
     if enough_pairs(data.pairs):
-        learned = fit_curve_points(e.model, e.features, e.examples, e.precision, progress, seed)
+        points = fit_curve_points(e.model, e.features, e.examples, e.prior, progress, seed)
+        for point in points:
+            others = retraining.rewards(point.reward, point.heads)
+            learned.append(replace(point, others=list(others)))
     return {
-        "learning": learning_curve(
-            learned, data.predictions, data.examples, data.pairs, ceiling, data.bootstrap
-        ),
-        "judged_best_of_n": judged_best_of_n(data.reward, data.examples, data.bootstrap),
+        "learning": learning_curve(learned, data, ceiling),
+        "judged_best_of_n": judged_best_of_n(data),
     }
 
 

@@ -141,6 +141,27 @@ class EqualLength:
     balanced: ReceiptEstimate
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherHead(ReceiptEstimate):
+    """Cross-validated pairwise accuracy of a head that reads something else."""
+
+    name: str
+    """"last layer", "export" or "form"."""
+    reads: str
+    lead: ReceiptEstimate = ReceiptEstimate()
+    """How far the model's own head is ahead, paired; selecting its features is paid for."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which hidden states the head reads, and what was chosen among."""
+
+    reads: str
+    in_folds: Sequence[str] = ()
+    among: Sequence[str] = ()
+    others: Sequence[OtherHead] = ()
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """Pairwise accuracy beside its baselines: the headline."""
@@ -151,6 +172,9 @@ class HeldOut:
     lead: Lead = Lead()
     baselines: Mapping[str, ReceiptEstimate] = field(default_factory=dict)
     prompts: int = 0
+    pairs: int = 0
+    shown_first_known: int | None = None
+    """Pairs of which it is known which was shown first; None in receipts that did not count it."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +198,7 @@ class Receipt:
     facts: Mapping[str, object]
     ceiling: HumanCeiling | None = None
     equal_length: EqualLength | None = None
+    features: Features | None = None
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     annotators: Sequence[Annotator] = ()
     learning: LearningCurve | None = None

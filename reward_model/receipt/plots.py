@@ -70,9 +70,7 @@ def reliability(bins: Sequence[CalibrationBin], low: float, high: float | None, 
 
 
 def learning(
-    points: Sequence[CurvePoint],
-    ahead: Sequence[CurvePoint],
-    people: tuple[float, float] | None,
+    points: Sequence[CurvePoint], ahead: Sequence[CurvePoint], people: tuple[float, float] | None
 ) -> Plot:
     """Pairwise accuracy against judgements on a log scale, extrapolated, beside the human ceiling.
 

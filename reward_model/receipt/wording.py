@@ -11,7 +11,7 @@ from data.stats.estimate import (
     format_missing,
     format_value,
 )
-from reward_model.receipt.contents import HeldOut, Receipt
+from reward_model.receipt.contents import Features, HeldOut, Receipt
 
 BASELINES = {
     "longer": "always the longer",
@@ -19,6 +19,7 @@ BASELINES = {
     "first": "always the one shown first",
     "prompt": "the prompt alone",
     "words": "the words alone (TF-IDF)",
+    "words_and_length": "words and length together",
     "constant": "constant rates",
 }
 SOURCES = {
@@ -124,6 +125,17 @@ def verdict(held_out: HeldOut) -> str:
     return "unsure" if lead.value > 0 else "loses"
 
 
+def left_out(held_out: HeldOut) -> str:
+    """Which baseline needs what was not recorded; "" where nothing does."""
+    known = held_out.shown_first_known
+    if held_out.of != "comparisons" or known is None or known >= held_out.pairs:
+        return ""
+    of = f"{known:,} of {held_out.pairs:,} comparisons"
+    if not known:
+        return f'"{BASELINES["first"].capitalize()}" is left out: display order known of {of}.'
+    return f'"{BASELINES["first"].capitalize()}" is on the {of} whose display order is known.'
+
+
 def further_measures(receipt: Receipt) -> list[tuple[str, str]]:
     """Names and numbers of what stands beside `scores`: accuracy at equal length, calibration."""
     found = []
@@ -144,8 +156,37 @@ def further_measures(receipt: Receipt) -> list[tuple[str, str]]:
     return found
 
 
+OTHER_HEADS = {
+    "last layer": "a head on the last layer's last token",
+    "export": "the exported head, on one layer's last token",
+    "form": "the same head with length and form in the reward",
+}
+
+
+def features_told(features: Features) -> list[str]:
+    """Sentences on what the head reads, how surely that was chosen, and what an export loses."""
+    same = sum(one == features.reads for one in features.in_folds)
+    found = [f"The head reads the states of {features.reads}."]
+    if len(features.among) > 1 and features.in_folds:
+        found.append(
+            f"Of {len(features.among)} views this one was chosen in {same} of"
+            f" {len(features.in_folds)} folds; the figures pay for choosing."
+        )
+    for other in features.others:
+        if other.lead.value is not None:
+            lead = f"{100 * other.lead.value:+.1f} points {format_interval(other.lead)}"
+            found.append(
+                f"Against {OTHER_HEADS[other.name]} ({other.reads}), which has"
+                f" {format_estimate(other)}: {lead}."
+            )
+    return found
+
+
 def limits(receipt: Receipt) -> list[str]:
-    """Sentences on how far the figures reach: who judged, ceiling, learning curve, spread."""
+    """Sentences on how far the figures reach: who judged, what the head reads, ceiling, learning
+    curve, spread."""
     parts = (receipt.ceiling, receipt.learning, receipt.spread)
     alone = [ONE_PERSON] if receipt.annotators_count == 1 else []
-    return alone + [part.sentence for part in parts if part and part.sentence]
+    unknown = [left_out(receipt.held_out)] if left_out(receipt.held_out) else []
+    read = features_told(receipt.features) if receipt.features else []
+    return alone + unknown + read + [part.sentence for part in parts if part and part.sentence]

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from data.atomic_files import write_json
 from data.schema import Completion, make_prompt
+from data.stats.intervals import Floats
+from data.texts.thinking import Thinking, part
 from reward_model.dataset.preference_pairs import PreferencePairs
 from reward_model.scoring.scorer import Scorer
 
-Array = NDArray[np.float64]
 HELD = "held.json"
 """File, inside a reward model's folder: held-out pairs."""
 PROBES = "probes.json"
@@ -46,7 +47,7 @@ class Reproduced:
 
 
 def keep_held(
-    folder: Path, completions: Sequence[Completion], pairs: PreferencePairs, raw: Array
+    folder: Path, completions: Sequence[Completion], pairs: PreferencePairs, raw: Floats
 ) -> None:
     """Note up to 64 pairs (places of completions) and how often the raw rewards (N,) are right."""
     chosen = _spread_out(len(pairs), MOST_PAIRS)
@@ -58,7 +59,7 @@ def keep_held(
         for b, w in sides
     ]
     accuracy = float(pairs.correct(raw)[chosen].mean())
-    _write_json(folder / HELD, {"accuracy": accuracy, "of": pairs.source, "pairs": rows})
+    write_json(folder / HELD, {"accuracy": accuracy, "of": pairs.source, "pairs": rows})
 
 
 def reproduce(folder: Path, scorer: Scorer) -> Reproduced | None:
@@ -77,24 +78,45 @@ def reproduce(folder: Path, scorer: Scorer) -> Reproduced | None:
 
 
 def keep_probes(
-    run: Path, completions: Sequence[Completion], raw: Array, dtype: torch.dtype
+    run: Path,
+    completions: Sequence[Completion],
+    raw: Floats,
+    dtype: torch.dtype,
+    thinking: Thinking = "answer",
+    exported: Floats | None = None,
 ) -> None:
-    """Note what the live network gave completions (N,), before anything was saved and loaded."""
-    chosen = [(completions[i], float(raw[i])) for i in _spread_out(len(completions), MOST_PROBES)]
-    rows = [{"prompt": c.prompt.plain(), **_answer_fields(c), "raw": value} for c, value in chosen]
-    _write_json(run / PROBES, {"dtype": str(dtype).removeprefix("torch."), "probes": rows})
+    """Note what the live network gave completions (N,), before anything was saved and loaded.
+
+    exported: by the head that an export holds (N,), where that is another one.
+    """
+    rows = [
+        {
+            "prompt": completions[i].prompt.plain(),
+            "completion": completions[i].reading(thinking),
+            "finished": completions[i].finished,
+            "raw": float(raw[i]),
+            **({} if exported is None else {"exported": float(exported[i])}),
+        }
+        for i in _spread_out(len(completions), MOST_PROBES)
+    ]
+    write_json(run / PROBES, {"dtype": str(dtype).removeprefix("torch."), "probes": rows})
 
 
-def kept_probes(run: Path) -> tuple[list[Completion], Array, str]:
-    """(completions, raw rewards (N,), dtype) as `keep_probes` noted them; none without."""
+def kept_probes(run: Path) -> tuple[list[Completion], Floats, str]:
+    """(completions, raw rewards (N,) by an export's head, dtype) as `keep_probes` noted them; none
+    without.
+
+    Where the thinking was read too, those that hold any are left out: other routes read a text as
+    it is given to them.
+    """
     if not (run / PROBES).is_file():
         return [], np.zeros(0), ""
     kept = json.loads((run / PROBES).read_text(encoding="utf-8"))
-    rows = kept["probes"]
+    rows = [row for row in kept["probes"] if part(row["completion"]).answer == row["completion"]]
     completions = [
         Completion(make_prompt(r["prompt"]), r["completion"], r["finished"]) for r in rows
     ]
-    return completions, np.array([r["raw"] for r in rows]), kept["dtype"]
+    return completions, np.array([r.get("exported", r["raw"]) for r in rows]), kept["dtype"]
 
 
 def _spread_out(n: int, most: int) -> list[int]:
@@ -104,8 +126,4 @@ def _spread_out(n: int, most: int) -> list[int]:
 
 
 def _answer_fields(completion: Completion) -> dict[str, object]:
-    return {"completion": completion.text, "finished": completion.finished}
-
-
-def _write_json(path: Path, kept: dict[str, object]) -> None:
-    path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    return {"completion": completion.written, "finished": completion.finished}

@@ -10,36 +10,59 @@ from typing import Literal, NotRequired, TypedDict, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data.schema import Completion, Prompt, make_prompt
-from reward_model.language_model.classifier import apply_head, head_weights, set_head, with_head
+from data.stats.intervals import Floats
+from data.texts.thinking import Thinking, part
+from reward_model.chat.chat_format import chat_format
+from reward_model.language_model.classifier import apply_head, give_head, head_weights, with_head
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.features import read_features
 from reward_model.language_model.loading import (
     cast,
     load_classifier,
     load_model,
-    load_tokenizer,
+    load_scorers_tokenizer,
     with_adapter,
 )
 from reward_model.language_model.origin import ADAPTER, ORIGIN, Origin, noted_origin
 from reward_model.language_model.render import Rendered, fingerprint, render
-from reward_model.likelihood.fit import Basis, posterior_sd
+from reward_model.language_model.views import View, layer_count
+from reward_model.likelihood.fit import Basis, pooled_variance, posterior_sd
+from reward_model.model_checks.context import require_known
 
 EXPORT = "reward.json"
 """File, inside an exported folder, that says what `origin.json` says of a run."""
 POLICY_ADAPTER = "policy_adapter"
 """Folder, inside a reward model's, with a copy of the SFT adapter that it was trained on."""
+EXPORTED_HEAD = "export_head.npz"
+"""File, inside a reward model's folder: the head of its export, where that is another one."""
 WEIGHTS = "weights"
 """Folder, inside a reward model's, with all weights, where all of them were tuned."""
+READS = "conversation"
+"""The whole conversation as the chat template writes it."""
 BATCH = 16
+UNIT = "mean 0 and standard deviation 1 on the SFT policy's samples"
 
-Array = NDArray[np.float64]
 PromptLike = Prompt | str | Sequence[Mapping[str, str]]
 Prompts = Sequence[PromptLike]
 Marks = Sequence[bool] | None
+
+
+class NotedView(TypedDict):
+    """A `View`."""
+
+    layers: list[int]
+    mean: bool
+
+
+class Unit(TypedDict):
+    """Of raw rewards on the policy's samples."""
+
+    mean: float
+    sd: float
 
 
 class Facts(TypedDict):
@@ -58,27 +81,37 @@ class Facts(TypedDict):
     """Longest text read."""
     model: NotRequired[str]
     """What the adapters sit on. None in an export, which holds everything."""
+    thinking: NotRequired[Thinking]
+    """What is read of a completion; the whole, where this is not noted."""
     policy: NotRequired[str]
     level: NotRequired[float]
     """Makes the raw reward the one that absolute judgements are about."""
+    pad_token: NotRequired[str]
+    """What texts are padded with. Models made before it was noted choose as they then did."""
     name: NotRequired[str]
     """An export's."""
+    reads: NotRequired[str]
+    """READS; models that were trained earlier note nothing, see `render_apart`."""
+    view: NotRequired[NotedView]
+    """What the head reads; the last layer's last token, where this is not noted."""
+    exported: NotRequired[Unit]
+    """Of the head in EXPORTED_HEAD."""
 
 
 @dataclass(frozen=True)
 class Head:
     """A linear head and how sure it is."""
 
-    weights: Array
+    weights: Floats
     """(d,), on the network's states."""
     basis: Basis
-    factor: Array
+    factor: Floats
     """Lower Cholesky factor of the posterior covariance, in the basis' coordinates."""
     precision: float
-    centre: Array
+    centre: Floats
     """(d,), mean state of the SFT policy's samples: there the reward is 0 by definition."""
 
-    def sd(self, states: Array, beside: Array | None = None) -> Array:
+    def sd(self, states: Floats, beside: Floats | None = None) -> Floats:
         """Standard deviation (N,) of raw rewards less that of one state.
 
         states: (N, d); beside: (d,), the centre where it is not given.
@@ -100,7 +133,7 @@ class Head:
             )
 
 
-Reading = tuple[Array, Array]
+Reading = tuple[Floats, Floats]
 """A member's head output (N,) and the states (N, d) that it read."""
 
 
@@ -110,11 +143,12 @@ class Member:
 
     model: PreTrainedModel
     head: Head
+    view: View
 
     @torch.inference_mode()
     def read(self, texts: Sequence[Rendered], pad_token_id: int) -> Reading:
         """The head's output (N,) and the states (N, d) at the texts' ends."""
-        states = read_features(self.model, texts, pad_token_id, BATCH)
+        states = read_features(self.model, texts, pad_token_id, BATCH, view=self.view)
         raw = apply_head(self.model, torch.from_numpy(states))
         return raw.double().cpu().numpy(), states.astype(np.float64)
 
@@ -129,6 +163,10 @@ class Scorer:
     mean: float = 0.0
     sd: float = 1.0
     max_tokens: int | None = None
+    thinking: Thinking = "answer"
+    """What it reads of a completion."""
+    apart: bool = False
+    """Whether texts are read as by models that were trained before the chat template wrote all."""
     truncated: int = field(default=0, init=False)
     """How many texts were cut to fit, since loading."""
 
@@ -142,50 +180,61 @@ class Scorer:
         return self.members[0].model
 
     @classmethod
-    def load(cls, folder: str | Path, dtype: torch.dtype | None = None) -> Scorer:
-        """From a reward-model run's folder. Raises ValueError if it holds none."""
+    def load(
+        cls, folder: str | Path, dtype: torch.dtype | None = None, exported: bool = False
+    ) -> Scorer:
+        """From a reward-model run's folder. Raises ValueError if it holds none.
+
+        exported: with the head that the run's export has.
+        """
         folder = Path(folder)
         facts = read_facts(folder)
+        if exported and "exported" in facts:
+            facts["mean"], facts["sd"] = facts["exported"]["mean"], facts["exported"]["sd"]
         origin = under(folder, facts)
-        tokenizer = load_tokenizer(origin)
+        tokenizer = load_scorers_tokenizer(origin, facts.get("pad_token"))
         if fingerprint(tokenizer) != facts["tokenizer"]:
             raise ValueError(
                 f"reward model {folder.name} was trained with another tokenizer or chat template"
                 f" than {origin.model} has now: train it again"
             )
+        apart = reads_apart(facts)
+        if not apart:
+            chat_format(tokenizer)  # refuses a template that loses text
         dtype = dtype or choose_dtype()[0]
         pad = tokenizer.pad_token_id
-        members = [load_member(folder, facts, i, pad, dtype) for i in range(facts["members"])]
+        members = [
+            load_member(folder, facts, i, pad, dtype, exported) for i in range(facts["members"])
+        ]
         return cls(
-            members, tokenizer, mean=facts["mean"], sd=facts["sd"], max_tokens=facts["max_tokens"]
+            members,
+            tokenizer,
+            mean=facts["mean"],
+            sd=facts["sd"],
+            max_tokens=facts["max_tokens"],
+            thinking=facts.get("thinking", "whole"),
+            apart=apart,
         )
 
     @overload
     def score(
-        self,
-        prompts: Sequence[PromptLike],
-        completions: Sequence[str],
-        finished: Sequence[bool] | None = ...,
+        self, prompts: Prompts, completions: Sequence[str], finished: Marks = ...,
         return_std: Literal[False] = ...,
-    ) -> Array: ...
+    ) -> Floats: ...  # fmt: skip
 
     @overload
     def score(
-        self,
-        prompts: Sequence[PromptLike],
-        completions: Sequence[str],
-        finished: Sequence[bool] | None = ...,
-        *,
+        self, prompts: Prompts, completions: Sequence[str], finished: Marks = ..., *,
         return_std: Literal[True],
-    ) -> tuple[Array, Array]: ...
+    ) -> tuple[Floats, Floats]: ...  # fmt: skip
 
     def score(
         self,
-        prompts: Sequence[PromptLike],
+        prompts: Prompts,
         completions: Sequence[str],
-        finished: Sequence[bool] | None = None,
+        finished: Marks = None,
         return_std: bool = False,
-    ) -> Array | tuple[Array, Array]:
+    ) -> Floats | tuple[Floats, Floats]:
         """Rewards (B,): mean 0 and standard deviation 1 on the SFT policy's samples.
 
         `finished` says which completions ended by themselves; all, where it is not given. With
@@ -196,40 +245,47 @@ class Scorer:
         rewards = (raw - self.mean) / self.sd
         return (rewards, sd / self.sd) if return_std else rewards
 
-    def raw(self, prompts: Prompts, completions: Sequence[str], finished: Marks = None) -> Array:
+    def raw(self, prompts: Prompts, completions: Sequence[str], finished: Marks = None) -> Floats:
         """The head's output (B,), before it is brought to reward units."""
         return self.read(self._render_all(prompts, completions, finished))[0]
 
-    def raw_of(self, completions: Sequence[Completion]) -> Array:
+    def raw_of(self, completions: Sequence[Completion]) -> Floats:
         """The same, of completions (N,) that know their prompts."""
-        return self.raw(
-            [c.prompt for c in completions],
-            [c.text for c in completions],
-            [c.finished for c in completions],
-        )
+        texts = [c.reading(self.thinking) for c in completions]
+        finished = [c.finished for c in completions]
+        return self.raw([c.prompt for c in completions], texts, finished)
+
+    def rewards_of(self, completions: Sequence[Completion]) -> Floats:
+        """Rewards of completions (N,), as `score` gives them."""
+        return (self.raw_of(completions) - self.mean) / self.sd
 
     def render(self, prompt: PromptLike, completion: str, finished: bool) -> Rendered:
-        """The token ids that this scorer reads."""
+        """The token ids that this scorer reads: of a reasoning model's text the answer, unless it
+        was trained on the whole."""
         full = prompt if isinstance(prompt, Prompt) else make_prompt(prompt)
-        return render(self.tokenizer, full, completion, finished, self.max_tokens)
+        text, ended = completion, finished
+        if self.thinking == "answer":
+            found = part(completion)
+            text, ended = found.answer, finished and not found.open
+        return render(self.tokenizer, full, text, ended, self.max_tokens, self.apart)
 
     def score_groups(
         self, prompts: Prompts, completions: Sequence[str], finished: Sequence[bool], size: int
-    ) -> tuple[Array, Array, Array]:
-        """(rewards (B,), their standard deviations (B,), noise of each group (B / size,)).
+    ) -> tuple[Floats, Floats, Floats]:
+        """(rewards (B,), their standard deviations (B,), those of their distances (B,)).
 
-        A group is `size` completions in a row. Its noise is how far its rewards could be off beside
-        one another: the standard deviation of a reward's distance from its group's mean, root mean
-        square over the group. What all of a group share, as how hard the prompt is, is no part of
-        it. Raises ValueError if the completions are no whole groups.
+        A group is `size` completions in a row, and a completion's distance is its reward less its
+        group's mean: how far that could be off, the members' disagreement about it included. What
+        all of a group share, as how hard the prompt is, is no part of it. All in reward units.
+        Raises ValueError if the completions are no whole groups.
         """
         if len(completions) % size:
             raise ValueError(f"{len(completions)} completions are no groups of {size}")
         texts = self._render_all(prompts, completions, finished)
         readings = [m.read(texts, self.tokenizer.pad_token_id) for m in self.members]
-        raw, sd = combined(self.members, readings)
-        noise = group_noise(self.members, readings, size)
-        return (raw - self.mean) / self.sd, sd / self.sd, noise / self.sd
+        raw, sd = self._combine(readings)
+        distance_sd = self._distance_sd(readings, size)
+        return (raw - self.mean) / self.sd, sd / self.sd, distance_sd / self.sd
 
     def _render_all(
         self, prompts: Prompts, completions: Sequence[str], finished: Marks
@@ -244,38 +300,35 @@ class Scorer:
             self.render(p, c, f) for p, c, f in zip(prompts, completions, finished, strict=True)
         ]
         self.truncated += sum(t.truncated for t in texts)
+        self.require_known(texts)
         return texts
 
-    def read(self, texts: Sequence[Rendered]) -> tuple[Array, Array]:
+    def require_known(self, texts: Sequence[Rendered]) -> None:
+        """ValueError where a text holds a token that the network has no row for."""
+        rows = self.model.get_input_embeddings().weight.size(0)
+        require_known([text.ids for text in texts], rows, self.tokenizer)
+
+    def read(self, texts: Sequence[Rendered]) -> tuple[Floats, Floats]:
         """Raw rewards (N,), the members' mean, and their standard deviations (N,).
 
         The variance is the members' own, on average, and that between them.
         """
-        readings = [m.read(texts, self.tokenizer.pad_token_id) for m in self.members]
-        return combined(self.members, readings)
+        return self._combine([m.read(texts, self.tokenizer.pad_token_id) for m in self.members])
 
+    def _combine(self, readings: Sequence[Reading]) -> tuple[Floats, Floats]:
+        means = [out for out, _ in readings]
+        pairs = zip(self.members, readings, strict=True)
+        own = [m.head.sd(states) for m, (_, states) in pairs]
+        return np.mean(means, axis=0), np.sqrt(pooled_variance(own, means))
 
-def combined(members: Sequence[Member], readings: Sequence[Reading]) -> tuple[Array, Array]:
-    """Means (N,) and standard deviations (N,) over the members."""
-    means = [out for out, _ in readings]
-    own = [np.square(m.head.sd(states)) for m, (_, states) in zip(members, readings, strict=True)]
-    between = np.var(means, axis=0, ddof=1) if len(means) > 1 else 0.0
-    return np.mean(means, axis=0), np.sqrt(np.mean(own, axis=0) + between)
-
-
-def group_noise(members: Sequence[Member], readings: Sequence[Reading], size: int) -> Array:
-    """Raw noise (N / size,) of each `size` texts in a row; see `Scorer.score_groups`."""
-    means = [out.reshape(-1, size) for out, _ in readings]
-    own = [
-        np.square(
-            [m.head.sd(group, group.mean(0)) for group in states.reshape(-1, size, states.shape[1])]
-        )
-        for m, (_, states) in zip(members, readings, strict=True)
-    ]
-    apart = [group - group.mean(1, keepdims=True) for group in means]
-    between = np.var(apart, axis=0, ddof=1) if len(apart) > 1 else 0.0
-    noise: Array = np.sqrt((np.mean(own, axis=0) + between).mean(1))
-    return noise
+    def _distance_sd(self, readings: Sequence[Reading], size: int) -> Floats:
+        """Raw standard deviations (N,) of distances from groups' means; see `score_groups`."""
+        apart, own = [], []
+        for member, (out, states) in zip(self.members, readings, strict=True):
+            means, groups = out.reshape(-1, size), states.reshape(-1, size, states.shape[1])
+            apart.append(means - means.mean(1, keepdims=True))
+            own.append(np.array([member.head.sd(group, group.mean(0)) for group in groups]))
+        return np.asarray(np.sqrt(pooled_variance(own, apart)).ravel())
 
 
 def read_facts(folder: Path) -> Facts:
@@ -289,6 +342,11 @@ def read_facts(folder: Path) -> Facts:
     return facts
 
 
+def reads_apart(facts: Facts) -> bool:
+    """Whether a reward model reads prompt and completion apart, as `render_apart` says."""
+    return facts.get("reads") != READS
+
+
 def under(folder: Path, facts: Facts) -> Origin:
     """The policy that a reward model was trained from: the model, and its copy of the SFT adapter.
 
@@ -300,25 +358,56 @@ def under(folder: Path, facts: Facts) -> Origin:
 
 
 def load_member(
-    folder: Path, facts: Facts, place: int, pad_token_id: int, dtype: torch.dtype
+    folder: Path,
+    facts: Facts,
+    place: int,
+    pad_token_id: int,
+    dtype: torch.dtype,
+    exported: bool = False,
 ) -> Member:
     """One network with its adapters merged, in float32 and then cast, and its head."""
-    weights, adapter = folder / member_name(WEIGHTS, place), folder / member_name(ADAPTER, place)
-    head = Head.load(folder / f"{member_name('head', place)}.npz")
-    if "model" not in facts:
-        network = load_classifier(folder)
-    elif weights.is_dir():
-        network = load_classifier(weights)
-    else:
-        network = with_head(load_model(under(folder, facts), torch.float32), pad_token_id)
-    if adapter.is_dir():
-        network = with_adapter(network, str(adapter)).merge_and_unload()
+    network = adapted(folder, facts, place, pad_token_id)
+    if isinstance(network, PeftModel):
+        network = network.merge_and_unload()
     network = cast(network, dtype)
-    # the head stays in float32: one number a text costs nothing, and rewards keep their digits
-    head_weights(network).data = head_weights(network).data.float()
-    if "model" in facts:  # an export's own weights hold its head
-        set_head(network, head.weights)
-    return Member(network, head)
+    # the head is in float32: one number a text costs nothing, and rewards keep their digits
+    if "model" not in facts:  # an export's own weights hold its head
+        head_weights(network).data = head_weights(network).data.float()
+    return with_own_head(network, folder, facts, place, exported)
+
+
+def adapted(
+    folder: Path, facts: Facts, place: int, pad_token_id: int
+) -> PreTrainedModel | PeftModel:
+    """One network in float32, its own adapter put on it where it has one."""
+    weights, adapter = folder / member_name(WEIGHTS, place), folder / member_name(ADAPTER, place)
+    if "model" not in facts:
+        return load_classifier(folder)
+    if weights.is_dir():
+        return load_classifier(weights)
+    causal = load_model(under(folder, facts), torch.float32)
+    network = with_head(causal, pad_token_id, noted_view(facts))
+    return with_adapter(network, str(adapter)) if adapter.is_dir() else network
+
+
+def with_own_head(
+    network: PreTrainedModel, folder: Path, facts: Facts, place: int, exported: bool
+) -> Member:
+    """The network under the head that belongs on it: a run's, its export's, or that of an export,
+    which its weights hold."""
+    view = noted_view(facts) or View((layer_count(network),))
+    apart = exported and "exported" in facts
+    name = EXPORTED_HEAD if apart else f"{member_name('head', place)}.npz"
+    head = Head.load(folder / name)
+    if "model" in facts:
+        give_head(network, head.weights)
+    return Member(network, head, view.exported if apart else view)
+
+
+def noted_view(facts: Facts) -> View | None:
+    """What the head reads; None for the last layer's last token."""
+    noted = facts.get("view")
+    return View(tuple(noted["layers"]), noted["mean"]) if noted else None
 
 
 def member_name(name: str, place: int) -> str:

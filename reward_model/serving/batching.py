@@ -7,14 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-import numpy as np
-from numpy.typing import NDArray
-
+from data.stats.intervals import Floats
 from reward_model.language_model.render import Rendered
 from reward_model.scoring.scorer import Scorer
 
-Array = NDArray[np.float64]
-Read = tuple[Array, Array]
+Read = tuple[Floats, Floats]
 """Head outputs (N,), and their standard deviations (N,)."""
 AT_ONCE = 256
 """Texts from which on no further request joins a pass."""

@@ -1,19 +1,28 @@
 """Texts and token ids in a model's chat template, as clients of other servers send them.
 
-They are scored from their own ids; nothing is parsed back into messages. Yet prompt and completion
-are tokenised apart, as in training: as one text they are other tokens wherever the two grow
-together at the seam. The prompt ends with the last generation prompt, e.g. "<|im_start|>assistant".
+They are scored from their own ids; nothing is parsed back into messages, so a control token that
+they spell out is one. A text is what the template writes, tokenised whole, as in training. Where
+it stops at the end of a turn, as sampled tokens do, what the template writes behind is added.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
 from data.schema import make_prompt
-from reward_model.language_model.render import Rendered, cut_to_fit, render, render_prompt
+from reward_model.chat.chat_format import chat_format
+from reward_model.chat.template_check import shared_start
+from reward_model.language_model.render import Rendered, cut_to_fit, render
+from reward_model.scoring.scorer import Scorer
+from reward_model.serving.apart_text import ApartText, split_chat
+
+
+def chat_text(scorer: Scorer) -> ChatText | ApartText:
+    """What reads texts and ids for this scorer, as it was trained."""
+    made = ApartText if scorer.apart else ChatText
+    return made(scorer.tokenizer, scorer.max_tokens)
 
 
 class ChatText:
@@ -22,89 +31,88 @@ class ChatText:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
-        asked, answered = {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
-        before, whole = (
-            str(tokenizer.apply_chat_template(turns, tokenize=False))
-            for turns in ([asked], [asked, answered])
-        )
-        opened = in_template(tokenizer, [asked])
-        self.opening = opened.removeprefix(before) if opened.startswith(before) else ""
-        """What begins the model's turn; empty where the template does not say."""
-        _, end, closing = whole.rpartition(str(tokenizer.eos_token))
-        self.closing = closing if end else ""
-        """What the template writes behind an end-of-turn, e.g. a line break. It is not read."""
+        self.format = chat_format(tokenizer)
+        self.opening = self.format.facts.opening
+        """What begins the model's turn."""
 
     def read_chat(self, messages: Sequence[object], finished: bool) -> Rendered:
         """A conversation whose last turn, the assistant's, is the completion.
 
         Raises ValueError where it ends otherwise.
         """
-        match messages[-1] if messages else None:
-            case {"role": "assistant", "content": str(completion)}:
-                prompt = make_prompt(list(messages[:-1]))
-            case other:
-                raise ValueError(
-                    f"messages end with {str(other)[:60]}: end with the assistant's turn, a text,"
-                    " which is what is scored"
-                )
+        prompt, completion = split_chat(messages)
         return render(self.tokenizer, prompt, completion, finished, self.max_tokens)
 
     def read_text(self, text: str, prompt: str = "") -> Rendered:
         """A prompt and its completion as one text, end-of-turn included where it ended.
 
         prompt: the text's first part, in the chat template; or bare, then it is put into it.
-        Without, the prompt ends with the last opening of a turn. Raises ValueError where the
-        template has one and the text has none.
+        Without, the prompt ends with the last opening of a turn. Raises ValueError where the text
+        has none.
         """
-        if not (prompt and text.startswith(prompt)):
-            text = re.sub(rf"\A(?:{re.escape(str(self.tokenizer.pad_token))})+", "", text)
-        if not (prompt and text.startswith(prompt)):
-            if not self.opening:
-                return self.read_ids(self._tokenize(text))
+        pad = str(self.tokenizer.pad_token)
+        while not (prompt and text.startswith(prompt)) and text.startswith(pad):
+            text = text.removeprefix(pad)
+        given = bool(prompt) and text.startswith(prompt)
+        if given and self.opening not in prompt:
+            return self._read_bare(text.removeprefix(prompt), prompt)
+        if not given:
             before, opening, _ = text.rpartition(self.opening)
-            if not opening:
+            if self.opening and not opening:
                 raise ValueError(
                     f"the text {text[:40]!r} is not in this model's chat template: put the prompt"
                     " into it, with its generation prompt, and the completion behind it; or send"
                     " messages"
                 )
             prompt = before + opening
-        bare = self.opening not in prompt
-        start = (
-            render_prompt(self.tokenizer, make_prompt(prompt)) if bare else self._tokenize(prompt)
-        )
-        return self._cut_at_seam([*start, *self._tokenize(text.removeprefix(prompt))], len(start))
+        ids = self._tokenize(self.format.with_blank_before_end(text))
+        return self._fit(ids, shared_start(self._tokenize(prompt), ids))
+
+    def _read_bare(self, text: str, prompt: str) -> Rendered:
+        """A completion, and a prompt that is not in the template."""
+        pad, end = str(self.tokenizer.pad_token), self.format.end_text
+        while text.endswith(pad):
+            text = text.removesuffix(pad)
+        completion = text.removesuffix(self.format.facts.closing).removesuffix(end)
+        finished = completion != text
+        return render(self.tokenizer, make_prompt(prompt), completion, finished, self.max_tokens)
 
     def read_ids(self, ids: Sequence[int]) -> Rendered:
         """Token ids as they stand, without padding around them; ValueError for unknown ones."""
-        size, pad = len(self.tokenizer), self.tokenizer.pad_token_id
+        size = len(self.tokenizer)
         wrong = [i for i in ids if not 0 <= i < size]
         if wrong:
             raise ValueError(f"token id {wrong[0]} unknown: use 0 to {size - 1}")
-        first = next((place for place, i in enumerate(ids) if i != pad), None)
+        first = next((place for place, i in enumerate(ids) if i != self._pad), None)
         if first is None:
             raise ValueError("no token but padding: send a prompt and its completion")
-        kept, opening = list(ids[first:]), self._tokenize(self.opening)
-        places = range(len(kept), len(opening) - 1, -1)
-        ends = (end for end in places if kept[end - len(opening) : end] == opening)
-        return self._cut_at_seam(kept, next(ends, len(kept)))
+        kept = list(ids[first:])
+        return self._fit(kept, _end_of_last(self._tokenize(self.opening), kept))
 
-    def _cut_at_seam(self, ids: list[int], seam: int) -> Rendered:
-        """Prompt and completion, which meet at `seam`, without anything behind end-of-turn."""
-        pad, end, closing = self.tokenizer.pad_token_id, len(ids), self._tokenize(self.closing)
-        while end and ids[end - 1] == pad:
-            end -= 1
-        if ids[end - len(closing) - 1 : end] == [self.tokenizer.eos_token_id, *closing]:
-            end -= len(closing)
-        return cut_to_fit(ids[: min(seam, end)], ids[seam:end], pad, self.max_tokens)
+    def _fit(self, ids: list[int], seam: int) -> Rendered:
+        """Prompt and completion, which meet at `seam`, the end of a turn whole, cut to fit."""
+        while ids and ids[-1] == self._pad:
+            ids = ids[:-1]
+        if len(ids) != self.max_tokens:  # else it may have been cut to fit, in its end
+            ids = self.format.with_whole_end(ids)
+        return cut_to_fit(ids[:seam], ids[seam:], self._pad, self.max_tokens)
+
+    @property
+    def _pad(self) -> int:
+        return int(self.tokenizer.pad_token_id)
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
 
-def in_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> str:
-    """A prompt's text in the chat template, up to where the model's turn begins."""
-    return str(
-        tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-    )
+def _end_of_last(opening: list[int], ids: list[int]) -> int:
+    """Where the model's turn begins: behind the last place of its opening's ids.
+
+    The last of them may have grown together with the completion's first: then those before count.
+    """
+    for size in range(len(opening), 0, -1):
+        for end in range(len(ids), size - 1, -1):
+            if ids[end - size : end] == opening[:size]:
+                return end
+    return len(ids)

@@ -11,6 +11,7 @@ No request is kept. There is no login: whoever reaches the port can ask.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +30,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.ports import address, listen, local
 from data.schema import make_prompt
+from data.stats.intervals import Floats
 from reward_model.language_model.render import Rendered
-from reward_model.scoring.scorer import Scorer
-from reward_model.serving.batching import Array, Read, Reader
-from reward_model.serving.chat_text import ChatText
+from reward_model.scoring.scorer import UNIT, Scorer
+from reward_model.serving.batching import Read, Reader
+from reward_model.serving.chat_text import chat_text
 
 Answer = dict[str, object]
 Row = TypeVar("Row")
@@ -40,7 +42,6 @@ LARGEST_BODY = 16 * 2**20
 """Bytes."""
 MOST_TEXTS = 4096
 """In one request."""
-UNIT = "mean 0 and standard deviation 1 on the SFT policy's samples"
 SHAPES = {
     "/score": '{"prompts": ["..."], "completions": ["..."]}',
     "/classify": '{"input": ["..."]} or {"messages": [{"role": "user", "content": "..."}, ...]}',
@@ -88,7 +89,7 @@ class Service:
         self.reader = reader
         self.scorer = reader.scorer
         self.name = name
-        self.chat = ChatText(self.scorer.tokenizer, self.scorer.max_tokens)
+        self.chat = chat_text(self.scorer)
 
     def score(self, asked: ScoreRequest) -> Answer:
         """Rewards in reward units."""
@@ -105,7 +106,7 @@ class Service:
         )
         rewards, sd = self._score_texts(texts)
         std: Answer = {"std": sd} if asked.return_std else {}
-        return {"rewards": rewards, **std, "model": self.name, "unit": UNIT}
+        return {"rewards": rewards, **std, **_cut(texts), "model": self.name, "unit": UNIT}
 
     def classify(self, asked: ClassifyRequest) -> Answer:
         """The head's output, in the shape of vLLM's answers."""
@@ -140,6 +141,7 @@ class Service:
                 "completion_tokens": 0,
                 "prompt_tokens_details": None,
             },
+            **_cut(texts),
         }
 
     def _read_input(self, one: object) -> Rendered:
@@ -159,7 +161,8 @@ class Service:
             )
         texts = _read_each("query", list(zip(asked.query, prompts, strict=True)), self._read_query)
         rewards, sd = self._score_texts(texts)
-        return {"rewards": rewards, "scores": rewards, "extra_logs": {"reward_sd": sd}}
+        logs = {"reward_sd": sd, **_cut(texts)}
+        return {"rewards": rewards, "scores": rewards, "extra_logs": logs}
 
     def _read_query(self, row: tuple[str, object]) -> Rendered:
         query, prompt = row
@@ -171,15 +174,22 @@ class Service:
 
     def _score_texts(self, texts: Sequence[Rendered]) -> tuple[list[float], list[float]]:
         raw, sd = self._read_finite(texts)
-        rewards: Array = (raw - self.scorer.mean) / self.scorer.sd
+        rewards: Floats = (raw - self.scorer.mean) / self.scorer.sd
         return rewards.tolist(), (sd / self.scorer.sd).tolist()
 
     def _read_finite(self, texts: Sequence[Rendered]) -> Read:
+        self.scorer.require_known(texts)
         raw, sd = self.reader.read(texts)
         bad = np.flatnonzero(~np.isfinite(raw))
         if len(bad):
             raise FloatingPointError(f"text {bad[0]} gets no finite reward from this model")
         return raw, sd
+
+
+def _cut(texts: Sequence[Rendered]) -> Answer:
+    """How many texts were too long and lost their beginning; nothing where none did."""
+    n = sum(text.truncated for text in texts)
+    return {"truncated": n} if n else {}
 
 
 def _read_each(name: str, rows: Sequence[Row], read: Callable[[Row], Rendered]) -> list[Rendered]:
@@ -284,11 +294,16 @@ def serve(load: Callable[[], Scorer], name: str, host: str, port: int) -> None:
         app = build_app(Reader(load()), name)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         where = address(host, listener.getsockname()[1])
-        print(f"{name} answers at {where}; Ctrl-C ends it", flush=True)
-        if not local(host):
-            print(f"{host} is open to the network, and there is no login", flush=True)
+
+        class Ready(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                print(f"{name} answers at {where}; Ctrl-C ends it", flush=True)
+                if not local(host):
+                    print(f"{host} is open to the network, and there is no login", flush=True)
+
         with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has shut down
-            uvicorn.Server(config).run([listener])
+            Ready(config).run([listener])
     print("stopped serving", flush=True)
 
 

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from data.stats.intervals import Floats
 from reward_model.config import KINDS_OF
+from reward_model.dataset.form import FORM
 from reward_model.evaluation.cross_validation import (
     Predictions,
-    cross_validate,
     merge_folds,
     predict,
+    with_covariates,
 )
+from reward_model.evaluation.feature_choice import Candidates
 from reward_model.language_model.render import fingerprint
-from reward_model.likelihood.fit import HeadFit, fit_head
-from reward_model.receipt.build import Evidence
-from reward_model.training.inputs import Tick, TrainingInputs
-
-Array = NDArray[np.float64]
+from reward_model.likelihood.fit import HeadFit
+from reward_model.receipt.build import Evidence, FeatureChoice
+from reward_model.training.inputs import TrainingInputs
+from reward_model.training.reference_samples import Tick
 
 
 def evidence_of(
     inputs: TrainingInputs,
     fit: HeadFit,
-    raw: Array,
+    raw: Floats,
     level: float,
-    sd: Array,
+    sd: Floats,
     unit: tuple[float, float],
     tick: Tick,
 ) -> Evidence:
@@ -39,47 +39,63 @@ def evidence_of(
     deviation that bring it to reward units.
     """
     examples, judged, sampled = inputs.examples, inputs.judged, inputs.sampled
-    features = inputs.features[judged]
+    layers, form = inputs.layers, inputs.form[judged]
     prompt_ids = np.array([c.prompt.id for c in inputs.completions[sampled]], str)
-    _, prompts = np.unique(prompt_ids, return_inverse=True)
-    crossed = None
+    prompts = np.unique(prompt_ids, return_inverse=True)[1]
+    crossed: Predictions | None = None
+    chosen: list[int] = []
+    others: dict[str, tuple[str, Predictions]] = {}
     if examples.prompts > 1:
-        crossed = cross_validate(
-            inputs.model, features, examples, inputs.precision,
-            lambda: tick(0, 1, "cross-validating"),
-        )  # fmt: skip
+        among = Candidates(inputs.model, [inputs.of_view(v)[judged] for v in inputs.views], form)
+        crossed, chosen = among.cross_validate(
+            examples, inputs.usual_prior, lambda: tick(0, 1, "cross-validating")
+        )
+        others = _other_views(inputs, tick)
+        if form.shape[1]:
+            reads = f"{inputs.view.words(layers)}; words, lists, headings and bold"
+            others["form"] = reads, with_covariates(inputs.model, examples, crossed)
+    held, aside = None, ~inputs.training
+    if len(held_out := examples.where(aside)):
+        rewards = raw[judged] + level
+        part = predict(inputs.model, held_out, rewards, sd[judged], fit.values)
+        held = merge_folds(examples, [(aside, part)])
     return Evidence(
         model=inputs.model,
         judgements=inputs.judgements,
         examples=examples,
-        held=_predict_held_out(inputs, fit, raw[judged] + level, sd[judged]),
+        held=held,
         crossed=crossed,
-        fit=fit_head(features, inputs.model.joint(examples), inputs.precision),
-        features=features,
-        precision=inputs.precision,
+        fit=(whole := inputs.fit(examples)),
+        features=inputs.candidate,
+        prior=inputs.prior,
         tuning=inputs.settings.tuning,
         policy_rewards=(raw[sampled] - unit[0]) / unit[1],
         policy_sd=sd[sampled] / unit[1],
         policy_prompts=prompts.astype(np.int64),
+        choice=FeatureChoice(
+            inputs.view.words(layers),
+            [inputs.views[place].words(layers) for place in chosen],
+            [view.words(layers) for view in inputs.views],
+            others,
+        ),
         dropped=_count_dropped(inputs),
-        facts=_facts_shown(inputs, fit),
+        facts={**_facts_shown(inputs, fit), **_form_shown(whole)},
     )
 
 
-def _predict_held_out(
-    inputs: TrainingInputs, fit: HeadFit, rewards: Array, sd: Array
-) -> Predictions | None:
-    """Of held-out judgements, in the rows of all; NaN elsewhere. None where nothing is held out.
-
-    rewards, sd: of judged completions (N,).
-    """
-    held = ~inputs.training
-    examples = inputs.examples.where(held)
-    if not len(examples):
-        return None
-    part = predict(inputs.model, examples, rewards, sd, fit.values)
-    every = merge_folds(inputs.examples, [(held, part)])
-    return replace(every, reward=np.where(held, rewards, np.nan), sd=np.where(held, sd, np.nan))
+def _other_views(inputs: TrainingInputs, tick: Tick) -> dict[str, tuple[str, Predictions]]:
+    """Cross-validated predictions of two other heads, by what they are, with what they read."""
+    last, exported = inputs.views[-1], inputs.view.exported
+    found: dict[str, tuple[str, Predictions]] = {}
+    for name, view in (("last layer", last), ("export", exported)):
+        if view != inputs.view:
+            judged = inputs.judged
+            only = Candidates(inputs.model, [inputs.of_view(view)[judged]], inputs.form[judged])
+            predictions, _ = only.cross_validate(
+                inputs.examples, inputs.usual_prior, lambda: tick(0, 1, "cross-validating")
+            )
+            found[name] = view.words(inputs.layers), predictions
+    return found
 
 
 def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
@@ -94,15 +110,31 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
         "1 to 10 read as": "points" if asked.objective == "regression" else asked.scalar,
         "annotators' effects": "yes" if asked.effects else "no",
         "models in the ensemble": asked.members,
-        "prior's precision": f"{inputs.precision:.4g}",
+        "prior's variance of rewards": f"{1 / inputs.usual_prior.precision:.2g} in fitting,"
+        f" {inputs.usual_prior.design_effect / inputs.usual_prior.precision:.2g} in error bars",
+        "design effect": f"{inputs.prior.design_effect:.2g} judgements tell as much as one"
+        " independent one",
         "precision": backbone.why,
         "seed": asked.seed,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     if not fit.converged:
-        stopped = f"stopped {fit.left:.2g} standard deviations from its best point"
-        facts["the head's fit"] = stopped
+        facts["the head's fit"] = f"stopped {fit.left:.2g} standard deviations from its best point"
     return facts
+
+
+def _form_shown(fit: HeadFit) -> dict[str, str]:
+    """What length and form are worth, where the reward leaves them out: of a fit with them."""
+    if not fit.basis.covariates:
+        return {}
+    at, factor = -fit.basis.covariates, fit.errors[0]
+    worth = np.log(2) * fit.weights[at:]
+    sd = np.log(2) * np.linalg.norm(factor[at:], axis=1) / fit.basis.spread[at:]
+    told = ", ".join(
+        f"{name} {one:+.2f} \N{PLUS-MINUS SIGN} {1.96 * off:.2f}"
+        for name, one, off in zip(FORM, worth, sd, strict=True)
+    )
+    return {"left out of the reward": f"logits of a comparison for twice as many (95%): {told}"}
 
 
 def _count_dropped(inputs: TrainingInputs) -> dict[str, int]:
@@ -110,6 +142,7 @@ def _count_dropped(inputs: TrainingInputs) -> dict[str, int]:
     examples, judgements = inputs.examples, inputs.judgements
     kinds = KINDS_OF[inputs.settings.objective]
     return {
+        **inputs.left_out,
         "judgements of kinds that this objective does not use": sum(
             n for kind, n in examples.kinds.items() if kind not in kinds
         ),

@@ -9,16 +9,21 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from peft import PeftModel, get_peft_model
+from torch import nn
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from data.runs.recorder import Recorder
 from reward_model.config import RewardSettings
-from reward_model.dataset.examples import TIE, A, Examples, group_rows
+from reward_model.dataset.examples import TIE, A, Examples, Floats, group_rows
 from reward_model.evaluation.cross_validation import Model
-from reward_model.language_model.classifier import apply_head, last_states, set_head
-from reward_model.language_model.lora import lora_config, what_trains
+from reward_model.language_model.classifier import apply_head, completion_states, set_head
+from reward_model.language_model.lora import in_float32, lora_config, what_trains
 from reward_model.language_model.render import Rendered
+from reward_model.language_model.views import View, cut, find_blocks
 from reward_model.likelihood.fit import HeadFit
+from reward_model.training.memory import preflight, tuning_memory
+from reward_model.training.micro_batches import in_pieces, micro_batches
+from reward_model.training.token_loss import last_states, times_better, token_loss
 
 
 def tune(
@@ -29,64 +34,100 @@ def tune(
     settings: RewardSettings,
     pad_token_id: int,
     run: Recorder,
-    seed: int,
+    place: int,
+    view: View,
+    output: nn.Module | None = None,
+    left_out: Floats | None = None,
 ) -> PreTrainedModel | PeftModel:
     """Train the network in place; returns what is to be saved: it, or the adapter in it.
 
-    Annotators and cuts stay as the head's fit found them; each batch holds whole prompts. Raises
-    ValueError where the loss stops being finite.
+    Annotators and cuts stay as the head's fit found them; each batch holds whole prompts. place:
+    which member of the ensemble it is, the last of which needs room beside the others. output: the
+    policy's output layer, for the language-model loss; the network is whole then, and is cut
+    afterwards. left_out: what length and form add to the judged completions' rewards (N,); it stays
+    as the head's fit found it, and the network learns what is left. Raises ValueError where the
+    memory for it is missing, and where the loss stops being finite.
     """
     set_head(network, fit.weights)
-    trained = _make_trainable(network, settings)
-    batches = list(prompt_batches(examples, settings, random.Random(seed)))
+    trained = _make_trainable(network, settings, view.depth).train()
+
+    def read(some: Sequence[Rendered]) -> torch.Tensor:
+        """Rewards, and with an output layer the log-loss of an average token, (N, 1 or 2)."""
+        with last_states(network) as passes:
+            states = completion_states(network, some, pad_token_id, view)
+        columns = [apply_head(network, states).double() + fit.intercept]
+        if output is not None:
+            columns.append(token_loss(output, passes, some, pad_token_id).double())
+        return torch.stack(columns, 1)
+
+    batches = list(prompt_batches(examples, settings, random.Random(settings.seed + place)))
+    memory = tuning_memory(trained, [texts[i] for batch in batches for i in batch], read)
+    preflight(memory, settings.members - place, network.device, run.directory)
     parameters = [p for p in trained.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimiser, len(batches) // 10, len(batches))
     model = Model(settings.objective, settings.scalar, settings.effects)
     # divided by the average batch's judgements, not its own: each judgement then weighs the same
-    per_batch = max(1.0, len(model.joint(examples)) * settings.epochs / max(1, len(batches)))
-    trained.train()
+    joint = model.joint(examples)
+    per_batch = max(1.0, len(joint) * settings.epochs / max(1, len(batches)))
+    better = torch.from_numpy(times_better(joint))
+    added = torch.zeros(len(texts)) if left_out is None else torch.from_numpy(left_out)
     for step, batch in enumerate(batches, 1):
         run.check_stop()
         begun = time.monotonic()
-        states = last_states(network, [texts[i] for i in batch], pad_token_id)
-        rewards = apply_head(network, states).double() + fit.intercept
-        loss, n, right = batch_loss(model, examples, batch, rewards, fit)
+        found: dict[int, torch.Tensor] = {}
+        for part in micro_batches(examples, batch, texts, memory.activations, memory.room):
+            some = [texts[i] for i in part]
+            rows = in_pieces(read, some, memory.activations, memory.room).cpu()
+            loss, n, _ = batch_loss(model, examples, part, rows[:, 0] + added[part], fit)
+            if output is not None:
+                loss = loss + settings.lm_weight * (better[part] @ rows[:, 1])
+            if n:
+                torch.autograd.backward(loss / per_batch)
+            found.update(zip(part, rows.detach(), strict=True))
+        rows = torch.stack([found[i] for i in batch])
+        loss, n, right = batch_loss(model, examples, batch, rows[:, 0] + added[batch], fit)
         if n:
-            torch.autograd.backward(loss / per_batch)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             optimiser.step()
             optimiser.zero_grad()
-            if not np.isfinite([norm, float(loss.detach())]).all():
+            if not np.isfinite([norm, float(loss)]).all():
                 raise ValueError(
                     f"the loss became infinite or NaN at step {step}: use a smaller --learning-rate"
                     f" than {settings.learning_rate}"
                 )
             run.log(
                 step=step,
-                loss=round(float(loss.detach()) / n, 5),
+                loss=round(float(loss) / n, 5),
                 accuracy=None if right is None else round(right, 4),
                 grad_norm=round(norm, 5),
+                **_logged_tokens(rows, better[batch]),
                 seconds=round(time.monotonic() - begun, 2),
             )
             run.progress(step, len(batches), "training")
         schedule.step()
     trained.eval()
+    cut(network, view.depth)
     return trained
 
 
+def _logged_tokens(rows: torch.Tensor, better: torch.Tensor) -> dict[str, float]:
+    """The better completions' log-loss, nats a token, where it was read; rows: (B, 1 or 2)."""
+    if rows.size(1) == 1 or not better.any():
+        return {}
+    return {"lm_loss": round(float(better @ rows[:, 1] / better.sum()), 5)}
+
+
 def _make_trainable(
-    network: PreTrainedModel, settings: RewardSettings
+    network: PreTrainedModel, settings: RewardSettings, depth: int
 ) -> PreTrainedModel | PeftModel:
-    """The network, or the adapter put into it; what trains is in float32."""
-    trained: PreTrainedModel | PeftModel = network
-    if settings.tuning == "full":
-        network.requires_grad_(True)
-    else:
+    """The network up to this layer, or the adapter put into it; what trains is in float32."""
+    trained: PreTrainedModel | PeftModel = network.requires_grad_(True)
+    if settings.tuning == "lora":
         trained = get_peft_model(network, lora_config(network, settings.lora, "SEQ_CLS"))
-    for parameter in trained.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    if blocks := find_blocks(network):
+        blocks.layers[depth:].requires_grad_(False)
+    in_float32(trained)
     print(what_trains(trained), flush=True)
     return trained
 
@@ -106,10 +147,10 @@ def batch_loss(
     every = torch.zeros(len(here), dtype=rewards.dtype).index_put((places,), rewards.cpu())
     pairs = inside.pairs
     decided = pairs.outcome != TIE
-    if not joint.n_pairs or not decided.any():
-        return joint.nll(every, fit.values), len(joint), None
-    apart = (every[pairs.a] - every[pairs.b]).detach().numpy()[decided]
-    right = float(np.mean((apart > 0) == (pairs.outcome[decided] == A)))
+    right = None
+    if joint.n_pairs and decided.any():
+        apart = (every[pairs.a] - every[pairs.b]).detach().numpy()[decided]
+        right = float(np.mean((apart > 0) == (pairs.outcome[decided] == A)))
     return joint.nll(every, fit.values), len(joint), right
 
 

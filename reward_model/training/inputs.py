@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from data.schema import Completion, Judgement
+from data.schema import Completion, Judgement, Prompt, content_hash
 from data.splits import split_of
 from data.store import Store
+from data.texts.thinking import Thinking
+from reward_model.chat.chat_format import chat_format
 from reward_model.config import RewardSettings
-from reward_model.dataset.examples import Bools, Examples, collect
+from reward_model.dataset.examples import Bools, Examples, Floats, collect
+from reward_model.dataset.form import form_of
 from reward_model.dataset.sufficiency import require_enough
-from reward_model.evaluation.cross_validation import Model, choose_prior_precision
+from reward_model.evaluation.cross_validation import Candidate, Model
+from reward_model.evaluation.feature_choice import Candidates
 from reward_model.language_model.classifier import with_head
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.features import FeatureCache, read_features
-from reward_model.language_model.loading import load_model, load_tokenizer
+from reward_model.language_model.loading import load_model, load_tokenizer, longest_text
 from reward_model.language_model.origin import Origin
-from reward_model.language_model.render import Rendered, fingerprint, render
-from reward_model.training.reference_samples import reference_samples
-
-Array = NDArray[np.float64]
-Tick = Callable[[int, int, str], None]
-"""Called with (done, total, what is being done); raises where a stop was asked for."""
+from reward_model.language_model.render import (
+    Rendered,
+    fingerprint,
+    render,
+    render_apart,
+    render_prompt,
+    require_thinking,
+)
+from reward_model.language_model.views import DEPTHS, LAST, View, views_of, widest
+from reward_model.likelihood.fit import HeadFit, Prior
+from reward_model.model_checks.context import prompts_taken, require_known
+from reward_model.training.reference_samples import Tick, reference_samples
 
 
 @dataclass
@@ -41,28 +50,43 @@ class Backbone:
     dtype: torch.dtype
     why: str
     """Why this dtype, in words."""
+    apart: bool = False
+    """How texts are read; see `render`."""
 
     @classmethod
-    def of(cls, origin: Origin) -> Backbone:
-        """With its tokenizer, in the fastest dtype."""
-        return cls(origin, load_tokenizer(origin), *choose_dtype())
+    def of(
+        cls, origin: Origin, tokenizer: PreTrainedTokenizerBase | None = None, apart: bool = False
+    ) -> Backbone:
+        """With its tokenizer, where none is given, in the fastest dtype.
+
+        Raises ValueError where its chat template loses text.
+        """
+        tokenizer = tokenizer or load_tokenizer(origin)
+        if not apart:
+            chat_format(tokenizer)
+        return cls(origin, tokenizer, *choose_dtype(), apart)
+
+    @cached_property
+    def longest(self) -> int | None:
+        """The most tokens that the policy reads; None where nothing says."""
+        return longest_text(self.origin, self.tokenizer)
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, up to where the policy's turn begins."""
+        if self.apart:
+            return render_apart(self.tokenizer, prompt, "", finished=False)[0]
+        return render_prompt(self.tokenizer, prompt)
 
     @cached_property
     def causal(self) -> PreTrainedModel:
         """The policy, its adapter merged."""
         return load_model(self.origin, self.dtype)
 
-    @cached_property
-    def network(self) -> PreTrainedModel:
-        """The policy's body under a head."""
-        network = with_head(self.causal, self.tokenizer.pad_token_id)
+    def network(self, view: View, whole: bool = False) -> PreTrainedModel:
+        """The policy's body, up to the layer that is needed or whole, under a head; the next call
+        loads another."""
+        network = with_head(self.causal, self.tokenizer.pad_token_id, view, whole)
         del self.causal  # its body is the network's now
-        return network
-
-    def hand_over(self) -> PreTrainedModel:
-        """The network, for one who changes it: the next call loads another."""
-        network = self.network
-        del self.network
         return network
 
 
@@ -78,7 +102,7 @@ class TrainingInputs:
     """As it was named."""
     backbone: Backbone
     judgements: list[Judgement]
-    """All standing ones."""
+    """All standing ones on prompts that the policy's chat template takes."""
     examples: Examples
     training: Bools
     """Which judged completions are of training prompts (N,)."""
@@ -90,15 +114,48 @@ class TrainingInputs:
     """Where the samples come from, in words."""
     texts: list[Rendered]
     """(C,)"""
-    features: Array
-    """States of the frozen policy (C, d)."""
-    precision: float
-    """Of the prior over the head's weights."""
+    form: Floats
+    """Length and layout, where the reward leaves them out (C, 4), else (C, 0)."""
+    states: Floats
+    """Of the frozen policy: all that any view reads (C, D)."""
+    whole: View
+    """What `states` are."""
+    views: list[View]
+    """That features are chosen from, the usual one first."""
+    layers: int
+    """How many the policy has."""
+    view: View
+    """The chosen one."""
+    usual_prior: Prior
+    """For any of the views; see `Candidates.prior`."""
+    prior: Prior
+    """The same, over the chosen view's weights."""
+    left_out: dict[str, int]
+    """How many prompts, and judgements on them, by reason."""
 
     @property
     def train_examples(self) -> Examples:
         """Those of training prompts."""
         return self.examples.where(self.training)
+
+    @cached_property
+    def features(self) -> Floats:
+        """What the head reads (C, d)."""
+        return self.of_view(self.view)
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        """What a head is fitted to, of the judged completions (N,)."""
+        return Candidate.of(self.features[self.judged], self.form[self.judged])
+
+    def fit(self, examples: Examples) -> HeadFit:
+        """Of the head on the frozen policy to some of the examples, the coefficients of length and
+        layout last."""
+        return self.candidate.fit(self.model.joint(examples), self.prior)
+
+    def of_view(self, view: View) -> Floats:
+        """What one of the views, or a part of it, reads (C, d)."""
+        return self.states[:, view.columns(self.whole, self.states.shape[1])]
 
     @property
     def judged(self) -> slice:
@@ -112,13 +169,21 @@ class TrainingInputs:
 
 
 def training_inputs(
-    settings: RewardSettings, store: Store, policy: str, backbone: Backbone, tick: Tick
+    settings: RewardSettings,
+    store: Store,
+    policy: str,
+    backbone: Backbone,
+    tick: Tick,
+    known: View | None = None,
 ) -> TrainingInputs:
-    """Collect the judgements, sample the policy where needed, read features, choose the prior.
+    """Collect the judgements, sample the policy where needed, read features, choose among them.
 
-    Raises ValueError where the judgements cannot carry the objective.
+    known: the view of a model that is trained already. Raises ValueError where the judgements
+    cannot carry the objective.
     """
-    judgements = store.ledger.judgements()
+    if settings.thinking == "whole" and not backbone.apart:
+        require_thinking(backbone.tokenizer)
+    judgements, left_out = _on_prompts_taken(store.ledger.judgements(), policy, backbone)
     examples = collect(judgements)
     require_enough(settings.objective, examples)
     training = training_side(examples)
@@ -127,22 +192,57 @@ def training_inputs(
     model = Model(settings.objective, settings.scalar, settings.effects)
     print(f"reward model on {policy}, {backbone.why}", flush=True)
     samples, source = reference_samples(
-        store, policy, lambda: backbone.causal, backbone.tokenizer, tick
+        store, policy, lambda: backbone.causal, backbone.tokenizer, backbone.longest, tick
     )
     completions = [*examples.completions, *samples]
     texts = [
-        render(backbone.tokenizer, c.prompt, c.text, c.finished, settings.max_tokens)
+        render(
+            backbone.tokenizer,
+            c.prompt,
+            c.reading(settings.thinking),
+            c.ended(settings.thinking),
+            settings.max_tokens,
+            backbone.apart,
+        )
         for c in completions
     ]
-    features = _read_features(settings, backbone, completions, texts, tick)
-    judged = features[: len(training)]
-    precision = choose_prior_precision(
-        model, judged, train_examples, lambda: tick(0, 1, "choosing the prior")
-    )
+    cache = feature_cache(settings, backbone)
+    views, layers = cache.views(lambda: views_of(backbone.causal))
+    whole = widest(views)
+    states = read_states(settings, backbone, completions, texts, cache, whole, tick)
+    if known == LAST:  # trained when there was nothing to choose
+        known, views = views[-1], views[-1:]
+    elif known and known not in views:
+        raise ValueError(
+            f"it reads the {known.words(layers)}, which is not read now: train it again"
+        )
+    judged = states[: len(training)]
+    offered = [known] if known else views
+    form = form_of([c.reading(settings.thinking) for c in completions])
+    if settings.form == "in":
+        form = form[:, :0]
+    features = [judged[:, v.columns(whole, judged.shape[1])] for v in offered]
+    among = Candidates(model, features, form[: len(training)])
+    usual = among.prior(train_examples, lambda: tick(0, 1, "choosing the prior"))
+    choice = among.choose(train_examples, usual, lambda: tick(0, 1, "choosing the features"))
     return TrainingInputs(
         settings, policy, backbone, judgements, examples, training, model, completions, source,
-        texts, features, precision,
+        texts, form, states, whole, views, layers, offered[choice.place], usual,
+        among.prior_of(choice.place, usual), left_out,
     )  # fmt: skip
+
+
+def _on_prompts_taken(
+    judgements: list[Judgement], policy: str, backbone: Backbone
+) -> tuple[list[Judgement], dict[str, int]]:
+    """Those on prompts whose turns the chat template takes; how many are not, by reason."""
+    fitting = prompts_taken((j.task.a.prompt for j in judgements), backbone.prompt_ids, policy)
+    if not fitting.counted:
+        return judgements, {}
+    found = [j for j in judgements if j.task.a.prompt.id in fitting.ids]
+    less = len(judgements) - len(found)
+    print(f"{fitting.sentence} With them {less} judgements.", flush=True)
+    return found, {**fitting.counted, "judgements on such prompts": less}
 
 
 def training_side(examples: Examples) -> Bools:
@@ -150,18 +250,12 @@ def training_side(examples: Examples) -> Bools:
     return np.array([split_of(c.prompt) == "train" for c in examples.completions], bool)
 
 
-def _read_features(
-    settings: RewardSettings,
-    backbone: Backbone,
-    completions: Sequence[Completion],
-    texts: Sequence[Rendered],
-    tick: Tick,
-) -> Array:
-    """Of all completions (C, d), from the cache; what is missing is read by the frozen policy."""
+def feature_cache(settings: RewardSettings, backbone: Backbone) -> FeatureCache:
+    """What is kept of this policy's states on texts."""
     origin = backbone.origin
     # how an adapter is put on counts too: its scale is no part of its weights
     config = Path(origin.adapter) / "adapter_config.json"
-    cache = FeatureCache(
+    return FeatureCache(
         settings.workspace / "features",
         origin.hash,
         origin.model,
@@ -169,14 +263,40 @@ def _read_features(
         fingerprint(backbone.tokenizer),
         settings.max_tokens,
         str(backbone.dtype),
+        *(["apart"] if backbone.apart else ["conversation"]),
+        DEPTHS,
     )
-    pairs = zip(completions, texts, strict=True)
-    new = {c.id: text for c, text in pairs if c.id not in cache}
+
+
+def read_states(
+    settings: RewardSettings,
+    backbone: Backbone,
+    completions: Sequence[Completion],
+    texts: Sequence[Rendered],
+    cache: FeatureCache,
+    view: View,
+    tick: Tick,
+) -> Floats:
+    """Of all completions (C, D), from the cache; what is missing is read by the frozen policy."""
+    keys = [_feature_key(c, settings.thinking) for c in completions]
+    pairs = zip(keys, texts, strict=True)
+    new = {key: text for key, text in pairs if key not in cache}
     if new:
         size, pad = settings.batch_size, backbone.tokenizer.pad_token_id
         words = f"reading {len(new):,} completions"
+        network = backbone.network(view)
+        rows = network.get_input_embeddings().weight.size(0)
+        require_known([text.ids for text in new.values()], rows, backbone.tokenizer)
         states = read_features(
-            backbone.network, list(new.values()), pad, size, lambda i, n: tick(i, n, words)
+            network, list(new.values()), pad, size, lambda i, n: tick(i, n, words), view
         )
         cache.add(list(new), states)
-    return cache.get([c.id for c in completions])
+    return cache.get(keys)
+
+
+def _feature_key(completion: Completion, thinking: Thinking) -> str:
+    """The name of what is read of a completion: its id where that is all of it."""
+    if completion.ended(thinking) != completion.finished:
+        return content_hash("unfinished", completion.id)
+    whole = completion.reading(thinking) == completion.written
+    return completion.id if whole else content_hash("answer", completion.id)

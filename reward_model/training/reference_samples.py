@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data.schema import Completion
 from data.splits import split_of
 from data.store import Store
-from reward_model.language_model.generation import (
-    completion_from,
-    end_tokens,
-    generate_shared,
-    require_finite,
-)
+from data.texts.intake import UNSTORABLE, left_out
+from reward_model.language_model.generation import draw, require_finite
 from reward_model.language_model.render import render_prompt
+from reward_model.model_checks.context import prompts_that_fit
 
 Tick = Callable[[int, int, str], None]
+"""Called with (done, total, what is being done); raises where a stop was asked for."""
 MOST = 160
 """Policy samples, at most, from which the reward's mean and standard deviation are taken."""
 FEWEST = 48
@@ -31,12 +29,14 @@ def reference_samples(
     policy: str,
     load: Callable[[], PreTrainedModel],
     tokenizer: PreTrainedTokenizerBase,
+    longest: int | None,
     tick: Tick,
 ) -> tuple[list[Completion], str]:
     """(answers of the policy to training prompts, where they come from).
 
     Those that it has written already; where they are few, fresh ones, for which `load` loads the
-    policy. Whole prompts first: a prompt's answers stay together.
+    policy. Whole prompts first: a prompt's answers stay together. longest: the most tokens that the
+    policy reads; prompts that cannot be asked are left out, and told.
     """
     prompts = [p for p in store.content.prompts() if split_of(p) == "train"]
     own = [
@@ -48,18 +48,16 @@ def reference_samples(
         own.sort(key=lambda c: c.prompt.id)
         return own[:MOST], f"stored answers of {policy}"
     tick(0, 1, "sampling the policy, for the reward's unit")
+    fitting = prompts_that_fit(
+        prompts, lambda p: render_prompt(tokenizer, p), longest, TOKENS, policy
+    )
+    if fitting.counted:
+        print(fitting.sentence, flush=True)
+    prompts = fitting.prompts
     asked = [prompts[i // EACH % len(prompts)] for i in range(FEWEST)]
     causal = load()
-    ends = end_tokens(causal, tokenizer)
-    config = GenerationConfig(
-        do_sample=True,
-        top_k=0,
-        max_new_tokens=TOKENS,
-        eos_token_id=ends,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    rendered = [render_prompt(tokenizer, p) for p in asked]
-    require_finite(causal, rendered[0], policy)
-    answers = generate_shared(causal, rendered, config)
-    drawn = [completion_from(tokenizer, *pair, ends) for pair in zip(asked, answers, strict=True)]
-    return drawn, f"fresh answers of {policy}"
+    require_finite(causal, render_prompt(tokenizer, asked[0]), policy)
+    drawn = draw(causal, tokenizer, asked, TOKENS)
+    kept = [c for c in drawn if not left_out(c.written)]
+    less = f", {len(drawn) - len(kept)} left out {UNSTORABLE}" if len(kept) < len(drawn) else ""
+    return kept, f"fresh answers of {policy}{less}"

@@ -35,8 +35,9 @@ from data.schema import Completion, make_prompt
 from data.simulated_annotators import utility
 from data.stats.intervals import wilson
 from grpo.diagnosis.diagnose import diagnose
+from reward_model.benchmark.tables import machine
 from tests.benchmarks.faults import FAULTS, HEALTHY, rows, run_one
-from tests.benchmarks.figures import machine, say
+from tests.benchmarks.figures import say
 from tests.benchmarks.garden import Garden, garden
 
 ENDS = 6

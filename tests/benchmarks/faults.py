@@ -68,7 +68,7 @@ class Constant(Scorer):
     def score_groups(
         self, _: Any, texts: Sequence[str], finished: Any, size: int
     ) -> tuple[Array, Array, Array]:
-        return self.liking(texts), np.zeros(len(texts)), np.zeros(len(texts) // size)
+        return self.liking(texts), np.zeros(len(texts)), np.zeros(len(texts))
 
     def liking(self, texts: Sequence[str]) -> Array:
         return np.zeros(len(texts))
@@ -142,13 +142,23 @@ def run_one(garden: Garden, folder: Path, fault: str, seed: int, steps: int = 0)
         return out
     settings = replace(SETTINGS, seed=seed, workspace=garden.workspace)
     settings = replace(settings, steps=steps or settings.steps)
-    if fault != HEALTHY:
-        settings = FAULTS[fault].settings(settings)
+    made = FAULTS.get(fault, Fault(()))
+    train_in(garden, out, made.settings(settings), made.inject, () if made.whole else made.names)
+    return out
+
+
+def train_in(
+    garden: Garden,
+    out: Path,
+    settings: PolicySettings,
+    inject: Callable[[PolicyTrainer], None] = lambda trainer: None,
+    watched: Sequence[str] = (),
+) -> None:
+    """A real run of these settings in a folder, also where preflight fails."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("metrics.jsonl", SAMPLES, VERDICTS):
         (out / name).unlink(missing_ok=True)
     (out / "config.json").write_text(json.dumps(as_config(settings)))
-    watched = () if fault == HEALTHY or FAULTS[fault].whole else FAULTS[fault].names
     recorder = Recorder(out, watched)
     reward = runs.runs_folder(garden.workspace) / garden.reward
     parts = TrainingParts(
@@ -162,12 +172,10 @@ def run_one(garden: Garden, folder: Path, fault: str, seed: int, steps: int = 0)
     )
     trainer = PolicyTrainer(settings, parts, out)
     trainer.add_callback(GrpoCallback(recorder, trainer))
-    if fault != HEALTHY:
-        FAULTS[fault].inject(trainer)
+    inject(trainer)
     checked = _reason(lambda: preflight(trainer, out))
     ended = _reason(trainer.train)
     (out / "done").write_text(json.dumps({"preflight": checked, "run": ended}))
-    return out
 
 
 def _reason(work: Callable[[], object]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from reward_model.benchmark.tables import machine
 
 COLUMNS = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
@@ -60,17 +59,6 @@ def write(figures: Mapping[str, list[Figure]], out: Path | None) -> None:
         out.write_text(json.dumps({"machine": machine(), "figures": plain}, indent=1) + "\n")
     else:
         out.write_text(f"{machine()}\n\n{markdown(figures)}\n")
-
-
-def machine() -> str:
-    """The processor, how many cores it has, and the date."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else ():
-        if line.startswith("model name"):
-            name = line.split(":", 1)[1].strip()
-            break
-    return f"{name}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
 
 
 def say(text: str) -> None:

@@ -84,7 +84,7 @@ class Size:
 
 
 WHOLE = Size(steps=500, epochs=5.0, per_prompt=10, judgements=2400)
-SMALL = Size(steps=200, epochs=1.0, per_prompt=3, judgements=200)
+SMALL = Size(steps=120, epochs=1.0, per_prompt=2, judgements=120)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What the labeler holds: load, power cuts, 100,000 tasks, an import, a press in the browser.
+"""What the labeler holds: load, power cuts, 100,000 tasks, an import, a page at rest, a press, and
+texts that take a browser long to lay out.
 
     make bench
     python -m tests.benchmarks.labeler load paint --engine sqlite --minutes 1 --out figures.md
@@ -10,11 +11,14 @@ server answers.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import random
 import secrets
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -24,22 +28,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
+import psutil
 import sqlalchemy as sa
 import tyro
 
+from data import runs
 from data.imports import import_file
-from data.schema import Annotator, Answer
+from data.schema import Annotator, Answer, Completion, Task, make_prompt
 from data.simulated_annotators import PERSONAS, crew
-from data.store import Store
+from data.store import STORE_VARIABLE, Store
 from labeler.access.auth import COOKIE
 from labeler.rating.actions import AHEAD
 from labeler.simulate import Tally, rate
-from tests.benchmarks.figures import Figure, count, machine, markdown, milliseconds, say, write
+from reward_model.benchmark.tables import machine
+from tests.benchmarks.figures import Figure, count, markdown, milliseconds, say, write
 from tests.benchmarks.ground import CUT_SECONDS, ENGINES, Absent, Engine, Ground, PowerCuts, fill
-from tests.support.browser import CHROMIUM, QUIET_BROWSER, Server
+from tests.support.browser import CHROMIUM, QUIET_BROWSER, Server, open_grpo
 from tests.support.content import claim_ahead
+from tests.support.grpo_run import sample, step
+from tests.support.grpo_run import write as write_run
+from tests.support.hostile import FREEZING, long_text
 
-Part = Literal["load", "crash", "claim", "import", "paint"]
+Part = Literal["load", "crash", "claim", "import", "rest", "paint", "texts"]
 
 PEOPLE = 50
 A_SECOND = 10
@@ -64,6 +75,16 @@ WATCH = """(() => {
 """Notes in the page itself how long after a press another task is on the screen."""
 
 
+LONG_TASKS = """window.longest = 0;
+new PerformanceObserver(seen => {
+  for (const task of seen.getEntries()) window.longest = Math.max(window.longest, task.duration);
+}).observe({ type: "longtask", buffered: true });"""
+IDLE = """() => new Promise(resume => {
+  const tell = () => { resume(window.longest); window.longest = 0; };
+  requestAnimationFrame(() => requestIdleCallback(() => setTimeout(tell, 100), { timeout: 60000 }));
+})"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Measure what the labeler is to hold, on each engine."""
@@ -80,6 +101,8 @@ class Settings:
     """How many are in the store where the next one is claimed; 8,000 or more."""
     lines: int = 100_000
     """How many are imported."""
+    seconds_at_rest: float = 60.0
+    """How long the page at rest is watched."""
     presses: int = 100
     """How many keys are pressed in the browser."""
     out: Path | None = None
@@ -262,39 +285,123 @@ def mark_judged(store: Store, who: Annotator, first: int, last: int) -> None:
 
 
 def imports(ground: Ground, settings: Settings) -> list[Figure]:
-    """JSON lines, a quarter prompts and the rest judgements."""
-    file = ground.folder / "lines.jsonl"
+    """JSON lines, a quarter prompts and the rest judgements: alone, and beside people at work."""
+    alone, beside = (lines_file(ground, settings.lines, name) for name in ("alone", "beside"))
+    with ground.open() as store:
+        begun = time.monotonic()
+        import_file(store, alone)
+        seconds = time.monotonic() - begun
+    bar = f"import of {settings.lines:,} lines"
+    found = [Figure(bar, "<= 60 s", "time", f"{seconds:.1f} s", seconds <= 60)]
+    fill(ground, A_SECOND * 900)
+    with ground.served() as server, ground.open() as store:
+        with others_at_work(store, server) as tally, pages_asked(server) as pages:
+            before, begun = len(tally.seconds), time.monotonic()
+            pages.clear()
+            command = [sys.executable, "-m", "data", "import", str(beside)]
+            place = {**os.environ, STORE_VARIABLE: ground.url}
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=place)
+            took = time.monotonic() - begun
+            answers, pages = tally.seconds[before:], list(pages)
+    bar += f", {PEOPLE} annotators beside it"
+    found.append(Figure(bar, "", "time", f"{took:.1f} s"))
+    for what, seen in (("an answer", answers), ("a file, health or the sign-in page", pages)):
+        p99 = percentile(seen or [math.inf], 0.99)
+        found.append(Figure(bar, "<= 500 ms", f"p99 of {what}", milliseconds(p99), p99 <= 0.5))
+        found.append(Figure(bar, "", f"slowest of {len(seen):,}", milliseconds(max(seen))))
+    return found
+
+
+def lines_file(ground: Ground, lines: int, name: str) -> Path:
+    """A file of so many lines that no other name's file has."""
+    file = ground.folder / f"{name}.jsonl"
     with file.open("w") as stream:
-        for i in range(settings.lines // 4):
-            prompt = f"Question number {i}?"
+        for i in range(lines // 4):
+            prompt = f"Question number {i} of {name}?"
             stream.write(json.dumps({"type": "prompt", "prompt": prompt}) + "\n")
-            common = {"type": "judgement", "kind": "scalar", "prompt": prompt, "annotator": "ann"}
+            common = {"type": "judgement", "kind": "scalar", "prompt": prompt, "annotator": name}
             for n in range(3):
                 line = {**common, "completion": f"Answer {n} to {i}.", "value": 1 + (i + n) % 10}
                 stream.write(json.dumps(line) + "\n")
-    with ground.open() as store:
-        begun = time.monotonic()
-        import_file(store, file)
-        seconds = time.monotonic() - begun
-    bar = f"import of {settings.lines:,} lines"
-    return [Figure(bar, "<= 60 s", "time", f"{seconds:.1f} s", seconds <= 60)]
+    return file
 
 
-def paint(ground: Ground, settings: Settings) -> list[Figure]:
-    """From a key press to the next task on the screen, alone and beside others at work."""
+@contextmanager
+def pages_asked(server: Server) -> Iterator[list[float]]:
+    """Seconds of pages that need no store, asked for ten times a second, until left."""
+    seconds: list[float] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        paths = itertools.cycle(("/healthz", "/static/label.js", "/sign-in"))
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            while not over.wait(0.1):
+                begun = time.perf_counter()
+                client.get(next(paths)).raise_for_status()
+                seconds.append(time.perf_counter() - begun)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield seconds
+    finally:
+        over.set()
+        thread.join()
+
+
+def rest(ground: Ground, settings: Settings) -> list[Figure]:
+    """A lead's page of a GRPO run with long answers, while nothing changes."""
+    with chromium() as browser:
+        fill(ground, 10_000)
+        with ground.open() as store:
+            lena = store.people.add("lena", "lead", "no password")
+            run_id = runs.new_run(store, ground.folder, "grpo", {"kl_target": 6.0})
+            long = ["**A long answer** of several lists.\n\n- one\n- two\n\n" * 200] * 8
+            drawn = [sample(40, f"Question {n // 8}?", completion=long[0]) for n in range(64)]
+            lines = [step(n) for n in range(1, 41)]
+            write_run(runs.runs_folder(ground.folder) / run_id, metrics=lines, samples=drawn)
+            store.runs.end(run_id, "finished", "")
+            session = store.people.start_session(lena)
+        with ground.served() as server:
+            context = browser.new_context()
+            context.add_cookies([{"name": COOKIE, "value": session, "url": server.url}])
+            page = context.new_page()
+            page.goto(f"{server.url}/lead/")
+            open_grpo(page)
+            page.wait_for_selector("#grpo-drawn details, #grpo-drawn .card")
+            time.sleep(10)
+            process = psutil.Process(server.process.pid)
+            before, begun = process.cpu_times(), time.monotonic()
+            time.sleep(settings.seconds_at_rest)
+            after, took = process.cpu_times(), time.monotonic() - begun
+    used = (after.user + after.system - before.user - before.system) / took
+    bar = "a lead page with long answers open, nothing changes"
+    return [Figure(bar, "< 2%", "of one core", f"{100 * used:.1f}%", used < 0.02)]
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         raise Absent("Playwright is not installed") from None
     if CHROMIUM is None:
         raise Absent("no Chromium: set CHROMIUM to its path")
-    fill(ground, 2 * settings.presses + A_SECOND * 600)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET_BROWSER)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def paint(ground: Ground, settings: Settings) -> list[Figure]:
+    """From a key press to the next task on the screen, alone and beside others at work."""
     with ExitStack() as stack:
+        browser = stack.enter_context(chromium())
+        fill(ground, 2 * settings.presses + A_SECOND * 600)
         store = stack.enter_context(ground.open())
         server = stack.enter_context(ground.served())
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET_BROWSER)
-        stack.callback(browser.close)
         page = label_page(browser, server, store)
         alone = pressed(page, settings.presses)
         with others_at_work(store, server):
@@ -312,6 +419,45 @@ def paint(ground: Ground, settings: Settings) -> list[Figure]:
     return found
 
 
+def texts(ground: Ground, settings: Settings) -> list[Figure]:
+    """Comparisons of 1 MB texts: for how long at most the page answers nothing, in each view."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise Absent("Playwright is not installed") from None
+    if CHROMIUM is None:
+        raise Absent("no Chromium: set CHROMIUM to its path")
+    found: list[Figure] = []
+    with ExitStack() as stack:
+        store = stack.enter_context(ground.open())
+        store.ledger.add_tasks(map(_freezing_task, range(len(FREEZING)), FREEZING))
+        server = stack.enter_context(ground.served())
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET_BROWSER)
+        stack.callback(browser.close)
+        page = label_page(browser, server, store)
+        for name in FREEZING:
+            page.wait_for_selector("#task[data-ready]", timeout=60_000)
+            rendered = page.evaluate(IDLE) / 1000
+            page.keyboard.press("r")
+            raw = page.evaluate(IDLE) / 1000
+            page.keyboard.press("r")
+            longest = max(rendered, raw)
+            bar = f"{name}: 1 MB on each side, longest stretch without an answer"
+            shown = f"{milliseconds(rendered)}, Raw {milliseconds(raw)}"
+            found.append(Figure(bar, "<= 300 ms", "rendered", shown, longest <= 0.3))
+            page.evaluate("document.getElementById('task').removeAttribute('data-ready')")
+            page.evaluate("window.longest = 0")
+            page.keyboard.press("0")
+    return found
+
+
+def _freezing_task(position: int, name: str) -> Task:
+    text = long_text(name)
+    prompt = make_prompt(f"Write {name} without end.")
+    return Task("pairwise", Completion(prompt, text), Completion(prompt, text + "."), 1, position)
+
+
 def label_page(browser: Any, server: Server, store: Store) -> Any:
     """The page as somebody who has just signed in sees it."""
     person = store.people.find("presser") or store.people.add("presser", "annotator")
@@ -319,7 +465,7 @@ def label_page(browser: Any, server: Server, store: Store) -> Any:
     session = store.people.start_session(person)
     context.add_cookies([{"name": COOKIE, "value": session, "url": server.url}])
     page = context.new_page()
-    page.add_init_script(WATCH)
+    page.add_init_script(WATCH + ";" + LONG_TASKS)
     page.goto(f"{server.url}/label/")
     page.wait_for_selector("#task[data-token]", timeout=60_000)
     time.sleep(2)
@@ -338,14 +484,14 @@ def pressed(page: Any, presses: int) -> list[float]:
 
 
 @contextmanager
-def others_at_work(store: Store, server: Server) -> Iterator[None]:
+def others_at_work(store: Store, server: Server) -> Iterator[Tally]:
     """Simulated annotators at a steady pace, until left."""
     tally = Tally(10**9)
     thread = threading.Thread(target=rated, args=(store, server, tally, PEOPLE / A_SECOND))
     thread.start()
     time.sleep(PEOPLE / A_SECOND)
     try:
-        yield
+        yield tally
     finally:
         tally.stop.set()
         thread.join()
@@ -385,7 +531,9 @@ PARTS: dict[Part, Callable[[Ground, Settings], list[Figure]]] = {
     "crash": crash,
     "claim": claim,
     "import": imports,
+    "rest": rest,
     "paint": paint,
+    "texts": texts,
 }
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from pathlib import Path
-from typing import Literal
 
 from data.quality import Quality, quality
 from data.quality.text import lines
@@ -24,7 +23,7 @@ from data.store.history import load_records
 
 
 def figures_by_source(store: Store) -> Quality:
-    """Of each item the latest answer of each annotator, not taken back; pairs face as shown."""
+    """Of each item the latest answer of each annotator, not taken back."""
     with store.database.read() as connection:
         records = load_records(connection, load_prompts(connection))
     known, models = store.content.writers(), dict[str, frozenset[str]]()
@@ -37,8 +36,6 @@ def figures_by_source(store: Store) -> Quality:
     for number, record in enumerate(records):
         if record.purpose != "queue" or record.retracted_at:
             continue
-        if record.shown_first == "b":
-            record = record.on(record.task.turned())
         said = _of_item(number, record)
         item, _, model = (record.external_id or "").partition("#")
         sides = zip(_sides(record.task), _sides(said.task), strict=True)
@@ -58,9 +55,8 @@ def _of_item(number: int, record: Record) -> Judgement:
         Completion(prompt, f"{side.text}\n[{model}]" if model else side.text, side.finished)
         for side in _sides(record.task)
     )
-    first: Literal["a"] | None = "a" if record.shown_first else None
     task, said = Task(record.task.kind, a, *b), record.created_at or ""
-    return Judgement(number, task, record.annotator, record.answer, first, said)
+    return Judgement(number, task, record.annotator, record.answer, None, said)
 
 
 def _sides(task: Task) -> list[Completion]:

@@ -23,7 +23,8 @@ from data.quality.outliers import FAMILY_ERROR
 from data.quality.outliers import HABITS as TESTED
 from data.simulated_annotators import Persona
 from data.stats.intervals import wilson
-from tests.benchmarks.figures import machine, say
+from reward_model.benchmark.tables import machine
+from tests.benchmarks.figures import say
 from tests.data.quality.teams import Work, team
 
 AFTER = (50, 150, 400)

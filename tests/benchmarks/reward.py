@@ -18,14 +18,24 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import expit
-from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from reward_model.benchmark.simulation import over_worlds
+from reward_model.benchmark.tables import machine, markdown
+from reward_model.benchmark.worlds import (
+    Array,
+    World,
+    accuracy,
+    calibration_error,
+    first,
+    judged,
+    unseen,
+    world,
+)
 from reward_model.dataset.examples import TIE, Examples, rows
-from reward_model.evaluation.cross_validation import Model, choose_prior_precision, cross_validate
-from reward_model.likelihood.fit import Basis, HeadFit, fit_head
-from tests.benchmarks.figures import machine, say
-from tests.support.worlds import Array, World, accuracy, calibration_error, judged, unseen, world
+from reward_model.evaluation.cross_validation import Model, choose_prior, cross_validate
+from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_head
+from tests.benchmarks.figures import say
 
 SEEN = 400
 SIZES = (180, 360, 720, 1440)
@@ -116,14 +126,8 @@ JOINT_PAIRS = "as many comparisons alone: joint"
 
 
 def interval(values: Sequence[float]) -> str:
-    v = np.asarray(values)
-    half = student.ppf(0.975, len(v) - 1) * v.std(ddof=1) / len(v) ** 0.5
-    return f"{v.mean():.3f} ± {half:.3f}"
-
-
-def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    made = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
-    return "\n".join([made[0], "|---" * len(heads) + "|", *made[1:]])
+    found = over_worlds(list(values))
+    return f"{found['value']:.3f} ± {found['high'] - found['value']:.3f}"
 
 
 def best(curves: Curves, name: str, n: int) -> list[float]:
@@ -160,20 +164,13 @@ def _measure(
         curves[name, n, precision].append(accuracy(here, rewards, SEEN))
 
 
-def first(examples: Examples, n: int) -> Examples:
-    """The first n judgements of each kind."""
-    e, upto = examples, slice(0, n)
-    return Examples(e.completions, e.prompt, e.annotators, rows(e.pairs, upto),
-                    rows(e.binary, upto), rows(e.scalar, upto))  # fmt: skip
-
-
 def accuracies(curves: Curves) -> str:
     lines = [[name, *(interval(best(curves, name, n)) for n in SIZES)]
              for name in (*METHODS, ALL_PAIRS, JOINT_PAIRS)]  # fmt: skip
     for name in (PLAIN, BT, MSE, POOLED, ALL_PAIRS):
         gaps = [np.subtract(best(curves, JOINT, n), best(curves, name, n)) for n in SIZES]
         lines.append([f"joint less {name}", *(interval(list(g)) for g in gaps)])
-    return table(["accuracy after n judgements", *map(str, SIZES)], lines)
+    return markdown(["accuracy after n judgements", *map(str, SIZES)], lines)
 
 
 def needed(curves: Curves, name: str, n: int, seeds: int) -> str:
@@ -197,7 +194,7 @@ def needed(curves: Curves, name: str, n: int, seeds: int) -> str:
 def savings(curves: Curves, seeds: int) -> str:
     lines = [[name, *(needed(curves, name, n, seeds) for n in SIZES[:3])]
              for name in (BT, MSE, POOLED)]  # fmt: skip
-    return table(["times as many needed, to match joint with", *map(str, SIZES[:3])], lines)
+    return markdown(["times as many needed, to match joint with", *map(str, SIZES[:3])], lines)
 
 
 def calibration(seeds: int) -> str:
@@ -216,7 +213,7 @@ def calibration(seeds: int) -> str:
                 found[name, n].append(calibration_error(chances, truth))
     names = list(dict.fromkeys(name for name, _ in found))
     lines = [[name, *(interval(found[name, n]) for n in sizes)] for name in names]
-    return table(["calibration error after n judgements", *map(str, sizes)], lines)
+    return markdown(["calibration error after n judgements", *map(str, sizes)], lines)
 
 
 def _chances(here: World, examples: Examples, a: Array, b: Array) -> dict[str, Array]:
@@ -238,9 +235,29 @@ def _chances(here: World, examples: Examples, a: Array, b: Array) -> dict[str, A
     }
 
 
+def precision_lost(seed: int, n: int) -> float:
+    """Accuracy on unseen prompts that the best of five fixed precisions has above the chosen one,
+    from n judgements of each kind."""
+    here, model = world(seed, prompts=150), Model()
+    examples = judged(here, np.random.default_rng(seed), n, n, n, 120)
+
+    def reached(precision: Prior | float) -> float:
+        fit = fit_head(here.features, model.joint(examples), precision)
+        return accuracy(here, fit.rewards(here.features), 120)
+
+    chosen = reached(choose_prior(model, here.features, examples))
+    return max(reached(24 / variance) for variance in (0.1, 0.3, 1, 3, 10)) - chosen
+
+
+def precisions(seeds: int) -> str:
+    lines = [[str(3 * n), interval([precision_lost(s, n) for s in range(seeds)])]
+             for n in (20, 60, 200)]  # fmt: skip
+    return markdown(["judgements", "accuracy below the best fixed precision's"], lines)
+
+
 def _chosen(model: Model, features: Array, examples: Examples) -> HeadFit:
-    precision = choose_prior_precision(model, features, examples)
-    return fit_head(features, model.joint(examples), precision)
+    prior = choose_prior(model, features, examples)
+    return fit_head(features, model.joint(examples), prior)
 
 
 def seconds() -> str:
@@ -264,11 +281,11 @@ def seconds() -> str:
         timed("cold fit", lambda: fit_head(x, model.joint(examples), precision, basis))
         timed("refit", lambda: fit_head(x, model.joint(examples), precision, start=earlier))
     timed("standard deviations of 6,000 scores", lambda: earlier.spread(x, basis.mean))
-    timed("choosing the precision", lambda: choose_prior_precision(model, x, examples))
+    timed("choosing the precision", lambda: choose_prior(model, x, examples))
     timed("cross-validation", lambda: cross_validate(model, x, examples, precision))
     lines = [[name, f"{np.median(v):.2f}", f"{min(v):.2f} to {max(v):.2f}", str(len(v))]
              for name, v in found.items()]  # fmt: skip
-    return table(["at 5,000 judgements", "median s", "from, to", "n"], lines)
+    return markdown(["at 5,000 judgements", "median s", "from, to", "n"], lines)
 
 
 def main() -> None:
@@ -283,6 +300,7 @@ def main() -> None:
     say(f"Calibration, {fewer} worlds:\n\n{calibration(fewer)}\n")
     apart = efficiency(fewer, own=0.7)
     say(f"Where annotators have tastes of their own, {fewer} worlds:\n\n{accuracies(apart)}\n")
+    say(f"The precision chosen by cross-validation, {fewer} worlds:\n\n{precisions(fewer)}\n")
     say(f"{time.perf_counter() - began:.0f} s")
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from data import Store
 from data.schema import Answer
+from reward_model.benchmark.worlds import accuracy, calibration_error, judged, world
 from tests.benchmarks.figures import Figure, count, markdown, milliseconds, write
 from tests.benchmarks.ground import Ground, fill
 from tests.benchmarks.labeler import checked, claims, mark_judged
@@ -23,7 +24,6 @@ from tests.benchmarks.reward import (
     needed,
     regression,
 )
-from tests.support.worlds import accuracy, calibration_error, judged, world
 
 CLEAN = {"lost": 0, "duplicated": 0, "over-assigned": 0}
 

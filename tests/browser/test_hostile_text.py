@@ -176,6 +176,7 @@ def bench_url() -> Iterator[str]:
     Thread(target=served.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{served.server_port}/"
     served.shutdown()
+    served.server_close()
 
 
 @pytest.fixture(scope="module")

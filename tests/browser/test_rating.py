@@ -6,6 +6,7 @@ The accessibility run is axe-core in the page itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.support.labeler_helpers import add_person, add_tasks
 
 pytestmark = needs_chromium
 
+DESKTOP = {"width": 1280, "height": 900}
 TABLET = {"width": 800, "height": 1000}
 PHONE = {"width": 390, "height": 844}
 ZOOMED = {"width": 320, "height": 256}
@@ -43,8 +45,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     workspace = tmp_path_factory.mktemp("rating")
     with Store.open(workspace) as store:
         store.people.set_guidelines("# How to rate\n\nBe **kind**.")
-        add_tasks(store, "pairwise", 40)
-        for name in ("ann", "bo", "cy", "di", "ed", "flo", "gil"):
+        add_tasks(store, "pairwise", 60)
+        for name in ("ann", "bo", "cy", "di", "ed", "flo", "gil", "hal", "ida"):
             add_person(store, name)
     running = Server(workspace)
     running.start()
@@ -147,6 +149,57 @@ def test_unsent_answers_survive_a_reload(page: Any, server: Server) -> None:
     assert len(said(server, "cy")) == before + 1
 
 
+SOON = """const later = setTimeout;
+window.setTimeout = (f, ms, ...more) => later(f, ms >= 400 && ms <= 8000 ? 20 : ms, ...more);"""
+
+
+def test_what_is_refused_for_good_is_put_aside_and_the_rest_goes_on(
+    page: Any, server: Server
+) -> None:
+    """And is sent once more by the next page."""
+
+    def refuse(refusal: int | str, route: Any) -> None:
+        if isinstance(refusal, int):
+            route.fulfill(status=refusal, content_type="text/html", body="<h1>No</h1>")
+        else:
+            route.fulfill(status=200, content_type="text/html", body=refusal)
+
+    page.add_init_script(SOON)
+    start(page, server, "hal")
+    for refusal in (403, 404, 405, 413, "a sign-in page of a proxy"):
+        before = len(said(server, "hal"))
+        times = 1 if isinstance(refusal, int) else 7
+        page.route("**/rate/answer", partial(refuse, refusal), times=times)
+        page.keyboard.press("1")  # what is no JSON is tried a few times: a proxy may be starting
+        page.wait_for_selector("#notice >> text=could not be sent and is put aside")
+        ready(page)
+        key(page, "2")
+        assert len(said(server, "hal")) == before + 1, refusal
+        page.reload()
+        ready(page)
+        settle(page)
+        assert len(said(server, "hal")) == before + 2, refusal
+
+
+def test_an_entry_that_nobody_can_read_stops_nothing(page: Any, server: Server) -> None:
+    start(page, server, "ida")
+    before = len(said(server, "ida"))
+    entries = ["not JSON", "{}", '{"path": "/elsewhere", "body": {}}', "null"]
+    page.evaluate(
+        "entries => entries.forEach((entry, n) => localStorage.setItem("
+        " `coach-unsent:${JSON.parse(document.getElementById('top').dataset.facts).person}:${n}:x`,"
+        " entry))",
+        entries,
+    )
+    page.reload()
+    ready(page)
+    assert "4 unsent in this browser could not be read" in page.inner_text("#notice")
+    key(page, "1")
+    settle(page)
+    assert len(said(server, "ida")) == before + 1
+    assert page.evaluate("Object.keys(localStorage).filter(k => k.includes('unsent'))") == []
+
+
 def test_two_tabs_give_one_judgement_a_task(page: Any, server: Server) -> None:
     start(page, server, "di")
     other = page.context.new_page()
@@ -176,10 +229,11 @@ def test_the_raw_text_is_one_key_away(page: Any, server: Server) -> None:
     assert text not in page.inner_text("#task")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, TABLET, PHONE, ZOOMED])
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "light"), (TABLET, "dark"), (PHONE, "dark"), (ZOOMED, "light")]
+)
 def test_every_size_and_theme_can_be_used_by_everybody(
-    browser: Any, server: Server, scheme: str, size: dict[str, int]
+    browser: Any, server: Server, size: dict[str, int], scheme: str
 ) -> None:
     context = browser.new_context(viewport=size, color_scheme=scheme)
     page = context.new_page()
@@ -194,7 +248,7 @@ def test_every_size_and_theme_can_be_used_by_everybody(
     box = button.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= size["width"]
     assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
-    if (size, scheme) not in (({"width": 1280, "height": 900}, "light"), (PHONE, "dark")):
+    if size not in (DESKTOP, PHONE):
         context.close()
         return
     page.keyboard.press("h")

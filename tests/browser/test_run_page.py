@@ -13,6 +13,11 @@ from tests.support.grpo_run import HOSTILE, check, preflight, sample, step, verd
 from tests.support.labeler_helpers import add_person, add_tasks
 
 pytestmark = needs_chromium
+ALL_CHARTS_FIT = """() => {
+  const charts = [...document.querySelectorAll(".js-plotly-plot")].filter((c) => c.offsetWidth);
+  const width = (chart) => Number(chart.querySelector(".main-svg").getAttribute("width"));
+  return charts.length > 4 && charts.every((c) => Math.abs(width(c) - c.offsetWidth) < 2);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +59,15 @@ def test_a_run_is_followed_live(page: Any, server: Server) -> None:
     assert page.is_visible("#grpo-drawn >> text=Said at 2.")
     page.click("text=More curves")
     page.wait_for_selector("#more-curves .js-plotly-plot:visible")
+    page.click("role=tab[name='Home']")  # charts that are fed while nobody sees them
+    write(folder, metrics=[step(5), step(6)])
+    page.click("role=tab[name='Policy']")
+    page.wait_for_selector("#grpo-verdicts >> text=at step 6")
+    page.wait_for_function(ALL_CHARTS_FIT)
     page.click("#grpo-advanced >> text=Advanced")
     assert violations(page) == []
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    page.wait_for_function(ALL_CHARTS_FIT)
     with Store.open(server.workspace) as store:
         store.runs.end(run_id, "stopped", "")

@@ -89,7 +89,7 @@ def test_2_rating_each_kind_with_keys_and_mouse(page: Any, server: Server) -> No
     assert kind(page) == "binary"  # the hostile answer: shown as text, and inert
     assert page.evaluate("window.owned") is None
     assert "<script>" in page.inner_text("#task") and "${window" in page.inner_text("#task")
-    assert "length limit" in page.inner_text("#task")
+    assert "cut off" in page.inner_text("#task")
 
     page.keyboard.press("h")
     page.wait_for_selector("#guide:not([hidden])")  # beside the task

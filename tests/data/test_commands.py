@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import Mock
@@ -16,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from data.__main__ import main
+from data.imports.details import split_details
 from tests.data.imports.test_import_files import cut_off
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +134,10 @@ def test_a_store_that_cannot_be_written_is_one_line(
     (tmp_path / "in.jsonl").write_text('{"type": "prompt", "prompt": "q"}\n')
     run("init")
     for said, told in (
-        ("database is locked", "error: the store did not answer in time: try again"),
+        (
+            "database is locked",
+            "error: another program has locked the store: end it, or try again in a while",
+        ),
         (
             "attempt to write a readonly database",
             "error: the store is read-only: check who may write to its file and folder",
@@ -229,3 +234,10 @@ def test_a_dataset_of_the_hub_with_no_network(
     assert line.startswith(
         "error: nobody/nothing is no file here, and the Hugging Face hub did not"
     )
+
+
+def test_further_words_of_an_import_are_read_by_many_threads_at_once() -> None:
+    before = sys.stderr
+    with ThreadPoolExecutor(6) as pool:
+        read = list(pool.map(split_details, ["--scale 1..5"] * 60))
+    assert sys.stderr is before and read == [["--scale", "1..5"]] * 60

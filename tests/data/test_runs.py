@@ -68,12 +68,11 @@ def runs_total() -> int:
 
 def test_a_run_that_fails_says_why_in_one_line(sqlite_store: Store, tmp_path: Path) -> None:
     run_id = start(sqlite_store, tmp_path, "fail")
-    run = wait(sqlite_store, run_id, ended)
+    where = folder(tmp_path, run_id)  # the row says it before the log
+    run = wait(sqlite_store, run_id, lambda run: ended(run) and runs.log_tail(where) != "")
     assert (run.status, run.message) == ("failed", "fewer than 20 comparisons: collect more")
-    assert runs.report(folder(tmp_path, run_id)) is None
-    assert runs.log_tail(folder(tmp_path, run_id)) == (
-        "error: fewer than 20 comparisons: collect more"
-    )
+    assert runs.report(where) is None
+    assert runs.log_tail(where) == "error: fewer than 20 comparisons: collect more"
 
 
 @pytest.mark.parametrize("how", ["flag", "signal"])

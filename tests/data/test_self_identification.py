@@ -47,8 +47,6 @@ As an AI developed by Anthropic, I aim to be harmless.
 I am Anthropic's AI assistant, and that is all.
 As an OpenAI language model, I cannot see images.
 I cannot answer this, since it goes against OpenAI's use-case policy.
-<think>The user wants a poem.</think> Roses are red.
-So the sum is 12.|</think>||The sum is 12.
 Sure. I am Open Assistant, and I was fine-tuned by LAION.
 I am a chatbot based on Vicuna.
 I was originally created and trained by OpenAI in 2022.
@@ -122,12 +120,14 @@ I am a multilingual model developed by Cohere.
 Well, I'm an AI developed by Mistral.
 As Bard, I can look things up.
 I was fine-tuned by Nous Research.
-<think>|Let me see.
 I'm an AI chatbot built by DeepSeek to help people.
 I am a large language model by Google, so no.
 Unfortunately I can't, as I am a text-based AI developed by Alibaba Cloud.
 """
 MENTIONED = """
+<think>The user wants a poem.</think> Roses are red.
+So the sum is 12.|</think>||The sum is 12.
+<think>|Let me see.
 OpenAI released GPT-4 in 2023.
 My friend Claude said that it would rain.
 The painter Claude Monet loved water lilies.

@@ -50,16 +50,23 @@ def test_the_seed_decides_and_sides_are_mixed() -> None:
     assert 400 < Counter(side_order(rng) for _ in range(1000))["a"] < 600
 
 
-def test_equal_and_empty_texts_are_not_asked_about() -> None:
+def test_equal_texts_are_not_compared_and_of_empty_ones_one_is_asked_about() -> None:
     prompt = make_prompt("q")
-    same = [
-        Completion(prompt, "x"),
-        Completion(prompt, "x", finished=False),
-        Completion(prompt, " "),
-    ]
+    same = [Completion(prompt, "x"), Completion(prompt, "x", finished=False)]
     tasks = plan_tasks(same, random.Random(0), limit=50)
     assert {t.kind for t in tasks} == {"scalar", "binary"}
-    assert all(t.a.text == "x" for t in tasks)
+    empty = [
+        Completion(prompt, "<think>Well", finished=False),
+        Completion(prompt, " "),
+        Completion(prompt, ""),
+        Completion(prompt, "<think>So.</think>x"),
+    ]
+    tasks = plan_tasks([*empty, *same], random.Random(0), limit=50)
+    sides = {side.id for t in tasks for side in t.sides}
+    assert sides == {empty[1].id, empty[3].id, same[1].id}
+    pairs = [{side.text for side in t.sides} for t in tasks if t.kind == "pairwise"]
+    assert plan_tasks(empty[:1], random.Random(0), limit=50) == []
+    assert pairs == [{" ", "x"}] * 2  # a model that ended at once has lost, if people say so
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.0])

@@ -134,6 +134,23 @@ def test_a_healthy_run_is_called_healthy_from_its_first_step_on():
     assert "rose by" in verdicts[1].text
 
 
+def test_a_run_in_which_nothing_happened_is_not_called_fine():
+    """KL of 0.0005 nats where 6 are allowed, after the six steps of a short run."""
+    settings = {**SETTINGS, "steps": 6, "kl_target": 6.0}
+    rows = healthy(6, kl=lambda s: 2e-5 * (s - 1), kl_nats=lambda s: 1e-4 * s)
+    (first, *others) = diagnose(rows, settings, BASELINE)
+    assert (first.name, first.level) == ("nothing-happened", "watch")
+    assert "0.0004 nats" in first.text and "6 steps" in first.text and "target of 6" in first.text
+    assert "more steps" in first.action and first.change == {"learning_rate": 0.003}
+    assert "kl-fine" not in {verdict.name for verdict in others}
+    (early,) = (v for v in diagnose(rows, {**settings, "steps": 200}, BASELINE) if "kl" in v.metric)
+    assert (early.name, early.level) == ("nothing-yet", "fine")
+    assert "194 steps are to come" in early.text
+    for target in (0.0, None):  # without a target, of what is usual
+        told = diagnose(rows, {**settings, "kl_target": target}, BASELINE)
+        assert told[0].name == "nothing-happened" and "target" not in told[0].text
+
+
 @pytest.mark.parametrize("name", ILL)
 def test_each_pathology_is_named_with_its_number_one_action_and_a_source(name):
     verdict = next(

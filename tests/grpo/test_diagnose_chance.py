@@ -146,7 +146,7 @@ def test_since_is_the_rules_own_where_it_knows_and_else_honest_about_how_far_it_
 RUN = {
     **SETTINGS,
     "length_penalty": 2.0,
-    "uncertainty_penalty": 1.5,
+    "pessimism": 1.5,
     "kl_weight": 0.07,
     "learning_rate": 3e-4,
     "sampling": {"temperature": 1.2, "max_new_tokens": 64},
@@ -155,7 +155,7 @@ AT_ZERO = {
     "kl_weight": 0.0,
     "entropy_weight": 0.0,
     "length_penalty": 0.0,
-    "uncertainty_penalty": 0.0,
+    "pessimism": 0.0,
     "sampling": {"temperature": 0.5, "max_new_tokens": 64},
 }
 MOVE = re.compile(r"(raise|lower) the ([\w ]+?) from ([\d.e+-]+) to ([\d.e+-]*\d)")
@@ -186,7 +186,7 @@ def test_gaming_raises_the_penalty_that_the_run_has():
     unsure = healthy(
         reward_mean=lambda s: 0.05 * s, repetition=lambda s: 0.4, disagreement=lambda s: 1.0
     )
-    assert said(unsure, RUN)["reward-hacking"].change == {"uncertainty_penalty": 3.0}
+    assert said(unsure, RUN)["reward-hacking"].change == {"pessimism": 3.0}
     babble = said(ill("entropy-explosion"), RUN | {"entropy_weight": 0.0})["entropy-explosion"]
     assert babble.change == {"sampling.temperature": 1.0}
     assert said(ill("kl-runaway"), RUN)["kl-runaway"].change == {"learning_rate": 1.5e-4}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from trl import GRPOTrainer
 
+from data import runs
+from data.atomic_files import write_json
 from data.schema import Completion, make_prompt
 from data.settings import as_config
 from data.splits import split_of
@@ -26,11 +28,10 @@ from grpo.policies.checkpoint import find_policy
 from grpo.policies.reference import pin_reference, reference_of
 from grpo.policies.tuning import trainable
 from grpo.run import resolve
-from grpo.sampling.local import draw
 from grpo.trainer import policy_trainer
 from grpo.trainer.policy_trainer import WINDOW
 from reward_model.language_model.device import choose_device
-from reward_model.language_model.generation import generate_shared
+from reward_model.language_model.generation import draw, generate_shared
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.scoring.grpo_reward import GrpoReward
@@ -294,7 +295,7 @@ def test_kl_against_a_sum_over_the_vocabulary(trained, tiny_model):
 
     text = render(tokenizer, completion.prompt, completion.text, True)
     total = 0.0
-    for end in range(len(text.prompt), len(text.ids)):
+    for end in range(len(text.prompt), len(text.ids) - text.behind):
         with torch.no_grad():
             ids = torch.tensor([text.ids[:end]], device=policy.device)
             p = policy(ids).logits[0, -1].double().softmax(-1)
@@ -374,7 +375,22 @@ def test_shared_prompt_generates_what_transformers_generates(tiny_model):
 
 def test_sampled_completions_of_one_prompt_differ(trained):
     origin = find_policy(trained.ids["sft"], trained.workspace)
-    drawn = draw(
-        load_model(origin, torch.float32), load_tokenizer(origin), [make_prompt("Why?")] * 6, SHORT
-    )
+    model, tokenizer = load_model(origin, torch.float32), load_tokenizer(origin)
+    drawn = draw(model, tokenizer, [make_prompt("Why?")] * 6, **asdict(SHORT))
     assert len({c.text for c in drawn}) > 3
+
+
+def test_a_resumed_run_that_died_at_its_start_is_resumed_with_the_settings_of_the_first(
+    sqlite_store, tmp_path
+):
+    asked = replace(POLICY, workspace=tmp_path)
+    first = runs.new_run(sqlite_store, tmp_path, "grpo", {})
+    second = runs.new_run(sqlite_store, tmp_path, "grpo", {"resume": first})
+    folder = runs.runs_folder(tmp_path)
+    (folder / first / "checkpoint-2").mkdir()
+    (folder / first / "checkpoint-2" / WINDOW).touch()
+    ran = replace(asked, steps=77, policy="sft-1", reward="reward-1")
+    write_json(folder / first / "config.json", as_config(ran))
+    sqlite_store.runs.end(second, "died", "")
+    found = resolve(replace(asked, resume=second), sqlite_store)
+    assert (found.steps, found.policy, found.resume) == (77, "sft-1", second)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -26,14 +26,16 @@ from grpo.policies.reference import reference_of
 from grpo.policies.tuning import check_qlora, four_bits, trainable
 from grpo.pretrain import end_of_text, packed, tokenized
 from grpo.reports.records import TrainingCourse
-from grpo.sampling.local import draw
 from grpo.supervised import EarlyStoppingCallback, to_trl
-from reward_model.config import RewardSettings
+from reward_model.chat.chat_format import control_tokens
+from reward_model.config import RANGES, RewardSettings
+from reward_model.language_model.generation import draw
 from reward_model.language_model.loading import load_model, load_tokenizer, merged
 from reward_model.language_model.origin import find_origin
 from reward_model.scoring.scorer import Scorer
+from tests.reward_model.chat.families import FAMILIES, make_tokenizer
 from tests.support.content import add_content
-from tests.support.tiny import make_tiny
+from tests.support.tiny import TEMPLATE, make_tiny
 from tests.support.training import POLICY, SHORT, SMALL, Trained
 
 TEXT = "You would thank a neighbour who explained in plain sentences how bread number {} rises. "
@@ -93,10 +95,59 @@ def test_documents_end_with_end_of_text_and_hold_no_special_token(tiny_model, pl
     assert tokenizer.decode(found[0]) == "A <|im_end|> tag.<|endoftext|>"
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_documents_hold_no_control_token_of_any_family(name, place):
+    """Gemma's marks of turns are not flagged special, nor is Qwen's <tool_call>."""
+    tokenizer = make_tokenizer(FAMILIES[name])
+    marks = control_tokens(tokenizer)
+    text = f"A text of {' and '.join(marks)} and more."
+    with runs.recording(place.store, place.workspace, "pretrain", {}) as run:
+        (ids,) = tokenized(tokenizer, [Document(text)], run)
+    begin = tokenizer("")["input_ids"]
+    assert ids[: len(begin)] == begin and ids[-1] == end_of_text(tokenizer)
+    inside = ids[len(begin) : -1]
+    assert not set(tokenizer.convert_tokens_to_ids(marks)) & set(inside)
+    assert tokenizer.decode(inside).strip() == text
+
+
 def test_a_document_is_on_one_side_for_ever():
     sides = [side_of(d) for d in documents(2000)]
     assert sides == [side_of(d) for d in documents(2000)]
     assert 0.07 < sides.count("validation") / 2000 < 0.13
+
+
+# --- demonstrations
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_demonstrations_end_as_the_template_ends_a_turn(name):
+    """Learned is the answer with the end of its turn, and nothing that follows that."""
+    tokenizer, family = make_tokenizer(FAMILIES[name]), FAMILIES[name]
+    row = sft.to_row(tokenizer, Demonstration(make_prompt("Sky?"), "Blue."))
+    turns = [{"role": "user", "content": "Sky?"}, {"role": "assistant", "content": "Blue."}]
+    assert row["input_ids"] == tokenizer.apply_chat_template(turns, return_dict=False)
+    learned = [i for i in row["labels"] if i != -100]
+    assert tokenizer.decode(learned).strip() == f"Blue.{family.end}"
+    assert learned[-1] == tokenizer.convert_tokens_to_ids(family.end)
+
+
+def test_a_template_without_an_end_still_teaches_one():
+    tokenizer = make_tokenizer(FAMILIES["chatml"])
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    row = sft.to_row(tokenizer, Demonstration(make_prompt("Sky?"), "Blue."))
+    assert tokenizer.decode(row["input_ids"]).endswith("Blue.<|im_start|>")
+    assert row["labels"][-1] == tokenizer.convert_tokens_to_ids("<|im_start|>")
+
+
+def test_sft_refuses_a_template_that_loses_text_before_it_trains(tiny_model, tmp_path, place):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    template = TEMPLATE.replace("for m in messages", "for m in messages if m['role'] == 'user'")
+    (model / "chat_template.jinja").write_text(template)
+    with pytest.raises(ValueError, match="leaves out the text of turn 2, the assistant's"):
+        place.run("sft", sft.train, SftSettings(model=str(model), lora=SMALL), name="lost")
 
 
 # --- pretraining
@@ -151,7 +202,7 @@ def test_sft_sits_on_the_pretrained_model_and_grpo_on_both(pretrained, tmp_path)
     ids = torch.arange(5, 25, device=loaded.device)[None]
     assert torch.allclose(stacked(ids).logits, loaded(ids).logits, atol=1e-5)
     prompts = [make_prompt("Why?")]
-    assert draw(loaded, load_tokenizer(origin), prompts, SHORT)
+    assert draw(loaded, load_tokenizer(origin), prompts, **asdict(SHORT))
 
     reward = RewardSettings(policy=top, tuning="head")
     from reward_model import train as reward_train
@@ -366,7 +417,8 @@ def test_without_held_out_texts_the_last_weights_are_kept(tiny_model, tmp_path):
     assert report["validation_loss"] is None and "none are held out" in report["summary"]
 
 
-def test_a_learning_rate_that_breaks_it_ends_with_the_reason(place, tiny_model):
+def test_a_learning_rate_that_breaks_it_ends_with_the_reason(place, tiny_model, monkeypatch):
+    monkeypatch.setitem(RANGES, "learning_rate", (0, 1e31))
     settings = SftSettings(model=str(tiny_model), tuning="full", learning_rate=1e30)
     with pytest.raises(ValueError, match="infinite or NaN at step"):
         place.run("sft", sft.train, settings, name="broken")

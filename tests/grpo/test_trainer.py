@@ -19,15 +19,16 @@ from data.splits import split_of
 from grpo import train as grpo_train
 from grpo.config import WINDOW, PolicySettings
 from grpo.policies.reference import adapter_distance, reference_of
-from grpo.sampling.local import draw
 from grpo.trainer.advantages import TINY, advantages
 from grpo.trainer.batch_metrics import Sample, batch_metrics, rank_correlation, repetition
 from grpo.trainer.callback import verdicts
 from grpo.trainer.policy_trainer import PolicyTrainer, steered
 from grpo.trainer.trl_config import MEASURE_ONLY
 from reward_model.config import LoraSettings
+from reward_model.language_model.generation import draw
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
+from reward_model.language_model.render import render_prompt
 from reward_model.scoring.grpo_reward import GrpoReward
 from reward_model.scoring.scorer import Scorer
 from tests.grpo.test_policies import adapter, same, stop_after
@@ -92,14 +93,12 @@ ASKED = {
 }
 
 
-def test_reward_is_mean_less_uncertainty_less_length(scorer):
+def test_reward_is_mean_less_length(scorer):
     reward = GrpoReward(scorer, [2], clip=50.0, group_size=4)
     plain = reward.score(**ASKED)
     assert reward(**ASKED) == plain.reward.tolist()
     mean, sd = scorer.score(["Why?"] * 4, ASKED["completions"], plain.finished, return_std=True)
     assert np.allclose(plain.reward, mean) and np.allclose(plain.sd, sd)
-    careful = GrpoReward(scorer, [2], 50.0, 4, uncertainty_penalty=1.5)
-    assert np.allclose(careful(**ASKED), mean - 1.5 * sd)
     short = GrpoReward(scorer, [2], 50.0, 4, length_penalty=2.0)
     assert np.allclose(short(**ASKED), plain.reward - 2 * np.array([3, 30, 2, 2]) / 100)
     assert plain.tokens == [3, 30, 2, 2]
@@ -116,6 +115,22 @@ def test_noise_of_a_group_is_about_differences_alone(scorer):
 
 
 # --- what a batch says
+
+
+def test_the_policy_reads_prompts_as_the_reward_model_does(trainer):
+    """Control tokens that a prompt spells out are text there too, and answers end as turns do."""
+    tokenizer, prompt = trainer.parts.tokenizer, make_prompt("What does <|im_end|> mean?")
+    turns = [m.as_dict() for m in prompt.messages]
+    ids, images, more = trainer._tokenize_prompts([turns])
+    assert ids == [render_prompt(tokenizer, prompt)] and images is None and not more
+    assert ids[0].count(tokenizer.eos_token_id) == 1
+    assert trainer.generation_config.eos_token_id == trainer.reward.ends == trainer.eos_token_ids
+    answer = tokenizer("So<|im_end|>", add_special_tokens=False)["input_ids"]
+    seen = []
+    trainer.reward.scorer.score_groups = lambda *given: seen.append(given[1]) or 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        trainer._calculate_rewards([], [turns], [""], [answer])
+    assert seen == [["So"]]
 
 
 def sample(completion, reward, finished=True):
@@ -143,19 +158,19 @@ def test_repetition_and_rank_correlation():
 # --- steering
 
 
-def test_kl_weight_follows_kl_to_its_target():
+def test_kl_coefficient_follows_kl_to_its_target():
     assert steered(0.04, 12, 6, 0.04) == pytest.approx(0.064)
     assert steered(0.4, 3, 6, 0.04) == pytest.approx(0.28)
     assert steered(0.04, 0, 6, 0.04) == 0.04
     assert steered(3.9, 60, 6, 0.04) == 4.0
-    weight, kl = 0.04, 20.0
+    beta, kl = 0.04, 20.0
     for _ in range(60):
-        weight = steered(weight, kl, 6, 0.04)
-        kl = 20 * 0.04 / weight  # the nearer the heavier the weight
+        beta = steered(beta, kl, 6, 0.04)
+        kl = 20 * 0.04 / beta  # the nearer the larger the coefficient
     assert kl == pytest.approx(6, rel=0.05)
 
 
-def test_kl_weight_zero_is_measured_and_not_steered(trained):
+def test_kl_coefficient_zero_is_measured_and_not_steered(trained):
     trained.run("grpo", grpo_train.train, replace(POLICY, kl_weight=0.0, steps=2), name="free")
     rows = trained.metrics("free")
     assert [r["kl_weight"] for r in rows] == [0.0] * 2
@@ -187,7 +202,7 @@ def test_entropy_bonus_acts_and_grows_below_its_target(trained, monkeypatch, sta
         {"loss_type": "cispo", "advantage_scale": "batch"},
         {"loss_type": "sapo", "advantage_scale": "none"},
         {"loss_type": "dapo", "micro_batches": 4, "iterations": 2},
-        {"loss_type": "bnpo", "uncertainty_penalty": 0.5, "length_penalty": 1.0, "drop_below": 0.0},
+        {"loss_type": "bnpo", "pessimism": 0.5, "length_penalty": 1.0, "drop_below": 0.0},
     ],
 )
 def test_every_loss_trains(trained, changes):
@@ -214,7 +229,8 @@ def test_micro_batches_are_one_batch(trained):
         ({"entropy_target": 1.5}, "entropy target 1.5 not allowed"),
         ({"entropy_target": 0.5, "entropy_weight": 0.0}, "entropy target without entropy weight"),
         ({"micro_batches": 3}, "micro batches 3 not allowed: use a number that divides"),
-        ({"uncertainty_penalty": -1.0}, "uncertainty penalty -1.0 not allowed"),
+        ({"pessimism": -1.0}, "pessimism -1.0 not allowed"),
+        ({"pessimism": 1.0, "kl_weight": 0.0}, "pessimism without kl weight not allowed"),
         ({"learning_rate": 0.0}, "learning rate 0.0 not allowed"),
         ({"iterations": 0}, "iterations 0 not allowed"),
         ({"lora": LoraSettings(dropout=0.1)}, "lora dropout 0.1 not allowed in GRPO"),
@@ -290,7 +306,7 @@ def test_weights_that_overflow_are_said(trained):
         model.model.norm.weight.fill_(float("nan"))
     tokenizer = load_tokenizer(find_origin(str(trained.folder("sft"))))
     with pytest.raises(ValueError, match="scores are not finite"):
-        draw(model, tokenizer, [make_prompt("Why?")], POLICY.sampling)
+        draw(model, tokenizer, [make_prompt("Why?")], **asdict(POLICY.sampling))
 
 
 def test_distance_is_a_share_of_the_size():

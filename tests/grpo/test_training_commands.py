@@ -216,36 +216,49 @@ def wait_for_step(folder, step):
         time.sleep(0.05)
 
 
-def test_ctrl_c_kill_9_and_the_stop_verb_each_leave_what_goes_on(trained, tmp_path):
-    workspace = copy_of(trained, tmp_path)
-    child, run_id, folder = start_grpo(workspace, "--steps", "300", "--save-every", "2")
-    child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 130, errors
-    assert f"--resume {run_id}" in errors
-    with Store.open(workspace) as store:
-        assert store.runs.get(run_id).status == "stopped"
-    last = runs.metrics(folder)[-1]["step"]
-    assert (folder / f"checkpoint-{last}").is_dir()
+@pytest.fixture
+def after_step(monkeypatch):
+    """Has something done within this process after one step of a run, or any later one."""
+    from grpo.trainer.callback import GrpoCallback
 
-    child, killed_id, killed = start_grpo(workspace, "--resume", run_id)
-    assert runs.metrics(killed)[0]["step"] == 1
-    wait_for_step(killed, last + 3)
+    step_ends = GrpoCallback.on_step_end
+
+    def arrange(step, act):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                act()
+            return step_ends(self, args, state, control, **kwargs)
+
+        monkeypatch.setattr(GrpoCallback, "on_step_end", on_step_end)
+
+    return arrange
+
+
+def test_kill_9_and_the_stop_verb_leave_what_goes_on(trained, tmp_path, after_step):
+    workspace = copy_of(trained, tmp_path)
+    child, killed_id, killed = start_grpo(workspace, "--steps", "300", "--save-every", "2")
+    wait_for_step(killed, 5)
     os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
     reached = runs.metrics(killed)[-1]["step"]
 
-    child, again, resumed = start_grpo(workspace, "--resume", killed_id)
-    with Store.open(workspace) as store:
-        assert store.runs.get(killed_id).status == "died"
-        assert store.content.counts() == trained.store.content.counts()
-    wait_for_step(resumed, reached)
-    stopped = command("grpo", "stop", "--run", again, "--workspace", workspace)
-    assert stopped.returncode == 0 and "stops at its next step" in stopped.stdout
-    _, errors = child.communicate(timeout=120)
-    assert child.returncode == 130, errors
+    def stop():
+        with Store.open(workspace) as store:
+            assert store.runs.get(killed_id).status == "died"
+            assert store.content.counts() == trained.store.content.counts()
+            again = store.runs.list("grpo")[0].id
+        words = ("grpo", "stop", "--run", again, "--workspace", workspace)
+        stopped = command(*words)
+        assert stopped.returncode == 0 and "stops at its next step" in stopped.stdout
+
+    after_step(reached, stop)
+    words = ("--workspace", workspace, *TINY_GRPO, "--resume", killed_id)
+    outcome = command("grpo", "train", *words)
+    assert outcome.returncode == 130, outcome.stderr
+    resumed = runs.runs_folder(workspace) / outcome.stdout.split()[1]
     kept = runs.metrics(resumed)
     assert [m["step"] for m in kept] == list(range(1, len(kept) + 1))
+    assert reached <= len(kept) < 300
     for lost, row in zip(
         runs.metrics(killed), kept, strict=False
     ):  # done again, to the same figures
@@ -254,23 +267,24 @@ def test_ctrl_c_kill_9_and_the_stop_verb_each_leave_what_goes_on(trained, tmp_pa
         assert_refused(command("grpo", "stop", "--run", name, "--workspace", workspace), said)
 
 
-def test_sigterm_stops_a_run_like_ctrl_c(trained, tmp_path, monkeypatch):
-    """Sent by this process to itself after the second step."""
-    from grpo.trainer.callback import GrpoCallback
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step_ends(self, args, state, control, **kwargs)
-
-    step_ends = GrpoCallback.on_step_end
-    monkeypatch.setattr(GrpoCallback, "on_step_end", on_step_end)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_stop_a_run_after_its_step(trained, tmp_path, after_step, sent):
+    """Sent by this process to itself; what was stopped goes on from there."""
     workspace = copy_of(trained, tmp_path)
-    outcome = command("grpo", "train", "--workspace", workspace, *TINY_GRPO, "--steps", "300")
-    assert outcome.returncode == 130 and "--resume" in outcome.stderr
-    folder = runs.runs_folder(workspace) / outcome.stdout.split()[1]
+    after_step(2, lambda: os.kill(os.getpid(), sent))
+    outcome = command("grpo", "train", "--workspace", workspace, *TINY_GRPO, "--steps", "4")
+    run_id = outcome.stdout.split()[1]
+    assert outcome.returncode == 130 and f"--resume {run_id}" in outcome.stderr
+    folder = runs.runs_folder(workspace) / run_id
     last = runs.metrics(folder)[-1]["step"]
     assert 2 <= last <= 3 and (folder / f"checkpoint-{last}").is_dir()
+    with Store.open(workspace) as store:
+        assert store.runs.get(run_id).status == "stopped"
+    words = ("--workspace", workspace, *TINY_GRPO, "--resume", run_id)
+    resumed = command("grpo", "train", *words)
+    assert resumed.returncode == 0, resumed.stderr
+    done = runs.metrics(runs.runs_folder(workspace) / resumed.stdout.split()[1])
+    assert [m["step"] for m in done] == [1, 2, 3, 4]
 
 
 def _figures(row):

@@ -24,7 +24,7 @@ from labeler.access.auth import COOKIE
 from tests.support.browser import free_port
 from tests.support.labeler_helpers import add_person, add_tasks
 
-PEOPLE, TASKS, WANTED = 6, 20, 2
+PEOPLE, TASKS, WANTED = 6, 12, 2
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ from reward_model.receipt.text import lines
 from reward_model.receipt.wording import ONE_PERSON
 from reward_model.scoring.scorer import Scorer, read_facts
 from reward_model.train import train
+from reward_model.training import inputs
+from tests.reward_model.model_checks.odd_models import edit_tokenizer
+from tests.support.commands import command
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 PROMPTS = [
@@ -185,7 +188,60 @@ def test_completions_of_no_and_of_very_many_tokens_train_and_are_counted(
     assert np.isfinite(found).all() and scorer.truncated == 1
 
 
+def test_thinking_that_never_ends_is_read_as_it_is_scored(tmp_path, tiny_model, monkeypatch):
+    """As an answer that was cut, whatever a file says of it."""
+    rows = compared(30, one="<think>\nHm, good", other="No.")
+    seen = []
+    kept = inputs.render
+
+    def watched(tokenizer, prompt, completion, finished, *more):
+        seen.append((completion, finished))
+        return kept(tokenizer, prompt, completion, finished, *more)
+
+    monkeypatch.setattr(inputs, "render", watched)
+    _, folder = Place(tmp_path, rows).train(tiny_model)
+    assert {said for said in seen[:60] if said[0] in ("", "No.")} == {("", False), ("No.", True)}
+    scorer = Scorer.load(folder)
+    prompt = make_prompt(PROMPTS[0])
+    assert scorer.render(prompt, "<think>\nHm, good", True) == kept(
+        scorer.tokenizer, prompt, "", False, scorer.max_tokens
+    )
+
+
+def test_prompts_that_the_template_refuses_are_left_out_and_counted(tmp_path, tiny_model, capfd):
+    folder = refusing(tiny_model, tmp_path / "m")
+    told = [{"role": "system", "content": "Rhyme."}, {"role": "user", "content": "Why?"}]
+    place = Place(tmp_path, [*compared(30), *({**r, "prompt": told} for r in compared(2))])
+    report, run = place.train(folder)
+    said = f"prompts that {folder}'s chat template refuses (system, user: No system's turn.)"
+    assert report["dropped"][said] == 1
+    assert report["dropped"]["judgements on such prompts"] == 2
+    assert report["judgements"]["pairwise"] == 30
+    assert f"Left out: 1 {said}. With them 2 judgements." in capfd.readouterr().out
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"prompt": p, "completion": "So."}) + "\n" for p in (told, "Why?"))
+    )
+    done = command("reward_model", "score", "--run", run, "--file", tmp_path / "rows.jsonl")
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert row["prompt"] == "Why?" and "Left out: 1 prompts that" in done.stderr
+
+
 # --- models
+
+
+def refusing(tiny_model, folder):
+    """The tiny model, with a template that takes no system's turn."""
+    shutil.copytree(tiny_model, folder)
+    edit_tokenizer(
+        folder,
+        lambda t: setattr(
+            t,
+            "chat_template",
+            "{% if messages[0]['role'] == 'system' %}{{ raise_exception(\"No system's turn.\") }}"
+            "{% endif %}" + t.chat_template,
+        ),
+    )
+    return folder
 
 
 def spoiled(tiny_model, folder):
@@ -235,7 +291,7 @@ def test_a_backbone_without_a_token_to_pad_with_is_refused(tmp_path, tiny_model)
     config = json.loads(path.read_text())
     config["added_tokens"] = [t for t in config["added_tokens"] if t["content"] == "<|im_end|>"]
     path.write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"no token to pad with .* add one \(pad_token\)"):
+    with pytest.raises(ValueError, match=r"no token to pad with.* add one \(pad_token\)"):
         load_tokenizer(find_origin(str(model)))
     assert "no token to pad with" in Place(tmp_path, compared()).refused(model)
 

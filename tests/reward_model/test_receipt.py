@@ -105,7 +105,7 @@ def test_every_figure_is_there(whole):
         assert figure["n"] >= 30 and figure["prompts"] >= 10
         assert figure["baseline"]["value"] is not None and figure["baseline"]["name"]
         assert figure["lead"]["low"] <= figure["lead"]["value"] <= figure["lead"]["high"]
-    nulls = {"longer", "shorter", "first", "prompt", "words"}
+    nulls = {"longer", "shorter", "first", "prompt", "words", "words_and_length"}
     assert set(found["held_out"]["baselines"]) == nulls
     assert set(found["calibration"]) == {"pairs", "ties", "binary"}
     for part in found["calibration"].values():
@@ -169,6 +169,26 @@ def test_a_receipt_with_fewer_or_other_keys_is_shown(whole):
     shown({k: v for k, v in found.items() if k not in optional} | {"new": 1, "ceiling": None})
     with pytest.raises(ValueError, match="summary"):
         Receipt.read({"verdict": "beats"})
+
+
+def test_a_receipt_made_before_is_shown_as_it_was_made(whole):
+    """Without the counts of known orders and the newer baseline, and with a sentence of then."""
+    _, found = whole
+    held = {k: v for k, v in found["held_out"].items() if k not in ("pairs", "shown_first_known")}
+    held["baselines"] = {k: v for k, v in held["baselines"].items() if k != "words_and_length"}
+    held["lead"] = {**held["lead"], "over": "words"}
+    learning = {**found["learning"], "verdict": "flat", "sentence": "It was flat then."}
+    then = {**found, "held_out": held, "learning": learning, "summary": "It was so."}
+    page, said, _ = shown(then)
+    assert "display order" not in page and "length together" not in page.split("All measures")[0]
+    assert "It was flat then." in page and "It was flat then." in said
+
+
+@pytest.mark.parametrize("verdict", ["flat", "ceiling"])
+def test_the_page_says_of_the_curve_what_it_shows(whole, verdict):
+    _, found = whole
+    page, *_ = shown({**found, "learning": {**found["learning"], "verdict": verdict}})
+    assert "help" not in page.split("Pairwise accuracy</h2>")[0] and "Learning curve" in page
 
 
 def test_progress_is_told_and_may_stop_it(whole):
@@ -279,7 +299,7 @@ def test_a_reward_that_is_only_length_beats_no_null():
     rng, told = np.random.default_rng(0), Told()
     for i in range(60):
         lengths = rng.permutation(np.arange(3, 20))[:2]
-        a, b = (told.completion(i, "x" * int(n), [float(n)]) for n in lengths)
+        a, b = (told.completion(i, f"{i:02}" + "x" * int(n), [float(n)]) for n in lengths)
         longer = "a" if lengths[0] > lengths[1] else "b"
         shorter = "b" if longer == "a" else "a"
         told.say("pairwise", a, longer if i % 3 else shorter, "ann", b, str(rng.choice(["a", "b"])))

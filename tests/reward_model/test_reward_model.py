@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from reward_model import train as reward_train
 from reward_model.config import EvaluateSettings, RewardSettings
 from reward_model.dataset.examples import collect
 from reward_model.evaluate import evaluate
-from reward_model.language_model.classifier import last_states, with_head
+from reward_model.language_model.classifier import completion_states, with_head
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render
@@ -45,7 +46,7 @@ def test_shared_prompt_equals_each_text_by_itself(tiny_model):
         for i, n in enumerate([1, 4, 0, 7, 2, 0])
     ]
     with torch.no_grad():
-        together = last_states(causal, texts, tokenizer.pad_token_id)
+        together = completion_states(causal, texts, tokenizer.pad_token_id)
         for text, state in zip(texts, together, strict=True):
             alone = causal.model(torch.tensor([text.ids])).last_hidden_state[0, -1]
             assert torch.allclose(alone, state, atol=1e-5)
@@ -59,7 +60,7 @@ def test_the_classifier_reads_the_same_as_transformers_own_forward(tiny_model):
     text = render(tokenizer, PROMPTS[0], "a friendly answer", finished=True)
     with torch.no_grad():
         theirs = model(torch.tensor([text.ids])).logits[0, 0]
-        ours = model.score(last_states(model, [text], tokenizer.pad_token_id))[0, 0]
+        ours = model.score(completion_states(model, [text], tokenizer.pad_token_id))[0, 0]
     assert float(ours) == pytest.approx(float(theirs), abs=1e-5)
     assert model.config.num_labels == 1 and model.config.problem_type == "regression"
 
@@ -122,7 +123,9 @@ def test_a_folder_without_a_reward_model_is_refused(tmp_path):
 
 def test_training_improves_on_what_was_judged(trained):
     report = trained.reports["reward"]
-    assert report["objective"] == "joint" and report["tuning"] == "lora"
+    assert report["objective"] == "joint"
+    # the head, where it predicts held-out prompts better
+    assert report["tuning"] in ("lora", "head")
     steps = trained.metrics("reward")
     half = len(steps) // 2
     assert np.mean([m["loss"] for m in steps[half:]]) < np.mean([m["loss"] for m in steps[:half]])
@@ -170,7 +173,9 @@ def test_a_model_of_all_weights_is_evaluated_on_the_policy_that_it_started_from(
 def test_the_unit_comes_from_fresh_answers_where_none_are_stored(trained, tiny_model):
     settings = RewardSettings(policy=str(tiny_model), tuning="head")
     trained.run("reward", reward_train.train, settings, name="on the base model")
-    assert "48 fresh answers" in trained.reports["on the base model"]["facts"]["reward unit"]
+    unit = trained.reports["on the base model"]["facts"]["reward unit"]
+    kept, left = map(int, re.findall(r"(\d+) (?:fresh answers|left)", unit))
+    assert kept + left == 48 and kept > 24
     assert "stored answers" in trained.reports["reward"]["facts"]["reward unit"]
 
 

@@ -20,15 +20,18 @@ import torch
 from data.ports import listen
 from data.schema import make_prompt
 from reward_model.__main__ import main
+from reward_model.chat.chat_format import chat_format
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render
 from reward_model.scoring.scorer import Scorer
 from reward_model.serving.batching import Reader
-from reward_model.serving.chat_text import ChatText, in_template
+from reward_model.serving.chat_text import ChatText, chat_text
 from reward_model.serving.http import LARGEST_BODY, MOST_TEXTS, serving
+from tests.reward_model.chat.families import FAMILIES, make_tokenizer
 from tests.support import tiny
 from tests.support.browser import free_port
+from tests.support.commands import command
 from tests.support.handmade import JUDGED, make_reward
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -83,6 +86,10 @@ def test_completions_are_finished_where_it_is_not_said(client, scorer):
     answer = post(client, "/score", {"prompts": ["Why?"], "completions": ["So."]})
     assert answer["rewards"] == pytest.approx(scorer.score(["Why?"], ["So."], [True]), abs=1e-5)
     assert answer["rewards"] != pytest.approx(scorer.score(["Why?"], ["So."], [False]), abs=1e-3)
+
+
+def in_template(tokenizer, turns):
+    return chat_format(tokenizer).text(turns, opened=True)
 
 
 def written(scorer, place):
@@ -190,15 +197,94 @@ def test_the_seam_between_prompt_and_completion_is_kept(tmp_path):
     grown = tiny.TEXT + "a\n\n\nb" * 60
     tokenizer = load_tokenizer(find_origin(str(tiny.make_tiny(tmp_path / "model", text=grown))))
     chat = ChatText(tokenizer, None)
-    assert (chat.opening, chat.closing) == ("<|im_start|>assistant\n", "\n")
+    assert chat.opening == "<|im_start|>assistant\n"
     start = in_template(tokenizer, [{"role": "user", "content": "Why?"}])
     text = start + "\n\nSo.<|im_end|>"
     wanted = render(tokenizer, make_prompt("Why?"), "\n\nSo.", True)
-    assert tokenizer(text, add_special_tokens=False)["input_ids"] != wanted.ids
-    assert chat.read_text(text) == chat.read_text(text, start) == wanted
-    spelt = "I write <|im_start|>assistant\n\n\nhere."
-    wanted = render(tokenizer, make_prompt("Why?"), spelt, False)
-    assert chat.read_text(start + spelt, start) == wanted
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert ids[: len(tokenizer(start)["input_ids"])] != tokenizer(start)["input_ids"]
+    assert chat.read_text(text) == chat.read_text(text, start) == chat.read_ids(ids) == wanted
+    assert chat.read_text(text + "\n") == chat.read_ids(wanted.ids) == wanted
+    spelt = start + "I write <|im_start|>assistant\n\n\nhere."
+    read = chat.read_text(spelt, start)
+    assert read.ids == tokenizer(spelt, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(read.completion).startswith("I write")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("finished", [True, False])
+def test_every_familys_own_text_is_read_as_its_messages(name, finished):
+    """As text or as ids, whole or as sampled tokens end, with padding around it."""
+    tokenizer = make_tokenizer(FAMILIES[name])
+    chat, turns = ChatText(tokenizer, 96), [{"role": "user", "content": "Sky?"}]
+    whole = [*turns, {"role": "assistant", "content": "Blue."}]
+    wanted = render(tokenizer, make_prompt("Sky?"), "Blue.", finished, 96)
+    how = {} if finished else {"continue_final_message": True}
+    text = tokenizer.apply_chat_template(whole, tokenize=False, **how)
+    ids = tokenizer.apply_chat_template(whole, return_dict=False, **how)
+    start, pad = in_template(tokenizer, turns), str(tokenizer.pad_token)
+    sampled = chat.format.up_to_end(text)
+    for read in (
+        chat.read_chat(whole, finished),
+        chat.read_text(text),
+        chat.read_text(text, start),
+        chat.read_text(sampled, start),
+        chat.read_text(pad + text + pad),
+        chat.read_ids(ids),
+        chat.read_ids([tokenizer.pad_token_id, *ids, tokenizer.pad_token_id]),
+        chat.read_ids(tokenizer(sampled, add_special_tokens=False)["input_ids"]),
+    ):
+        assert read.ids == wanted.ids
+    end = FAMILIES[name].end * finished
+    if name != "mistral":  # it puts a blank before an answer
+        assert chat.read_text("Sky?Blue." + end, "Sky?").ids == wanted.ids
+
+
+def test_a_blank_before_the_end_is_read_where_the_template_writes_one(tiny_model):
+    """Llama 2's: sampled tokens have none."""
+    tokenizer = load_tokenizer(find_origin(str(tiny_model)))
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
+        "{% else %} {{ m['content'] }} {{ eos_token }}{% endif %}{% endfor %}"
+    )
+    chat, wanted = ChatText(tokenizer, None), render(tokenizer, make_prompt("Sky?"), "Blue.", True)
+    start = "[INST] Sky? [/INST]"
+    for text in (start + " Blue.<|im_end|>", start + " Blue. <|im_end|>"):
+        assert chat.read_text(text) == chat.read_text(text, start) == wanted
+
+
+def test_a_template_that_begins_to_think_is_read(tiny_model):
+    tokenizer = load_tokenizer(find_origin(str(tiny_model)))
+    tokenizer.chat_template = tiny.TEMPLATE.replace("assistant\n{%", "assistant\n<think>\n{%")
+    chat, turns = ChatText(tokenizer, None), [{"role": "user", "content": "Sky?"}]
+    whole = [*turns, {"role": "assistant", "content": "Blue."}]
+    text = tokenizer.apply_chat_template(whole, tokenize=False)
+    assert chat.read_text(text) == render(tokenizer, make_prompt("Sky?"), "Blue.", True)
+    opened = in_template(tokenizer, turns)
+    read = chat.read_text(opened + "hm</think>Blue.<|im_end|>", opened)
+    assert tokenizer.decode(read.ids).endswith("<think>\nhm</think>Blue.<|im_end|>\n")
+
+
+def test_a_model_trained_earlier_reads_texts_and_ids_as_before(scorer):
+    """Its line break behind end-of-turn is not read, and the prompt is tokenised by itself."""
+    earlier = Scorer(scorer.members, scorer.tokenizer, max_tokens=96, apart=True)
+    chat, turns = chat_text(earlier), [{"role": "user", "content": "Sky?"}]
+    whole = [*turns, {"role": "assistant", "content": "\n\nBlue."}]
+    wanted = earlier.render("Sky?", "\n\nBlue.", True)
+    assert wanted.completion[-1] == scorer.tokenizer.eos_token_id
+    start, text = (
+        in_template(scorer.tokenizer, turns),
+        scorer.tokenizer.apply_chat_template(whole, tokenize=False),
+    )
+    ids = scorer.tokenizer(text, add_special_tokens=False)["input_ids"]
+    for read in (
+        chat.read_chat(whole, True),
+        chat.read_text(text),
+        chat.read_text(text.removesuffix("\n"), start),
+        chat.read_text("Sky?\n\nBlue.<|im_end|>", "Sky?"),
+    ):
+        assert read.ids == wanted.ids
+    assert chat.read_ids(ids).ids == ids[:-1]
 
 
 TEMPLATES = {
@@ -401,9 +487,7 @@ def test_the_command_serves_until_interrupted(run, scorer):
         assert line.startswith("reward-1 answers at http://127.0.0.1:") and "Ctrl-C" in line
         assert "0.0.0.0 is open to the network, and there is no login" in next(process.stdout)
         url = line.split(" at ")[1].split(";")[0]
-        transport = httpx.HTTPTransport(retries=5)
-        with httpx.Client(transport=transport, timeout=60) as client:
-            answer = client.post(f"{url}/score", json=ONE)
+        answer = httpx.post(f"{url}/score", json=ONE, timeout=60)  # at once: it has said so
         reward = scorer.score(ONE["prompts"], ONE["completions"])
         assert answer.json()["rewards"] == pytest.approx(reward, abs=0.3)  # it may be in bfloat16
         process.send_signal(signal.SIGINT)
@@ -436,3 +520,29 @@ def test_answers_do_not_wait_for_an_acknowledgement():
     """asyncio turns Nagle's algorithm off only for sockets that are named as TCP."""
     with listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
+
+
+# --- what does not fit
+
+
+def test_texts_that_were_cut_to_fit_are_counted(client, scorer):
+    long = "A longer one. " * 600
+    answer = post(client, "/score", {"prompts": [long, "Why?"], "completions": ["So.", "So."]})
+    assert answer["truncated"] == 1
+    assert "truncated" not in post(client, "/score", {"prompts": ["Why?"], "completions": ["So."]})
+
+
+def test_a_token_that_the_model_has_no_row_for_is_refused(client, scorer, monkeypatch):
+    known = scorer.tokenizer("So.")["input_ids"]
+    monkeypatch.setattr(type(scorer.tokenizer), "__len__", lambda _: 400)
+    refused = post(client, "/classify", {"input": [*known, 340]}, 422)
+    assert "token 340" in refused["error"]["message"] and "0 to 339" in refused["error"]["message"]
+
+
+def test_score_says_how_many_texts_it_cut(run, tmp_path):
+    rows = [{"prompt": "A longer one. " * 600, "completion": "So."}]
+    rows.append({"prompt": "Why?", "completion": "So."})
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    outcome = command("reward_model", "score", "--run", run, "--file", tmp_path / "rows.jsonl")
+    assert outcome.returncode == 0 and len(outcome.stdout.splitlines()) == 2
+    assert "1 of 2 texts are longer than the" in outcome.stderr

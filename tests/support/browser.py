@@ -116,7 +116,7 @@ def page(browser: Any, server: Server) -> Iterator[Any]:
 
 
 def _leaves(url: str, server: Server) -> bool:
-    return not url.startswith((server.url + "/", "data:", "blob:"))
+    return not url.startswith((server.url + "/", "data:", "blob:", "about:"))
 
 
 def sign_in(page: Any, server: Server, name: str) -> None:

@@ -1,14 +1,34 @@
-"""Texts put into a store without a file to import, and tasks taken out several at once."""
+"""Stores made in no time, texts put into one without a file, tasks taken out several at once."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from data.schema import Annotator, Demonstration, Document, Prompt
 from data.store import Store
 from data.store.assignments import Assignment, load_assignments
 from data.store.content import insert_demonstrations, insert_documents, insert_prompts
+
+
+@cache
+def _empty() -> bytes:
+    with TemporaryDirectory() as folder:
+        Store.open(folder).close()
+        return Path(folder, "store.db").read_bytes()
+
+
+def make_store(folder: Path) -> Path:
+    """The file of an empty store in this folder; one that is there stays. Migrated once, copied."""
+    file = folder / "store.db"
+    if not file.exists():
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        file.touch(0o600)
+        file.write_bytes(_empty())
+    return file
 
 
 def add_content(store: Store, nouns: Iterable[Prompt | Demonstration | Document]) -> None:

@@ -16,9 +16,12 @@ from typing import Any
 class Reply:
     """What the server says to one call."""
 
-    text: str | None = "An answer."
+    text: object = "An answer."
+    """The message's content: a text, parts, nothing, or whatever else is tried."""
     status: int = 200
-    reason: str = "stop"
+    reason: object = "stop"
+    more: dict[str, Any] = field(default_factory=dict)
+    """What else stands in the message."""
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     """The body, where it is not to be a chat completion."""
@@ -29,7 +32,8 @@ class Reply:
             return self.raw
         if self.status != 200:
             return json.dumps({"error": {"message": self.text, "type": "x"}}).encode()
-        choice = {"message": {"role": "assistant", "content": self.text}, "index": 0}
+        message = {"role": "assistant", "content": self.text, **self.more}
+        choice = {"message": message, "index": 0}
         return json.dumps({"choices": [choice | {"finish_reason": self.reason}]}).encode()
 
 
@@ -102,6 +106,6 @@ def says(*replies: Reply) -> Callable[[int, dict[str, Any]], Reply]:
 
 
 def distinct(n: int, body: dict[str, Any]) -> Reply:
-    """A text of its own for every prompt, seed and model."""
+    """A text of its own for every prompt, model, and seed where one is sent."""
     asked = body["messages"][-1]["content"]
-    return Reply(f"{body['model']} says {body['seed']} to {asked}")
+    return Reply(f"{body['model']} says {body.get('seed')} to {asked}")

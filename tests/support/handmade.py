@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,16 @@ from peft import get_peft_model
 
 from data.schema import Completion, make_prompt
 from reward_model.config import LoraSettings
-from reward_model.language_model.classifier import with_head
+from reward_model.language_model.classifier import give_head, with_head
 from reward_model.language_model.features import read_features
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.lora import lora_config
 from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
 from reward_model.language_model.render import fingerprint, render
+from reward_model.language_model.views import View
 from reward_model.likelihood.fit import Basis
 from reward_model.scoring.kept_answers import keep_probes
-from reward_model.scoring.scorer import POLICY_ADAPTER, WEIGHTS, Head
+from reward_model.scoring.scorer import EXPORTED_HEAD, POLICY_ADAPTER, READS, WEIGHTS, Head
 
 JUDGED = [
     Completion(make_prompt(f"What is a good answer to {i}?"), text, finished)
@@ -40,8 +42,13 @@ def shaken(model, scale: float, seed: int):
     return model
 
 
-def make_reward(folder: Path, base: str | Path, tuning: str = "lora") -> Path:
-    """Network, head and facts of a reward model on `base`, with an SFT adapter under it."""
+def make_reward(
+    folder: Path, base: str | Path, tuning: str = "lora", view: View | None = None
+) -> Path:
+    """Network, head and facts of a reward model on `base`, with an SFT adapter under it.
+
+    Without a view it is as one that was trained when only the last layer was read.
+    """
     settings = LoraSettings(rank=4, alpha=8)
     folder.mkdir(parents=True)
     origin = find_origin(str(base))
@@ -49,7 +56,7 @@ def make_reward(folder: Path, base: str | Path, tuning: str = "lora") -> Path:
     causal = load_model(origin, torch.float32)
     policy = shaken(get_peft_model(causal, lora_config(causal, settings, "CAUSAL_LM")), 0.05, 1)
     policy.save_pretrained(folder / POLICY_ADAPTER)
-    network = with_head(policy.merge_and_unload(), tokenizer.pad_token_id)
+    network = with_head(policy.merge_and_unload(), tokenizer.pad_token_id, view)
     texts = [render(tokenizer, c.prompt, c.text, c.finished, MAX_TOKENS) for c in JUDGED]
     hidden = network.score.in_features
     weights = np.random.default_rng(2).normal(size=hidden) / np.sqrt(hidden)
@@ -60,13 +67,28 @@ def make_reward(folder: Path, base: str | Path, tuning: str = "lora") -> Path:
         shaken(tuned, 0.05, 3).save_pretrained(folder / ADAPTER)
         live = tuned.eval().base_model.model
     elif tuning == "full":
-        network.save_pretrained(folder / WEIGHTS)
-    states = read_features(live, texts, tokenizer.pad_token_id).astype(np.float64)
+        whole = deepcopy(network)
+        give_head(whole, weights[: whole.config.hidden_size])
+        whole.save_pretrained(folder / WEIGHTS)
+    pad = tokenizer.pad_token_id
+    states = read_features(live, texts, pad, view=view).astype(np.float64)
     raw = states @ live.score.weight[0].detach().double().numpy()
     basis = Basis.of(states)
     axes = basis.axes.shape[1]
     Head(weights, basis, 0.1 * np.eye(axes), 1.0, states.mean(0)).save(folder / "head.npz")
-    keep_probes(folder, JUDGED, raw, torch.float32)
+    noted, exported = {}, None
+    if view:
+        part = states[:, view.exported.columns(view, hidden)]
+        own = weights[: part.shape[1]]
+        exported = part @ own
+        basis = Basis.of(part)
+        spread = 0.1 * np.eye(basis.axes.shape[1])
+        Head(own, basis, spread, 1.0, part.mean(0)).save(folder / EXPORTED_HEAD)
+        noted = {
+            "view": {"layers": view.layers, "mean": view.mean},
+            "exported": {"mean": float(exported.mean()), "sd": float(exported.std())},
+        }
+    keep_probes(folder, JUDGED, raw, torch.float32, exported=exported)
     save_origin(
         folder,
         origin,
@@ -78,5 +100,7 @@ def make_reward(folder: Path, base: str | Path, tuning: str = "lora") -> Path:
         mean=float(raw.mean()),
         sd=float(raw.std()),
         max_tokens=MAX_TOKENS,
+        reads=READS,
+        **noted,
     )
     return folder

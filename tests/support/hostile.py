@@ -244,3 +244,40 @@ TEXTS: dict[str, str] = {
     **BOMBS,
     **PAGES,
 }
+
+FREEZING: dict[str, tuple[str, str]] = {
+    "words": ("", "word "),
+    "lines": ("", "a line of words\n"),
+    "newlines": ("", "\n"),
+    "one-word": ("", "x"),
+    "marks-on-one-letter": ("a", "\u0301"),
+    "thai-marks-on-one-letter": ("\u0e01", "\u0e34"),
+    "thirty-marks-on-each-letter": ("", "a" + "\u0301" * 30),
+    "marks-joined": ("a", "\u0301\u200d\u0323"),
+    "directions-mixed": ("", "a\u05d0"),
+    "directions-mixed-in-words": ("", "a \u05d0 "),
+    "direction-controls": ("", "\u202ea\u202d"),
+    "zero-width": ("", "a\u200b"),
+    "rare-scripts": ("", "".join(chr(0x10280 + 17 * n) for n in range(420))),
+    "scripts-mixed": ("", "\u0915a\u4e2d\u0e01\u1200\uac00\u0f40"),
+    "arabic-word": ("", "\u0645\u0631\u062d\u0628\u0627"),
+    "emoji-joined": ("", "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d"),
+    "list": ("", "- a\n"),
+    "lists-nested": ("", "".join("  " * n + "- a\n" for n in range(30))),
+    "headings": ("", "# a\n"),
+    "table": ("|a|b|\n|-|-|\n", "|x|y|\n"),
+    "tables": ("", "|a|\n|-|\n|b|\n\n"),
+    "quotes": ("", "> a\n\n"),
+    "emphasis": ("", "*a* "),
+    "code-in-words": ("", "`a` "),
+    "code": ("```\n", "x = 1\n"),
+    "code-of-one-line": ("```\n", "x"),
+    "links": ("", "[a](http://evil.example) "),
+    "formulas": ("", "$x_1$ "),
+}
+"""Texts that would take a browser long to lay out: how one begins, and what goes on and on."""
+
+
+def long_text(name: str, length: int = 1_000_000) -> str:
+    begin, unit = FREEZING[name]
+    return (begin + unit * (length // len(unit) + 1))[: length - 1] + "!"

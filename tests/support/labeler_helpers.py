@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from data import Store
+from argon2 import PasswordHasher
+
+from data import Store, runs
 from data.schema import Annotator, Answer, Completion, Generation, Kind, Prompt, Task, make_prompt
-from labeler.access.auth import COOKIE, hash_password
-from tests.support.content import add_content
+from labeler.access.auth import COOKIE
+from tests.support.content import add_content, make_store
 
 PASSWORD = "correct horse"
+HASHED = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+"""A hash says itself how slow it is to check: the app's own are slow on purpose."""
 
 
 def open_store(folder: Path, prompts: int = 0) -> Store:
-    store = Store.open(folder)
+    store = Store.open(make_store(folder))
     add_content(store, [make_prompt(f"Question number {i}?") for i in range(prompts)])
     return store
 
 
 def add_person(store: Store, name: str, role: Any = "annotator") -> Annotator:
-    return store.people.add(name, role, hash_password(PASSWORD))
+    return store.people.add(name, role, HASHED)
 
 
 def completions(prompt: Prompt, n: int = 2) -> list[Completion]:
@@ -51,8 +56,18 @@ def add_comparisons(store: Store, annotator: Annotator, n: int) -> None:
     add_tasks(store, "pairwise", n)
     for _ in range(n):
         view = actions.look(store, annotator)
-        assert view.task is not None
-        actions.submit(store, annotator, view.task.assignment_id, Answer("a"), view.task.token)
+        assert view.tasks
+        actions.submit(
+            store, annotator, view.tasks[0].assignment_id, Answer("a"), view.tasks[0].token
+        )
+
+
+def wait_for_runs(store: Store, workspace: Path) -> None:
+    """Until no run goes on: those that a page starts are processes of their own."""
+    deadline = time.monotonic() + 120
+    while any(run.live for run in runs.refresh(store, workspace)):
+        assert time.monotonic() < deadline, store.runs.list()
+        time.sleep(0.05)
 
 
 def request_of(store: Store, person: Annotator | None) -> Any:

@@ -22,8 +22,13 @@ TEXT = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 340, text: str = TEXT) -> Path:
-    """Write a two-layer Llama and its tokenizer, made for `text`, as an ordinary model folder."""
+def make_tiny(
+    folder: Path, seed: int = 0, vocabulary: int = 340, text: str = TEXT, terse: bool = False
+) -> Path:
+    """Write a two-layer Llama and its tokenizer, made for `text`, as an ordinary model folder.
+
+    Its answers go on to the limit; those of a terse one end after a few tokens.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -51,5 +56,10 @@ def make_tiny(folder: Path, seed: int = 0, vocabulary: int = 340, text: str = TE
         pad_token_id=fast.convert_tokens_to_ids("<|im_end|>"),
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    if terse:  # every few tokens the end, otherwise a row of zeros, points the right way
+        with torch.no_grad():
+            rows = model.model.embed_tokens.weight
+            rows[config.eos_token_id] = -150 * rows[0]
+    model.save_pretrained(folder)
     return folder

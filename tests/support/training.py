@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,36 +84,63 @@ POLICY = PolicySettings(
 )
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that whichever worker asks first makes, and all read."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    with (base / f"{name}.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if not lock.read():
+            shutil.rmtree(base / name, ignore_errors=True)
+            make(base / name)
+            lock.write("made")
+    return base / name
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.tiny import make_tiny
 
-    return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
+    place = made_once(tmp_path_factory, "tiny", lambda folder: make_tiny(folder / "model"))
+    return place / "model"
 
 
 @pytest.fixture(scope="session")
 def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """A copy for each worker, whose tests add runs to it."""
+
+    def make(workspace: Path) -> None:
+        with Store.open(workspace) as store:
+            made = train_all(workspace, store, tiny_model)
+        (workspace / "made.json").write_text(json.dumps([made.ids, made.reports]))
+
+    workspace = tmp_path_factory.mktemp("copy") / "trained"
+    shutil.copytree(made_once(tmp_path_factory, "trained", make), workspace)
+    with Store.open(workspace) as store:
+        yield Trained(workspace, store, *json.loads((workspace / "made.json").read_text()))
+
+
+def train_all(workspace: Path, store: Store, model: Path) -> Trained:
     from grpo import evaluate, sample, sft
     from grpo import train as grpo_train
     from reward_model import train as reward_train
 
-    workspace = tmp_path_factory.mktemp("trained")
-    with Store.open(workspace) as store:
-        fill(store)
-        made = Trained(workspace, store)
-        sft_run = made.run("sft", sft.train, SftSettings(model=str(tiny_model), lora=SMALL))
-        made.run(
-            "sample",
-            sample.sample,
-            SampleSettings(policy=sft_run, sampling=SHORT, tasks=160, per_prompt=4),
-        )
-        simulate(store, 160, annotators=3)
-        reward = RewardSettings(policy=sft_run, lora=SMALL, epochs=2)
-        made.run("reward", reward_train.train, reward)
-        made.run("grpo", grpo_train.train, POLICY)
-        comparison = ComparisonSettings(policy=made.ids["grpo"], sampling=SHORT, true_taste=True)
-        made.run("compare", evaluate.compare, comparison)
-        yield made
+    fill(store)
+    made = Trained(workspace, store)
+    sft_run = made.run("sft", sft.train, SftSettings(model=str(model), lora=SMALL))
+    made.run(
+        "sample",
+        sample.sample,
+        SampleSettings(policy=sft_run, sampling=SHORT, tasks=160, per_prompt=4),
+    )
+    simulate(store, 160, annotators=3, seed=4)
+    made.run("reward", reward_train.train, RewardSettings(policy=sft_run, lora=SMALL, epochs=2))
+    made.run("grpo", grpo_train.train, POLICY)
+    comparison = ComparisonSettings(policy=made.ids["grpo"], sampling=SHORT, true_taste=True)
+    made.run("compare", evaluate.compare, comparison)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ RULES: dict[Rule, int] = {
     reward.useless_reward: 2,
     reward.reward_hacking: 3,
     drift.kl_runaway: 2,
+    reward.uncertain_reward: 3,
     variety.entropy_collapse: 3,
     variety.mode_collapse: 2,
     variety.spread_collapse: 3,
@@ -40,7 +41,13 @@ RULES: dict[Rule, int] = {
 what explains the least."""
 EXPLAINED_BY = {
     "nothing-trains": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
-    "useless-reward": {"flat-kl", "kl-not-rising", "vanishing-gradients", "plateau"},
+    "useless-reward": {
+        "uncertain-reward",
+        "flat-kl",
+        "kl-not-rising",
+        "vanishing-gradients",
+        "plateau",
+    },
     "flat-kl": {"kl-not-rising"},
     "mode-collapse": {"vanishing-gradients", "useless-reward"},
 }

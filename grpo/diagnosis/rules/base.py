@@ -61,9 +61,9 @@ WORDS = {
     "kl_weight": "KL coefficient",
     "learning_rate": "learning rate",
     "length_penalty": "length penalty",
+    "pessimism": "pessimism",
     "sampling.max_new_tokens": "longest completion",
     "sampling.temperature": "temperature",
-    "uncertainty_penalty": "uncertainty penalty",
 }
 
 

@@ -7,7 +7,7 @@ from grpo.diagnosis.rules.base import START_AGAIN, STILL_LEARNING, SURE, Finding
 
 BUDGET = 10.0
 """Nats per answer where no target is set."""
-KL_WEIGHT = 0.04
+KL_COEFFICIENT = 0.04
 """What a KL coefficient of 0 is to be raised to: DeepSeekMath's, arXiv:2402.03300."""
 
 
@@ -68,6 +68,6 @@ def _find_runaway(c: Curves, kl: float | None, times: float, level: Level) -> Fi
         "kl_nats", kl, limit, "Stop, start again, and {}.",
         "Ziegler et al. 2019, arXiv:1909.08593: targets of 6 to 10 nats; Gao et al. 2022,"
         " arXiv:2210.10760",
-        turned(c, "kl_weight", 2, KL_WEIGHT) if unheld else turned(c, "learning_rate", 0.5),
+        turned(c, "kl_weight", 2, KL_COEFFICIENT) if unheld else turned(c, "learning_rate", 0.5),
         "best",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from grpo.diagnosis.rules.base import (
     ratio,
     turned,
 )
+from grpo.diagnosis.rules.drift import KL_COEFFICIENT
 from grpo.diagnosis.rules.variety import alike_below
 
 FLAT_SPREAD = 0.05
@@ -49,6 +50,23 @@ def useless_reward(c: Curves, t: int) -> Finding | None:
     )  # fmt: skip
 
 
+def uncertain_reward(c: Curves, t: int) -> Finding | None:
+    """Pessimism takes more off the rewards, on average, than they spread within a group."""
+    off = pooled(c, "risk_premium", t, c.contrasts, c.window)
+    spread = pooled(c, "group_std", t, c.contrasts, c.window)
+    if not c.setting("pessimism") or off is None or spread is None or off <= spread:
+        return None
+    return Finding(
+        "uncertain-reward", "watch",
+        f"Pessimism takes {off:.2g} off a reward on average, more than the {spread:.2g} that"
+        " rewards spread within a group: what the reward model does not know of these answers"
+        " outweighs what it does.",
+        "risk_premium", off, spread,
+        "Judge answers of this policy, and train the reward model on more judgements.",
+        "risk premium of the certainty equivalent, arXiv:2606.09073",
+    )  # fmt: skip
+
+
 CHANCE = 4.0
 """Standard deviations that a rank correlation is above what chance makes of it."""
 LONGER = 1.5
@@ -77,7 +95,9 @@ def reward_hacking(c: Curves, t: int) -> Finding | None:
         signs = _hacking_signs(c, t, corr)
         if len(signs) < 2 or c.going("reward_mean", t, 2 * c.window).z <= SURE:
             return None
-        metric, value, turn = "reward_mean", len(signs), turned(c, "uncertainty_penalty", 2, 1.0)
+        unheld = c.setting("kl_weight") == 0  # without it pessimism has no bound
+        turn = turned(c, "kl_weight" if unheld else "pessimism", 2, KL_COEFFICIENT if unheld else 1)
+        metric, value = "reward_mean", len(signs)
         limit, grave, shown = 2.0, len(signs) > 2, " and ".join(signs)
         text = f"Reward rises while {shown}: the policy may be gaming the reward model."
     return Finding(

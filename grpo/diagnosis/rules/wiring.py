@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grpo.diagnosis.curves import Curves
 from grpo.diagnosis.rules.base import START_AGAIN, Finding, turned
-from grpo.diagnosis.rules.drift import KL_WEIGHT
+from grpo.diagnosis.rules.drift import KL_COEFFICIENT
 
 
 def not_finite(c: Curves, t: int) -> Finding | None:
@@ -77,6 +77,6 @@ def no_kl_term(c: Curves, t: int) -> Finding | None:
         " right near it.",
         "kl_weight", 0.0, 0.0, START_AGAIN,
         "autocontext PR 1076: without KL, reward rose 9 points and the held-out one fell 5",
-        turned(c, "kl_weight", 2, KL_WEIGHT),
+        turned(c, "kl_weight", 2, KL_COEFFICIENT),
         step=None if any(c.recent("kl_weight", t, t + 1)) else c.steps[0],
     )  # fmt: skip

@@ -46,11 +46,8 @@ def drawn(chart: Chart, inputs: ChartInputs) -> go.Figure:
     made = chart.draw(inputs)
     for verdict in inputs.verdicts:
         colour = MARKS.get(str(verdict.get("level")))
-        if (
-            colour
-            and verdict.get("metric") in chart.metrics
-            and charts.is_number(verdict.get("step"))
-        ):
+        ours = verdict.get("metric") in chart.metrics
+        if colour and ours and charts.is_number(verdict.get("step")):
             made.add_vline(x=verdict["step"], line={"color": colour, "width": 1.5})
     return made
 
@@ -69,13 +66,11 @@ def reward_chart(inputs: ChartInputs) -> go.Figure:
     charts.band(chart, inputs.rows, "reward_mean", "reward_std", "of all answers", 0.13)
     charts.band(chart, inputs.rows, "reward_mean", "group_std", "within a group", 0.3)
     charts.line(chart, inputs.rows, "reward_mean", charts.ACCENT, "mean")
-    if any(_differ(row.get("model_reward"), row.get("reward_mean")) for row in inputs.rows):
+    both = [(row.get("model_reward"), row.get("reward_mean")) for row in inputs.rows]
+    known = [(m, r) for m, r in both if charts.is_number(m) and charts.is_number(r)]
+    if any(abs(by_model - mean) > 1e-6 for by_model, mean in known):
         charts.line(chart, inputs.rows, "model_reward", charts.BLUE, "reward model", dash="dot")
     return charts.with_legend(chart)
-
-
-def _differ(one: object, other: object) -> bool:
-    return charts.is_number(one) and charts.is_number(other) and abs(one - other) > 1e-6
 
 
 def kl_chart(inputs: ChartInputs) -> go.Figure:
@@ -153,11 +148,12 @@ lost_chart = partial(
 signal_chart = partial(
     _several_metrics,
     title="Signal and noise",
-    about="spread in a group, doubt of the reward",
+    about="spread in a group; doubt of the reward, and its price",
     share=False,
     group_std=(charts.ACCENT, "spread"),
     noise=(charts.AMBER, "its noise"),
     disagreement=(charts.GREY, "doubt"),
+    risk_premium=(charts.PURPLE, "risk premium"),
 )
 MAIN = (
     Chart(reward_chart, ("reward_mean", "reward_std", "model_reward")),
@@ -166,11 +162,11 @@ MAIN = (
     Chart(grad_chart, ("grad_norm",)),
 )
 MORE = (
-    Chart(signal_chart, ("group_std", "noise", "disagreement")),
+    Chart(signal_chart, ("group_std", "noise", "disagreement", "risk_premium")),
     Chart(variety_chart, ("unique", "repetition")),
     Chart(lost_chart, ("truncated", "dropped")),
     Chart(length_chart, ("length", "length_corr")),
-    Chart(partial(_one_metric, "KL weight", "kl_weight", charts.BLUE, ""), ("kl_weight",)),
+    Chart(partial(_one_metric, "KL coefficient", "kl_weight", charts.BLUE, ""), ("kl_weight",)),
     Chart(
         partial(_one_metric, "Weights moved", "moved", charts.GREY, " of their size"), ("moved",)
     ),

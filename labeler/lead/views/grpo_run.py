@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
+from data.stats.estimate import format_duration
 from data.store.run_rows import Run
 from labeler.lead.snapshot import Json, objects_in, read_as
-from labeler.rendering import duration, number, render, short
+from labeler.rendering import number, render, short
 
 LEVELS = {"stop": "bad", "fail": "bad", "watch": "warn", "warn": "warn", "fine": "", "pass": ""}
 """Levels of a verdict and of a check, worst first, and the colour of each."""
@@ -25,10 +26,11 @@ METRICS = {
     "model_reward": "mean reward by the reward model",
     "disagreement": "uncertainty of the reward model",
     "noise": "noise of the reward model",
+    "risk_premium": "reward that pessimism takes off, or would",
     "dropped": "share of groups dropped",
     "kl": "KL, nats per token",
     "kl_nats": "KL, nats per answer",
-    "kl_weight": "KL weight",
+    "kl_weight": "KL coefficient",
     "entropy": "entropy, nats per token",
     "grad_norm": "gradient norm",
     "length": "tokens of an answer",
@@ -68,11 +70,26 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One entry of verdicts.json: what a metric says, and what to do about it."""
+class Finding:
+    """What verdicts and checks share."""
 
     name: object = ""
     level: object = ""
+
+    @property
+    def colour(self) -> str:
+        return LEVELS.get(str(self.level), "")
+
+    @property
+    def severity(self) -> int:
+        """Where its level stands among all, worst first; unknown ones come last."""
+        return [*LEVELS, str(self.level)].index(str(self.level))
+
+
+@dataclass(frozen=True)
+class Verdict(Finding):
+    """One entry of verdicts.json: what a metric says, and what to do about it."""
+
     text: object = ""
     metric: object = None
     value: object = None
@@ -83,10 +100,6 @@ class Verdict:
     action: object = ""
     change: object = None
     samples: object = ()
-
-    @property
-    def colour(self) -> str:
-        return LEVELS.get(str(self.level), "")
 
     @property
     def metric_name(self) -> str:
@@ -106,18 +119,12 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Finding):
     """One check of preflight.json."""
 
-    name: object = ""
-    level: object = ""
     value: object = ""
     need: object = ""
     remedy: object = ""
-
-    @property
-    def colour(self) -> str:
-        return LEVELS.get(str(self.level), "")
 
 
 def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
@@ -125,13 +132,8 @@ def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
     if run is None or not step:
         return ""
     found = [read_as(Verdict, verdict) for verdict in verdicts]
-    found.sort(key=lambda verdict: _severity(verdict.level))
+    found.sort(key=lambda verdict: verdict.severity)
     return render("grpo_run", "diagnosis", run, found, step)
-
-
-def _severity(level: object) -> int:
-    """Where a level stands among all, worst first; unknown ones come last."""
-    return [*LEVELS, str(level)].index(str(level))
 
 
 def as_flag(setting: str, value: object) -> str:
@@ -148,25 +150,20 @@ def preflight_html(run: Run | None, found: Json) -> str:
     checks = [read_as(Check, check) for check in objects_in(found.get("checks"))]
     if run is None or not checks:
         return ""
-    checks.sort(key=lambda check: _severity(check.level))
+    checks.sort(key=lambda check: check.severity)
     levels = [check.level for check in checks]
     counts = [f"{levels.count(level)} {said}" for level, said in COUNTED.items() if level in levels]
     counted = ", ".join(counts)
     if len(counts) == 1:
         counted = counted.replace(" ", " check " if len(checks) == 1 else " checks ", 1)
-    return render("grpo_run", "preflight", run, checks, counted, _costs_in_words(found))
-
-
-def _costs_in_words(found: Json) -> list[str]:
-    """What the run takes, as measured before it."""
     costs = []
     if found.get("seconds_per_step") is not None:
         costs.append(f"about {short(found['seconds_per_step'])} s a step")
     if isinstance(found.get("eta_seconds"), int | float):
-        costs.append(f"{duration(found['eta_seconds'])} in all")
+        costs.append(f"{format_duration(found['eta_seconds'])} in all")
     if found.get("memory_gib") is not None:
         costs.append(f"{short(found['memory_gib'])} GiB of memory")
-    return costs
+    return render("grpo_run", "preflight", run, checks, counted, costs)
 
 
 def step_html(run: Run | None, samples: Sequence[Json]) -> str:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from shlex import quote
 
 from data.runs.kinds import title_of
-from data.stats.estimate import MIN_CASES, format_interval
+from data.stats.estimate import MIN_CASES, format_duration, format_interval
 from data.store.run_rows import Run
+from labeler.access.accounts import state_of
 from labeler.lead.receipt_routes import RECEIPT, address
 from labeler.lead.snapshot import Json, Snapshot, mapping_in, read_as
-from labeler.rendering import duration, number, render
+from labeler.rendering import number, render
+from labeler.safe_html.hidden_text import short_lines
 
 BASELINES = {
     "longer": "always the longer",
@@ -20,6 +22,7 @@ BASELINES = {
     "first": "always the one shown first",
     "prompt": "the prompt alone",
     "words": "the words alone",
+    "words_and_length": "words and length",
 }
 JUDGES = {"reward": "the reward model", "true utility": "the true utility"}
 RECEIPT_LINKS = {RECEIPT: "Open by itself", "receipt.json": "JSON", "README.md": "Model card"}
@@ -70,22 +73,17 @@ def flow_html(now: Snapshot) -> str:
         f"A or B {kinds['pairwise']:,} · 1-10 {kinds['scalar']:,} · good/bad {kinds['binary']:,}"
     )
     wanted = f"{counts.tasks_open:,} still wanted"
+    ranked = sorted(now.models.items(), key=lambda item: -item[1])
+    by_model = [f"{n:,} by {m if len(m) <= 26 else '…' + m[-25:]}" for m, n in ranked[:2]]
+    by_model += [f"and {len(ranked) - 2} more models"] if len(ranked) > 2 else []
     nodes = [
         ("Prompts", f"{counts.prompts:,}", [f"{counts.demonstrations:,} demonstrations"]),
-        ("Completions", f"{counts.completions:,}", _completions_by_model(now.models)),
+        ("Completions", f"{counts.completions:,}", by_model),
         ("Judgements", f"{counts.judgements_total:,}", [by_kind, wanted]),
         _reward_node(now),
         _policy_node(now),
     ]
     return render("home", "flow", nodes)
-
-
-def _completions_by_model(models: Mapping[str, int]) -> list[str]:
-    """How many each model wrote, the most prolific two by name."""
-    ranked = sorted(models.items(), key=lambda item: -item[1])
-    short_names = [(name if len(name) <= 26 else "…" + name[-25:], n) for name, n in ranked[:2]]
-    rest = [f"and {len(ranked) - 2} more models"] if len(ranked) > 2 else []
-    return [f"{n:,} by {name}" for name, n in short_names] + rest
 
 
 def _reward_node(now: Snapshot) -> Node:
@@ -145,9 +143,14 @@ def _run_cells(run: Run) -> list[str]:
 def progress_html(run: Run) -> str:
     """A bar and how far it is, or how it ended."""
     if not run.live:
-        return render("home", "progress", run, run.message or f"took {duration(age(run))}", None)
+        words = run.message or f"took {format_duration(age(run))}"
+        return render("home", "progress", run, words, None)
     counted = f"{run.done:,} of {run.total:,}" if run.total > 1 else ""
-    words = " · ".join(filter(None, [run.message, counted, _remaining_time(run)])) or "starting"
+    left = ""
+    # A reward model's stages count from 0 again, each at a pace of its own: no time is predicted.
+    if run.kind != "reward" and 0 < run.done < run.total:
+        left = f"about {format_duration(age(run) / run.done * (run.total - run.done))} left"
+    words = " · ".join(filter(None, [run.message, counted, left])) or "starting"
     return render("home", "progress", run, words, 100 * run.done / run.total if counted else None)
 
 
@@ -157,22 +160,12 @@ def age(run: Run) -> float:
     return max(0.0, (end - datetime.fromisoformat(run.created_at)).total_seconds())
 
 
-def _remaining_time(run: Run) -> str:
-    """About how long a live run still takes, from its pace so far.
-
-    Nothing of a reward model's: its stages count from 0, each at a pace of its own.
-    """
-    if run.kind == "reward" or not 0 < run.done < run.total:
-        return ""
-    return f"about {duration(age(run) / run.done * (run.total - run.done))} left"
-
-
 def run_card(now: Snapshot, run: Run | None, nothing: str) -> str:
     """One run's state, and in the end its summary in words, or the end of its log."""
     if run is None:
         return render("home", "run_card", None, "", nothing, "", "")
     summary = "" if now.receipt(run) else now.report(run).get("summary", "")  # it begins with it
-    log = now.log(run, 8) if run.status in ("failed", "died") else ""
+    log = short_lines(now.log(run, 8)) if run.status in ("failed", "died") else ""
     return render("home", "run_card", run, progress_html(run), "", summary, log)
 
 
@@ -192,15 +185,13 @@ def compare_html(report: Json) -> str:
         return ""
     rates = mapping_in(report, "win_rates").items()
     judged = [(JUDGES.get(judge, judge), read_as(Estimate, rate)) for judge, rate in rates]
-    rows = [_measure_cells(row) for row in report.get("rows") or []]
+    rows = []
+    for row in report.get("rows") or []:
+        low, high = row.get("low"), row.get("high")
+        interval = "–" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+        values = [number(row.get(key)) for key in ("reference", "policy", "difference")]
+        rows.append([row.get("measure", ""), *values, interval, number(row.get("n"))])
     return render("home", "comparison", judged, rows)
-
-
-def _measure_cells(row: Json) -> list[str]:
-    low, high = row.get("low"), row.get("high")
-    interval = "–" if low is None or high is None else f"[{number(low)}, {number(high)}]"
-    values = [number(row.get(key)) for key in ("reference", "policy", "difference")]
-    return [row.get("measure", ""), *values, interval, number(row.get("n"))]
 
 
 def people_html(now: Snapshot, short: bool = False) -> str:
@@ -210,7 +201,8 @@ def people_html(now: Snapshot, short: bool = False) -> str:
     if not short:
         head += ["role", "state"]
         for row, person in zip(rows, now.people, strict=True):
-            row += [person.role, "active" if person.active else "switched off"]
+            found = now.access.get(person.name)  # None: added since the list was read
+            row += [person.role, state_of(person, found) if found else ""]
     return render("home", "table_card", "People", head, rows, "Nobody yet.")
 
 
@@ -237,7 +229,7 @@ def log_html(now: Snapshot, run: Run | None) -> str:
     if run is None:
         return render("home", "run_log", None, "", "", "")
     settings = ", ".join(_settings_in_words(run.config))
-    return render("home", "run_log", run, progress_html(run), settings, now.log(run))
+    return render("home", "run_log", run, progress_html(run), settings, short_lines(now.log(run)))
 
 
 def _settings_in_words(config: Json, inside: str = "") -> list[str]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from data.stats.estimate import Style, format_estimate, format_interval, format_value
+from data.stats.estimate import (
+    Style,
+    format_estimate,
+    format_interval,
+    format_missing,
+    format_value,
+)
 from labeler.lead.quality_worker import QualityResult
 from labeler.lead.snapshot import Json
 from labeler.rendering import note, refusal, render
@@ -46,7 +52,7 @@ DRIFT: Rows = (
     ("drift.agreement", "Drift of agreement: later half minus earlier half", "number"),
     ("drift.pace", "Drift of pace: time per task, later half over earlier half", "number"),
 )
-SOME = """With so few judgements only a strong habit would show; the README says what is found
+SOME = """With so few judgements only a strong habit would show; docs/results.md says what is found
 after how many."""
 
 
@@ -78,7 +84,8 @@ def nobody_stands_out(people: Iterable[Json]) -> str:
     if all(test["figure"]["value"] is None for test in tests):
         return "Not enough data yet to tell whether anybody stands out."
     said = "Nobody stands out from the rest of the team by more than chance."
-    least = min(test["figure"]["n"] / test["needs"] for test in tests)
+    figures = [(test["figure"]["n"], test["needs"]) for test in tests]
+    least = min((n / needs for n, needs in figures if n), default=0)
     return said if least >= 1 else f"{said} {SOME}"
 
 
@@ -106,8 +113,8 @@ def figure_html(figure: Json, how: Style, short: bool = False) -> str:
         needs = f"{figure['n']:,} of about {figure['needs']:,}" if figure["needs"] else ""
         if short:
             return render("quality", "missing", needs or "–")
-        why = f"{needs} {figure['unit']}" if needs else figure["note"]
-        return render("quality", "missing", f"not enough data yet: {why}")
+        why = f"not enough data yet: {needs} {figure['unit']}" if needs else format_missing(figure)
+        return render("quality", "missing", why)
     unit = "" if short else f" {figure['unit']}"
     value, interval = format_value(figure["value"], how), format_interval(figure, how)
     return render("quality", "figure", value, interval, f"{figure['n']:,}", unit, short)

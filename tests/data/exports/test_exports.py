@@ -108,7 +108,7 @@ ROW = st.one_of(
 )
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)  # minutes to shrink
 MANY = settings(
-    max_examples=100,
+    max_examples=15,
     deadline=None,
     phases=UNSHRUNK,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -155,13 +155,22 @@ def test_the_folder_of_everything_holds_the_same_file(store: Store, tmp_path: Pa
     assert "2 of them" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_a_completion_without_text_is_left_out_and_counted(
-    sqlite_store: Store, tmp_path: Path
-) -> None:
+def test_an_empty_completion_comes_back(sqlite_store: Store, tmp_path: Path) -> None:
+    """A model that ended at once has answered: the answer is kept, judged, written and read."""
     sqlite_store.content.add_generations([Generation(Completion(make_prompt("q"), ""), "m")])
+    import_file(sqlite_store, write(tmp_path / "in", {**PAIR, "completion_b": ""}))
     report = export_file(sqlite_store, tmp_path / "out")
-    assert (report.written, report.left_out) == ({"prompt": 1}, {"completion without text": 1})
-    assert import_file(sqlite_store, tmp_path / "out").read == {"prompt": 1}
+    assert report.written == {"prompt": 1, "completion": 2, "judgement": 1}
+    assert report.left_out == {}
+    with Store.open(tmp_path / "other.db") as other:
+        assert import_file(other, tmp_path / "out").new == report.written
+        (pair,) = other.ledger.judgements()
+        assert (pair.task.a.text, pair.task.b and pair.task.b.text) == ("x", "")
+        export_file(other, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "out").read_bytes()
+    export_file(sqlite_store, tmp_path / "rows.jsonl", "trl-preference")
+    row = json.loads((tmp_path / "rows.jsonl").read_text())
+    assert row["rejected"] == [{"role": "assistant", "content": ""}]
 
 
 # -- folders for trainers ----------------------------------------------------------------
@@ -305,12 +314,16 @@ def test_a_failed_export_leaves_the_old_file(
     target = tmp_path / "out"
     target.write_text("old")
     import_file(sqlite_store, write(tmp_path / "in", PAIR))
-    before = sorted(tmp_path.iterdir())
+    before = beside_the_store(tmp_path)
     monkeypatch.setattr("data.atomic_files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         export_file(sqlite_store, target)
     assert target.read_text() == "old"
-    assert sorted(tmp_path.iterdir()) == before
+    assert beside_the_store(tmp_path) == before
+
+
+def beside_the_store(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("store.db"))
 
 
 def test_a_failed_export_leaves_the_old_folder(

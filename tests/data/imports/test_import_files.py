@@ -88,7 +88,7 @@ def test_every_kind_of_file_says_the_same(store: Store, tmp_path: Path, name: st
 def test_tables_of_trl(sqlite_store: Store, tmp_path: Path, name: str) -> None:
     rows = [{**FOUND, "label": "true"}, {**FOUND, "prompt": json.dumps(TALK), "label": "false"}]
     (tmp_path / name).write_bytes(WRITERS[name](rows))
-    import_file(sqlite_store, tmp_path / name, annotator="ann")
+    import_file(sqlite_store, tmp_path / name, annotator="ann", turns=["prompt"])
     assert [(s[0], s[2]) for s in said(sqlite_store)] == [("q", "good"), (TALK, "bad")]
 
 
@@ -210,7 +210,6 @@ BAD_FILES: dict[str, tuple[str, bytes, str, str]] = {
     "an empty completion": ("in.csv", GOOD_CSV + b"q,x,\n", "in.csv:3: ", "rejected is missing"),
 }
 BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
-    "an empty completion": ({**BETTER, "chosen": " "}, "chosen ' ' has no text"),
     "true for a text": ({**BETTER, "chosen": True}, "chosen true not allowed: use a text"),
     "true for both": ({"chosen": True, "rejected": "x"}, "chosen true not allowed: use a text"),
     "one text twice": ({**BETTER, "rejected": "x"}, 'chosen and rejected both say "x"'),

@@ -40,8 +40,10 @@ ARGILLA: dict[str, Any] = {
 }
 
 
-def read(store: Store, folder: Path, *rows: Any, name: str = "in.jsonl") -> ImportReport:
-    return import_file(store, write(folder / name, *rows), annotator="ann")
+def read(
+    store: Store, folder: Path, *rows: Any, name: str = "in.jsonl", **settings: Any
+) -> ImportReport:
+    return import_file(store, write(folder / name, *rows), annotator="ann", **settings)
 
 
 def said(store: Store) -> list[tuple[Any, ...]]:
@@ -154,24 +156,24 @@ def test_label_studio(store: Store, tmp_path: Path) -> None:
     )
     skipped = studio(was_cancelled=True) | {"id": 8, "predictions": [{"result": []}]}
     (tmp_path / "in.json").write_text(json.dumps([row, skipped]))
-    report = import_file(store, tmp_path / "in.json")
+    report = import_file(store, tmp_path / "in.json", scale=["1..5"])
     assert report.read_as == "Label Studio tasks, a JSON array"
     who = "ann@example.org"
     assert said(store) == [
         ("q", ("x", "y"), "b", who),
-        ("q", ("x",), "4", who),
+        ("q", ("x",), "8", who),
         ("q", ("y",), "good", who),
     ]
     first = store.ledger.judgements()[0]
     assert (first.answer.comment, first.answer.seconds) == ("shorter", 4.5)
     assert report.left_out == {"task skipped by its annotator": 1, "prediction of a model": 1}
-    assert set(import_file(store, tmp_path / "in.json").new.values()) == {0}
+    assert set(import_file(store, tmp_path / "in.json", scale=["1..5"]).new.values()) == {0}
 
 
 def test_label_studio_tie_and_one_completion(store: Store, tmp_path: Path) -> None:
     one = studio(result("rating", {"rating": 9}, "x")) | {"data": {"question": "q", "text": "x"}}
     tie = studio(result("choices", {"choices": ["Tie"]}))
-    read(store, tmp_path, tie, one | {"id": 8})
+    read(store, tmp_path, tie, one | {"id": 8}, scale=["1..10"])
     assert said(store) == [("q", ("x", "y"), "tie", "3"), ("q", ("x",), "9", "3")]
 
 
@@ -197,7 +199,7 @@ def test_argilla(store: Store, tmp_path: Path) -> None:
         | {"suggestions": {"quality": {"value": 1, "score": None, "agent": "m"}}},
     ]
     (tmp_path / "in.json").write_text(json.dumps(rows))
-    report = import_file(store, tmp_path / "in.json")
+    report = import_file(store, tmp_path / "in.json", scale=["quality=1..10"])
     assert report.read_as == "Argilla records, a JSON array"
     assert said(store) == [
         ("q", ("x", "y"), "tie", "u1"),
@@ -221,33 +223,29 @@ PLATFORM_BAD: dict[str, tuple[Any, str]] = {
         STUDIO | {"data": {"prompt": "q", "colour": "red"}},
         'field "colour" is neither a prompt nor a completion',
     ),
-    "a box on a picture": (
-        studio(result("rectanglelabels", {})),
-        'result of type "rectanglelabels" unknown',
-    ),
-    "a choice of another kind": (
-        studio(result("choices", {"choices": ["blue"]}, "answer1")),
-        'answer "blue" to "choices" is no judgement',
-    ),
     "a rating of either": (
         studio(result("rating", {"rating": 4}, "both")),
         'which of the fields "answer1", "answer2" "rating" is about is not clear',
     ),
-    "a rating beyond ten": (
-        studio(result("rating", {"rating": 11}, "answer1")),
-        "value 11 not allowed",
+    "a rating of nobody knows how many": (
+        studio(result("rating", {"rating": 4}, "answer1")),
+        'rating 4 to "rating": the export does not say of how many; add --scale',
     ),
-    "a flat export": (ARGILLA | {"responses": ["x"]}, "export them nested, not flat"),
+    "responses of texts": (ARGILLA | {"responses": ["x"]}, 'responses ["x"] is no list of obj'),
     "a ranking of others": (
-        ARGILLA | {"responses": {"r": [{"value": ["z"], "user_id": "u"}]}},
-        '"z" in the ranking "r" is no completion: use "response-1", "response-2"',
+        ARGILLA | {"responses": {"rank": [{"value": ["response-1", "z"], "user_id": "u"}]}},
+        '"z" in the ranking "rank" is no completion',
+    ),
+    "a rank in words": (
+        ARGILLA | {"responses": {"r": [{"value": [{"value": "response-1", "rank": "best"}] * 2}]}},
+        'rank in "r" "best" not allowed: use a number',
     ),
     "an answer of text": (ARGILLA | {"responses": {"r": "x"}}, 'r "x" is no list of objects'),
     "an annotation of text": (STUDIO | {"annotations": ["x"]}, "is no list of objects"),
     "a value of text": (studio(result("rating", "4")), 'value "4" of a result is not an object'),
     "true for a text": (
         ARGILLA | {"fields": {"prompt": "q", "response": True}},
-        "completion true not allowed: use a text",
+        "response true not allowed: use a text",
     ),
 }
 

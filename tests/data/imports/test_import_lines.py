@@ -245,7 +245,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "prompt of true": ({"type": "prompt", "prompt": True}, "must be a text or a list"),
     "unknown key in a turn": (
         {"type": "prompt", "prompt": [{"role": "user", "content": "q", "name": "x"}]},
-        "'name' in a turn of prompt unknown: use role and content",
+        '"name" in a turn of prompt unknown: use role and content',
     ),
     "tags of a text": ({"type": "prompt", "prompt": "q", "tags": "x"}, 'tags "x" not allowed'),
     "tags of numbers": ({"type": "prompt", "prompt": "q", "tags": [1]}, "tags [1] not allowed"),
@@ -260,9 +260,13 @@ BAD: dict[str, tuple[Any, str]] = {
         {"type": "demonstration", "prompt": "q", "completion": ""},
         "completion '' has no text",
     ),
-    "empty completion": (
-        {"type": "completion", "prompt": "q", "completion": " ", "model": "m"},
-        "completion ' ' has no text",
+    "a completion of null": (
+        {"type": "completion", "prompt": "q", "completion": None, "model": "m"},
+        "completion is missing: write a text",
+    ),
+    "a picture in a turn": (
+        {"type": "prompt", "prompt": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        'part {"type": "image_url"} in a turn of prompt is no text',
     ),
     "boolean where text belongs": (
         {"type": "completion", "prompt": "q", "completion": True},

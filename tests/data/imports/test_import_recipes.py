@@ -48,13 +48,14 @@ def test_pandalm(store: Store, tmp_path: Path) -> None:
     assert report.new == {"prompt": 2, "judgement": 9}
     assert report.left_out == {
         'response1 true read as "True"': 1,
-        'response2 without text read as "(empty)"': 1,
+        "response2 without text: read as an empty answer": 1,
     }
     judged = store.ledger.judgements(["pairwise"])
-    found = [(j.prompt.text, j.task.a.text, j.answer.value, j.shown_first) for j in judged]
+    found = [(j.prompt.text, j.task.a.text, j.answer.value) for j in judged]
+    assert {j.shown_first for j in judged} == {None}
     assert found == [
-        *(("q\n\nmore", "True", value, "a") for value in ("a", "b", "tie")),
-        *(("q", "x", value, "b") for value in ("b", "a", "tie")),  # asked again, sides exchanged
+        *(("q\n\nmore", "True", value) for value in ("a", "b", "tie")),
+        *(("q", "x", value) for value in ("b", "a", "tie")),  # asked again, sides exchanged
     ]
     assert store.content.prompts()[0].tags == ("Mail",)
     assert store.content.models() == {"m-1": 2, "m-2": 2, "m-3": 1}
@@ -71,13 +72,13 @@ def test_tulu(store: Store, tmp_path: Path) -> None:
     report = run(store, write(tmp_path / "in.jsonl", *rows), "tulu_human_eval")
     assert report.left_out == {
         "pairwise left out: both answers are the same text": 1,
-        'completion_a without text read as "(empty)"': 1,
+        "completion_a without text: read as an empty answer": 1,
     }
     assert report.new == {"prompt": 2, "judgement": 11}
     (pair, empty) = store.ledger.judgements(["pairwise"])
-    assert (pair.answer.value, pair.answer.strength, pair.shown_first) == ("b", 1, "a")
+    assert (pair.answer.value, pair.answer.strength, pair.shown_first) == ("b", 1, None)
     assert pair.created_at == "2023-05-21T20:54:05.000000Z"
-    assert (empty.task.a.text, pair.prompt.text) == ("(empty)", "q")
+    assert (empty.task.a.text, pair.prompt.text) == ("", "q")
     assert Counter(v for _, kind, v in standing(store) if kind == "binary") == {"good": 2, "bad": 3}
 
 
@@ -148,13 +149,15 @@ def figures(store: Store) -> Quality:
 
 @shared
 def test_pandalm_s_figures(sqlite_store: Store) -> None:
+    """All but how often the first of two answers wins, .422 of 999, and kappas of .852, .879 and
+    .862: 136 rows ask a question again, some with its sides exchanged, which then face one way."""
     report = run(sqlite_store, Path(SHARED) / "pandalm" / "testset-v1.json", "pandalm")
     assert sum(report.left_out.values()) == 54 + 6
-    assert len(standing(sqlite_store)) == 3 * 863  # 136 rows ask a question again
+    assert len(standing(sqlite_store)) == 3 * 863
     found = figures(sqlite_store)
-    assert [round(k.figure.value or 0, 3) for k in found.kappas] == [0.852, 0.879, 0.862]
+    assert [round(k.figure.value or 0, 3) for k in found.kappas] == [0.852, 0.878, 0.861]
     (majority,) = found.majorities
-    assert majority.counts == {"tie": 105, "a": 422, "b": 472, "none": 0}
+    assert majority.counts == {"tie": 105, "a": 407, "b": 487, "none": 0}
     assert round(found.team.alphas.pairwise.value or 0, 3) == 0.864
     longer = found.longer_wins_majority
     assert (round(longer.value or 0, 3), longer.n) == (0.674, 894)
@@ -185,4 +188,4 @@ def test_tulu_s_figures(sqlite_store: Store) -> None:
     alphas = found.team.alphas
     assert round(alphas.binary.value or 0, 2) == 0.48
     assert round(alphas.strength.value or 0, 2) == 0.37
-    assert round(found.longer_wins.value or 0, 3) == 0.681
+    assert round(found.longer_wins.value or 0, 3) == 0.682

@@ -47,15 +47,6 @@ def test_of_an_item_the_last_word_counts(store: Store, tmp_path: Path) -> None:
     assert (apart.team.ties.n, apart.team.ties.value) == (2 * ASKED, 1.0)
 
 
-def test_a_pair_faces_as_it_was_shown(store: Store, tmp_path: Path) -> None:
-    one, *_ = rows("x")
-    three = [{**one, "prompt": f"q{n}", "external_id": f"x{n}"} for n in range(ASKED)]
-    three = [{**row, "annotator": who} for row in three for who in ("ann", "bo", "cy")]
-    plain, apart = found(store, tmp_path, *({**row, "shown_first": "b"} for row in three))
-    assert plain.majorities[0].counts["a"] == ASKED
-    assert apart.majorities[0].counts["b"] == ASKED
-
-
 def test_kappas_majorities_and_models_are_printed(store: Store, tmp_path: Path) -> None:
     said = {"model_a": "m1", "model_b": "m2"}
     lines = [row | said | {"annotator": who} for row in rows("x") for who in ("ann", "bo", "cy")]

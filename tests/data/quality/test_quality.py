@@ -102,6 +102,25 @@ def test_both_ways_round_are_one_question() -> None:
     assert agreement.with_ties.n == 25
 
 
+def test_a_tie_has_a_strength_only_where_strengths_are_stated() -> None:
+    def strength(stated: int | None) -> Any:
+        answers = [
+            said(n, task("pairwise", n // 2), name, value, strength=s)
+            for n, (name, value, s) in enumerate([("ann", "a", stated), ("bob", "tie", None)] * 30)
+        ]
+        return quality(answers).team.alphas.strength
+
+    assert strength(None).value is None
+    assert strength(None).n == 0
+    assert strength(2).n == 0  # of two people, one states none: nothing to compare
+    both = [
+        said(n, task("pairwise", n // 2), "ann" if n % 2 else "bob", value, strength=s)
+        for n, (value, s) in enumerate([("a", 2), ("a", 2), ("tie", None), ("tie", None)] * 20)
+    ]
+    figure = quality(both).team.alphas.strength
+    assert (figure.value, figure.n) == (1, 40)
+
+
 def test_agreement_with_ties_and_without() -> None:
     """Ann and Bob agree on 20 of 30, and differ by a tie on the rest."""
     judgements = everyone(["ann", "bob"], "a")

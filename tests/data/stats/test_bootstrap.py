@@ -6,16 +6,25 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution, clustered_mean
+from data.stats.bootstrap import (
+    DRAWS,
+    HALVINGS,
+    Bootstrap,
+    BootstrapDistribution,
+    Retraining,
+    clustered_mean,
+    streamed,
+)
 from data.stats.estimate import format_estimate, missing_json
 from data.stats.intervals import wilson
-from data.stats.ranks import auc, midranks, rank_correlation
+from data.stats.ranks import auc, midranks, rank_correlation, ranks_within
 
 
 def spread_over(n, prompts):
@@ -96,6 +105,91 @@ def test_a_difference_that_no_draw_moves_is_not_taken_for_certain():
     assert low == pytest.approx(wilson(1.0, 12)[0] - 0.5) and high == 0.5
     wrong = boot.mean(np.zeros(36), spread_over(36, 12), share=True)
     assert (right - wrong).value == 1 and 0.4 < (right - wrong).interval[0] < 0.6
+
+
+# --- models that are trained on other prompts
+
+
+def share_right(boot, right):
+    return boot.mean(right, np.arange(right.shape[0]), share=True)
+
+
+def test_a_model_that_other_prompts_change_has_a_longer_interval():
+    """By hand: the variance of the model, and twice the covariance, at Student's distance."""
+    draws = np.random.default_rng(0).normal(size=DRAWS)
+    values = 0.5 * draws[:50] + np.random.default_rng(1).normal(size=50)
+    alone = BootstrapDistribution(0.0, draws, 400, 200)
+    found = replace(alone, retraining=Retraining(values, 3.0))
+    added = 3.0 + 2 * np.cov(draws[:50], values)[0, 1]
+    assert found.retraining.added_variance(draws) == pytest.approx(added)
+    t = 1.97196 * math.sqrt(200 / 199)
+    half = math.hypot(np.ptp(alone.interval) / 2, t * math.sqrt(added))
+    assert np.ptp(found.interval) / 2 == pytest.approx(half, rel=1e-4)
+    assert np.mean(found.interval) == pytest.approx(np.mean(alone.interval))
+    assert found.stretched_draws.var() == pytest.approx(draws.var() + added)
+    assert alone.stretched_draws is draws
+    opposed = replace(alone, retraining=Retraining(-10 * draws[:50], 0.0))
+    assert opposed.interval == alone.interval
+
+
+def test_what_two_models_get_right_by_luck_is_not_taken_for_the_model():
+    """Models right at random, each elsewhere, are equally good; ones good and bad are not."""
+    rng, boot, n = np.random.default_rng(0), Bootstrap(60), 60
+    own = (rng.random(n) < 0.7).astype(float)
+    luck = [(rng.random(n) < 0.7).astype(float) for _ in range(200)]
+    skill = [(rng.random(n) < p).astype(float) for p in rng.choice([0.5, 0.9], 200)]
+    by_luck, by_skill = (boot.retrained(share_right, own, others) for others in (luck, skill))
+    assert abs(by_luck.retraining.variance) < 0.001
+    assert by_skill.retraining.variance == pytest.approx(0.04, rel=0.15)
+    assert np.ptp(by_skill.interval) > 1.5 * np.ptp(by_luck.interval)
+    assert boot.retrained(share_right, own, []).retraining is None
+
+
+def test_a_difference_of_models_carries_their_training():
+    boot, n = Bootstrap(40), 40
+    rng = np.random.default_rng(3)
+    own = (rng.random(n) < 0.7).astype(float)
+    others = [(rng.random(n) < p).astype(float) for p in rng.choice([0.5, 0.9], 60)]
+    model, fixed = boot.retrained(share_right, own, others), boot.mean(1 - own, np.arange(n))
+    ahead, behind = model - fixed, fixed - model
+    assert ahead.retraining.variance == behind.retraining.variance == model.retraining.variance
+    assert np.array_equal(ahead.retraining.values, -behind.retraining.values)
+    assert (ahead - ahead).value == 0 and (fixed - fixed).retraining is None
+    plain = replace(model, retraining=None) - fixed
+    assert np.ptp(ahead.interval) > np.ptp(plain.interval)
+    low, high = model.interval
+    assert low >= 0 and high <= 1
+
+
+def test_halves_part_the_prompts():
+    halves = Bootstrap.halves(9)
+    assert halves.weights.shape == (1 + 2 * HALVINGS, 9) and (halves.weights[0] == 1).all()
+    assert (halves.weights[1::2] + halves.weights[2::2] == 1).all()
+    assert set(halves.weights.sum(1)) == {4, 5, 9}
+
+
+def test_a_statistic_in_blocks_is_that_of_weights_that_are_kept():
+    """Of a mean."""
+    values = np.random.default_rng(0).normal(size=60)
+    rows, prompt = np.stack([values, np.ones(60)], 1), np.arange(60) // 2
+
+    def mean(s):
+        return s[:, 0] / s[:, 1]
+
+    kept = Bootstrap(30, seed=5).of_sums(rows, prompt, mean)
+    blocks = streamed(rows, prompt, mean, 5)
+    assert blocks.draws == pytest.approx(kept.draws)
+    assert (blocks.value, blocks.n, blocks.prompts) == (pytest.approx(kept.value), 60, 30)
+
+
+def test_ranks_within_groups_are_scipys():
+    rng = np.random.default_rng(0)
+    groups, values = rng.integers(7, size=80), np.round(rng.normal(size=80), 1)
+    found = ranks_within(groups, values)
+    for group in range(7):
+        own = groups == group
+        assert found[own].tolist() == rankdata(values[own]).tolist()
+    assert ranks_within(groups[:0], values[:0]).shape == (0,)
 
 
 def test_statistics_of_sums_by_hand():

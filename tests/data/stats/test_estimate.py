@@ -9,6 +9,7 @@ import pytest
 from data.stats.estimate import (
     Estimate,
     Style,
+    format_duration,
     format_estimate,
     format_interval,
     format_missing,
@@ -53,3 +54,10 @@ def test_the_ends_follow_a_function_that_rises() -> None:
     moved = Estimate(1.0, 0.5, 2.0, 40, "t").map(lambda x: 2 * x)
     assert (moved.value, moved.low, moved.high, moved.n, moved.unit) == (2, 1, 4, 40, "t")
     assert missing(3, "t").map(lambda x: 2 * x) == missing(3, "t")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "5 s"), (45, "45 s"), (600, "10 min"), (7200, "2.0 h")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert format_duration(seconds) == words

@@ -67,11 +67,12 @@ def test_gold_is_asked_of_everybody_once_and_fills_no_place(store: Store, ann: A
         answer_all(store, person)  # the four are answered: nothing is left of them in the queue
     assert store.checks.add_gold(known) == 4
     assert store.checks.add_gold(known) == 0
-    queued = add_tasks(store, "scalar", 30)
+    queued = add_tasks(store, "scalar", 3) + add_tasks(store, "pairwise", 27)
     store.checks.set_shares(ALWAYS_GOLD)
     came = [task.id for task in answer_all(store, ann)]
     assert sorted(came) == sorted([*known, *(task.id for task in queued)])
     assert came[-4:] != list(known)  # in between, not at the end
+    assert not known.keys() & set(came[:3])  # nor among tasks of another kind
     assert purposes(store) == {"queue": 34, "gold": 4}
     assert store.content.counts().tasks_open == 0
     assert [(j.annotator, j.answer.value, right) for j, right in store.checks.answers()] == [
@@ -162,32 +163,35 @@ def test_a_repeat_waits_its_days(store: Store, ann: Annotator) -> None:
     days_ago = timestamp(datetime.now(UTC) - timedelta(days=2, minutes=1))
     with store.database.write() as connection:
         connection.execute(sa.update(t.judgements).values(created_at=days_ago))
-    add_tasks(store, "scalar", 12)
+    add_tasks(store, "pairwise", 12)
     answer_all(store, ann)
     assert store.checks.repeats() != []
 
 
 def test_a_repeat_is_one_persons(store: Store, ann: Annotator) -> None:
     """Others are not asked it; its author may release, skip and undo it like any task."""
-    add_tasks(store, "binary", 1)
+    [first] = add_tasks(store, "binary", 1)
     answer_all(store, ann)
-    add_tasks(store, "scalar", 6)
+    later = add_tasks(store, "binary", 6, wanted=2)
     store.checks.set_shares(OFTEN_AGAIN)
     rng = random.Random(0)
     held = claim_ahead(store, ann, rng, 7)
-    [again] = [a for a in held if a.task.kind == "binary"]
+    [again] = [a for a in held if a.task.a == first.a]
     ben = add_person(store, "ben")
-    assert all(task.kind == "scalar" for task in answer_all(store, ben))
+    assert {task.a for task in answer_all(store, ben)} == {task.a for task in later}
     store.ledger.release(ann)
-    add_tasks(store, "pairwise", 12)
-    [again] = [a for a in claim_ahead(store, ann, rng, 13) if a.task.kind == "binary"]
+    add_tasks(store, "binary", 12)
+    assert claim_ahead(store, ann, rng, 7) == held
+    [again] = [a for a in held if a.task.a == first.a]
     store.ledger.submit(ann, again.id, Answer("bad"), "once more")
-    assert [(one.answer.value, two.answer.value) for one, two in store.checks.repeats()] == [
-        ("good", "bad")
-    ]
-    assert store.ledger.undo(ann, again.id) and store.checks.repeats() == []
+    pairs = [(one, two) for one, two in store.checks.repeats() if one.annotator == "ann"]
+    assert [(one.answer.value, two.answer.value) for one, two in pairs] == [("good", "bad")]
+    assert store.ledger.undo(ann, again.id)
+    assert {one.annotator for one, _ in store.checks.repeats()} == {"ben"}
     store.ledger.skip(ann, again.id)
-    assert [j.answer.value for j in store.ledger.judgements(["binary"])] == ["good"]
+    judged = store.ledger.judgements(["binary"])
+    assert [j.answer.value for j in judged if j.task.a == first.a] == ["good"]
+    assert {j.annotator for j in judged} == {"ann", "ben"}
 
 
 def test_nothing_that_is_sent_tells_a_check_from_a_task(store: Store, ann: Annotator) -> None:
@@ -196,11 +200,11 @@ def test_nothing_that_is_sent_tells_a_check_from_a_task(store: Store, ann: Annot
     add_tasks(store, "pairwise", 40)  # the page's coin has no seed
     store.checks.set_shares(Shares(gold=0.3, repeat=0.2, repeat_days=0))
     shapes = set()
-    while (view := actions.look(store, ann)).task:
+    while (view := actions.look(store, ann)).tasks:
         sent = spell(view)
         assert not any(word in json.dumps(sent) for word in ("gold", "repeat", "purpose", "known"))
         shapes.add(tuple(sorted(sent["tasks"][0])))
-        actions.submit(store, ann, view.task.assignment_id, Answer("a"), view.task.token)
+        actions.submit(store, ann, view.tasks[0].assignment_id, Answer("a"), view.tasks[0].token)
     assert len(shapes) == 1
     assert set(purposes(store)) == {"queue", "gold", "repeat"}
 

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
+from data.places.store_address import parse_address
 from data.schema import Answer
 from data.store import Store
 from data.store import tables as t
@@ -37,14 +38,14 @@ def test_check_constraints_are_migrated_too(store: Store) -> None:
             assert wanted <= {str(name) for name in there}, table.name
 
 
-def test_opening_again_changes_nothing(store_url: str) -> None:
-    with Store.open(store_url) as first:
+def test_opening_again_changes_nothing(new_url: str) -> None:
+    with Store.open(new_url) as first:
         first.people.add("ann", "lead")
-    with Store.open(store_url) as second:
+    with Store.open(new_url) as second:
         assert [a.name for a in second.people.all()] == ["ann"]
 
 
-def test_rows_of_an_older_store_are_kept(store_url: str) -> None:
+def test_rows_of_an_older_store_are_kept(new_url: str) -> None:
     """A judgement from the time before flags, skips and turns can be read, and taken back."""
     now = "2026-01-01T00:00:00.000000Z"
     rows = {
@@ -58,7 +59,7 @@ def test_rows_of_an_older_store_are_kept(store_url: str) -> None:
         "judgements": {"id": 100, "task_id": "t", "annotator_id": 100, "assignment_id": 100}
         | {"kind": "binary", "value": "good", "client_token": "token"},
     }
-    engine = create_engine(store_url if "://" in store_url else f"sqlite:///{store_url}")
+    engine = create_engine(parse_address(new_url))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
@@ -70,7 +71,7 @@ def test_rows_of_an_older_store_are_kept(store_url: str) -> None:
             insert = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})"
             connection.execute(sa.text(insert), row)
     engine.dispose()
-    with Store.open(store_url) as store:
+    with Store.open(new_url) as store:
         [judgement] = store.ledger.judgements()
         assert (judgement.annotator, judgement.answer) == ("ann", Answer("good"))
         ann = store.people.find("ann")

@@ -128,11 +128,15 @@ def test_no_model_is_named_to_whoever_judges(store: Store, fake: Fake, tmp_path:
     person = store.people.add("ann", "annotator")
     models, seen = models_of(store), 0
     view = actions.look(store, person)
-    while view.task is not None:
+    while view.tasks:
         sent = json.dumps(spell(view))
         for secret in (OLD, NEW, "model", "seed", "temperature", fake.url.split("/")[2], *models):
             assert secret not in sent
-        seen += view.task.kind == "pairwise"
-        answer = actions.Answer({"pairwise": "a", "scalar": "5", "binary": "good"}[view.task.kind])
-        view = actions.submit(store, person, view.task.assignment_id, answer, view.task.token)
+        seen += view.tasks[0].kind == "pairwise"
+        answer = actions.Answer(
+            {"pairwise": "a", "scalar": "5", "binary": "good"}[view.tasks[0].kind]
+        )
+        view = actions.submit(
+            store, person, view.tasks[0].assignment_id, answer, view.tasks[0].token
+        )
     assert seen == 9

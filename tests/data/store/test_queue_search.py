@@ -108,7 +108,7 @@ class Office:
             insert_records(connection, [said])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_search_finds_what_a_search_from_the_start_finds(store: Store, seed: int) -> None:
     office = Office(store, seed)
     for _ in range(STEPS):
@@ -159,5 +159,5 @@ def test_a_lead_made_of_an_annotator_is_asked_what_annotators_skipped(store: Sto
     assert held is not None and held.task.position == 1
     store.ledger.release(dana)
     promoted = store.people.accept(store.people.invite("lead", "dana"), "dana", "hash")
-    held = store.ledger.claim(promoted, rng)
-    assert held is not None and held.task.position == 0
+    held = claim_ahead(store, promoted, rng, 2)
+    assert sorted(one.task.position for one in held) == [0, 1]

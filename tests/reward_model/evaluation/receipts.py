@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from data.schema import Answer, Completion, Judgement, Task, make_prompt
+from data.stats.bootstrap import Bootstrap
 from reward_model.config import Objective, Tuning
 from reward_model.dataset.examples import Examples, collect
-from reward_model.evaluation.cross_validation import Model, cross_validate
-from reward_model.likelihood.fit import fit_head
+from reward_model.dataset.preference_pairs import preference_pairs
+from reward_model.evaluation.baselines import Baselines
+from reward_model.evaluation.cross_validation import Model, Predictions, cross_validate
+from reward_model.evaluation.metrics import EvaluationData
+from reward_model.likelihood.fit import Prior, fit_head
 from reward_model.receipt.build import Evidence
 
 Array = NDArray[np.float64]
@@ -90,6 +94,16 @@ def _preferred(rng: np.random.Generator, apart: float) -> str:
     return str(rng.choice(["a", "b", "tie"], p=odds / odds.sum()))
 
 
+def compared(examples: Examples, reward: Array, nll: float = 0.0, n: int = 0) -> EvaluationData:
+    """What rewards (N,) alone are measured by; nothing is predicted, and no baseline fitted."""
+    empty, blank = np.zeros(0), np.full(len(reward), np.nan)
+    kinds = dict.fromkeys(("pairwise", "scalar", "binary"), blank)
+    nulls = Baselines(blank, kinds, kinds, {})
+    predictions = Predictions(reward, blank, empty, empty, empty, nll, n)
+    boot = Bootstrap(max(1, examples.prompts))
+    return EvaluationData(examples, preference_pairs(examples), predictions, nulls, boot)
+
+
 def evidence(
     told: Told,
     objective: Objective = "joint",
@@ -100,19 +114,19 @@ def evidence(
     """Of a head on the numbers that are told; nothing is held out unless `more` says so."""
     examples = told.examples()
     features, model = told.table(examples), Model(objective, effects=effects)
-    precision = float(features.shape[1])
+    prior = Prior(float(features.shape[1]))
     crossed = None
     if examples.prompts > 1:
-        crossed = cross_validate(model, features, examples, precision)
+        crossed = cross_validate(model, features, examples, prior)
     made: dict[str, Any] = {
         "model": model,
         "judgements": told.judgements,
         "examples": examples,
         "crossed": crossed,
         "held": None,
-        "fit": fit_head(features, model.joint(examples), precision),
+        "fit": fit_head(features, model.joint(examples), prior),
         "features": features,
-        "precision": precision,
+        "prior": prior,
         "tuning": tuning,
     }
     return Evidence(**made | more)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reward_model.benchmark.worlds import judged, world
 from reward_model.evaluation.annotators import cards, points
 from reward_model.evaluation.cross_validation import Model
 from reward_model.likelihood.fit import fit_head
 from tests.reward_model.evaluation.receipts import Told
-from tests.support.worlds import judged, world
 
 
 @pytest.fixture(scope="module")

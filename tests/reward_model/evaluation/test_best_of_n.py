@@ -9,7 +9,7 @@ import pytest
 
 from data.stats.bootstrap import Bootstrap
 from reward_model.evaluation.best_of_n import best_of_n, chance_of_best, judged_best_of_n, spread
-from tests.reward_model.evaluation.receipts import Told
+from tests.reward_model.evaluation.receipts import Told, compared
 
 
 def samples(within, between, prompts=20, each=4, seed=0):
@@ -104,7 +104,7 @@ def test_judged_best_of_n_is_the_mean_over_all_choices():
     examples = judged()
     rng = np.random.default_rng(3)
     reward = rng.normal(size=len(examples.completions))
-    found = judged_best_of_n(reward, examples, Bootstrap(examples.prompts))
+    found = judged_best_of_n(compared(examples, reward))
     assert [p["best_of"] for p in found] == [2, 3, 4]
     pairs = examples.pairs
     worth = {0: (1, 0), 1: (0, 1), 2: (0.5, 0.5)}
@@ -126,9 +126,22 @@ def test_judged_best_of_n_is_the_mean_over_all_choices():
 
 def test_a_reward_that_says_nothing_gains_nothing():
     examples = judged()
-    flat = judged_best_of_n(np.zeros(len(examples.completions)), examples, Bootstrap(30))
+    flat = judged_best_of_n(compared(examples, np.zeros(len(examples.completions))))
     assert [p["value"] for p in flat] == pytest.approx([0.5] * 3)
 
 
 def test_nothing_judged_has_no_best_of_n():
-    assert judged_best_of_n(np.zeros(0), Told().examples(), Bootstrap(1)) == []
+    assert judged_best_of_n(compared(Told().examples(), np.zeros(0))) == []
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_equal_rewards_share_the_chance_of_being_the_best(n):
+    """Two that are equal at the top, of four: each is the best as often as the mean of both."""
+    found = judged_best_of_n(compared(judged(), np.tile([0.0, 5, 5, 1], 30)))
+    alone = chance_of_best(4, n)
+    by_place = np.array([alone[0], alone[2:].mean(), alone[2:].mean(), alone[1]])
+    pairs, worth = judged().pairs, np.array([1, 0, 0.5])
+    a, b = by_place[pairs.a % 4], by_place[pairs.b % 4]
+    won = worth[pairs.outcome]
+    value = next(point["value"] for point in found if point["best_of"] == n)
+    assert value == pytest.approx((a * won + b * (1 - won)).sum() / (a + b).sum())

@@ -6,23 +6,22 @@ import numpy as np
 import pytest
 
 from data.stats.agreement import Ceiling
-from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution
+from data.stats.bootstrap import DRAWS, BootstrapDistribution
 from data.stats.estimate import Estimate
-from reward_model.dataset.preference_pairs import preference_pairs
-from reward_model.evaluation.cross_validation import Model, Predictions, folds
+from reward_model.evaluation.cross_validation import Model, folds
 from reward_model.evaluation.learning_curve import (
     CurvePoint,
     Extrapolation,
     fit_curve_points,
     learning_curve,
 )
-from tests.reward_model.evaluation.receipts import Told, tell
+from tests.reward_model.evaluation.receipts import Told, compared, tell
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 
 
 @pytest.fixture(scope="module")
-def compared():
+def asked():
     """400 comparisons, the first of which is always the better, on 200 prompts."""
     told = Told()
     for i in range(200):
@@ -41,7 +40,7 @@ def ceiling(low, high, width=0.06):
 
 def curve(examples, accuracies, people=None, nested=True):
     """The curve of heads that are right on such shares of the prompts, nested or drawn anew."""
-    some, rng = preference_pairs(examples), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     order = rng.permutation(examples.prompts)
     first = np.array([c.text == "one" for c in examples.completions])
 
@@ -51,22 +50,19 @@ def curve(examples, accuracies, people=None, nested=True):
         return np.where(first == right, 1.0, 0.0)
 
     learned = [CurvePoint(s, reward(a), 0.6) for s, a in zip(SHARES, accuracies[:-1], strict=False)]
-    empty = np.zeros(0)
-    whole = Predictions(reward(accuracies[-1]), empty, empty, empty, empty, 200.0, 400)
-    boot = Bootstrap(examples.prompts)
-    return learning_curve(learned, whole, examples, some, people, boot)
+    return learning_curve(learned, compared(examples, reward(accuracies[-1]), 200.0, 400), people)
 
 
-def test_points_are_the_curve(compared):
-    found = curve(compared, [0.55, 0.6, 0.65, 0.7])
+def test_points_are_the_curve(asked):
+    found = curve(asked, [0.55, 0.6, 0.65, 0.7])
     assert [p["judgements"] for p in found["points"]] == [50, 100, 200, 400]
     assert [p["value"] for p in found["points"]] == pytest.approx([0.55, 0.6, 0.65, 0.7])
     assert found["points"][-1]["log_loss"] == 0.5
     assert [p["judgements"] for p in found["ahead"]] == [800, 1600]
 
 
-def test_a_curve_that_climbs_says_how_many_more(compared):
-    found = curve(compared, [0.46, 0.56, 0.64, 0.7])
+def test_a_curve_that_climbs_says_how_many_more(asked):
+    found = curve(asked, [0.46, 0.56, 0.64, 0.7])
     assert found["verdict"] == "more" and found["target"] == pytest.approx(0.75)
     # gains shrink by about a fifth with each doubling: 4.7 points in the next, so about 460 more
     assert found["more"]["low"] < 460 < (found["more"]["high"] or np.inf)
@@ -77,26 +73,34 @@ def test_a_curve_that_climbs_says_how_many_more(compared):
     assert 0.72 < values[0] < 0.76 and values[0] < values[1] < 0.82
 
 
-def test_a_curve_at_the_human_ceiling_says_so(compared):
-    found = curve(compared, [0.74, 0.76, 0.755, 0.76], ceiling(0.75, 0.8))
+def test_a_curve_at_the_human_ceiling_says_so(asked):
+    found = curve(asked, [0.74, 0.76, 0.755, 0.76], ceiling(0.75, 0.8))
     assert found["verdict"] == "ceiling"
     assert "at the human ceiling (75% to 80%)" in found["sentence"]
-    assert found["sentence"].startswith("More judgements will hardly help")
+    assert "four times as many judgements would bring" in found["sentence"]
 
 
-def test_a_flat_curve_below_the_ceiling_is_not_called_the_ceiling(compared):
-    found = curve(compared, [0.76, 0.76, 0.76, 0.76], ceiling(0.85, 0.9))
+def test_a_flat_curve_below_the_ceiling_is_not_called_the_ceiling(asked):
+    found = curve(asked, [0.76, 0.76, 0.76, 0.76], ceiling(0.85, 0.9))
     assert found["verdict"] == "flat" and "ceiling" not in found["sentence"]
-    assert "A larger model" in found["sentence"]
+    assert "flat at 76%" in found["sentence"]
 
 
-def test_a_ceiling_that_is_hardly_known_is_not_compared_with(compared):
-    found = curve(compared, [0.74, 0.76, 0.755, 0.76], ceiling(0.75, 0.8, width=0.3))
+@pytest.mark.parametrize("people", [None, (0.75, 0.8)])
+def test_a_sentence_says_what_the_curve_shows_and_advises_nothing(asked, people):
+    """That another model, or other judgements, would help was never measured."""
+    for accuracies in ([0.76] * 4, [0.74, 0.76, 0.755, 0.76], [0.46, 0.56, 0.64, 0.7]):
+        said = curve(asked, accuracies, ceiling(*people) if people else None)["sentence"].lower()
+        assert not {"help", "larger", "may.", "judge", "collect"} & set(said.split())
+
+
+def test_a_ceiling_that_is_hardly_known_is_not_compared_with(asked):
+    found = curve(asked, [0.74, 0.76, 0.755, 0.76], ceiling(0.75, 0.8, width=0.3))
     assert "ceiling" not in found["sentence"]
 
 
-def test_a_curve_that_wavers_is_not_predicted(compared):
-    found = curve(compared, [0.66, 0.7, 0.66, 0.68], nested=False)
+def test_a_curve_that_wavers_is_not_predicted(asked):
+    found = curve(asked, [0.66, 0.7, 0.66, 0.68], nested=False)
     assert found["verdict"] == "unsure"
     assert "does not yet say" in found["sentence"]
 

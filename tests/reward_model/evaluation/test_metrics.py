@@ -12,7 +12,7 @@ from data.schema import Answer, Completion, Judgement, Task, make_prompt
 from data.stats.bootstrap import Bootstrap
 from reward_model.dataset.examples import collect
 from reward_model.dataset.preference_pairs import preference_pairs
-from reward_model.evaluation.baselines import baselines, by_prompt, by_words, rates
+from reward_model.evaluation.baselines import baselines, by_prompt, rates
 from reward_model.evaluation.calibration import calibration, reliability
 from reward_model.evaluation.cross_validation import Predictions
 from reward_model.evaluation.metrics import (
@@ -23,7 +23,7 @@ from reward_model.evaluation.metrics import (
     measures,
     pair_baselines,
 )
-from tests.reward_model.evaluation.receipts import Told, tell
+from tests.reward_model.evaluation.receipts import tell
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(60)]
 
@@ -105,7 +105,7 @@ def test_one_annotators_ratings_become_pairs():
     assert [(text[b], text[w]) for b, w in zip(found.better, found.worse, strict=True)] == [
         ("x", "y")
     ]
-    assert found.source == "ratings" and found.first.tolist() == [0.5]
+    assert found.source == "ratings" and np.isnan(found.first).all()
 
 
 def test_good_and_bad_of_one_annotator_become_pairs():
@@ -140,7 +140,8 @@ def test_who_was_shown_first_follows_the_side():
         pair(PROMPTS[2], "x", "y", "b", first="b"),
         pair(PROMPTS[3], "x", "y", "b", first=None),
     ]
-    assert preference_pairs(collect(judgements)).first.tolist() == [1, 0, 1, 0.5]
+    found = preference_pairs(collect(judgements)).first
+    assert found[:3].tolist() == [1, 0, 1] and np.isnan(found[3])
 
 
 # --- with ties, and losses
@@ -180,6 +181,19 @@ def test_the_baseline_is_the_best_of_them():
     found = beside(ours, {"low": low, "high": high}, lower=True)
     assert found["baseline"]["name"] == "low"
     assert found["lead"]["value"] == pytest.approx(-0.1)
+
+
+def test_constant_rates_take_no_side_where_no_order_is_known():
+    """In columns of chosen and rejected texts the first is always preferred: that is no habit."""
+    outcome, prompt = np.array([0, 0, 0, 2]), np.arange(4)
+    found = constant_rates(outcome, np.zeros(4), prompt)
+    assert (found[:, 0] == found[:, 1]).all() and found.sum(1) == pytest.approx(np.ones(4))
+    # of those whose order is known, the others of them alone say who leans which way
+    partly = constant_rates(outcome, np.array([1.0, 1, 0, 0]), prompt)
+    assert partly[0].tolist() == [1.5 / 2.5, 0.5 / 2.5, 0.5 / 2.5] and partly[2, 0] == partly[2, 1]
+    unknown = asked(thirty("a", first=None), lambda c: 0, pairs=[[0.6, 0.3, 0.1]] * 30)
+    assert measures(unknown)["log_loss"]["baseline"]["value"] == pytest.approx(np.log(2))
+    assert calibration(unknown)["pairs"]["brier"]["baseline"]["value"] == pytest.approx(0.25)
 
 
 def test_undecided_predictions_are_partly_right():
@@ -361,21 +375,10 @@ def test_the_prompt_alone_tells_prompts_apart_and_does_not_see_the_answer():
     )
 
 
-def test_words_are_learned_from_other_prompts():
-    told = Told()
-    for i in range(40):
-        kind = told.completion(i, f"a kind answer {i}", [0])
-        rude = told.completion(i, f"a rude answer {i}", [0])
-        told.say("pairwise", kind, "a", "ann", rude)
-        told.say("scalar", kind, "9", "ann")
-        told.say("scalar", rude, "2", "ann")
-        told.say("binary", kind, "good", "ann")
-        told.say("binary", rude, "bad", "ann")
-    examples = told.examples()
-    found = by_words(examples, preference_pairs(examples))
-    likes = np.array(["kind" in c.text for c in examples.completions])
-    for kind, score in found.items():
-        assert score[likes].min() > score[~likes].max(), kind
+def test_a_rating_without_others_beside_it_gets_the_mean_of_all() -> None:
+    """Also where answers of a prompt never differ, so that nothing is drawn to the mean."""
+    found = by_prompt(np.array([5.0, 5.0, 8.0]), np.arange(3), np.array([0, 0, 1]))
+    assert found.tolist() == [5.0, 5.0, 6.0]
 
 
 def test_words_that_the_own_prompt_alone_has_teach_nothing():
@@ -387,15 +390,6 @@ def test_words_that_the_own_prompt_alone_has_teach_nothing():
         [i for i, t in enumerate(text) if t.startswith("only")]
     ]
     assert np.ptp(scores) == pytest.approx(0, abs=1e-9)
-
-
-def test_texts_without_words_have_no_score():
-    examples = collect([pair(p, "…", "!", "a") for p in PROMPTS[:30]])
-    found = by_words(examples, preference_pairs(examples))
-    assert np.isnan(found["pairwise"]).all()
-    assert "words" not in pair_baselines(
-        asked([pair(p, "…", "!", "a") for p in PROMPTS], lambda c: 0)
-    )
 
 
 def test_only_what_has_a_reward_is_asked_about():

@@ -240,7 +240,7 @@ def test_the_command(run, certified, tmp_path, monkeypatch, capsys):
         return main(), capsys.readouterr()
 
     code, made = command("--run", run, "--out", tmp_path / "made")
-    assert code == 0 and "9 routes give the trained rewards to" in made.out
+    assert code == 0 and "12 routes give the trained rewards to" in made.out
     assert json.loads((tmp_path / "made" / "certificate.json").read_text())["within_1e-5"]
     code, refused = command("--run", run, "--out", tmp_path)
     (line,) = refused.err.splitlines()

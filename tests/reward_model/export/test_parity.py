@@ -9,19 +9,25 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from reward_model.export import parity_routes
 from reward_model.export.folder import export
 from reward_model.export.parity import certify, plans, require_green, tolerance, verdict
 from reward_model.export.probes import hard_probes
+from reward_model.language_model.views import View
 from reward_model.scoring.kept_answers import keep_probes, kept_probes
 from reward_model.scoring.scorer import Scorer
+from tests.reward_model.chat.families import make_family
 from tests.support.handmade import JUDGED, MAX_TOKENS, make_reward
 
 ROUTES = {
     "trainer", "scorer", "grpo", "trained", "reloaded",
-    "/score", "/classify, token ids", "/classify, messages", "/get_reward",
+    "apply_chat_template", "pipeline",
+    "/score", "/classify, token ids", "/classify, text", "/classify, messages", "/get_reward",
 }  # fmt: skip
+SOME = {"trained", "apply_chat_template", "pipeline", "/classify, text", "/get_reward"}
+"""Routes that cannot express every probe."""
 
 
 def test_every_route_gives_the_trained_reward(exported):
@@ -32,13 +38,15 @@ def test_every_route_gives_the_trained_reward(exported):
     assert probes["judged"] == len(JUDGED) and probes["hard"] >= 12 and probes["cut_to_fit"] >= 2
     assert bound == tolerance(certificate["reward_sd"], certificate["own_rounding"]) < 1e-4
     for check in certificate["roads"]:
-        ways = 1 if check["road"] == "trained" else 3
-        assert check["n"] == ways * (len(JUDGED) if check["road"] == "trained" else probes["n"])
+        if check["road"] in SOME:
+            assert check["n"] >= len(JUDGED) and check["n"] < 3 * probes["n"]
+        else:
+            assert check["n"] == 3 * probes["n"]
         assert check["max_difference"] < bound and check["passed"]
         in_units = check["max_difference"] / certificate["reward_sd"]
         assert check["max_difference_in_reward_units"] == pytest.approx(in_units)
     assert certificate["dtype"] == "float32" and certificate["device"] in ("cpu", "cuda")
-    assert "9 routes give the trained rewards" in verdict(certificate)
+    assert "12 routes give the trained rewards" in verdict(certificate)
     require_green(certificate)
 
 
@@ -53,37 +61,93 @@ def test_it_says_what_it_was_made_of(exported, run):
     assert not any(c.text and c.text in text for c in JUDGED), "judged texts are private"
 
 
-@pytest.mark.parametrize("tuning", ["head", "full"])
-def test_whatever_was_tuned_it_is_green(tuning, tiny_model, in_process, tmp_path):
-    run = make_reward(tmp_path / "reward-1", tiny_model, tuning)
+@pytest.mark.parametrize(
+    ("tuning", "view"),
+    [("head", None), ("full", View((1, 2), True)), ("lora", View((1,), True))],
+)
+def test_whatever_was_tuned_and_read_it_is_green(tuning, view, tiny_model, in_process, tmp_path):
+    run = make_reward(tmp_path / "reward-1", tiny_model, tuning, view)
     certificate = export(run, tmp_path / "out", lambda outcome: None)
     assert certificate["within_1e-5"]
     assert {check["road"] for check in certificate["roads"]} == ROUTES
 
 
+@pytest.mark.parametrize("name", ["gemma", "llama3", "mistral", "phi"])
+def test_every_make_of_model_scores_as_trained_when_it_is_called_as_everybody_does(
+    name, in_process, tmp_path
+):
+    """Turns end with another token than the tokenizer's; a text begins with a token of its own."""
+    base = make_family(tmp_path / "model", name)
+    out = tmp_path / "out"
+    certificate = export(make_reward(tmp_path / "reward-1", base), out, lambda outcome: None)
+    assert certificate["within_1e-5"]
+    assert {check["road"] for check in certificate["roads"]} == ROUTES
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    turns = [{"role": "user", "content": "Sky?"}, {"role": "assistant", "content": "Blue."}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False)
+    ids = tokenizer(text)["input_ids"]
+    assert ids == tokenizer.apply_chat_template(turns, return_dict=False)
+    assert ids == Scorer.load(out).render("Sky?", "Blue.", True).ids
+
+
+def test_a_model_trained_earlier_is_certified_as_it_was_trained(
+    run, exported, in_process, tmp_path
+):
+    """It reads no line break behind end-of-turn, so everybody's call is not certified for it."""
+    earlier = shutil.copytree(run, tmp_path / "reward-0")
+    facts = json.loads((run / "origin.json").read_text())
+    del facts["reads"]
+    (earlier / "origin.json").write_text(json.dumps(facts))
+    (earlier / "probes.json").unlink()
+    certificate = export(earlier, tmp_path / "out", lambda outcome: None)
+    assert certificate["green"]
+    roads = {check["road"] for check in certificate["roads"]}
+    assert roads == ROUTES - {"trained", "apply_chat_template", "pipeline"}
+    before, now = (Scorer.load(folder) for folder in (tmp_path / "out", exported))
+    assert before.render("Why?", "So.", True).ids == now.render("Why?", "So.", True).ids[:-1]
+    assert "trained before" in (tmp_path / "out" / "README.md").read_text()
+
+
 # --- defects
 
 
-def _pad_is_end_of_turn(run, out):
-    for name in ("config.json", "tokenizer_config.json"):
+def _pad_is_what_the_template_ends_with(run, out):
+    line_break = json.loads((out / "tokenizer.json").read_text())["model"]["vocab"]["Ċ"]
+    pads = {
+        "config.json": ("pad_token_id", line_break),
+        "tokenizer_config.json": ("pad_token", "Ċ"),
+    }
+    for name, (key, value) in pads.items():
         facts = json.loads((out / name).read_text())
-        key = "pad_token_id" if name == "config.json" else "pad_token"
-        facts[key] = facts[key.replace("pad", "eos")]
-        (out / name).write_text(json.dumps(facts))
+        (out / name).write_text(json.dumps(facts | {key: value}))
 
 
 def _end_of_turn_is_dropped(run, out):
     code = (out / "score.py").read_text()
-    broken = code.replace("after = [*after, tokenizer.eos_token_id]", "pass")
+    broken = code.replace("continue_final_message=not finished", "continue_final_message=True")
     assert broken != code
     (out / "score.py").write_text(broken)
 
 
 def _end_of_turn_after_what_was_cut(run, out):
     code = (out / "score.py").read_text()
-    broken = code.replace('if row.get("finished", True):', "if True:")
+    broken = code.replace('row.get("finished", True)', "True")
     assert broken != code
     (out / "score.py").write_text(broken)
+
+
+def _another_text_begins_twice(run, out):
+    """What a tokenizer does that puts a token before every text, as Llama's."""
+    tokenizer = json.loads((out / "tokenizer.json").read_text())
+    bos = {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}
+    texts = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing", "single": [bos, texts[0]], "pair": [bos, *texts],
+        "special_tokens": {"<|im_start|>": {
+            "id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]
+        }},
+    }  # fmt: skip
+    (out / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
 def _weights_in_bfloat16(run, out):
@@ -118,10 +182,12 @@ def _head_not_saved(run, out):
 @pytest.mark.parametrize(
     ("defect", "route"),
     [
-        (_pad_is_end_of_turn, "reloaded"),
+        (_pad_is_what_the_template_ends_with, "reloaded"),
         (_end_of_turn_is_dropped, "reloaded"),
         (_end_of_turn_after_what_was_cut, "reloaded"),
+        (_another_text_begins_twice, "pipeline"),
         (_weights_in_bfloat16, "/score"),
+        (_weights_in_bfloat16, "apply_chat_template"),
         (_adapter_left_out, "/get_reward"),
         (_head_not_saved, "trained"),
     ],
@@ -188,7 +254,8 @@ def test_hard_probes_hold_what_is_easily_got_wrong(run):
     probes = hard_probes(tokenizer, MAX_TOKENS)
     texts = [scorer.render(p.prompt, p.text, p.finished) for p in probes]
     assert any(not t.completion for t in texts)
-    assert any(t.completion == [tokenizer.eos_token_id] for t in texts)
+    ended = tokenizer("<|im_end|>\n", add_special_tokens=False)["input_ids"]
+    assert any(t.completion == ended for t in texts)
     assert sum(t.truncated for t in texts) == 2
     assert {m.role for p in probes for m in p.prompt.messages} == {"system", "user", "assistant"}
     spelt = next(p for p in probes if "stand in this text" in p.text)

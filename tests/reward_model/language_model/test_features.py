@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from data.schema import Completion, make_prompt
 from reward_model.language_model.classifier import with_head
 from reward_model.language_model.features import FeatureCache, read_features
 from reward_model.language_model.loading import load_model, load_tokenizer
 from reward_model.language_model.origin import find_origin
-from reward_model.language_model.render import render
+from reward_model.language_model.render import Rendered, render
 
 
 def texts_of(tokenizer, n=7):
@@ -32,6 +33,18 @@ def test_features_do_not_depend_on_batch_or_order(tiny_model):
     assert np.abs(together - single).max() < 1e-5
     assert np.abs(together - backwards).max() < 1e-5
     assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+def test_padding_takes_no_position_beyond_what_the_model_has():
+    """Beside a long prompt a long completion's padding would: learned positions end there."""
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=1, n_head=2)
+    model = with_head(GPT2LMHeadModel(config), 0).eval()
+    ids = list(range(1, 17))
+    texts = [Rendered(ids[:14], ids[14:]), Rendered(ids[:2], ids[2:]), Rendered(ids, [])]
+    together = read_features(model, texts, 0)
+    alone = np.concatenate([read_features(model, [text], 0) for text in texts])
+    assert np.abs(together - alone).max() < 1e-5
 
 
 def test_what_was_read_is_there_for_the_next_process(tmp_path):

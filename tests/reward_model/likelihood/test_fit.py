@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from reward_model.benchmark.worlds import World, accuracy, crowd, judged, world
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
 from reward_model.dataset.examples import Examples, Pairs, Scalar, rows
 from reward_model.likelihood.fit import COMPONENTS, Basis, HeadFit, fit_head
 from reward_model.likelihood.joint import PROMPTS, Joint
 from tests.reward_model.likelihood.test_joint import ints, truth
-from tests.support.worlds import World, accuracy, crowd, judged, world
 
 
 @pytest.fixture(autouse=True)

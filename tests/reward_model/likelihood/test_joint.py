@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from reward_model.benchmark.worlds import Crowd, World, judged, world
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
 from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
 from reward_model.likelihood.fisher import information
 from reward_model.likelihood.joint import PROMPTS, RATINGS, Joint, Values
-from tests.support.worlds import Crowd, World, judged, world
 
 LINKS: tuple[ScalarLink, ...] = ("ordinal", "gaussian")
 

@@ -1,0 +1,86 @@
+"""Names of annotators: one person is one person, however a file spells the name.
+
+Names that differ in case, in blanks, or in how Unicode composes their letters are one. Names that
+merely look alike (`data.accounts.look_alikes`, and signs between words) may be two people: those
+are asked about.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from data.accounts.look_alikes import skeletons
+from data.exchange.validation import show, spell_name
+from data.imports.shapes.lines import Unsaid
+
+
+class People:
+    """Names as they are stored, by names as files spell them.
+
+    `known`: the names of the store. `said`: what the user says a name is; a name that is said to
+    be itself is nobody else's. `ask`: whether a likely double is refused, or told alone.
+    """
+
+    def __init__(self, known: Iterable[str], said: Mapping[str, str], ask: bool) -> None:
+        self._said = {_clean(name): _clean(new) for name, new in said.items()}
+        self._apart = {name for name, new in self._said.items() if name == new}
+        self._ask = ask
+        self._names: dict[str, str] = {}
+        """By every spelling seen."""
+        self._folded: dict[str, str] = {}
+        self._looks: dict[str, str] = {}
+        for name in known:
+            self._add(name, name)
+
+    def find(self, spelled: str, left_out: Counter[str]) -> str:
+        """The name under which a person is stored. Raises ValueError for a likely double."""
+        found = self._names.get(spelled)
+        if found is None:
+            found = self._settle(_clean(spelled))
+            self._check_double(found, left_out)
+            self._add(spelled, found)
+        if found != spelled and found != spelled.strip():
+            left_out[f"annotator {show(spelled)} read as {show(found)}"] += 1
+        return found
+
+    def _settle(self, name: str) -> str:
+        if name in self._said:
+            name = self._said[name]
+        return self._names.get(name) or self._folded.get(fold(name)) or name
+
+    def _check_double(self, name: str, left_out: Counter[str]) -> None:
+        other = next(filter(None, map(self._looks.get, sorted(_looks_of(name)))), None)
+        if other is None or fold(other) == fold(name) or {name, other} & self._apart:
+            return
+        alike = f"annotators {show(name)} and {show(other)} look alike"
+        if self._ask:
+            one, two = spell_name(name), spell_name(other)
+            raise Unsaid(
+                f"{alike}: say --people {one}={two} if they are one person, or"
+                f" --people {one}={one} if they are two"
+            )
+        left_out[f"{alike}: kept as two"] += 1
+
+    def _add(self, spelled: str, name: str) -> None:
+        self._names[spelled] = name
+        self._names.setdefault(name, name)
+        self._folded.setdefault(fold(name), name)
+        for look in _looks_of(name):
+            self._looks.setdefault(look, name)
+
+
+def fold(name: str) -> str:
+    """A name without case, Unicode's ways of composing letters, and surplus blanks."""
+    return unicodedata.normalize("NFC", _clean(name).casefold())
+
+
+def _clean(name: str) -> str:
+    return unicodedata.normalize("NFC", " ".join(name.split()))
+
+
+def _looks_of(name: str) -> frozenset[str]:
+    """What a name looks like, one blank for any signs between words."""
+    words = "".join(" " if unicodedata.category(c)[0] in "PS" else c for c in name)
+    return skeletons(words if words.strip() else name)

@@ -1,0 +1,12 @@
+"""What rows of other tools say, as lines of the exchange format: one module for each tool.
+
+lines           what a shape makes of a row, and the columns that all tables may have
+turns           conversations: of {role, content} or {from, value}
+transcripts     conversations spelled as one text, "Human: ... Assistant: ..."
+trl             TRL's preferences, unpaired preferences and prompts
+demonstrations  data for supervised fine-tuning, documents
+fields          a prompt and its completions by the names of their fields; what is said of them
+argilla         records of Argilla, three ways
+label_studio    tasks of Label Studio
+published       data sets of published papers
+"""

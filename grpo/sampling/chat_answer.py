@@ -1,0 +1,120 @@
+"""What an answer of OpenAI's chat completions says, in the spellings that servers really use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+NO_COMPLETION = "that were no chat completion"
+NOT_TEXT = "with parts that are no text"
+ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed")
+"""Reasons for which a model ended by itself: `stop` is OpenAI's word for it, or for a stop sequence
+that was asked for; the others say the same elsewhere."""
+LIMIT = ("length", "max_tokens", "max_output_tokens", "model_length")
+CUT = ("content_filter", "tool_calls", "function_call", "abort", "error")
+"""Known reasons for which an answer is cut, beside the limit."""
+_TEXT_PARTS = ("text", "output_text", None)
+_THINKING_PARTS = ("thinking", "reasoning")
+_THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_ELSE = {  # what a message may hold in place of text
+    "tool_calls": "with a tool call in place of text",
+    "function_call": "with a tool call in place of text",
+    "refusal": "with a refusal in place of text",
+    "audio": "with sound in place of text",
+}
+
+
+class OddAnswer(Exception):
+    """An answer that is left out; `reason` is said behind a count."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """What a model said, and why it ended."""
+
+    text: str
+    thinking: str
+    """What came in a field or a part of its own."""
+    ending: str
+    """stop, length, one of CUT, null, or unknown."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended by itself."""
+        return self.ending == "stop"
+
+
+def read_answer(body: bytes) -> ChatAnswer:
+    """The first choice of an answer. Raises OddAnswer for one that holds no text to keep.
+
+    An empty text is kept where the model ended by itself: that is an answer too.
+    """
+    try:
+        row = json.loads(body)
+    except (ValueError, RecursionError):
+        raise OddAnswer(NO_COMPLETION) from None
+    choices = row.get("choices") if isinstance(row, dict) else None
+    if choices == []:
+        raise OddAnswer("without a choice")
+    choice = choices[0] if isinstance(choices, list) else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not (isinstance(choice, dict) and isinstance(message, dict)):
+        raise OddAnswer(NO_COMPLETION)
+    text, thinking = _read_content(message.get("content"))
+    apart = next((t for f in _THINKING_FIELDS if isinstance(t := message.get(f), str) and t), "")
+    ending = _read_ending(choice.get("finish_reason"))
+    if ending == "stop" and (message.get("tool_calls") or message.get("function_call")):
+        ending = "tool_calls"
+    if not text.strip():
+        _require_an_end(message, ending, bool(apart or thinking))
+    return ChatAnswer(text, apart or thinking, ending)
+
+
+def _require_an_end(message: Mapping[str, object], ending: str, thought: bool) -> None:
+    """Raise OddAnswer where there is no text and the model has not simply ended."""
+    instead = next((reason for field, reason in _ELSE.items() if message.get(field)), "")
+    if instead:
+        raise OddAnswer(instead)
+    if ending != "stop" and not (thought and ending == "length"):
+        at_limit = "empty at the token limit"
+        raise OddAnswer(at_limit if ending == "length" else f"empty, ended by {ending}")
+
+
+def _read_ending(reason: object) -> str:
+    if reason is None or reason == "":
+        return "null"
+    word = reason.lower() if isinstance(reason, str) else ""
+    if word in ENDED:
+        return "stop"
+    if word in LIMIT:
+        return "length"
+    return word if word in CUT else "unknown"
+
+
+def _read_content(content: object) -> tuple[str, str]:
+    """(text, thinking) of a message's content: a text, or parts that are joined."""
+    if content is None:
+        return "", ""
+    if isinstance(content, str):
+        return content, ""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in content if isinstance(content, list) else [content]:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(part, str):
+            texts.append(part)
+        elif not isinstance(part, dict):
+            raise OddAnswer(NO_COMPLETION)
+        elif kind in _TEXT_PARTS and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif kind in _THINKING_PARTS:
+            inside = part.get("thinking") or part.get("reasoning") or part.get("text")
+            thoughts.append(_read_content(inside)[0])
+        elif kind != "refusal":
+            raise OddAnswer(NO_COMPLETION if kind in _TEXT_PARTS else NOT_TEXT)
+    return "".join(texts), "\n\n".join(thoughts)

@@ -1,0 +1,3 @@
+from tests.benchmarks.intervals import main
+
+main()

@@ -1,0 +1,3 @@
+from tests.benchmarks.pessimism import main
+
+main()

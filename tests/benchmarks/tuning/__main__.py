@@ -1,0 +1,3 @@
+from tests.benchmarks.tuning import main
+
+main()
