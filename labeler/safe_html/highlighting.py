@@ -7,6 +7,7 @@ long, stays plain. tests/labeler/test_safe_html.py measures that.
 from __future__ import annotations
 
 import html
+from functools import cache
 from itertools import groupby
 from time import thread_time
 
@@ -62,6 +63,11 @@ def coloured(code: str, language: str, until: float) -> str:
     )
 
 
+@cache
+def _class_of(kind: str) -> str:
+    return next((klass for start, klass in _CLASSES.items() if kind.startswith(start)), "")
+
+
 def _token_runs(code: str, name: str, until: float) -> list[tuple[str, str]]:
     """Neighbouring tokens of one class together; one plain piece if it takes too long."""
     from pygments.lexers import get_lexer_by_name
@@ -70,8 +76,7 @@ def _token_runs(code: str, name: str, until: float) -> list[tuple[str, str]]:
     lexer = get_lexer_by_name(name, stripnl=False, ensurenl=False, **options)
     tokens = []
     for _, kind, text in lexer.get_tokens_unprocessed(code):
-        fitting = (klass for start, klass in _CLASSES.items() if str(kind).startswith(start))
-        tokens.append((next(fitting, ""), text))
+        tokens.append((_class_of(str(kind)), text))
         if thread_time() > until:
             return [("", code)]
     return [(k, "".join(text for _, text in run)) for k, run in groupby(tokens, lambda t: t[0])]
