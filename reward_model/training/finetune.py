@@ -127,6 +127,8 @@ def _make_trainable(
         trained = get_peft_model(network, lora_config(network, settings.lora, "SEQ_CLS"))
     if blocks := find_blocks(network):
         blocks.layers[depth:].requires_grad_(False)
+        if settings.tuning == "full":
+            blocks.layers[depth:].float()  # they read what the trained layers give
     in_float32(trained)
     print(what_trains(trained), flush=True)
     return trained

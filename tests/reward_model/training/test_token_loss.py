@@ -97,8 +97,14 @@ def test_better_is_what_won_or_was_called_good() -> None:
     assert times_better(Model("regression").joint(examples)).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_what_is_saved_with_it_scores_as_what_was_trained(trained, tuning, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("tuning", "dtype"),
+    [("lora", torch.bfloat16), ("full", torch.float32), ("full", torch.bfloat16)],
+)
+def test_what_is_saved_with_it_scores_as_what_was_trained(
+    trained, tuning, dtype, monkeypatch
+) -> None:
+    monkeypatch.setattr("reward_model.training.inputs.choose_dtype", lambda: (dtype, str(dtype)))
     monkeypatch.setattr(
         reward_train, "better_on_held_out", lambda inputs, heads, t: (inputs, t, {})
     )
@@ -107,7 +113,7 @@ def test_what_is_saved_with_it_scores_as_what_was_trained(trained, tuning, monke
         policy=trained.ids["sft"], tuning=tuning, lora=SMALL, learning_rate=1e-3, lm_weight=0.5,
         max_tokens=300,
     )  # fmt: skip
-    name = f"with lm {tuning}"
+    name = f"with lm {tuning} {dtype}"
     trained.run("reward", reward_train.train, settings, name=name)
     losses = [row["lm_loss"] for row in trained.metrics(name) if "lm_loss" in row]
     assert losses and losses[-1] < losses[0]
