@@ -35,6 +35,7 @@ from reward_model.training import inputs
 from tests.reward_model.model_checks.odd_models import edit_tokenizer
 from tests.support.commands import command
 
+pytestmark = pytest.mark.usefixtures("one_view")
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 PROMPTS = [
     p.text

@@ -143,7 +143,7 @@ def test_a_report_is_the_receipt_and_what_other_runs_read(trained):
     assert report["summary"] in (trained.folder("reward") / "README.md").read_text()
 
 
-def test_regression_learns_points(trained):
+def test_regression_learns_points(trained, one_view):
     """Ratings are points of a Gaussian: what is predicted of them is a rating from 1 to 10."""
     settings = RewardSettings(
         policy=trained.ids["sft"], objective="regression", lora=SMALL, learning_rate=1e-4
@@ -156,7 +156,7 @@ def test_regression_learns_points(trained):
     assert trained.metrics("regression")[0]["loss"] < 3.5  # nats; a Gaussian over 1 to 10 costs 2.4
 
 
-def test_a_model_of_all_weights_is_evaluated_on_the_policy_that_it_started_from(trained):
+def test_a_model_of_all_weights_is_evaluated_on_the_policy_that_it_started_from(trained, one_view):
     """Its folder keeps the SFT adapter: without it the head would be fitted to another model."""
     settings = RewardSettings(policy=trained.ids["sft"], tuning="full", learning_rate=1e-4)
     trained.run("reward", reward_train.train, settings, name="all weights")
@@ -170,7 +170,7 @@ def test_a_model_of_all_weights_is_evaluated_on_the_policy_that_it_started_from(
     )
 
 
-def test_the_unit_comes_from_fresh_answers_where_none_are_stored(trained, tiny_model):
+def test_the_unit_comes_from_fresh_answers_where_none_are_stored(trained, tiny_model, one_view):
     settings = RewardSettings(policy=str(tiny_model), tuning="head")
     trained.run("reward", reward_train.train, settings, name="on the base model")
     unit = trained.reports["on the base model"]["facts"]["reward unit"]

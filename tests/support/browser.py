@@ -1,6 +1,7 @@
 """What the browser tests share: the app as a user starts it, and a page that must stay clean.
 
-Needs Chromium: the path in CHROMIUM, or `chromium` on the PATH.
+Needs Chromium: the path in CHROMIUM, or on the PATH one of the names below. Debian's
+chromium-headless-shell takes a third less processor time than chromium.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ import pytest
 from data import Store
 from tests.support.labeler_helpers import PASSWORD
 
-CHROMIUM = (
-    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-)
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
 QUIET_BROWSER = [
     "--no-sandbox",
     "--disable-background-networking",

@@ -27,6 +27,7 @@ from grpo.config import (
 )
 from grpo.run import resolve
 from reward_model.config import LoraSettings, RewardSettings
+from reward_model.language_model.views import View
 from tests.support.content import add_content
 
 SHORT = SamplingSettings(max_new_tokens=8)
@@ -141,6 +142,13 @@ def train_all(workspace: Path, store: Store, model: Path) -> Trained:
     comparison = ComparisonSettings(policy=made.ids["grpo"], sampling=SHORT, true_taste=True)
     made.run("compare", evaluate.compare, comparison)
     return made
+
+
+@pytest.fixture
+def one_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No choice among layers and poolings, which is most of what a small training computes."""
+    view = View((1,), mean=True)
+    monkeypatch.setattr("reward_model.training.inputs.views_of", lambda model: ([view], 2))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from reward_model.training.ensemble import posterior_at, resampled
 from reward_model.training.finetune import batch_loss, prompt_batches
 from tests.support.training import SMALL
 
+pytestmark = pytest.mark.usefixtures("one_view")
+
 
 @pytest.fixture(scope="module")
 def world():
@@ -88,7 +90,7 @@ def test_the_posterior_at_an_unchanged_network_is_the_fits(world):
 
 
 @pytest.mark.parametrize(
-    ("tuning", "members"), [("head", 1), ("head", 3), ("lora", 2), ("full", 1)]
+    ("tuning", "members"), [("head", 3), ("lora", 2), ("full", 1)]
 )
 def test_what_is_saved_scores_as_what_was_trained(trained, tuning, members):
     settings = RewardSettings(
@@ -123,9 +125,10 @@ def test_a_trained_model_is_exported_with_a_green_certificate(trained, tmp_path)
 
 
 def test_an_ensemble_is_the_mean_of_its_members(trained):
-    settings = RewardSettings(policy=trained.ids["sft"], tuning="head", members=3)
-    trained.run("reward", reward_train.train, settings, name="three heads")
-    scorer = Scorer.load(trained.folder("three heads"), torch.float32)
+    if "head 3" not in trained.ids:
+        settings = RewardSettings(policy=trained.ids["sft"], tuning="head", members=3)
+        trained.run("reward", reward_train.train, settings, name="head 3")
+    scorer = Scorer.load(trained.folder("head 3"), torch.float32)
     alone = [
         replace_members(scorer, [member]).raw(["Why?"] * 2, ["Because.", "No idea."])
         for member in scorer.members

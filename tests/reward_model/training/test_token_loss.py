@@ -102,13 +102,12 @@ def test_better_is_what_won_or_was_called_good() -> None:
     [("lora", torch.bfloat16), ("full", torch.float32), ("full", torch.bfloat16)],
 )
 def test_what_is_saved_with_it_scores_as_what_was_trained(
-    trained, tuning, dtype, monkeypatch
+    trained, one_view, tuning, dtype, monkeypatch
 ) -> None:
     monkeypatch.setattr("reward_model.training.inputs.choose_dtype", lambda: (dtype, str(dtype)))
     monkeypatch.setattr(
         reward_train, "better_on_held_out", lambda inputs, heads, t: (inputs, t, {})
     )
-    monkeypatch.setattr("reward_model.training.inputs.views_of", lambda m: ([View((1,), True)], 2))
     settings = RewardSettings(
         policy=trained.ids["sft"], tuning=tuning, lora=SMALL, learning_rate=1e-3, lm_weight=0.5,
         max_tokens=300,
