@@ -3,7 +3,7 @@
 config.json, model.safetensors    AutoModelForSequenceClassification: one label, float32, merged
 tokenizer.json, ...               with the chat template and a pad token that is not end-of-turn
 reward.json                       mean and standard deviation, longest text, hashes, files
-score.py                          scores a file, by transformers alone
+score.py, thinking.py             score a file, by transformers alone
 head.npz                          the head's posterior: every score's standard deviation
 certificate.json                  that all of them give the rewards that were trained
 README.md, receipt.json, .html    the card and the receipt
@@ -21,6 +21,7 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData
 
 from data.atomic_files import whole_folder, write_json
+from data.texts import thinking
 from reward_model.chat.chat_format import chat_format
 from reward_model.export.fresh_process import SCRIPT
 from reward_model.export.parity import CERTIFICATE, Certificate, certify, require_green
@@ -77,6 +78,8 @@ def export(run: Path, out: Path, say: Callable[[str], None] = print) -> Certific
         write_model(fresh, scorer)
         shutil.copy(run / (EXPORTED_HEAD if "exported" in facts else HEAD), fresh / HEAD)
         shutil.copy(STANDALONE, fresh / SCRIPT)
+        if scorer.thinking == "answer":
+            shutil.copy(thinking.__file__, fresh)
         copy_papers(fresh, run, facts)
         write_card(fresh, run.name, scorer)
         files = sorted({path.name for path in fresh.iterdir()} | {EXPORT, CERTIFICATE})

@@ -2,6 +2,8 @@
 
     python score.py FILE      JSON lines with "prompt" and "completion"; "finished" is true where
                               it is not given. The same lines come out, with "reward".
+                              What a reasoning model thinks before it answers is not read, unless
+                              this one was trained on it too.
 
 The reward is (head output - reward_mean) / reward_sd, both in config.json.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -21,6 +24,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 FOLDER = Path(__file__).parent
+THINKING = FOLDER / "thinking.py"
+"""There where the model was trained on answers without the thinking before them."""
 
 
 @cache
@@ -36,12 +41,15 @@ def token_ids(row: dict[str, Any]) -> list[int]:
     tokenizer, model = load()
     prompt = row["prompt"]
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    finished = row.get("finished", True)
+    completion, finished = row["completion"], row.get("finished", True)
+    if THINKING.exists():
+        parts = taken_apart()(completion)
+        completion, finished = parts.answer, finished and not parts.open
     if getattr(model.config, "reward_reads", None) == "conversation":
-        before, after = conversation(turns, row["completion"], finished)
+        before, after = conversation(turns, completion, finished)
     else:
         before = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
-        after = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
+        after = tokenizer(completion, add_special_tokens=False)["input_ids"]
         if finished:
             after = [*after, tokenizer.eos_token_id]
     most = model.config.reward_max_tokens
@@ -51,6 +59,13 @@ def token_ids(row: dict[str, Any]) -> list[int]:
     while after and after[-1] == tokenizer.pad_token_id:
         after = after[:-1]
     return [*before, *after]
+
+
+@cache
+def taken_apart() -> Callable[[str], Any]:
+    """What tells a completion's thinking and its answer apart."""
+    part: Callable[[str], Any] = runpy.run_path(str(THINKING))["part"]
+    return part
 
 
 def conversation(

@@ -2,7 +2,9 @@
 
 They are scored from their own ids; nothing is parsed back into messages, so a control token that
 they spell out is one. A text is what the template writes, tokenised whole, as in training. Where
-it stops at the end of a turn, as sampled tokens do, what the template writes behind is added.
+it stops at the end of a turn, as sampled tokens do, what the template writes behind is added. A
+reasoning model's thinking in front of an answer is left out of texts, unless the model was trained
+on it; ids are read whole.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from data.schema import make_prompt
+from data.schema import Prompt, make_prompt
+from data.texts.thinking import Parts, Thinking, opened_again, opening_of, part
 from reward_model.chat.chat_format import chat_format
 from reward_model.chat.template_check import shared_start
 from reward_model.language_model.render import Rendered, cut_to_fit, render
@@ -21,16 +24,23 @@ from reward_model.serving.apart_text import ApartText, split_chat
 
 def chat_text(scorer: Scorer) -> ChatText | ApartText:
     """What reads texts and ids for this scorer, as it was trained."""
-    made = ApartText if scorer.apart else ChatText
-    return made(scorer.tokenizer, scorer.max_tokens)
+    if scorer.apart:
+        return ApartText(scorer.tokenizer, scorer.max_tokens)
+    return ChatText(scorer.tokenizer, scorer.max_tokens, scorer.thinking)
 
 
 class ChatText:
     """Reads texts in one tokenizer's chat template."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_tokens: int | None,
+        thinking: Thinking = "answer",
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
+        self.thinking = thinking
         self.format = chat_format(tokenizer)
         self.opening = self.format.facts.opening
         """What begins the model's turn."""
@@ -41,7 +51,7 @@ class ChatText:
         Raises ValueError where it ends otherwise.
         """
         prompt, completion = split_chat(messages)
-        return render(self.tokenizer, prompt, completion, finished, self.max_tokens)
+        return self._render(prompt, completion, finished)
 
     def read_text(self, text: str, prompt: str = "") -> Rendered:
         """A prompt and its completion as one text, end-of-turn included where it ended.
@@ -65,6 +75,10 @@ class ChatText:
                     " messages"
                 )
             prompt = before + opening
+        completion, tag = text.removeprefix(prompt), opening_of(prompt)
+        if found := self._thinking_of(opened_again(completion) if tag else completion):
+            prompt = prompt.rpartition(tag)[0] if tag else prompt
+            text = prompt + found.answer
         ids = self._tokenize(self.format.with_blank_before_end(text))
         return self._fit(ids, shared_start(self._tokenize(prompt), ids))
 
@@ -75,7 +89,17 @@ class ChatText:
             text = text.removesuffix(pad)
         completion = text.removesuffix(self.format.facts.closing).removesuffix(end)
         finished = completion != text
-        return render(self.tokenizer, make_prompt(prompt), completion, finished, self.max_tokens)
+        return self._render(make_prompt(prompt), completion, finished)
+
+    def _render(self, prompt: Prompt, completion: str, finished: bool) -> Rendered:
+        if found := self._thinking_of(completion):
+            completion, finished = found.answer, finished and not found.open
+        return render(self.tokenizer, prompt, completion, finished, self.max_tokens)
+
+    def _thinking_of(self, completion: str) -> Parts | None:
+        """A completion taken apart, where it holds thinking that is not to be read."""
+        found = part(completion) if self.thinking == "answer" else None
+        return found if found and found.answer != completion else None
 
     def read_ids(self, ids: Sequence[int]) -> Rendered:
         """Token ids as they stand, without padding around them; ValueError for unknown ones."""

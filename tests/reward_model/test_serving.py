@@ -262,7 +262,27 @@ def test_a_template_that_begins_to_think_is_read(tiny_model):
     assert chat.read_text(text) == render(tokenizer, make_prompt("Sky?"), "Blue.", True)
     opened = in_template(tokenizer, turns)
     read = chat.read_text(opened + "hm</think>Blue.<|im_end|>", opened)
+    assert read == render(tokenizer, make_prompt("Sky?"), "Blue.", True)
+    whole = ChatText(tokenizer, None, thinking="whole")
+    read = whole.read_text(opened + "hm</think>Blue.<|im_end|>", opened)
     assert tokenizer.decode(read.ids).endswith("<think>\nhm</think>Blue.<|im_end|>\n")
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_thinking_is_left_out_as_in_training(client, scorer, ends):
+    thought = "<think>\nHm.\n</think>\n\nSo." if ends else "<think>\nHm."
+    (raw,) = scorer.raw(["Why?"], ["So." if ends else ""], [ends])
+    turns = [{"role": "user", "content": "Why?"}]
+    start = in_template(scorer.tokenizer, turns)
+    answer = {"role": "assistant", "content": thought}
+    bodies = [
+        {"input": start + thought + "<|im_end|>" * ends},
+        {"messages": [*turns, answer], "continue_final_message": not ends,
+         "add_generation_prompt": False},
+    ]  # fmt: skip
+    for body in bodies:
+        (data,) = post(client, "/classify", body)["data"]
+        assert data["probs"] == pytest.approx([raw], abs=1e-5), body
 
 
 def test_a_model_trained_earlier_reads_texts_and_ids_as_before(scorer):

@@ -100,6 +100,7 @@ def make_reward(
         mean=float(raw.mean()),
         sd=float(raw.std()),
         max_tokens=MAX_TOKENS,
+        thinking="answer",
         reads=READS,
         **noted,
     )

@@ -48,7 +48,11 @@ runpy.run_path(folder + "/score.py", run_name="__main__")
 ROWS = [
     {"prompt": c.prompt.plain(), "completion": c.text, "finished": c.finished, "id": i}
     for i, c in enumerate(JUDGED)
-] + [{"prompt": [{"role": "user", "content": "Why?"}], "completion": "So. " * 99}]
+] + [
+    {"prompt": [{"role": "user", "content": "Why?"}], "completion": "So. " * 99},
+    {"prompt": "Why?", "completion": "<think>\nHm.\n</think>\n\nSo."},
+    {"prompt": "Why?", "completion": "<think>\nIt never ends."},
+]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,8 @@ def test_its_script_scores_a_file(said, exported, run, monkeypatch):
     found = [line["reward"] for line in said[1:]]
     assert np.abs(found - rewards).max() * scorer.sd < 1e-5
     assert [{k: v for k, v in line.items() if k != "reward"} for line in said[1:]] == ROWS
+    assert found[-2] == pytest.approx(scorer.score(["Why?"], ["So."])[0])
+    assert found[-1] == pytest.approx(scorer.score(["Why?"], [""], [False])[0])
     monkeypatch.setattr(sys, "argv", ["score.py"])
     with pytest.raises(SystemExit, match="name one file"):
         runpy.run_path(str(exported / "score.py"), run_name="__main__")

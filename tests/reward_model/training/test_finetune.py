@@ -89,9 +89,7 @@ def test_the_posterior_at_an_unchanged_network_is_the_fits(world):
     assert np.allclose(same.factor, fit.factor, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("tuning", "members"), [("head", 3), ("lora", 2), ("full", 1)]
-)
+@pytest.mark.parametrize(("tuning", "members"), [("head", 3), ("lora", 2), ("full", 1)])
 def test_what_is_saved_scores_as_what_was_trained(trained, tuning, members):
     settings = RewardSettings(
         policy=trained.ids["sft"], tuning=tuning, members=members, lora=SMALL, learning_rate=1e-3
