@@ -147,11 +147,13 @@ def light_modules() -> list[str]:
 
 
 def test_the_web_process_loads_no_training_library() -> None:
-    """At run time too, through whatever else they import."""
+    """At run time too, through whatever else they import, and when the app is made."""
     code = "\n".join(
         [
-            *["import sys, importlib"],
+            *["import sys, importlib, pathlib, tempfile"],
             *[f"importlib.import_module({name!r})" for name in light_modules()],
+            "from data import Store; from labeler.app import build_app",
+            "folder = tempfile.mkdtemp(); build_app(Store.open(folder), pathlib.Path(folder), 'm')",
             f"print(sorted({HEAVY!r} & set(sys.modules)))",
         ]
     )

@@ -45,10 +45,10 @@ def copy_of(trained, folder):
 # --- the loop
 
 
-def test_the_loop_end_to_end(tiny_model, tmp_path):
+def test_the_loop_end_to_end(tiny_model, tmp_path, one_view):
     outcome = command(
         "grpo", "loop", "--workspace", tmp_path, "--model", tiny_model,
-        "--judgements", "450", "--sample.per-prompt", "3", "--sample.limit", "60",
+        "--judgements", "240", "--sample.per-prompt", "3", "--sample.limit", "60",
         "--sample.sampling.max-new-tokens", "6", "--train.sampling.max-new-tokens", "6",
         "--train.steps", "3",
     )  # fmt: skip

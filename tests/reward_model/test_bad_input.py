@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -36,7 +33,6 @@ from tests.reward_model.model_checks.odd_models import edit_tokenizer
 from tests.support.commands import command
 
 pytestmark = pytest.mark.usefixtures("one_view")
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 PROMPTS = [
     p.text
     for p in (make_prompt(f"Question number {i}?") for i in range(100))
@@ -135,10 +131,9 @@ def test_a_kind_that_is_missing_or_says_nothing_is_named(
 
 def test_the_command_says_it_in_one_line(tmp_path, tiny_model):
     place = Place(tmp_path, compared())
-    done = subprocess.run(
-        [sys.executable, "-m", "reward_model", "train", "--workspace", str(place.folder),
-         "--policy", str(tiny_model), "--objective", "regression"],
-        capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False,
+    done = command(
+        "reward_model", "train", "--workspace", place.folder, "--policy", tiny_model,
+        "--objective", "regression",
     )  # fmt: skip
     assert done.returncode == 2 and "Traceback" not in done.stderr
     (line,) = [s for s in done.stderr.splitlines() if s.startswith("error: ")]

@@ -158,7 +158,9 @@ def test_regression_learns_points(trained, one_view):
 
 def test_a_model_of_all_weights_is_evaluated_on_the_policy_that_it_started_from(trained, one_view):
     """Its folder keeps the SFT adapter: without it the head would be fitted to another model."""
-    settings = RewardSettings(policy=trained.ids["sft"], tuning="full", learning_rate=1e-4)
+    settings = RewardSettings(
+        policy=trained.ids["sft"], tuning="full", learning_rate=1e-4, epochs=1
+    )
     trained.run("reward", reward_train.train, settings, name="all weights")
     then, folder = trained.reports["all weights"], trained.folder("all weights")
     asked = EvaluateSettings(run=folder.name, workspace=trained.workspace)

@@ -37,6 +37,12 @@ ORDINARY = {
 }
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cut where does not hang on how fast this machine is."""
+    monkeypatch.setattr("labeler.safe_html.markdown.SECONDS", 60.0)
+
+
 @pytest.mark.parametrize("name", ORDINARY)
 def test_an_ordinary_answer_is_whole(name: str) -> None:
     assert FOLD not in prose(ORDINARY[name]) and FOLD not in raw(ORDINARY[name])
