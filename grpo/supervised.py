@@ -188,6 +188,7 @@ class EarlyStoppingCallback(RunCallback):
         model: PreTrainedModel,
         **_: object,
     ) -> None:
+        """Keep the weights of the lowest validation loss, and stop where it no longer falls."""
         loss = round(metrics["eval_loss"], 4)
         best = min((known for step, known in self.losses if step), default=float("inf"))
         self.losses.append((state.global_step, loss))

@@ -132,6 +132,7 @@ class Ceiling:
 
     @property
     def sentence(self) -> str:
+        """The ceiling in words, or how many comparisons it would need."""
         low, high = self.at_least, self.at_most
         if low.value is None or low.low is None or high.value is None or high.high is None:
             return f"Human ceiling: not enough data yet ({low.n} of about {low.needs} {low.unit})."

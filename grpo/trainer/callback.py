@@ -56,6 +56,7 @@ class GrpoCallback(RunCallback):
         return metrics
 
     def logged(self) -> None:
+        """Keep the step's samples and what the diagnosis says, and steer the KL coefficient."""
         if "kl" not in self.last:
             return
         folder, trainer, step = self.run.directory, self.trainer, self.trainer.sampled_at

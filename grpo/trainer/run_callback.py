@@ -36,6 +36,10 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: TrainingArguments, state: TrainerState, *_: object, logs: Metrics, **__: object
     ) -> None:
+        """Keep and print what the trainer logged under the run's own names.
+
+        Raises ValueError where a metric is infinite or no number: the weights are lost then.
+        """
         found = {ours: logs[theirs] for theirs, ours in self.names.items() if theirs in logs}
         if not found:
             return

@@ -54,6 +54,7 @@ def share_cell(row: Json) -> str:
 
 
 def accuracy_table(figures: Mapping[str, Json]) -> str:
+    """Accuracy and log-loss of each view and baseline, as Markdown."""
     heads = ["", "accuracy", "balanced", "log-loss of the side", "nats a judgement",
              "less the last layer's last token", "chosen less this"]  # fmt: skip
     lines = [
@@ -66,6 +67,7 @@ def accuracy_table(figures: Mapping[str, Json]) -> str:
 
 
 def ceiling_table(shares: Mapping[str, Json | None]) -> str:
+    """How much of the way from the best baseline to the human ceiling a head goes."""
     heads = ["learned from", "pairs", "accuracy", "best baseline", "its accuracy",
              "ceiling", "pairs judged by several", "share of the ceiling"]  # fmt: skip
     lines = [
@@ -79,6 +81,7 @@ def ceiling_table(shares: Mapping[str, Json | None]) -> str:
 
 
 def uncertainty_table(figures: Mapping[str, Mapping[str, Json]]) -> str:
+    """How a standard deviation ranks with how far a reward is off."""
     heads = ["standard deviation of a difference", "n", "with the distance of a second head",
              "less the prior's",
              "with the excess error of p, in the mean", "with the residual of p"]  # fmt: skip
@@ -90,6 +93,7 @@ def uncertainty_table(figures: Mapping[str, Mapping[str, Json]]) -> str:
 
 
 def bars_of_file(figures: Json) -> list[Bar]:
+    """What a file's figures have to reach, and whether they do."""
     accuracy, shares = figures["accuracy"], figures["ceiling"]
     ours = accuracy[CHOSEN]
     found = [
@@ -121,6 +125,7 @@ def _bar(wanted: str, measured: str, estimate: Estimate | None, holds: Any) -> B
 
 
 def worlds_table(rows: Sequence[Json]) -> str:
+    """Coverage of intervals in simulated worlds, whose true reward is known."""
     heads = ["world", "judgements", "coverage of 95% intervals", "rms z", "slope", "accuracy",
              "rank correlation of sd and error", "design effect",
              "variance: prior, true"]  # fmt: skip
@@ -151,6 +156,7 @@ def speed_table(seconds: Seconds) -> str:
 
 
 def bars_of_worlds(rows: Sequence[Json], seconds: Seconds) -> list[Bar]:
+    """What simulation and speed have to reach, and whether they do."""
     low, high = COVERED
     refit = median(seconds["refit"][CLOCK])
     return [

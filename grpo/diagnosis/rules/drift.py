@@ -12,6 +12,7 @@ KL_COEFFICIENT = 0.04
 
 
 def flat_kl(c: Curves, t: int) -> Finding | None:
+    """KL that stays within what rounding makes of it, after a quarter of the planned steps."""
     kl = c.level("kl", t)
     limit = max(2 * (c.measured("kl_floor") or 0.0), 1e-4)
     if kl is None or t + 1 < max(8, c.planned // 4) or kl >= limit:

@@ -48,6 +48,7 @@ def vanishing_gradients(c: Curves, t: int) -> Finding | None:
 
 
 def truncation(c: Curves, t: int) -> Finding | None:
+    """Too many answers that the token limit ended, lately."""
     cut = c.level("truncated", t)
     if cut is None or c.batches(t) < 3 or cut <= CUT:
         return None

@@ -8,6 +8,7 @@ from grpo.diagnosis.rules.drift import KL_COEFFICIENT
 
 
 def not_finite(c: Curves, t: int) -> Finding | None:
+    """A metric that is infinite or no number."""
     name = c.broken[t]
     if not name:
         return None
@@ -69,6 +70,7 @@ def wrong_reference(c: Curves, t: int) -> Finding | None:
 
 
 def no_kl_term(c: Curves, t: int) -> Finding | None:
+    """A KL coefficient of exactly 0."""
     if c.at("kl_weight", t) != 0:
         return None
     return Finding(
