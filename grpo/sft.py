@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -46,47 +47,63 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> TrainingReport:
         print(note, flush=True)
     if settings.thinking == "whole":
         require_thinking(tokenizer)
-    asked = (d.prompt for found in sides.values() for d in found)
-    fitting = prompts_taken(asked, lambda p: render_prompt(tokenizer, p), settings.model)
-    if fitting.counted:
-        print(fitting.sentence, flush=True)
-    rows: dict[str, Rows] = {}
-    parted = without = refused = 0
-    for side, every in sides.items():
-        found = [d for d in every if d.prompt.id in fitting.ids]
-        refused += len(every) - len(found)
-        said = [part(d.text).answer if settings.thinking == "answer" else d.text for d in found]
-        parted += sum(text != d.text for d, text in zip(found, said, strict=True))
-        without += sum(not text for text in said)
-        texts = [
-            to_row(tokenizer, replace(d, text=text))
-            for d, text in zip(found, said, strict=True)
-            if text
-        ]
-        rows[side] = [row for row in texts if len(row["input_ids"]) <= settings.max_tokens]
+    texts = _tokenize(sides, tokenizer, settings)
+    rows = texts.rows
     n = len(rows["train"])
     if n < FEWEST:
         raise ValueError(
             f"{n} demonstrations of at most {settings.max_tokens} tokens are too few: at least"
             f" {FEWEST} are needed; raise --max-tokens"
         )
-    aside = f", the thinking of {parted} left out" if parted else ""
+    aside = f", the thinking of {texts.parted} left out" if texts.parted else ""
     course = learn(settings, origin, tokenizer, rows, run, "fine-tuning", "sft")
     return TrainingReport(
         summary=course.sentence(f"fine-tuned on {n} demonstrations{aside}"),
         course=course,
         texts={
             "demonstrations": n,
-            "left_out_too_long": sum(map(len, sides.values()))
-            - sum(map(len, rows.values()))
-            - (without + refused),
-            "left_out_refused_by_template": refused,
-            "left_out_thinking_alone": without,
-            "thinking_not_learned": parted,
+            "left_out_too_long": texts.too_long,
+            "left_out_refused_by_template": texts.refused,
+            "left_out_thinking_alone": texts.thinking_alone,
+            "thinking_not_learned": texts.parted,
         },
         model=settings.model,
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+@dataclass
+class _Tokenized:
+    """Demonstrations as token ids, by split, and how many of all splits are not or not whole."""
+
+    rows: dict[str, Rows] = field(default_factory=dict)
+    refused: int = 0
+    thinking_alone: int = 0
+    parted: int = 0
+    too_long: int = 0
+
+
+def _tokenize(
+    sides: Mapping[str, Sequence[Demonstration]],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: SftSettings,
+) -> _Tokenized:
+    asked = (d.prompt for found in sides.values() for d in found)
+    fitting = prompts_taken(asked, lambda p: render_prompt(tokenizer, p), settings.model)
+    if fitting.counted:
+        print(fitting.sentence, flush=True)
+    made = _Tokenized()
+    for side, every in sides.items():
+        found = [d for d in every if d.prompt.id in fitting.ids]
+        said = [part(d.text).answer if settings.thinking == "answer" else d.text for d in found]
+        pairs = [(d, text) for d, text in zip(found, said, strict=True) if text]
+        texts = [to_row(tokenizer, replace(d, text=text)) for d, text in pairs]
+        made.rows[side] = [row for row in texts if len(row["input_ids"]) <= settings.max_tokens]
+        made.refused += len(every) - len(found)
+        made.thinking_alone += len(found) - len(pairs)
+        made.parted += sum(text != d.text for d, text in zip(found, said, strict=True))
+        made.too_long += len(texts) - len(made.rows[side])
+    return made
 
 
 def to_row(

@@ -72,9 +72,9 @@ def tune(
     per_batch = max(1.0, len(joint) * settings.epochs / max(1, len(batches)))
     better = torch.from_numpy(times_better(joint))
     added = torch.zeros(len(texts)) if left_out is None else torch.from_numpy(left_out)
-    for step, batch in enumerate(batches, 1):
-        run.check_stop()
-        begun = time.monotonic()
+
+    def accumulate(batch: Sequence[int]) -> torch.Tensor:
+        """Add a batch's gradients, part by part; its rewards and token losses (B, 1 or 2)."""
         found: dict[int, torch.Tensor] = {}
         for part in micro_batches(examples, batch, texts, memory.activations, memory.room):
             some = [texts[i] for i in part]
@@ -85,17 +85,18 @@ def tune(
             if n:
                 torch.autograd.backward(loss / per_batch)
             found.update(zip(part, rows.detach(), strict=True))
-        rows = torch.stack([found[i] for i in batch])
+        return torch.stack([found[i] for i in batch])
+
+    for step, batch in enumerate(batches, 1):
+        run.check_stop()
+        begun = time.monotonic()
+        rows = accumulate(batch)
         loss, n, right = batch_loss(model, examples, batch, rows[:, 0] + added[batch], fit)
         if n:
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             optimiser.step()
             optimiser.zero_grad()
-            if not np.isfinite([norm, float(loss)]).all():
-                raise ValueError(
-                    f"the loss became infinite or NaN at step {step}: use a smaller --learning-rate"
-                    f" than {settings.learning_rate}"
-                )
+            _check_finite(norm, float(loss), step, settings.learning_rate)
             run.log(
                 step=step,
                 loss=round(float(loss) / n, 5),
@@ -109,6 +110,14 @@ def tune(
     trained.eval()
     cut(network, view.depth)
     return trained
+
+
+def _check_finite(norm: float, loss: float, step: int, learning_rate: float) -> None:
+    if not np.isfinite([norm, loss]).all():
+        raise ValueError(
+            f"the loss became infinite or NaN at step {step}: use a smaller --learning-rate"
+            f" than {learning_rate}"
+        )
 
 
 def _logged_tokens(rows: torch.Tensor, better: torch.Tensor) -> dict[str, float]:
