@@ -204,6 +204,9 @@ class _Reading:
                 self.named.see(completions_of(line.noun), row.brief)
             self.left_out.update(counts)
             self.lines += found
+        if not bad:  # else a row that was left out may have had it
+            for said in (self.scales, self.people, self.cells):
+                said.check_used()
         return bad
 
     def _read_row(self, row: JsonObject, counts: Counter[str]) -> list[Line]:

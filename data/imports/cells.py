@@ -15,7 +15,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Collection
 
-from data.exchange.validation import JsonObject, read_json, show
+from data.exchange.validation import JsonObject, read_json, show, spell_name
 from data.imports.shapes.lines import Unsaid
 
 _WHOLE = ("strength", "guidelines_version")
@@ -29,8 +29,11 @@ _TEXTS = (
 )
 _ASKED = ("prompt",)
 """Of these, what the exchange format has as a text or as turns; the others are texts there."""
-_TURNS = re.compile(r"\s*(?:array\()?[\[{]+\s*['\"](?:role|content|from|value)['\"]\s*:")
-"""How a text begins that spells turns, in JSON or in Python."""
+_TURNS = re.compile(r"\s*(?:array\()?[\[{(]+\s*(?:OrderedDict\([\[{(]+)?\s*['\"]\w+['\"]\s*[:,]")
+_WORDS = (re.compile(r"['\"](?:role|from)['\"]"), re.compile(r"['\"](?:content|value)['\"]"))
+"""How a text begins, and which words are in it, that spells turns, in JSON or in Python."""
+_NESTED = ("data", "fields")
+"""Where annotation tools keep the texts of a row."""
 _LIST = re.compile(r"\s*(?:array\()?[\[{]")
 _NUMBERED = (("Unnamed: ", ""), ("__index_level_", "__"))
 _INDEX = frozenset(
@@ -61,19 +64,28 @@ class Cells:
             )
         self._has_texts = has_texts
         self._turns, self._texts = frozenset(turns), frozenset(texts)
+        self._unseen = {*turns, *texts}
 
     def read(self, row: JsonObject, exact: bool, left_out: Counter[str]) -> JsonObject:
         """A row with its conversations read. `exact`: it is a line of the exchange format."""
         row = without_index(row, left_out)
+        if self._unseen:
+            parts = (row.get(part) for part in _NESTED)
+            self._unseen -= {*row, *(k for part in parts if isinstance(part, dict) for k in part)}
         if exact and self._has_texts and not self._turns:
             return row
         self._ask_about_turns(row, _ASKED if exact else _TEXTS)
         found = {column: self._read_text(column, cell, left_out) for column, cell in row.items()}
-        for part in ("data", "fields"):  # of annotation tools
+        for part in _NESTED:
             if isinstance(row.get(part), dict):
                 fields = row[part].items()
                 found[part] = {k: self._read_text(k, cell, left_out) for k, cell in fields}
         return found
+
+    def check_used(self) -> None:
+        """ValueError for a column that no row has."""
+        if self._unseen:
+            raise Unsaid(f"column {show(min(self._unseen))} of --turns or --texts is in no row")
 
     def _ask_about_turns(self, row: JsonObject, columns: Collection[str]) -> None:
         """Refuse cells of CSV that may be conversations or texts, while nobody has said which."""
@@ -112,7 +124,7 @@ def without_index(row: JsonObject, left_out: Counter[str]) -> JsonObject:
         if cell is not None and not whole:
             raise ValueError(
                 f"column {show(column)} holds {show(cell)}: give it a name, or leave it out with "
-                f"--columns {column}="
+                f"--columns {spell_name(column)}="
             )
         left_out[f"index column {show(column)} of pandas: left out"] += cell is not None
     return {column: cell for column, cell in row.items() if column not in _INDEX}
@@ -121,6 +133,8 @@ def without_index(row: JsonObject, left_out: Counter[str]) -> JsonObject:
 def _spells_turns(cell: object) -> bool:
     """Whether a text spells turns, or begins so and cannot be read."""
     if not isinstance(cell, str) or not _TURNS.match(cell):
+        return False
+    if not all(word.search(cell, 0, 4_000) for word in _WORDS):
         return False
     try:
         found = read_json(cell)

@@ -7,6 +7,7 @@ are asked about.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from data.accounts.look_alikes import skeletons
 from data.exchange.validation import show, spell_name
 from data.imports.shapes.lines import Unsaid
+
+_WHOLE = re.compile(r"\d+\.0")
 
 
 class People:
@@ -27,6 +30,7 @@ class People:
         self._said = {_clean(name): _clean(new) for name, new in said.items()}
         self._apart = {name for name, new in self._said.items() if name == new}
         self._ask = ask
+        self._unseen = set(self._said)
         self._names: dict[str, str] = {}
         """By every spelling seen."""
         self._folded: dict[str, str] = {}
@@ -45,7 +49,16 @@ class People:
             left_out[f"annotator {show(spelled)} read as {show(found)}"] += 1
         return found
 
+    def check_used(self) -> None:
+        """ValueError for a name that the user explained and nobody has."""
+        if self._unseen:
+            raise Unsaid(
+                f"--people names {show(min(self._unseen))}, who is nobody in the file: correct the"
+                " name, or leave it out"
+            )
+
     def _settle(self, name: str) -> str:
+        self._unseen -= {name, self._names.get(name), self._folded.get(fold(name))}
         if name in self._said:
             name = self._said[name]
         return self._names.get(name) or self._folded.get(fold(name)) or name
@@ -77,7 +90,10 @@ def fold(name: str) -> str:
 
 
 def _clean(name: str) -> str:
-    return unicodedata.normalize("NFC", " ".join(name.split()))
+    """A name without surplus blanks, and a number as whole as before a table made it one of
+    floating point."""
+    name = unicodedata.normalize("NFC", " ".join(name.split()))
+    return name.removesuffix(".0") if _WHOLE.fullmatch(name) else name
 
 
 def _looks_of(name: str) -> frozenset[str]:

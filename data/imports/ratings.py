@@ -30,6 +30,7 @@ class Scales:
     def __init__(self, said: Sequence[str] = ()) -> None:
         self._scales: dict[str, tuple[Fraction, Fraction, str]] = {}
         """By question; "" for all others."""
+        self._asked: set[str] = set()
         for words in said:
             found = _SCALE.fullmatch(words.strip())
             if found is None:
@@ -54,6 +55,7 @@ class Scales:
         if line.get("kind") != "scalar":
             return line
         named = "" if question is None else str(question)
+        self._asked.add(named)
         scale = self._scales.get(named) or self._scales.get("")
         value = line.get("value")
         if scale is None:
@@ -64,6 +66,16 @@ class Scales:
                 "--scale WORST..BEST, e.g. --scale 1..5 for five stars"
             )
         return line | _map(named, value, *scale)
+
+    def check_used(self) -> None:
+        """ValueError for the scale of a question that no rating answered."""
+        unused = self._scales.keys() - self._asked - {""}
+        if unused:
+            asked = ", ".join(sorted(map(show, self._asked - {""}))) or "no question by name"
+            raise Unsaid(
+                f"--scale names {show(min(unused))}, which no rating answers: the ratings answer"
+                f" {asked}"
+            )
 
 
 def _map(question: str, value: object, worst: Fraction, best: Fraction, spelled: str) -> JsonObject:

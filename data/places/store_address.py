@@ -22,7 +22,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _URL_AS_PATH = re.compile(r"(postgres|sqlite|mysql)[\w+]*:/")
 _SQLITE_OPTIONS = re.compile(r"\?((?:\w+=[^/?&]*)(?:&\w+=[^/?&]*)*)$")
 # user:password@host with its scheme forgotten or misspelt, and libpq's "host=... password=..."
-_LIKE_A_URL = re.compile(r"(postgres\w*(\+\w+)?:?/{0,2}|//|[^/]*:).*@|.*\bpassword\s*=", re.DOTALL)
+_LIKE_A_URL = re.compile(
+    r"(postgres\w*(\+\w+)?:?/{0,2}|//|[^/]*:).*@|.*(?:password|pwd)\s*=",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 def parse_address(text: str | Path) -> URL:

@@ -25,12 +25,17 @@ OPENING = "<think>\n"
 """What thinking begins with where it came without its tag."""
 LOOKS = 20
 """Tags that are looked at before a text counts as one about tags."""
-_NAME = r"(?:\w{1,20}:)?(?:think|thinking|thoughts?|reasoning)"
+_NAME = r"(?:\w{1,20}:)?(?:think|thinking|thoughts?|thought_process|reasoning|scratchpad)"
 _BLANK = r"[\s\ufeff\u200b]*"
 _OPENED = re.compile(
-    rf"{_BLANK}(?:<({_NAME})>|(\[THINK\])|(◁think▷)|(<\|begin_of_thought\|>))", re.IGNORECASE
+    rf"{_BLANK}(?:<({_NAME})(?: [^<>\n]{{0,80}})?>|(\[THINK\])|(◁think▷)|(<\|begin_of_thought\|>)"
+    r"|(<\|START_THINKING\|>)|(<unused94>)|(<\|channel\|>analysis<\|message\|>))",
+    re.IGNORECASE,
 )
-_CLOSINGS = (None, None, "[/THINK]", "◁/think▷", "<|end_of_thought|>")
+_CLOSINGS = (
+    *(None, None, "[/THINK]", "◁/think▷", "<|end_of_thought|>"),
+    *("<|END_THINKING|>", "<unused95>", "<|channel|>final<|message|>"),
+)
 """What ends each of these groups; the first names its tag itself."""
 _CLOSED_LINE = re.compile(rf"</({_NAME})>[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _CLOSED = re.compile(rf"(?<![`\"'])</({_NAME})>|</({_NAME})>(?![`\"'])", re.IGNORECASE)
@@ -59,6 +64,10 @@ def part(text: str) -> Parts:
         if opened := _OPENED.match(text, place):
             closing = _CLOSINGS[opened.lastindex or 1] or f"</{opened[1]}>"
             start, closed = opened.end(), _find_closing(text, closing, opened.end())
+            if closed is None and opened[1]:  # opened by one name and closed by another
+                closed = _CLOSED.search(text, start)
+            elif closed and (again := _OPENED.match(text, start)) and again[0] == opened[0]:
+                closed = _find_closing(text, closing, closed.end()) or closed
         else:
             start, closed = place, _find_unopened(text, _CLOSED_LINE, place)
             if closed is None:

@@ -16,7 +16,9 @@ CUT = ("content_filter", "tool_calls", "function_call", "abort", "error")
 """Known reasons for which an answer is cut, beside the limit."""
 _TEXT_PARTS = ("text", "output_text", None)
 _THINKING_PARTS = ("thinking", "reasoning")
-_THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_THINKING_FIELDS = (
+    *("reasoning_content", "reasoning", "thinking", "reasoning_text", "reasoning_details"),
+)
 _ELSE = {  # what a message may hold in place of text
     "tool_calls": "with a tool call in place of text",
     "function_call": "with a tool call in place of text",
@@ -66,7 +68,7 @@ def read_answer(body: bytes) -> ChatAnswer:
     if not (isinstance(choice, dict) and isinstance(message, dict)):
         raise OddAnswer(NO_COMPLETION)
     text, thinking = _read_content(message.get("content"))
-    apart = next((t for f in _THINKING_FIELDS if isinstance(t := message.get(f), str) and t), "")
+    apart = next(filter(None, (_thoughts(message.get(f)) for f in _THINKING_FIELDS)), "")
     ending = _read_ending(choice.get("finish_reason"))
     if ending == "stop" and (message.get("tool_calls") or message.get("function_call")):
         ending = "tool_calls"
@@ -104,6 +106,7 @@ def _read_content(content: object) -> tuple[str, str]:
         return content, ""
     texts: list[str] = []
     thoughts: list[str] = []
+    refused = False
     for part in content if isinstance(content, list) else [content]:
         kind = part.get("type") if isinstance(part, dict) else None
         if isinstance(part, str):
@@ -113,8 +116,23 @@ def _read_content(content: object) -> tuple[str, str]:
         elif kind in _TEXT_PARTS and isinstance(part.get("text"), str):
             texts.append(part["text"])
         elif kind in _THINKING_PARTS:
-            inside = part.get("thinking") or part.get("reasoning") or part.get("text")
-            thoughts.append(_read_content(inside)[0])
-        elif kind != "refusal":
+            thoughts.append(_thoughts(part))
+        elif kind == "refusal":
+            refused = True
+        elif kind != "redacted_thinking":  # encrypted: nobody can read it
             raise OddAnswer(NO_COMPLETION if kind in _TEXT_PARTS else NOT_TEXT)
-    return "".join(texts), "\n\n".join(thoughts)
+    if refused and not "".join(texts).strip():
+        raise OddAnswer(_ELSE["refusal"])
+    return "".join(texts), "\n\n".join(filter(None, thoughts))
+
+
+def _thoughts(found: object) -> str:
+    """Thinking in any of its spellings: a text, an object with one, or a list of these."""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, list):
+        return "\n\n".join(filter(None, map(_thoughts, found)))
+    if isinstance(found, dict):
+        keys = ("thinking", "reasoning", "text", "content", "summary")
+        return next(filter(None, (_thoughts(found.get(key)) for key in keys)), "")
+    return ""

@@ -122,6 +122,15 @@ class Reply:
     """Why its body is of no use, to be said behind a count."""
 
 
+def inner_status(answer: Reply) -> int:
+    """Its status; that of the error within it where a router passes one on as a success."""
+    if answer.status == 200 and b'"error"' in answer.body[:2_000]:
+        with suppress(ValueError, KeyError, RecursionError, AttributeError, TypeError):
+            row = json.loads(answer.body)
+            return answer.status if row.get("choices") else int(row["error"]["code"])
+    return answer.status
+
+
 async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, object]) -> Reply:
     """Ask, and read at most LARGEST_BODY bytes of the answer, packed or not."""
     raw = bytearray()
@@ -319,9 +328,10 @@ class Endpoint:
             except httpx.InvalidURL:
                 raise ValueError(f"endpoint {self.base!r} is no address: correct it") from None
             else:
-                if answer.status not in BUSY and answer.status < 500:
+                status = inner_status(answer)
+                if status not in BUSY and status < 500:
                     return answer
-                why = f"answered {answer.status}{self._quote_answer(answer)}"
+                why = f"answered {status}{self._quote_answer(answer)}"
                 wait = max(wait, asked_to_wait(answer.retry_after))
             if wait > LONGEST_WAIT:
                 why += f", and wants {wait:.0f} s of rest"

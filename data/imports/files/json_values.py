@@ -57,7 +57,16 @@ def _split_table(value: JsonObject) -> Found | None:
             if whole:
                 return "a JSON table", [dict(zip(names, cells, strict=True)) for cells in rows]
     if {"features", "rows"} <= value.keys() and _all(value["rows"], dict):
-        return "a JSON table", [row.get("row", row) for row in value["rows"]]
+        rows, total = value["rows"], value.get("num_rows_total")
+        cut = next((row for row in rows if row.get("truncated_cells")), None)
+        if cut is not None:
+            raise ValueError(
+                f"cells are cut short in row {cut.get('row_idx')} ({show(cut['truncated_cells'])}):"
+                " download the data set's files instead of the viewer's answer"
+            )
+        some = isinstance(total, int) and total > len(rows)
+        kind = "a JSON table" + (f" ({len(rows)} of the {total} rows of the set)" if some else "")
+        return kind, [row.get("row", row) for row in rows]
     return None
 
 

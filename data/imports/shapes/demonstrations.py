@@ -64,8 +64,11 @@ def alpaca(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
             raise ValueError(f"instruction or input {show(part)} not allowed: use a text")
     asked = "\n\n".join(part for part in parts if isinstance(part, str) and part.strip())
     before = [*_system_turn(row.get("system")), *_read_history(row.get("history"))]
-    prompt = [*before, {"role": "user", "content": asked}] if before else asked
-    text = read_answer("output", row.get("output"), asked, False)
+    prompt: object = [*before, {"role": "user", "content": asked}]
+    in_transcript = False
+    if not before:
+        prompt, in_transcript = read_prompt(asked, left_out)
+    text = read_answer("output", row.get("output"), asked, in_transcript)
     return [{"type": "demonstration", "prompt": prompt, "completion": text} | _common(row)]
 
 
@@ -90,7 +93,7 @@ def _demonstrate(column: str, turns: list[JsonObject], left_out: Counter[str]) -
     if last["role"] != "assistant" or not before:
         raise ValueError(
             f"{column} hold {', '.join(str(turn['role']) for turn in turns)}: they must end with "
-            "a user's turn and the assistant's answer"
+            "a turn whose role is user and one of role assistant, the answer"
         )
     answers = sum(1 for turn in before if turn["role"] == "assistant")
     left_out["answer before the last one: kept in the prompt"] += answers

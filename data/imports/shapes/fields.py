@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 from data.exchange.validation import JsonObject, refuse, show, spell_name
+from data.imports.shapes.lines import Unsaid
 from data.imports.shapes.turns import completion_text, read_turns
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input", "context")
@@ -34,9 +35,16 @@ BOTH_BAD = ("bothbad", "tiebothbad", "equallybad")
 _FAULTS = re.compile(
     "toxic|harm|offens|unsafe|danger|wrong|incorrect|inaccura|bad|error|hallucinat|spam|bias|hate"
     "|violat|refus|reject|issue|problem|fail|nsfw|false|fake|mistake|poor|flag|rude|illegal|sexual"
-    "|inappropriate|bug|broken|unhelpful|irrelevant|worse"
+    "|inappropriate|bug|broken|unhelpful|irrelevant|worse|worst|least|(?<!c)lose|weak|mislead"
+    "|correction|leak|nonsense|too(?:long|short|much|many|few)|unsure|unclear|confus|repetit"
 )
-"""In the name of a question to which yes may mean bad."""
+"""In the name of a question to which yes, or to be chosen, may mean bad."""
+_MERITS = re.compile(
+    "good|ok|well|right|help|correct|accept|accura|clear|useful|fine|valid|safe|polite|relevan"
+    "|quality|true|truth|complete|approv|like|satisf|fact|follow|honest|harmless|friendly|fluent"
+    "|binary|verdict|pass|keep|answer|label|complian|coheren|natural|concise|thumb|upvote|choices"
+)
+"""In the name of a question to which yes means good for sure; elsewhere that is told."""
 _ABOUT = re.compile(
     r"(?:model|modelname|id|ids|length|len|tokens|time|seconds|score|source|lang|language|name|type"
     r"|url|date|count|label|rating|metadata|meta)[a-z]?\d*$"
@@ -51,7 +59,17 @@ _PLACES = {
 }
 _COMPLETIONS = ("completion", "completion_a", "completion_b")
 _STEM = re.compile(rf"^(?:{'|'.join(ANSWERS)}|assistant|candidate|side)s?")
-_RANKING = re.compile("rank|order|prefer|compar|sort")
+_RANKING = re.compile("rank|order|sort")
+_COMPARES = re.compile(
+    "rank|order|sort|prefer|compar|better|best|win|cho|pick|select|which|side|vote|favo|judg|verdict"
+    "|overall|pair|duel|label"
+)
+"""In the name of a question that asks which of the completions is better."""
+_OF_THE_PROMPT = re.compile(
+    "(?:prompt|instruction|question(?=[a-z]))(?!.*(?:adher|follow|respon|answer|complian|relevan|align|match"
+    "|fit|address|complet|satisf))"
+)
+"""How the name of a question begins that is about what was asked."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -72,6 +90,7 @@ class Fields:
                 f"no prompt among the fields {list_names(fields)}: call it prompt, or rename it "
                 "with --columns NAME=prompt"
             )
+        self._asked = letters_of(asked)
         prompt = fields[asked]
         self.prompt: object = read_turns("prompt", prompt) if isinstance(prompt, list) else prompt
         self.texts: dict[str, str] = {}
@@ -92,6 +111,20 @@ class Fields:
                 "clear: end its name with the field's"
             )
         return found[0]
+
+    def about_prompt(self, question: str, shown: str = "") -> bool:
+        """Whether an answer is about the prompt: `shown` names it, where a tool says what an
+        answer is about, or the question begins with its name."""
+        letters = letters_of(shown)
+        if letters and any(letters.endswith(letters_of(name)) for name in self.texts):
+            return False
+        return letters == self._asked or bool(_OF_THE_PROMPT.match(letters_of(question)))
+
+    def is_place(self, value: object) -> bool:
+        """Whether a word names a completion by nothing but a place: "2", "a", "first"."""
+        word = letters_of(value)
+        exact = any(letters_of(name) == word for name in self.texts)
+        return isinstance(value, str) and not exact and _place_of(word) is not None
 
     def named(self, value: object) -> str | None:
         """The completion that a word names: by its field, or by the place in the field's name.
@@ -165,13 +198,25 @@ def judge(
     if not fields.texts:
         left_out[f"answer to {show(question)}, where there is no completion"] += 1
         return []
+    if fields.about_prompt(*hints):
+        left_out[f"answer to {show(question)}, which is about the prompt"] += 1
+        return []
     if isinstance(value, list):
         ranked = _ranking_lines(fields, question, value, named, left_out)
         return [said | line for line in ranked]
     word = letters_of(value)
     tie = word in TIES + BOTH_BAD
     of_one = any(letters_of(question).endswith(letters_of(name)) for name in fields.texts)
-    if len(fields.texts) == 2 and not of_one and (tie or fields.named(value)):
+    compares = len(fields.texts) == 2 and not of_one
+    if compares and fields.is_place(value) and not _COMPARES.search(letters_of(question)):
+        left_out[
+            f"answer to {show(question)} that may name a completion by its place (say --columns"
+            f" {spell_name(question)}=preference if it does)"
+        ] += 1
+        return []
+    if compares and (tie or fields.named(value)):
+        if not tie and picks_the_worse(question, left_out):
+            return []
         first, second = fields.texts
         compared = compare_two(fields, first, second, fields.named(value) if not tie else None)
         return [said | named | compared | ({"both_bad": True} if word in BOTH_BAD else {})]
@@ -190,6 +235,8 @@ def _judge_one(
     """Good or bad, or a rating whose scale is the question's; None, counted, for the rest."""
     if word in YES + NO:
         if not _FAULTS.search(letters_of(question)):
+            told = not _MERITS.search(letters_of(question))
+            left_out[f"yes or no to {show(question)}: yes read as good, no as bad"] += told
             return {"kind": "binary", "value": word in YES}
         left_out[f"yes or no to {show(question)}, where yes may mean bad: left out"] += 1
         return None
@@ -213,6 +260,8 @@ def _ranking_lines(
     if not places:
         left_out[f"answer to {show(question)} with several values"] += 1
         return []
+    if picks_the_worse(question, left_out):
+        return []
     several = named and len(places) > 2
     lines = []
     for a, b in combinations([n for n in fields.texts if n in places], 2):
@@ -227,8 +276,18 @@ def _ranking_lines(
 def _places_in_ranking(fields: Fields, question: str, value: list[object]) -> dict[str, float]:
     """The place of each completion; nothing where the list is no ranking of them."""
     ranked = all(isinstance(entry, dict) and "rank" in entry for entry in value)
-    if not ranked and not (_RANKING.search(letters_of(question)) and _all_texts(value)):
-        return {}
+    if not ranked:
+        letters = letters_of(question)
+        named = all(isinstance(entry, str) and fields.named(entry) for entry in value)
+        if named and not _RANKING.search(letters) and _COMPARES.search(letters):
+            spelled = spell_name(question)
+            raise Unsaid(
+                f"answer {show(value)} to {show(question)} may be a ranking or a choice of several:"
+                f" say --columns {spelled}=ranking if the best comes first, or --columns {spelled}="
+                " to leave it out"
+            )
+        if not (_RANKING.search(letters) and all(isinstance(entry, str) for entry in value)):
+            return {}
     places: dict[str, float] = {}
     for place, entry in enumerate(value, 1):
         entry = entry if isinstance(entry, dict) else {"value": entry, "rank": place}
@@ -257,8 +316,11 @@ def _entry_value(entry: object) -> object:
     return entry.get("value") if isinstance(entry, dict) else entry
 
 
-def _all_texts(value: list[object]) -> bool:
-    return all(isinstance(entry, str) for entry in value)
+def picks_the_worse(question: str, left_out: Counter[str]) -> bool:
+    """Whether what a question's answer names may be the worse one, by its name; it is counted."""
+    found = bool(_FAULTS.search(letters_of(question)))
+    left_out[f"answer to {show(question)}, where the one named may be the worse: left out"] += found
+    return found
 
 
 def compare_two(fields: Fields, a: str, b: str, better: str | None) -> JsonObject:

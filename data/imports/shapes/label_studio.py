@@ -22,10 +22,13 @@ from data.imports.shapes.fields import (
     letters_of,
     list_names,
     list_of_objects,
+    picks_the_worse,
 )
 
 RESULTS = {"pairwise": "selected", "choices": "choices", "rating": "rating", "textarea": "text"}
 """Types of results, and where each keeps what was said."""
+_ANNOTATIONS = ("annotations", "completions")
+"""Where a task keeps them, in newer and in older exports."""
 _TASK = (
     *("id", "data", "annotations", "completions", "predictions", "drafts", "project", "inner_id"),
     *("created_at", "updated_at", "updated_by", "file_upload", "total_annotations", "is_labeled"),
@@ -39,7 +42,7 @@ _ANNOTATION = (
     *("updated_by", "last_created_by"),
 )
 _RESULT = ("id", "type", "from_name", "to_name", "value", "origin", "readonly", "hidden")
-_PARTS = ("start", "end", "x", "y", "startOffset", "endOffset", "globalOffsets")
+_PARTS = ("item_index", "start", "end", "x", "y", "startOffset", "endOffset", "globalOffsets")
 """Of a result that is about a part of what is shown."""
 
 
@@ -56,9 +59,20 @@ def label_studio(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     source = None if row.get("project") is None else f"project-{row['project']}"
     about: JsonObject = {"external_id": row.get("id"), "source": source}
     lines: list[JsonObject] = []
-    annotations = row.get("annotations", row.get("completions"))
-    for annotation in list_of_objects("annotations", annotations):
-        lines += _annotation_lines(fields, annotation, about, left_out)
+    annotations = [a for part in _ANNOTATIONS for a in list_of_objects(part, row.get(part))]
+    counted = row.get("total_annotations")
+    left_out["annotation that the export only counts"] += (
+        max(0, counted - len(annotations)) if isinstance(counted, int) else 0
+    )
+    people: Counter[str] = Counter()
+    for annotation in annotations:
+        found = _annotation_lines(fields, annotation, about, left_out)
+        person = _person(annotation.get("completed_by"))
+        people[person or ""] += bool(found and person)
+        lines += found
+    left_out["annotation that replaces one by the same person on the task"] += sum(
+        n - 1 for n in people.values() if n > 1
+    )
     return [*lines, *fields.unjudged(lines)]
 
 
@@ -86,7 +100,10 @@ def _annotation_lines(
         if kind == "textarea":
             left_out[f"text under {show(name)}"] += not is_comment(name, value)
         elif kind == "pairwise" and value in ("left", "right"):
-            lines.append(_side_chosen(fields, name, str(value), to_name, common))
+            if not picks_the_worse(name, left_out):
+                lines.append(_side_chosen(fields, name, str(value), to_name, common))
+        elif isinstance(value, list) and len(value) > 1:  # boxes that were ticked, in no order
+            left_out[f"answer to {show(name)} with several values"] += 1
         else:
             lines += judge(fields, name, value, (name, to_name), dict(common), left_out)
     count_replaced(lines, left_out)

@@ -18,9 +18,25 @@ _ANY_LINE = re.compile(
 )
 _ASKING = ("human", "user", "instruction")
 _CONTROL = re.compile(
-    r"<\|(?:im_start|start_header_id|user|assistant|system|end)\|>|<start_of_turn>|\[INST\]"
+    r"<[|\uff5c](?:im_start|im_end|start_header_id|eot_id|user|assistant|system|end|end_of_turn"
+    r"|start_of_turn_token|end_of_turn_token)[|\uff5c]>|</?start_of_turn>|<end_of_turn>|\[/?INST\]",
+    re.IGNORECASE,
 )
 """How chat templates of models mark turns."""
+_NEXT_TURN = re.compile(
+    r"<\|im_end\|>\s*<\|im_start\|>|<\|eot_id\|>\s*<\|start_header_id\|>"
+    r"|<end_of_turn>\s*<start_of_turn>|<\|end\|>\s*<\|user\|>|<\|end_of_turn\|>\s*\w"
+    r"|<[|\uff5c](?:User|START_OF_TURN_TOKEN)[|\uff5c]>|</s>\s*\[INST\]|\n#+ ?(?:human|user):",
+    re.IGNORECASE,
+)
+"""Where, in a chat template or a transcript, the user speaks again."""
+_SPEAKER = re.compile(
+    r"(?:\A|\s)(?:\*\*|<)?(human|user|customer|assistant|ai|bot|agent|gpt|model|chatgpt)(?: ?\d+)?"
+    r"(?:\*\*)?>?\s?[:\uff1a]|(?:\A|\n)(?:#+ ?(human|user|assistant|bot|ai)\s*\n|(q|a) ?[:\uff1a])",
+    re.IGNORECASE,
+)
+"""Anything that looks as if somebody began to speak."""
+_ASKS = ("human", "user", "q", "customer")
 
 
 def read_transcript(text: str) -> list[JsonObject] | None:
@@ -51,21 +67,30 @@ def read_open_transcript(text: str) -> list[JsonObject] | None:
 def check_one_turn(column: str, text: str, in_transcript: bool) -> None:
     """Refuse an answer that holds turns of its own. `in_transcript`: its prompt is a transcript."""
     marks = _marks(text) if in_transcript else list(_BLANK_LINE.finditer(text))
-    if any(_role(mark) == "user" for mark in marks):
+    if not marks:
+        lines = list(_ANY_LINE.finditer(text))
+        both = [_role(mark) for mark in lines]
+        marks = lines if "user" in both and "assistant" in both[both.index("user") :] else []
+    found = next((m for m in marks if _role(m) == "user"), None) or _NEXT_TURN.search(text)
+    if found:
         raise ValueError(
-            f"{column} holds turns of both sides ({show(marks[0].group().strip())} ...): it must "
+            f"{column} holds turns of both sides ({show(found.group().strip())} ...): it must "
             "be one turn of the assistant; where it is one answer, write the exchange format"
         )
 
 
-def check_no_template(chosen: str, rejected: str) -> None:
-    """Refuse conversations in a model's chat template: where the prompt ends is not said there."""
-    found = _CONTROL.search(chosen) and _CONTROL.search(rejected)
-    if found:
-        raise ValueError(
-            f"chosen and rejected are spelled in a model's chat template ({show(found.group())}): "
-            "write them as lists of {role, content}, or name what was asked in a prompt"
-        )
+def check_no_turns(chosen: str, rejected: str) -> None:
+    """Refuse conversations in a chat template or in an unknown spelling: where the prompt ends is
+    not said there."""
+    for text in (chosen, rejected):
+        spoken = {mark[mark.lastindex or 1].lower() in _ASKS for mark in _SPEAKER.finditer(text)}
+        found = _CONTROL.search(text) or (len(spoken) == 2 and _SPEAKER.search(text))
+        if found:
+            raise ValueError(
+                "chosen and rejected look like conversations in a spelling that is not read"
+                f" ({show(found.group().strip())}): write them as lists of {{role, content}}, or"
+                " name what was asked in a prompt"
+            )
 
 
 def _marks(text: str) -> list[re.Match[str]]:

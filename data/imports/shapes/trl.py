@@ -16,7 +16,7 @@ from collections import Counter
 from data.exchange.validation import JsonObject, refuse, show
 from data.imports.shapes.lines import COMMON_COLUMNS, CONTENT_COLUMNS, check_columns
 from data.imports.shapes.transcripts import (
-    check_no_template,
+    check_no_turns,
     check_one_turn,
     read_open_transcript,
     read_transcript,
@@ -33,7 +33,7 @@ def preference(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     check_columns(row, "TRL preference", PREFERENCE_COLUMNS)
     prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
     if prompt is None:
-        prompt, chosen, rejected = _split_off_prompt(chosen, rejected)
+        prompt, chosen, rejected = _split_off_prompt(chosen, rejected, left_out)
     asked, in_transcript = read_prompt(prompt, left_out)
     better = read_answer("chosen", chosen, asked, in_transcript)
     worse = read_answer("rejected", rejected, asked, in_transcript)
@@ -100,13 +100,15 @@ def _strength_of_margin(margin: object, left_out: Counter[str]) -> int | None:
     return None
 
 
-def _split_off_prompt(chosen: object, rejected: object) -> tuple[object, object, object]:
+def _split_off_prompt(
+    chosen: object, rejected: object, left_out: Counter[str]
+) -> tuple[object, object, object]:
     """(prompt, chosen, rejected) of two conversations, or two texts, that begin alike."""
     found: tuple[object, object, object]
     if isinstance(chosen, list) and isinstance(rejected, list):
         found = _split_turns(read_turns("chosen", chosen), read_turns("rejected", rejected))
     elif isinstance(chosen, str) and isinstance(rejected, str):
-        found = _split_texts(chosen, rejected)
+        found = _split_texts(chosen, rejected, left_out)
     else:
         odd = ("rejected", rejected) if isinstance(chosen, str | list) else ("chosen", chosen)
         refuse(*odd, "a text or a list of {role, content}, like the other side")
@@ -122,12 +124,16 @@ def _split_turns(
     return chosen[:shared], chosen[shared:], rejected[shared:]
 
 
-def _split_texts(chosen: str, rejected: str) -> tuple[object, object, object]:
-    """The same of two texts: as the transcripts that they are, else cut between words."""
+def _split_texts(
+    chosen: str, rejected: str, left_out: Counter[str]
+) -> tuple[object, object, object]:
+    """The same of two texts: as the transcripts that they are, else cut between words, as TRL's
+    `extract_prompt` does, which is told."""
     better, worse = read_transcript(chosen), read_transcript(rejected)
     if better and worse:
         return _split_turns(better, worse)
-    check_no_template(chosen, rejected)
+    check_no_turns(chosen, rejected)
     shared = chosen[: count_shared(chosen, rejected)]
     end = max(shared.rfind(" "), shared.rfind("\n")) + 1
-    return shared[:end].strip(), chosen[end:].strip(), rejected[end:].strip()
+    left_out["prompt that no column holds: the words that both texts begin with"] += bool(end)
+    return chosen[:end].strip(), chosen[end:].strip(), rejected[end:].strip()

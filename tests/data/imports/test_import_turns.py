@@ -99,7 +99,7 @@ PARTED: dict[str, tuple[dict[str, Any], str]] = {
             "chosen": "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\nx",
             "rejected": "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\ny",
         },
-        'spelled in a model\'s chat template ("<|im_start|>"): write them as lists',
+        'in a spelling that is not read ("<|im_start|>"): write them as lists',
     ),
 }
 
@@ -216,7 +216,10 @@ def test_documents(sqlite_store: Store, tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no turns": ({"messages": []}, "use a list of {role, content}"),
-    "an answer to nothing": ({"messages": [reply("x")]}, "they must end with a user's turn and"),
+    "an answer to nothing": (
+        {"messages": [reply("x")]},
+        "they must end with a turn whose role is user and",
+    ),
     "tool calls": (
         {"messages": [ASKED, reply("x") | {"tool_calls": [{}]}]},
         '"tool_calls" in a turn of messages unknown',

@@ -130,6 +130,9 @@ def test_a_cut_text_is_unfinished_and_an_empty_one_is_kept(
     "bad",
     [
         Reply("slow down", 429, headers={"retry-after": "7"}),
+        Reply(
+            raw=b'{"error": {"message": "slow down", "code": 429}}', headers={"retry-after": "7"}
+        ),
         Reply("oops", 500),
         Reply(raw=b"<html>bad gateway", status=502),
         Reply("early", 425),

@@ -59,6 +59,17 @@ OPENS = TEMPLATE.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif
         Reply("I greet</think>Hello"),
         Reply("I greet\n</think>\n\nHello"),
         Reply("Hello", more={"reasoning_content": "I greet"}),
+        Reply("Hello", more={"reasoning_text": "I greet"}),
+        Reply("Hello", more={"reasoning": {"content": "I greet"}}),
+        Reply("Hello", more={"reasoning_details": [{"type": "x", "text": "I greet"}]}),
+        Reply([{"type": "reasoning", "summary": [{"text": "I greet"}]}, {"text": "Hello"}]),
+        Reply(
+            [
+                {"type": "redacted_thinking", "data": "x"},
+                {"type": "thinking", "thinking": "I greet"},
+                {"type": "text", "text": "Hello"},
+            ]
+        ),
         Reply("Hello", more={"reasoning": "I greet", "reasoning_content": None}),
         Reply([{"type": "thinking", "thinking": "I greet"}, {"type": "text", "text": "Hello"}]),
     ],
@@ -183,6 +194,7 @@ def test_a_reward_model_of_the_whole_gets_the_tag_that_the_template_wrote(scorer
 def test_the_answer_alone_is_scored(scorer: Scorer) -> None:
     text = f"{THOUGHT}Hello"
     made = [Completion(PROMPT, text), Completion(PROMPT, "Hello")]
+    scorer = replace(scorer, thinking="whole")
     whole = rewards(scorer, text)
     assert scorer.rewards_of(made[:1]).tolist() == whole != rewards(scorer, "Hello")
     alone = replace(scorer, thinking="answer")
