@@ -21,6 +21,7 @@ from grpo.reports.text import lines
 from tests.benchmarks.diagnosis import measure
 from tests.benchmarks.faults import HEALTHY
 from tests.benchmarks.garden import SMALL, garden
+from tests.support.training import without_choice_of_views
 
 STEPS = 40
 SETTINGS = {
@@ -307,7 +308,7 @@ def test_numbers_are_told_from_what_only_looks_like_them():
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    with garden(tmp_path_factory.mktemp("garden"), SMALL) as made:
+    with without_choice_of_views(), garden(tmp_path_factory.mktemp("garden"), SMALL) as made:
         yield made
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -144,11 +145,19 @@ def train_all(workspace: Path, store: Store, model: Path) -> Trained:
     return made
 
 
-@pytest.fixture
-def one_view(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def without_choice_of_views() -> Iterator[None]:
     """No choice among layers and poolings, which is most of what a small training computes."""
     view = View((1,), mean=True)
-    monkeypatch.setattr("reward_model.training.inputs.views_of", lambda model: ([view], 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reward_model.training.inputs.views_of", lambda model: ([view], 2))
+        yield
+
+
+@pytest.fixture
+def one_view() -> Iterator[None]:
+    with without_choice_of_views():
+        yield
 
 
 @pytest.fixture(scope="session")

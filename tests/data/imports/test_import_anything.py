@@ -49,7 +49,7 @@ values = st.recursive(
 )
 rows = st.dictionaries(keys, values, max_size=6)
 few = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,

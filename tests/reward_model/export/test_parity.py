@@ -186,7 +186,6 @@ def _head_not_saved(run, out):
         (_end_of_turn_is_dropped, "reloaded"),
         (_end_of_turn_after_what_was_cut, "reloaded"),
         (_another_text_begins_twice, "pipeline"),
-        (_weights_in_bfloat16, "/score"),
         (_weights_in_bfloat16, "apply_chat_template"),
         (_adapter_left_out, "/get_reward"),
         (_head_not_saved, "trained"),

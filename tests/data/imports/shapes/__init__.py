@@ -1,0 +1,1 @@
+"""Rows of other tools, by what each of them says."""
