@@ -187,7 +187,7 @@ def test_a_merged_adapter_is_the_model_that_was_trained(pretrained, tiny_model, 
     assert find_origin(str(tmp_path)).adapter == ""
 
 
-def test_sft_sits_on_the_pretrained_model_and_grpo_on_both(pretrained, tmp_path):
+def test_sft_sits_on_the_pretrained_model_and_grpo_on_both(pretrained, tmp_path, one_view):
     """The chain to its end: SFT, sampling, reward model, GRPO, comparison, export."""
     below = pretrained.ids["pretrain"]
     pretrained.run("sft", sft.train, SftSettings(model=below, lora=SMALL), name="on top")

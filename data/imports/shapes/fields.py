@@ -198,9 +198,6 @@ def judge(
     if not fields.texts:
         left_out[f"answer to {show(question)}, where there is no completion"] += 1
         return []
-    if fields.about_prompt(*hints):
-        left_out[f"answer to {show(question)}, which is about the prompt"] += 1
-        return []
     if isinstance(value, list):
         ranked = _ranking_lines(fields, question, value, named, left_out)
         return [said | line for line in ranked]
@@ -220,6 +217,9 @@ def judge(
         first, second = fields.texts
         compared = compare_two(fields, first, second, fields.named(value) if not tie else None)
         return [said | named | compared | ({"both_bad": True} if word in BOTH_BAD else {})]
+    if fields.about_prompt(*hints):
+        left_out[f"answer to {show(question)}, which is about the prompt"] += 1
+        return []
     judged = _judge_one(question, value, word, left_out)
     if judged is None:
         return []

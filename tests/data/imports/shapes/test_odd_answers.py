@@ -88,7 +88,8 @@ def test_boxes_that_may_be_a_ranking_are_asked_about(sqlite_store: Store, tmp_pa
 
 
 def test_a_place_counts_where_the_question_compares(sqlite_store: Store, tmp_path: Path) -> None:
-    load(sqlite_store, tmp_path, record({"preference": "B"}, PAIR))
+    """Whatever tag the question stands at: a tool wants one named."""
+    load(sqlite_store, tmp_path, studio(choice("preference", "B", to="prompt"), data=PAIR))
     assert winner(sqlite_store) == "Navy."
 
 
