@@ -2,10 +2,8 @@
 
 Each world has a linear reward in DIMENSIONS numbers, SEEN prompts to judge and UNSEEN to be asked
 about, four completions each, six annotators, a third of the judgements of each kind. Worlds in
-which the likelihood is right stand beside ones in which it is not. The prior's precision is chosen
-by cross-validation once for each kind of world, in a world of its own with CHOSEN_AT judgements:
-choosing takes ten times as long as a fit. That fewer judgements choose a rougher prior is not seen.
-Intervals are 95%, by Student's t over worlds.
+which the likelihood is right stand beside ones in which it is not. Each fit chooses its prior as
+training does. Intervals are 95%, by Student's t over worlds.
 
 A reward's unit is one logit of the average judgement. Where answers are noisier than the likelihood
 knows, a logit is a larger step of reward: the truth is then taken in the unit of a head that has
