@@ -40,6 +40,7 @@ _INDEX = frozenset(
     (
         *("", "index", "level_0"),
         *(f"{name}{n}{end}" for n in range(10) for name, end in _NUMBERED),
+        *(f"Unnamed: 0.{n}" for n in range(1, 10)),  # written and read again and again
     )
 )
 """What pandas calls a column for its index."""
@@ -182,7 +183,7 @@ def _retype_cell(column: str, cell: object, kind: object) -> object:
 def _read_number(cell: str) -> object:
     try:
         number = read_json(cell)
-    except json.JSONDecodeError:
+    except ValueError:  # NaN among them: whoever reads the column says what it needs
         return cell
     return int(number) if isinstance(number, float) and number.is_integer() else number
 

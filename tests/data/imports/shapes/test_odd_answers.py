@@ -236,6 +236,17 @@ def test_cells_that_a_viewer_cut_short_are_refused(sqlite_store: Store, tmp_path
     assert "1 of the 500 rows" in import_file(sqlite_store, file, annotator="ann").read_as
 
 
+def test_cells_of_pandas(sqlite_store: Store, tmp_path: Path) -> None:
+    head = "Unnamed: 0.1,Unnamed: 0,kind,type,prompt,completion,value,annotator"
+    file = tmp_path / "in.csv"
+    file.write_text(f"{head}\n0,0,scalar,judgement,q,x,7,ann\n")
+    assert sum(import_file(sqlite_store, file).left_out.values()) == 2
+    assert values(sqlite_store) == ["7"]
+    file.write_text(f"{head}\n0,0,scalar,judgement,q,x,NaN,ann\n")
+    with pytest.raises(ValueError, match='value "NaN" not allowed'):
+        import_file(sqlite_store, file)
+
+
 def test_a_number_of_floating_point_is_the_same_person(sqlite_store: Store, tmp_path: Path) -> None:
     rows = ["prompt,completion,label,annotator", "q,x,true,3", "r,x,true,3.0"]
     (tmp_path / "in.csv").write_text("\n".join(rows))
