@@ -205,8 +205,10 @@ class _Reading:
             self.left_out.update(counts)
             self.lines += found
         if not bad:  # else a row that was left out may have had it
-            for said in (self.scales, self.people, self.cells):
-                said.check_used()
+            self.scales.check_used()
+            self.people.check_used()
+            if not self.as_found:
+                self.cells.check_used()
         return bad
 
     def _read_row(self, row: JsonObject, counts: Counter[str]) -> list[Line]:

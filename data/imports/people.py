@@ -37,6 +37,8 @@ class People:
         self._looks: dict[str, str] = {}
         for name in known:
             self._add(name, name)
+        for name in self._said:  # what the user says counts for names of the store too
+            self._names.pop(name, None)
 
     def find(self, spelled: str, left_out: Counter[str]) -> str:
         """The name under which a person is stored. Raises ValueError for a likely double."""
@@ -58,7 +60,7 @@ class People:
             )
 
     def _settle(self, name: str) -> str:
-        self._unseen -= {name, self._names.get(name), self._folded.get(fold(name))}
+        self._unseen.discard(name)
         if name in self._said:
             name = self._said[name]
         return self._names.get(name) or self._folded.get(fold(name)) or name

@@ -126,13 +126,14 @@ def _read_content(content: object) -> tuple[str, str]:
     return "".join(texts), "\n\n".join(filter(None, thoughts))
 
 
-def _thoughts(found: object) -> str:
-    """Thinking in any of its spellings: a text, an object with one, or a list of these."""
+def _thoughts(found: object, deep: int = 4) -> str:
+    """Thinking in any of its spellings: a text, an object with one, or a list of these; `deep` is
+    how far they may be nested."""
     if isinstance(found, str):
         return found
-    if isinstance(found, list):
-        return "\n\n".join(filter(None, map(_thoughts, found)))
-    if isinstance(found, dict):
+    if isinstance(found, list) and deep:
+        return "\n\n".join(filter(None, (_thoughts(part, deep - 1) for part in found)))
+    if isinstance(found, dict) and deep:
         keys = ("thinking", "reasoning", "text", "content", "summary")
-        return next(filter(None, (_thoughts(found.get(key)) for key in keys)), "")
+        return next(filter(None, (_thoughts(found.get(key), deep - 1) for key in keys)), "")
     return ""

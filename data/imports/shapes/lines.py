@@ -54,14 +54,14 @@ def rename_columns(row: JsonObject, names: Mapping[str, str]) -> JsonObject:
 
 
 def _rename_keys(found: JsonObject, names: Mapping[str, str]) -> JsonObject:
-    renamed = {names.get(key, key): said for key, said in found.items() if names.get(key, key)}
-    if len(renamed) < sum(1 for key in found if names.get(key, key)):
-        new = next(n for k, n in names.items() if n in found and k in found and n not in names)
+    kept = Counter(new for key in found if (new := names.get(key, key)))
+    double = next((new for new, times in kept.items() if times > 1), None)
+    if double is not None:
         raise ValueError(
-            f"--columns makes another column {show(new)} beside the one that is there: leave that"
-            f" out with --columns {spell_name(new)}="
+            f"--columns makes two columns {show(double)}: leave one of them out, as with --columns"
+            f" {spell_name(double)}="
         )
-    return renamed
+    return {names.get(key, key): said for key, said in found.items() if names.get(key, key)}
 
 
 def _rename_words(value: object, names: Mapping[str, str], key: str = "") -> object:

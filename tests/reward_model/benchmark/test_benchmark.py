@@ -161,7 +161,7 @@ def test_the_excess_of_single_answers_tells_in_the_mean_where_probabilities_are_
     assert uncertainty_figures(parts, Bootstrap(n))[POSTERIOR][EXCESS]["low"] > 0
 
 
-def test_a_posterior_and_an_ensemble_foretell_how_far_a_reward_is_off(
+def test_a_posterior_and_an_ensemble_predict_how_far_a_reward_is_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Some prompts have completions that are far apart: there rewards are less known."""

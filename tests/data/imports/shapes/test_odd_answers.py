@@ -155,6 +155,21 @@ def test_two_columns_do_not_become_one(sqlite_store: Store, tmp_path: Path) -> N
             load(sqlite_store, tmp_path, given, columns={"text": "completion"}, annotator="ann")
 
 
+def test_two_columns_are_not_given_one_name(sqlite_store: Store, tmp_path: Path) -> None:
+    row = {"prompt": "q", "one": "x", "two": "y", "label": True}
+    both = {"one": "completion", "two": "completion"}
+    with pytest.raises(ValueError, match='makes two columns "completion"'):
+        load(sqlite_store, tmp_path, row, columns=both, annotator="ann")
+
+
+def test_what_was_said_of_people_may_be_said_again(sqlite_store: Store, tmp_path: Path) -> None:
+    row = {"prompt": "q", "completion": "x", "label": True, "annotator": "anna"}
+    for _ in range(2):
+        load(sqlite_store, tmp_path, row, people={"anna": "anna"})
+    load(sqlite_store, tmp_path, row | {"prompt": "r"}, people={"anna": "bob"})
+    assert {person.name for person in sqlite_store.people.all()} == {"anna", "bob"}
+
+
 # -- transcripts and cells -----------------------------------------------------------
 
 SPELLED = {
