@@ -75,14 +75,15 @@ def traits(completion: Completion) -> dict[str, float]:
     asked = _WORD.findall(completion.prompt.messages[-1].content.lower())
     n = len(words)
     warm = len(set(words) & _WARM)  # two different warm words, or one and speaking to the person
-    runs = _word_runs(words, 3)
+    runs, fours, source = _word_runs(words, 3), _word_runs(words, 4), set(_word_runs(asked, 4))
+    copied = sum(run in source for run in fours) / len(fours) if fours else 0.0
     return {
         "relevant": _share_taken_up(asked, words),
         "concise": n / 10 if n < 10 else max(0.0, min(1.0, (80 - n) / 40)),
         "friendly": min(1.0, 0.5 * warm + 0.25 * any(w.startswith("you") for w in words)),
         "finished": float(completion.finished and completion.text.rstrip()[-1:] in set(".!?)\"'")),
         "repetitive": 1 - len(set(runs)) / len(runs) if runs else 0.0,
-        "copied": _share_copied(asked, words),
+        "copied": max(0.0, 2 * copied - 1),  # of what is copied, the first half costs nothing
         "boilerplate": min(1.0, sum(p in text for p in _BOILERPLATE)),
     }
 
@@ -98,13 +99,6 @@ def _share_taken_up(asked: list[str], words: list[str]) -> float:
     if not wanted or not words:
         return 0.5 if words else 0.0
     return min(1.0, len(wanted & {w[:5] for w in words}) / min(4, len(wanted)))
-
-
-def _share_copied(asked: list[str], words: list[str]) -> float:
-    """Share of four-word runs taken from the question, beyond the first half."""
-    runs, source = _word_runs(words, 4), set(_word_runs(asked, 4))
-    share = sum(run in source for run in runs) / len(runs) if runs else 0.0
-    return max(0.0, 2 * share - 1)
 
 
 def _word_runs(words: list[str], length: int) -> list[tuple[str, ...]]:

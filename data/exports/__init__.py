@@ -183,7 +183,9 @@ def _exchange_lines(store: Store) -> tuple[list[JsonObject], ExportReport]:
 def _training_table(store: Store, format: Format) -> tuple[Table, ExportReport]:
     """A trainer's rows; ValueError where there are none."""
     if format == "trl-prompts":
-        table = training_rows.prompt_table(store.content.prompts())
+        table = Table((training_rows.PROMPT,))
+        for prompt in store.content.prompts():
+            table.add(prompt, {})
         missing = "no prompts are stored yet: import some"
     else:
         kind, make = _JUDGED[format]

@@ -7,7 +7,7 @@ was a), the later answer counts. A row is on the side of its prompt (`data.split
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Literal
@@ -93,14 +93,6 @@ class Table:
             self.facts[PARTED] += any(c.thinking for c in completions)
         turns = [message.as_dict() for message in prompt.messages]
         self.rows[split_of(prompt)].append({"prompt": turns, **row})
-
-
-def prompt_table(prompts: Iterable[Prompt]) -> Table:
-    """The prompts alone."""
-    table = Table((PROMPT,))
-    for prompt in prompts:
-        table.add(prompt, {})
-    return table
 
 
 def preference_table(judgements: Sequence[Judgement]) -> Table:
@@ -247,7 +239,6 @@ def _as_turn(completion: Completion) -> list[dict[str, str]]:
 
 
 def to_parquet(columns: Sequence[Column], rows: Sequence[JsonObject]) -> bytes:
-    """The rows as a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -35,7 +35,8 @@ def parse_address(text: str | Path) -> URL:
     """
     if isinstance(text, str) and "://" in text:
         scheme, rest = text.split("://", 1)
-        return _parse_sqlite(scheme, rest) if _dialect(scheme) == "sqlite" else _parse(scheme, rest)
+        local = scheme.partition("+")[0].lower() == "sqlite"
+        return _parse_sqlite(scheme, rest) if local else _parse(scheme, rest)
     path = Path(text)
     if isinstance(text, str) and _LIKE_A_URL.match(text) and not path.exists():
         raise ValueError(f"store {HIDDEN} is neither a file's path nor a database URL: {_USE}")
@@ -86,7 +87,7 @@ def holds_password(text: str) -> bool:
 
 def _parse(scheme: str, rest: str) -> URL:
     shown = (scheme if _SCHEME.fullmatch(scheme) else HIDDEN) + f"://{HIDDEN}"
-    if _dialect(scheme) not in ("postgresql", "postgres"):
+    if scheme.partition("+")[0].lower() not in ("postgresql", "postgres"):
         raise ValueError(f"store {shown!r} is not a database URL: {_USE}")
     if rest.count("@") > 1:
         raise ValueError(
@@ -117,7 +118,3 @@ def _parse_sqlite(scheme: str, rest: str) -> URL:
     return URL.create(
         scheme, database=database, query=dict(parse_qsl(options[1] if options else ""))
     )
-
-
-def _dialect(scheme: str) -> str:
-    return scheme.partition("+")[0].lower()

@@ -118,7 +118,14 @@ class JudgementTableBuilder:
         pair, person = kind == PAIRWISE, person.astype(np.int64)
         signed = answer * facing
         _, moment = np.unique([j.created_at for j in ordered], return_inverse=True)
-        place = _place(person, moment)
+        # how much of each person's dated rows came before
+        given = person * (int(moment.max(initial=0)) + 1) + moment
+        _, at, together = np.unique(given, return_inverse=True, return_counts=True)
+        dated = np.flatnonzero(together[at] < AT_ONCE)
+        order = dated[np.argsort(person[dated], kind="stable")]
+        _, start, size = np.unique(person[order], return_index=True, return_counts=True)
+        place = np.full(len(person), np.nan)
+        place[order] = (np.arange(len(order)) - np.repeat(start, size)) / np.repeat(size, size)
         return JudgementTable(
             kind=kind.astype(np.int64),
             person=person,
@@ -159,18 +166,6 @@ class JudgementTableBuilder:
             1 if self.sides[question][0].id == task.a.id else -1,
             read,
         )
-
-
-def _place(person: Ints, moment: Ints) -> Floats:
-    """How much of each person's dated rows came before, of rows in order of time (N,)."""
-    given = person * (int(moment.max(initial=0)) + 1) + moment
-    _, at, together = np.unique(given, return_inverse=True, return_counts=True)
-    dated = np.flatnonzero(together[at] < AT_ONCE)
-    order = dated[np.argsort(person[dated], kind="stable")]
-    _, start, size = np.unique(person[order], return_index=True, return_counts=True)
-    place = np.full(len(person), np.nan)
-    place[order] = (np.arange(len(order)) - np.repeat(start, size)) / np.repeat(size, size)
-    return place
 
 
 def _number_answer(judgement: Judgement, states: bool) -> tuple[float, float, float, float, float]:

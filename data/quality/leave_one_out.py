@@ -43,7 +43,17 @@ def predict_from_others(
 
     z (N,) are the answers on their own scales; nan where nobody else judged what is in the task.
     """
-    signs, judged = _design_matrices(table, sides)
+    number: dict[str, int] = {}
+    rows, columns, facing = [], [], []
+    for row, question in enumerate(table.question.tolist()):
+        for side, sign in zip(sides[question], (1.0, -1.0), strict=True):
+            if side is not None:
+                rows.append(row)
+                columns.append(number.setdefault(side.id, len(number)))
+                facing.append(sign)
+    # (N, completions): 1 for a row's first completion and -1 for its second; and 1 for both
+    signs = csr_matrix((facing, (rows, columns)), shape=(len(table), len(number)))
+    judged = abs(signs)
     predicted = np.full(len(table), np.nan)
     total = np.asarray(judged.sum(axis=0)).ravel()
     for person in np.unique(table.person):
@@ -56,19 +66,3 @@ def predict_from_others(
     seen = ~np.isnan(predicted)
     predicted[seen] = own_scale(table.where(seen), predicted[seen])
     return predicted
-
-
-def _design_matrices(
-    table: JudgementTable, sides: Sequence[tuple[Completion, Completion | None]]
-) -> tuple[csr_matrix, csr_matrix]:
-    """(N, completions): 1 for a row's first completion and -1 for its second; and 1 for both."""
-    number: dict[str, int] = {}
-    rows, columns, signs = [], [], []
-    for row, question in enumerate(table.question.tolist()):
-        for side, sign in zip(sides[question], (1.0, -1.0), strict=True):
-            if side is not None:
-                rows.append(row)
-                columns.append(number.setdefault(side.id, len(number)))
-                signs.append(sign)
-    signed = csr_matrix((signs, (rows, columns)), shape=(len(table), len(number)))
-    return signed, abs(signed)

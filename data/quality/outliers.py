@@ -67,11 +67,6 @@ class CheckedAnswers:
     prompt: Ints
     right: Floats
 
-    def without_ratings(self) -> CheckedAnswers:
-        """A rating on a scale of one's own is no mistake."""
-        rows = self.kind != SCALAR
-        return CheckedAnswers(*(column[rows] for column in vars(self).values()))
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -270,10 +265,13 @@ def _test_care(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
     """Fits what the others say less than they do, misses known answers, changes the own ones."""
     fit, seen = evidence.fit, ~np.isnan(evidence.fit)
     own, rest = (fit[rows & seen] for rows in subject.among(evidence.asked.person))
+    # without ratings: one on a scale of one's own is no mistake
+    rows = evidence.gold.kind != SCALAR
+    gold = CheckedAnswers(*(column[rows] for column in vars(evidence.gold).values()))
     sign, p = _combine_signs(
         [
             Sign(mean(own, "answers"), mean(rest, "answers"), _welch_p(rest, own), FITS),
-            _checked_sign(evidence.gold.without_ratings(), subject, "gave the known answer", KNOWN),
+            _checked_sign(gold, subject, "gave the known answer", KNOWN),
             _checked_sign(
                 evidence.repeats, subject, "gave the same answer when asked again", "repeats"
             ),

@@ -37,7 +37,7 @@ def run_folder(name: str, workspace: Path) -> Path:
 
 def take_in(workspace: Path, sent: Path) -> Path:
     """A file that a browser sent, kept for the run that is to read it, under its own name."""
-    folder = _incoming(workspace) / secrets.token_hex(8)
+    folder = Path(workspace) / "incoming" / secrets.token_hex(8)
     folder.mkdir(parents=True, mode=0o700)
     kept = folder / sent.name
     try:
@@ -49,15 +49,11 @@ def take_in(workspace: Path, sent: Path) -> Path:
 
 def remove_incoming(workspace: Path, kept: Path | None = None) -> None:
     """Remove what `take_in` has kept: one file, or all."""
-    there = _incoming(workspace)
+    there = Path(workspace) / "incoming"
     if kept is None:
         shutil.rmtree(there, ignore_errors=True)
     elif there.absolute() == kept.absolute().parent.parent:
         shutil.rmtree(kept.parent, ignore_errors=True)
-
-
-def _incoming(workspace: Path) -> Path:
-    return Path(workspace) / "incoming"
 
 
 def metrics(directory: Path) -> list[Values]:

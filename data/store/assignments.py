@@ -186,7 +186,14 @@ def insert_tasks(connection: sa.Connection, tasks: Iterable[Task]) -> dict[str, 
     Returns by id the task that stands for each: itself, or the one with its sides exchanged.
     """
     take_lock(connection, Lock.CONTENT)  # nobody may add the exchanged pair meanwhile
-    stands_for = _stored_orders(connection, {task.id: task for task in tasks})
+    given = {task.id: task for task in tasks}
+    turned = {i: task.turned() for i, task in given.items() if task.b is not None}
+    stored = existing(connection, t.tasks, [*turned, *(task.id for task in turned.values())])
+    stands_for: dict[str, Task] = {}
+    for i, task in given.items():  # with its sides as stored, else as they come first among these
+        other = turned.get(i, task)
+        as_other = i not in stored and (other.id in stored or other.id in stands_for)
+        stands_for[i] = stands_for.get(other.id, other) if as_other else task
     new = list({task.id: task for task in stands_for.values()}.values())
     insert_completions(connection, distinct(side for task in new for side in task.sides))
     rows = [
@@ -208,18 +215,6 @@ def insert_tasks(connection: sa.Connection, tasks: Iterable[Task]) -> dict[str, 
     if queued:
         rewind_queue(connection, min(queued))
     return stands_for
-
-
-def _stored_orders(connection: sa.Connection, tasks: dict[str, Task]) -> dict[str, Task]:
-    """Each task with its sides as they are stored, else as they come first among these."""
-    turned = {i: task.turned() for i, task in tasks.items() if task.b is not None}
-    stored = existing(connection, t.tasks, [*turned, *(task.id for task in turned.values())])
-    found: dict[str, Task] = {}
-    for i, task in tasks.items():
-        other = turned.get(i, task)
-        as_other = i not in stored and (other.id in stored or other.id in found)
-        found[i] = found.get(other.id, other) if as_other else task
-    return found
 
 
 def insert_repeats(connection: sa.Connection, repeats: dict[str, str]) -> None:

@@ -128,7 +128,7 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
         below = False
         if judgement_id in fresh:
             fresh.remove(judgement_id)
-            below = chains.is_late(pair, created_at)
+            below = created_at < chains.latest.get(pair, "")
             token = f"{_TOKEN}{judgement_id:012d}:{record.key}"
             row = _judgement_row(record, pair, record.answer)
             row |= {"client_token": token, "created_at": created_at}
@@ -167,7 +167,8 @@ class _Chains:
         """Tasks that ask for answers: the ones in the file fill places."""
         self.below: dict[int, int] = {}
         """Judgements that are older than what was known, each with the one that supersedes it."""
-        self._latest: dict[_Pair, str] = {}
+        self.latest: dict[_Pair, str] = {}
+        """When each annotator answered last, as far as the store knew before."""
         self._first: dict[_Pair, int] = {}
         superseded: set[int] = set()
         rows: list[ResultRow] = []
@@ -182,7 +183,7 @@ class _Chains:
             superseded.add(row.supersedes)
             pair = row.task_id, row.annotator_id
             if row.value is not None:
-                self._latest[pair] = max(row.created_at, self._latest.get(pair, ""))
+                self.latest[pair] = max(row.created_at, self.latest.get(pair, ""))
                 if row.supersedes is None:
                     self._first[pair] = row.id
                 about = (row.shown_first, row.guidelines_version, row.external_id, row.created_at)
@@ -195,10 +196,6 @@ class _Chains:
         for row in sorted(rows, key=lambda r: r.id):
             if row.value is not None and row.id not in superseded:
                 self.stands[row.task_id, row.annotator_id] = row.id
-
-    def is_late(self, pair: _Pair, moment: str) -> bool:
-        """Whether its annotator has answered since, as far as the store knew before."""
-        return moment < self._latest.get(pair, "")
 
     def add(self, judgement_id: int, pair: _Pair, below: bool, taken_back: bool) -> None:
         """A new judgement: it stands, or goes below all that its annotator has said since."""

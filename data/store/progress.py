@@ -103,30 +103,26 @@ _SAMPLING = (
 def load_overview(
     connection: sa.Connection, annotator: Annotator, leased: Sequence[int], count_left: bool
 ) -> Overview:
-    """See Overview."""
     sampling = connection.execute(_SAMPLING).one_or_none()
-    return Overview(
-        tuple(assignments.load_assignments(connection, leased)),
-        _load_progress(connection, annotator),
-        max(len(leased), _count_left(connection, annotator)) if count_left else None,
-        newest_version(connection),
-        (sampling.done, sampling.total) if sampling else None,
-    )
-
-
-def _load_progress(connection: sa.Connection, annotator: Annotator) -> Progress:
+    held = tuple(assignments.load_assignments(connection, leased))
     today = now()[:10]
     me = {"me": annotator.id, "today": today}
     by_day = {day: int(n) for day, n in connection.execute(_BY_DAY, me)}
     for day, n in connection.execute(_GONE_BY_DAY, me):
         by_day[day] -= int(n)
     times = connection.scalars(_PACE, me).all()
-    return Progress(
-        done=sum(by_day.values()),
-        done_today=by_day.get(today, 0),
-        pace=round(median(times), 1) if times else None,
-        streak=streak((day for day, n in by_day.items() if n > 0), date.fromisoformat(today)),
-        last=last_answered(connection, annotator.id),
+    return Overview(
+        held,
+        Progress(
+            done=sum(by_day.values()),
+            done_today=by_day.get(today, 0),
+            pace=round(median(times), 1) if times else None,
+            streak=streak((day for day, n in by_day.items() if n > 0), date.fromisoformat(today)),
+            last=last_answered(connection, annotator.id),
+        ),
+        max(len(leased), _count_left(connection, annotator)) if count_left else None,
+        newest_version(connection),
+        (sampling.done, sampling.total) if sampling else None,
     )
 
 

@@ -74,9 +74,10 @@ def part(text: str) -> Parts:
                 break
         thoughts.append(text[start : closed.start() if closed else None].strip())
         if closed is None:
-            return Parts(_join(thoughts), "", True)
+            return Parts("\n\n".join(filter(None, thoughts)), "", True)
         place = closed.end()
-    return Parts(_join(thoughts), text[place:].lstrip() if place else text)
+    answer = text[place:].lstrip() if place else text
+    return Parts("\n\n".join(filter(None, thoughts)), answer)
 
 
 def opening_of(template: str) -> str:
@@ -98,10 +99,6 @@ def put_before(thinking: str, answer: str) -> str:
     if not name:
         name, thinking = "think", thinking.replace("</", "< /")
     return f"<{name}>\n{thinking.strip()}\n</{name}>\n\n{answer}"
-
-
-def _join(thoughts: list[str]) -> str:
-    return "\n\n".join(filter(None, thoughts))
 
 
 def _find_closing(text: str, tag: str, start: int) -> re.Match[str] | None:
