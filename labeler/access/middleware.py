@@ -109,7 +109,8 @@ class Gate:
             await send(message)
 
         refused = self._refusal(request)
-        if refused is None and not is_open_to_all(path):
+        same_for_all = path == HEALTH or path.startswith("/static/") or place_of(path) == "file"
+        if refused is None and not same_for_all:  # else nobody need be looked up
             try:
                 refused = await self._door_pool.run(lambda: self.door(request))
             except Exception as error:
@@ -126,16 +127,14 @@ class Gate:
     def _refusal(self, request: Request) -> Response | None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if origin is not None and not same_origin(origin, request.scope["scheme"], host):
-            self._tell(origin, host)
-            return notice(request, 403, "From another site", foreign(origin, host))
+            wrong = foreign(origin, host)
+            # in the log each once: a proxy that names no host looks like this
+            if (origin, host) not in self._told and len(self._told) < MOST_TOLD:
+                self._told.add((origin, host))
+                _log.warning("%s", ascii(wrong)[1:-1])
+            return notice(request, 403, "From another site", wrong)
         refusal = refusal_of(request.scope)
         return PlainTextResponse(refusal[1], refusal[0]) if refusal else None
-
-    def _tell(self, origin: str, host: str) -> None:
-        """Say in the log what is refused, each once: a proxy that names no host looks like this."""
-        if (origin, host) not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add((origin, host))
-            _log.warning("%s", ascii(foreign(origin, host))[1:-1])
 
     def _refuse_call(self, request: Request, page: str, body: bytes | None) -> Response | None:
         if body is None or any(self._is_foreign(path) for path in file_paths(body)):
@@ -236,17 +235,10 @@ def call_error(body: bytes, handlers: Mapping[int, int]) -> str:
         return f"Function {str(index)[:40]} is unknown: reload the page."
     if not isinstance(data, list) or len(data) < handlers[index]:
         return f"Function {index} takes a list of {handlers[index]} values."
-    if any(not _is_sound(number) for number in _numbers(data)):
+    numbers = (v for v in _walk(data) if isinstance(v, int | float) and not isinstance(v, bool))
+    if not all(abs(number) <= LARGEST_NUMBER for number in numbers):  # NaN neither
         return "A number is too large, or none at all: correct it."
     return ""
-
-
-def _is_sound(number: float) -> bool:
-    return abs(number) <= LARGEST_NUMBER  # not NaN either
-
-
-def _numbers(value: object) -> Iterator[float]:
-    return (v for v in _walk(value) if isinstance(v, int | float) and not isinstance(v, bool))
 
 
 def _walk(value: object) -> Iterator[object]:
@@ -279,11 +271,6 @@ def place_of(path: str) -> Literal["file", "call", "unknown", "elsewhere"]:
             wanted = _CALLS.fullmatch(rest) or _TRANSFERS.fullmatch(path)
             return "call" if wanted else "unknown"
     return "elsewhere"
-
-
-def is_open_to_all(path: str) -> bool:
-    """Whether what is there is the same for everybody, so that nobody need be looked up."""
-    return path == HEALTH or path.startswith("/static/") or place_of(path) == "file"
 
 
 def same_origin(origin: str, scheme: str, host: str) -> bool:

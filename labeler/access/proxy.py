@@ -11,7 +11,6 @@ import ipaddress
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -65,15 +64,6 @@ def inner_path(scope: Scope) -> str:
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a browser asked for, by the headers of a trusted proxy."""
-
-    host: str = ""
-    scheme: str = ""
-    client: str = ""
-
-
 class Front:
     """ASGI middleware, the outermost. A proxy may leave the root path in front or take it away."""
 
@@ -100,45 +90,46 @@ class Front:
         elif root and path == root:
             changed["path"], changed["raw_path"] = f"{root}/", f"{root}/".encode()
         client = scope["client"][0] if scope.get("client") else ""
-        said = {k: _joined(headers, k) for k in FORWARDED if any(k == name for name, _ in headers)}
+        there = FORWARDED & dict(headers).keys()
+        said = {
+            k: b",".join(v for name, v in headers if name == k).decode("latin-1") for k in there
+        }
         if said and self._trusts(client):
-            asked = self._read(said)
-            if asked.host:
+            host, scheme, browser = self._read(said)
+            if host:
                 kept = [(k, v) for k, v in kept if k != b"host"]
-                kept.append((b"host", asked.host.encode("ascii")))
-            if asked.scheme:
-                changed["scheme"] = asked.scheme
-            if asked.client:
-                changed["client"] = (asked.client, 0)
+                kept.append((b"host", host.encode("ascii")))
+            if scheme:
+                changed["scheme"] = scheme
+            if browser:
+                changed["client"] = (browser, 0)
         elif b"x-forwarded-host" in said or b"x-forwarded-proto" in said:
             changed[UNHEEDED] = client
-            self._tell(client)
+            if client not in self._told and len(self._told) < _MOST_TOLD:
+                self._told.add(client)
+                _log.warning(
+                    "%s sends X-Forwarded-Host or -Proto, which is not heeded. If it is your proxy:"
+                    " serve with --trusted-proxy %s",
+                    client,
+                    client,
+                )
         return {**scope, **changed, "headers": _first_cookies(kept)}
 
-    def _read(self, said: Mapping[bytes, str]) -> Asked:
+    def _read(self, said: Mapping[bytes, str]) -> tuple[str, str, str]:
+        """(host, scheme, client) that a trusted proxy names; empty where it does not."""
         host = said.get(b"x-forwarded-host", "").split(",")[0].strip()
         scheme = said.get(b"x-forwarded-proto", "").split(",")[0].strip().lower()
         port = said.get(b"x-forwarded-port", "").split(",")[0].strip()
         match = _AUTHORITY.fullmatch(host)
         if match and not match[2] and port.isdecimal() and port not in ("80", "443"):
             host = f"{host}:{port}"
-        return Asked(
-            host=host if match else "",
-            scheme=scheme if scheme in ("http", "https") else "",
-            client=self._client_of(said.get(b"x-forwarded-for", "")),
-        )
-
-    def _client_of(self, chain: str) -> str:
-        """The last address of X-Forwarded-For that is no proxy: any before may be made up."""
-        found = ""
-        for text in reversed(chain.split(",")):
+        client = ""  # the last address that is no proxy: any before may be made up
+        for text in reversed(said.get(b"x-forwarded-for", "").split(",")):
             address = _address_of(text.strip())
-            if not address:
+            client = address or client
+            if not address or not self._trusts(address):
                 break
-            found = address
-            if not self._trusts(address):
-                break
-        return found
+        return host if match else "", scheme if scheme in ("http", "https") else "", client
 
     def _trusts(self, client: str) -> bool:
         try:
@@ -148,24 +139,10 @@ class Front:
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self.trusted)
 
-    def _tell(self, client: str) -> None:
-        if client not in self._told and len(self._told) < _MOST_TOLD:
-            self._told.add(client)
-            _log.warning(
-                "%s sends X-Forwarded-Host or -Proto, which is not heeded. If it is your proxy:"
-                " serve with --trusted-proxy %s",
-                client,
-                client,
-            )
-
 
 def readable_host(host: str) -> bool:
     """Whether a Host header is a host, with a port or without."""
     return not host or _AUTHORITY.fullmatch(host) is not None
-
-
-def _joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
-    return ",".join(value.decode("latin-1") for key, value in headers if key == name)
 
 
 def _address_of(text: str) -> str:

@@ -41,7 +41,6 @@ class Uploads:
             file.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove everything."""
         remove(self.folder)
         os.close(self._lock)
 

@@ -38,7 +38,7 @@ _JOINED = {"So", "Sk", "Sm", "Mn", "Mc", "Lo"}
 
 def count_hidden(text: str) -> int:
     """How many hidden characters are in what `raw` shows, marks that are not drawn included."""
-    return len(_hidden_places(_shown_part(text)))
+    return len(_hidden_places(text[:LONGEST].replace("\r\n", "\n")))
 
 
 def raw(text: str, share: float = 1.0) -> str:
@@ -48,7 +48,7 @@ def raw(text: str, share: float = 1.0) -> str:
     """
     if not text:
         return NO_TEXT
-    shown = _shown_part(text)
+    shown = text[:LONGEST].replace("\r\n", "\n")
     hidden = _hidden_places(shown)
     boxes = set(hidden[:MOST_BOXES])
     spelled = {at: BOX_COST if at in boxes else BRACKETS_COST for at in hidden}
@@ -101,10 +101,6 @@ def short_lines(text: str) -> str:
 def whole(text: str) -> str:
     """The text without half characters (lone surrogates), which cannot be sent anywhere."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
-
-
-def _shown_part(text: str) -> str:
-    return text[:LONGEST].replace("\r\n", "\n")
 
 
 def _hidden_places(text: str) -> list[int]:

@@ -124,26 +124,20 @@ class _Walk:
         if len(element) != _PARTS.get(element.tag, len(element)):
             raise ValueError(f"{element.tag} lacks a part")
         inside = "".join(map(self._walk_with_space, element, [*element[1:], None]))
-        return (
-            f"<{element.tag}{_kept_attributes(element)}>{html.escape(text)}{inside}</{element.tag}>"
-        )
+        kept = ""
+        for name, value in element.items():
+            allowed = _VALUES.get((element.tag, name))
+            if allowed and re.fullmatch(allowed, value):
+                kept += f' {name}="{value}"'
+            elif (element.tag, name) == ("mspace", "width") or name == "mathbackground":
+                raise ValueError(f"{name}={value} is not drawn")
+        return f"<{element.tag}{kept}>{html.escape(text)}{inside}</{element.tag}>"
 
     def _walk_with_space(self, element: Element, after: Element | None) -> str:
         """A function's name keeps its distance from what it is applied to."""
         name = element.tag == "mi" and element.text in _FUNCTIONS
         apart = name and after is not None and after.tag in _APPLIED
         return self.walk(element) + (_THIN if apart else "")
-
-
-def _kept_attributes(element: Element) -> str:
-    kept = ""
-    for name, value in element.items():
-        allowed = _VALUES.get((element.tag, name))
-        if allowed and re.fullmatch(allowed, value):
-            kept += f' {name}="{value}"'
-        elif (element.tag, name) == ("mspace", "width") or name == "mathbackground":
-            raise ValueError(f"{name}={value} is not drawn")
-    return kept
 
 
 def _nesting_depth(latex: str) -> int:

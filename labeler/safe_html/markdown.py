@@ -133,24 +133,19 @@ def _render_safely(text: str, env: Env, page: str | None) -> str:
         made = _render_code(text, page, env) if page else _markdown_parser().render(text, env)
         if len(made) > LONGEST_HTML or made.count("<") > MOST_TAGS:
             return _plain_text(text)
-        return _sanitise(made)
+        return nh3.clean(  # what all HTML of ours passes, whatever made it
+            made,
+            tags=TAGS,
+            attributes=ATTRIBUTES,
+            tag_attribute_values={"td": {"align": SIDES}, "th": {"align": SIDES}},
+            allowed_classes=CLASSES,
+            url_schemes=SCHEMES,
+            url_relative="deny",
+            link_rel="noopener noreferrer nofollow",
+            set_tag_attribute_values={"a": {"target": "_blank"}},
+        )
     except Exception:  # whatever a parser stumbles over, the text is shown
         return _plain_text(text)
-
-
-def _sanitise(made: str) -> str:
-    """What all HTML of ours passes, whatever made it."""
-    return nh3.clean(
-        made,
-        tags=TAGS,
-        attributes=ATTRIBUTES,
-        tag_attribute_values={"td": {"align": SIDES}, "th": {"align": SIDES}},
-        allowed_classes=CLASSES,
-        url_schemes=SCHEMES,
-        url_relative="deny",
-        link_rel="noopener noreferrer nofollow",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-    )
 
 
 def _plain_text(text: str) -> str:

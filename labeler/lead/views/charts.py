@@ -40,7 +40,14 @@ def line(
 ) -> None:
     """A metric over the steps; `beside` names another that `hover` shows as its customdata."""
     kept = [row for row in rows if is_number(row.get(key)) and "step" in row]
-    steps, values = _with_gaps([row["step"] for row in kept], [row[key] for row in kept])
+    steps: Numbers = []
+    values: Numbers = []
+    for row in kept:
+        if steps and (row["step"] or 0) < (steps[-1] or 0):
+            steps.append(None)  # a gap: the steps begin anew, with another model of an ensemble
+            values.append(None)
+        steps.append(row["step"])
+        values.append(row[key])
     chart.add_scatter(
         x=steps,
         y=values,
@@ -113,16 +120,3 @@ def latest(rows: Rows, key: str) -> str:
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value can be drawn: no text, no truth value, no NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
-
-
-def _with_gaps(steps: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
-    """With a gap where the steps begin anew, as each model of an ensemble does."""
-    x: Numbers = []
-    y: Numbers = []
-    for step, value in zip(steps, values, strict=True):
-        if x and (step or 0) < (x[-1] or 0):
-            x.append(None)
-            y.append(None)
-        x.append(step)
-        y.append(value)
-    return x, y

@@ -53,7 +53,6 @@ def drawn(chart: Chart, inputs: ChartInputs) -> go.Figure:
 
 
 def has_data(chart: Chart, rows: charts.Rows) -> bool:
-    """Whether there is anything to see in a chart."""
     values = [row.get(chart.needs, 0) for row in rows] if chart.needs else [1]
     return any(charts.is_number(value) and value > 0 for value in values)
 

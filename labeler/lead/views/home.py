@@ -126,7 +126,6 @@ def running_html(now: Snapshot) -> str:
 
 
 def runs_html(now: Snapshot) -> str:
-    """Every run."""
     rows = [
         [*_run_cells(run), datetime.fromisoformat(run.created_at).strftime("%d %b %H:%M UTC")]
         for run in now.runs
@@ -207,7 +206,6 @@ def people_html(now: Snapshot, short: bool = False) -> str:
 
 
 def data_html(now: Snapshot) -> str:
-    """What is stored."""
     counts = now.counts
     numbers = {
         "Prompts": counts.prompts,
