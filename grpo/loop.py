@@ -53,7 +53,13 @@ def loop(settings: LoopSettings) -> LoopReport:
         report.seeds.append(one_seed(settings, seed))
         write_json(settings.workspace / "report.json", report.as_json())
         page = write_html(report, settings.workspace / "report.html")
-    print("\n" + "\n".join(summary_lines(report)))
+    print(f"\n{report.date}, {report.processor}, {report.precision}")
+    for result in report.seeds:
+        print(f"\nseed {result.seed}: {result.minutes} minutes")
+        print("\n".join(table(result.compare.rows)))
+        for name, win in result.compare.win_rates.items():
+            print(f"GRPO wins against SFT by {name}: {format_estimate(win)}")
+        print("bar met" if meets_bar(result) else "bar NOT met")
     print(f"\nreport with plots: {page}")
     return report
 
@@ -127,17 +133,6 @@ class Stages:
 def train_reward(settings: RewardSettings, store: Store, run: Recorder) -> RewardReport:
     receipt = reward_train.train(settings, store, run)
     return RewardReport(summary=receipt["summary"], receipt=receipt)
-
-
-def summary_lines(report: LoopReport) -> list[str]:
-    """The loop's table: each seed, SFT against GRPO, with intervals."""
-    text = [f"{report.date}, {report.processor}, {report.precision}"]
-    for result in report.seeds:
-        text += ["", f"seed {result.seed}: {result.minutes} minutes", *table(result.compare.rows)]
-        for name, win in result.compare.win_rates.items():
-            text.append(f"GRPO wins against SFT by {name}: {format_estimate(win)}")
-        text.append("bar met" if meets_bar(result) else "bar NOT met")
-    return text
 
 
 def meets_bar(result: SeedReport) -> bool:

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 
 from data.runs.recorder import Recorder
-from data.schema import Prompt
 from data.settings import loading
 from data.splits import split_of
 from data.store import Store
@@ -20,9 +19,23 @@ from grpo.sampling.intake import Intake
 
 
 def sample(settings: SampleSettings, store: Store, run: Recorder) -> SampleReport:
-    """Sample for the stored prompts; each batch is stored, and its tasks queued, as it comes."""
+    """Sample for the stored prompts; each batch is stored, and its tasks queued, as it comes.
+
+    Raises ValueError if none are stored; where only what is missing is wanted there may be none.
+    """
     started = time.monotonic()
-    prompts = chosen_prompts(store, settings)
+    splits = ("train", "validation") if settings.prompts == "judged" else (settings.prompts,)
+    prompts = [p for p in store.content.prompts() if split_of(p) in splits]
+    if not prompts:
+        raise ValueError(
+            f"no prompts of the set {settings.prompts!r} are stored: import some"
+            ' ({"type": "prompt", ...}) first'
+        )
+    if settings.missing:
+        there = Counter(g.completion.prompt.id for g in store.content.generations(settings.policy))
+        prompts = [p for p in prompts if there[p.id] < settings.per_prompt]
+    random.Random(settings.seed).shuffle(prompts)
+    prompts = prompts[: settings.limit] if settings.limit else prompts
     intake = Intake(settings, store, run, prompts)
     source: LocalSource | EndpointSource | None = None
     if prompts and settings.endpoint:
@@ -35,22 +48,3 @@ def sample(settings: SampleSettings, store: Store, run: Recorder) -> SampleRepor
 
         source = from_policy(settings, prompts, run, intake.keep, intake.left_out)
     return intake.report(source, round(time.monotonic() - started, 1))
-
-
-def chosen_prompts(store: Store, settings: SampleSettings) -> list[Prompt]:
-    """The prompts of the set, in an order drawn by the seed, cut to the limit.
-
-    Raises ValueError if none are stored; where only what is missing is wanted there may be none.
-    """
-    splits = ("train", "validation") if settings.prompts == "judged" else (settings.prompts,)
-    prompts = [p for p in store.content.prompts() if split_of(p) in splits]
-    if not prompts:
-        raise ValueError(
-            f"no prompts of the set {settings.prompts!r} are stored: import some"
-            ' ({"type": "prompt", ...}) first'
-        )
-    if settings.missing:
-        there = Counter(g.completion.prompt.id for g in store.content.generations(settings.policy))
-        prompts = [p for p in prompts if there[p.id] < settings.per_prompt]
-    random.Random(settings.seed).shuffle(prompts)
-    return prompts[: settings.limit] if settings.limit else prompts

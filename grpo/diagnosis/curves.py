@@ -61,7 +61,6 @@ class Curves:
 
     @property
     def groups(self) -> float:
-        """Groups in a batch."""
         return max(self.setting("prompts_per_step") or 4, 1)
 
     @property

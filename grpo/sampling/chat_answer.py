@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 NO_COMPLETION = "that were no chat completion"
@@ -73,18 +72,14 @@ def read_answer(body: bytes) -> ChatAnswer:
     if ending == "stop" and (message.get("tool_calls") or message.get("function_call")):
         ending = "tool_calls"
     if not text.strip():
-        _require_an_end(message, ending, bool(apart or thinking))
+        for field, reason in _ELSE.items():
+            if message.get(field):
+                raise OddAnswer(reason)
+        if ending == "length" and not (apart or thinking):
+            raise OddAnswer("empty at the token limit")
+        if ending not in ("stop", "length"):
+            raise OddAnswer(f"empty, ended by {ending}")
     return ChatAnswer(text, apart or thinking, ending)
-
-
-def _require_an_end(message: Mapping[str, object], ending: str, thought: bool) -> None:
-    """Raise OddAnswer where there is no text and the model has not simply ended."""
-    instead = next((reason for field, reason in _ELSE.items() if message.get(field)), "")
-    if instead:
-        raise OddAnswer(instead)
-    if ending != "stop" and not (thought and ending == "length"):
-        at_limit = "empty at the token limit"
-        raise OddAnswer(at_limit if ending == "length" else f"empty, ended by {ending}")
 
 
 def _read_ending(reason: object) -> str:

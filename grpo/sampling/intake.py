@@ -70,8 +70,16 @@ class Intake:
         ]
         blank = [c for c in self.kept if not c.text.strip()]
         if isinstance(source, EndpointSource):
-            said += self._cut_off(source)
-        said += self._without_answer(blank)
+            said += [  # cut otherwise than at the limit: why, in the endpoint's words
+                f"{n} {'is' if n == 1 else 'are'} unfinished: ended by {ending}."
+                for ending, n in source.endings.items()
+                if ending not in ("stop", "length")
+            ]
+        cut = sum(not c.finished for c in blank)
+        if empty := len(blank) - cut:
+            said.append(f"{empty} {'is' if empty == 1 else 'are'} empty: kept, and judged as such.")
+        if cut:
+            said.append(f"{cut} stopped before any answer: give more --sampling.max-new-tokens.")
         said += [f"Left out: {n} {reason}." for reason, n in self.left_out.items()]
         if self.named:
             said.append(f"{self.named.sentence()}.")
@@ -91,22 +99,6 @@ class Intake:
             source=source,
             seconds=seconds,
         )
-
-    def _cut_off(self, source: EndpointSource) -> list[str]:
-        """Of those that were cut otherwise than at the limit: why, in the endpoint's words."""
-        return [
-            f"{n} {'is' if n == 1 else 'are'} unfinished: ended by {ending}."
-            for ending, n in source.endings.items()
-            if ending not in ("stop", "length")
-        ]
-
-    def _without_answer(self, blank: Sequence[Completion]) -> list[str]:
-        """Of those that say nothing: a model that ended at once, or that thought to its limit."""
-        cut = sum(not c.finished for c in blank)
-        empty = len(blank) - cut
-        said = [f"{empty} {'is' if empty == 1 else 'are'} empty: kept, and judged as such."]
-        more = f"{cut} stopped before any answer: give more --sampling.max-new-tokens."
-        return said[: bool(empty)] + [more][: bool(cut)]
 
     def _queue_tasks(self, completions: Sequence[Completion], so_far: float) -> None:
         """Tasks over a batch, as many as are due when this share of all is sampled."""

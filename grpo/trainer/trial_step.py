@@ -21,8 +21,6 @@ _COUNTERS = (*MOVED_ON, "_current_train_step_time", "_entropy_window_stats", "sa
 
 @dataclass(frozen=True)
 class TrialStep:
-    """What one step showed."""
-
     kl: float
     """To the reference, in nats per token."""
     entropy: float
