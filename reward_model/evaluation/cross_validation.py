@@ -56,8 +56,6 @@ class Predictions:
 
 @dataclass(frozen=True)
 class FoldHead:
-    """The head of one fold."""
-
     train: Bools
     """Completions of the prompts that it learned from (N,)."""
     test: Bools
@@ -200,15 +198,16 @@ def _nothing_predicted(examples: Examples) -> tuple[Floats, Floats, Floats]:
     return pairs, binary, scalar
 
 
-def folds(examples: Examples, n: int = FOLDS, seed: int = 0) -> Iterator[tuple[Bools, Bools]]:
-    """(train, test) masks of completions (N,), by prompt; as many as there are prompts, at most n.
+def folds(examples: Examples, seed: int = 0) -> Iterator[tuple[Bools, Bools]]:
+    """(train, test) masks of completions (N,), by prompt; as many as prompts, at most FOLDS.
 
     Raises ValueError for fewer than two prompts.
     """
     if examples.prompts < 2:
         raise ValueError("cross-validation needs judgements of two prompts: there is one")
-    side = np.random.default_rng(seed).permutation(examples.prompts) % min(n, examples.prompts)
-    for fold in range(min(n, examples.prompts)):
+    n = min(FOLDS, examples.prompts)
+    side = np.random.default_rng(seed).permutation(examples.prompts) % n
+    for fold in range(n):
         test = side[examples.prompt] == fold
         yield ~test, test
 

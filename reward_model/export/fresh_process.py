@@ -26,8 +26,6 @@ class Chat(TypedDict):
 
 
 class Asked(TypedDict):
-    """All questions."""
-
     rows: list[dict[str, Any]]
     """Lines that the export's script scores."""
     plans: list[list[list[int]]]
@@ -36,8 +34,6 @@ class Asked(TypedDict):
 
 
 class Answers(TypedDict):
-    """Head outputs."""
-
     scored: list[list[list[float]]]
     """By the export's script: of each batch of each plan."""
     applied: list[list[float]]
@@ -48,19 +44,12 @@ class Answers(TypedDict):
 
 def answer(folder: Path, asked: Asked) -> Answers:
     """The head's outputs along each way."""
+    head_output = runpy.run_path(str(folder / SCRIPT))["head_output"]
+    rows = asked["rows"]
     return {
-        "scored": by_script(folder, asked),
+        "scored": [[head_output([rows[i] for i in b]) for b in plan] for plan in asked["plans"]],
         **by_everybodys_call(folder, asked["chats"]),  # type: ignore[typeddict-item]
     }
-
-
-def by_script(folder: Path, asked: Asked) -> list[list[list[float]]]:
-    """The script's head outputs of each batch of each plan."""
-    head_output = runpy.run_path(str(folder / SCRIPT))["head_output"]
-    return [
-        [head_output([asked["rows"][i] for i in batch]) for batch in plan]
-        for plan in asked["plans"]
-    ]
 
 
 @torch.inference_mode()

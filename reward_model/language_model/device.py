@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 
 
-def choose_dtype(device: torch.device | None = None) -> tuple[torch.dtype, str]:
+def choose_dtype() -> tuple[torch.dtype, str]:
     """The fastest dtype that the device computes in, and the reason in words."""
-    device = device or choose_device()
-    if device.type == "cuda":
+    if choose_device().type == "cuda":
         if torch.cuda.is_bf16_supported():
             return torch.bfloat16, "bfloat16: the GPU computes in it"
         return torch.float32, "float32: the GPU has no bfloat16"

@@ -67,7 +67,8 @@ def load_tokenizer(origin: Origin, chat: bool = True) -> PreTrainedTokenizerBase
     """
     refuse_kind(origin.model, load_config(origin))
     tokenizer, name = _read_tokenizer(origin, chat)
-    rows = _rows(origin)
+    brought = embedding_rows(Path(origin.adapter)) if origin.adapter else None
+    rows = brought or int(load_config(origin).get_text_config().vocab_size)
     _check_tokenizer(tokenizer, rows, name)
     chosen = choose_pad(tokenizer, rows)
     if chat and chosen is None:
@@ -102,7 +103,6 @@ def _read_tokenizer(origin: Origin, chat: bool) -> tuple[PreTrainedTokenizerBase
 
 
 def load_config(origin: Origin) -> PreTrainedConfig:
-    """The model's configuration."""
     try:
         config: PreTrainedConfig = _load_named(AutoConfig.from_pretrained, origin.model)
     except ValueError as error:
@@ -118,12 +118,6 @@ def load_config(origin: Origin) -> PreTrainedConfig:
 def longest_text(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The most tokens that the model reads; None where nothing says."""
     return context_length(load_config(origin), tokenizer)
-
-
-def _rows(origin: Origin) -> int:
-    """How many tokens the embedding has, an adapter's own where it brings one along."""
-    brought = embedding_rows(Path(origin.adapter)) if origin.adapter else None
-    return brought or int(load_config(origin).get_text_config().vocab_size)
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:

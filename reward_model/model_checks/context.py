@@ -34,16 +34,12 @@ def context_length(
     text = config.get_text_config()
     found = [int(n) for name in NAMES if isinstance(n := getattr(text, name, None), int) and n > 0]
     if found:
-        return max(found[0], *(_stretched(rope, found[0]) for rope in _ropes(text)), 0)
+        rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+        # one for all layers, or one for each kind of them
+        ropes = [value for value in rope.values() if isinstance(value, Mapping)] or [rope]
+        return max(found[0], *(_stretched(one, found[0]) for one in ropes), 0)
     stated = getattr(tokenizer, "model_max_length", None) or ANY_LENGTH
     return int(stated) if 0 < stated < ANY_LENGTH else None
-
-
-def _ropes(text: PreTrainedConfig) -> list[Mapping[str, object]]:
-    """The settings of rotary positions: one, or one for each kind of layer."""
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = [value for value in rope.values() if isinstance(value, Mapping)]
-    return kinds or [rope]
 
 
 def _stretched(rope: Mapping[str, object], length: int) -> int:

@@ -37,7 +37,11 @@ def choose_pad(tokenizer: PreTrainedTokenizerBase, rows: int | None = None) -> s
         place = vocabulary.get(token)
         if place is None or place in written or (rows is not None and place >= rows):
             return False
-        return (token in added and token != tokenizer.unk_token) or not _in_text(tokenizer, token)
+        if token in added and token != tokenizer.unk_token:
+            return True
+        texts = [ODD] if token == tokenizer.unk_token else [token, f" {token}"]
+        read = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return all(tokenizer.convert_tokens_to_ids(token) not in ids for ids in read)
 
     return next((t for t in _candidates(tokenizer) if can_pad(t)), None)
 
@@ -67,13 +71,6 @@ def written_tokens(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     source = str(tokenizer.chat_template)
     # of tools, images or thinking: written in branches that no plain turn reaches
     return found | {i for token, i in tokenizer.get_added_vocab().items() if token in source}
-
-
-def _in_text(tokenizer: PreTrainedTokenizerBase, token: str) -> bool:
-    """Whether text without control tokens yields this one."""
-    texts = [ODD] if token == tokenizer.unk_token else [token, f" {token}"]
-    read = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return any(tokenizer.convert_tokens_to_ids(token) in ids for ids in read)
 
 
 def earlier_pad(tokenizer: PreTrainedTokenizerBase) -> str | None:

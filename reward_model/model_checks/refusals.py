@@ -62,28 +62,21 @@ REMEDIES: Sequence[tuple[str, str]] = (
 def why_not_loaded(name: str, error: Exception) -> str:
     """One line on a model that cannot be loaded: the reason and the remedy."""
     said = f"{type(error).__name__}: {error}"
-    reason, remedy = _sentence(error), GENERIC
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    joined = " ".join(plain.split()) or type(error).__name__
+    first = re.split(r"(?<=\w\w)\. ", joined)[0]
+    reason, remedy = first[:160].rstrip(" .:,"), GENERIC
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         reason, remedy = "too little memory", "use a smaller model, or a machine with more"
     elif isinstance(error, ImportError):
-        remedy = _missing_package(str(error))
+        named = re.search(r"`?pip install ([\w\-\[\]]+)|No module named '(\w+)'", str(error))
+        package = (named[1] or named[2]) if named else ""
+        other = "install what it names, or use another model"
+        remedy = f"pip install {package}" if package else other
     else:
         remedy = next((r for words, r in REMEDIES if re.search(words, said)), GENERIC)
     remedy = remedy.format(transformers=version("transformers"))
     return f"model {name!r} cannot be loaded ({reason}): {remedy}"
-
-
-def _sentence(error: Exception) -> str:
-    """The first sentence of what an error says, in printable characters."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    joined = " ".join(plain.split()) or type(error).__name__
-    return re.split(r"(?<=\w\w)\. ", joined)[0][:160].rstrip(" .:,")
-
-
-def _missing_package(said: str) -> str:
-    named = re.search(r"`?pip install ([\w\-\[\]]+)|No module named '(\w+)'", said)
-    package = (named[1] or named[2]) if named else ""
-    return f"pip install {package}" if package else "install what it names, or use another model"
 
 
 def refuse_kind(name: str, config: PreTrainedConfig) -> None:

@@ -198,7 +198,7 @@ class Scorer:
                 f"reward model {folder.name} was trained with another tokenizer or chat template"
                 f" than {origin.model} has now: train it again"
             )
-        apart = reads_apart(facts)
+        apart = facts.get("reads") != READS  # see `render_apart`
         if not apart:
             chat_format(tokenizer)  # refuses a template that loses text
         dtype = dtype or choose_dtype()[0]
@@ -284,7 +284,12 @@ class Scorer:
         texts = self._render_all(prompts, completions, finished)
         readings = [m.read(texts, self.tokenizer.pad_token_id) for m in self.members]
         raw, sd = self._combine(readings)
-        distance_sd = self._distance_sd(readings, size)
+        apart, own = [], []
+        for member, (out, states) in zip(self.members, readings, strict=True):
+            means, groups = out.reshape(-1, size), states.reshape(-1, size, states.shape[1])
+            apart.append(means - means.mean(1, keepdims=True))
+            own.append(np.array([member.head.sd(group, group.mean(0)) for group in groups]))
+        distance_sd = np.sqrt(pooled_variance(own, apart)).ravel()
         return (raw - self.mean) / self.sd, sd / self.sd, distance_sd / self.sd
 
     def _render_all(
@@ -321,15 +326,6 @@ class Scorer:
         own = [m.head.sd(states) for m, (_, states) in pairs]
         return np.mean(means, axis=0), np.sqrt(pooled_variance(own, means))
 
-    def _distance_sd(self, readings: Sequence[Reading], size: int) -> Floats:
-        """Raw standard deviations (N,) of distances from groups' means; see `score_groups`."""
-        apart, own = [], []
-        for member, (out, states) in zip(self.members, readings, strict=True):
-            means, groups = out.reshape(-1, size), states.reshape(-1, size, states.shape[1])
-            apart.append(means - means.mean(1, keepdims=True))
-            own.append(np.array([member.head.sd(group, group.mean(0)) for group in groups]))
-        return np.asarray(np.sqrt(pooled_variance(own, apart)).ravel())
-
 
 def read_facts(folder: Path) -> Facts:
     """What a run or an export noted about itself. Raises ValueError if it is no reward model."""
@@ -340,11 +336,6 @@ def read_facts(folder: Path) -> Facts:
             f"{folder} holds no finished reward model: name a reward run's id or folder"
         )
     return facts
-
-
-def reads_apart(facts: Facts) -> bool:
-    """Whether a reward model reads prompt and completion apart, as `render_apart` says."""
-    return facts.get("reads") != READS
 
 
 def under(folder: Path, facts: Facts) -> Origin:

@@ -65,7 +65,11 @@ class ChatText:
             text = text.removeprefix(pad)
         given = bool(prompt) and text.startswith(prompt)
         if given and self.opening not in prompt:
-            return self._read_bare(text.removeprefix(prompt), prompt)
+            bare = text.removeprefix(prompt)
+            while bare.endswith(pad):
+                bare = bare.removesuffix(pad)
+            said = bare.removesuffix(self.format.facts.closing).removesuffix(self.format.end_text)
+            return self._render(make_prompt(prompt), said, finished=said != bare)
         if not given:
             before, opening, _ = text.rpartition(self.opening)
             if self.opening and not opening:
@@ -81,15 +85,6 @@ class ChatText:
             text = prompt + found.answer
         ids = self._tokenize(self.format.with_blank_before_end(text))
         return self._fit(ids, shared_start(self._tokenize(prompt), ids))
-
-    def _read_bare(self, text: str, prompt: str) -> Rendered:
-        """A completion, and a prompt that is not in the template."""
-        pad, end = str(self.tokenizer.pad_token), self.format.end_text
-        while text.endswith(pad):
-            text = text.removesuffix(pad)
-        completion = text.removesuffix(self.format.facts.closing).removesuffix(end)
-        finished = completion != text
-        return self._render(make_prompt(prompt), completion, finished)
 
     def _render(self, prompt: Prompt, completion: str, finished: bool) -> Rendered:
         if found := self._thinking_of(completion):
