@@ -24,7 +24,6 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file of these bytes."""
     with whole_file(path) as stream:
         stream.write(content)
 

@@ -37,8 +37,6 @@ Noun = Prompt | Demonstration | Document | Completion | Generation | Record | Go
 
 @dataclass(frozen=True)
 class Line:
-    """What one line says."""
-
     type: str
     noun: Noun
     credits: tuple[Generation, ...] = ()

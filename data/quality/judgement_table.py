@@ -60,7 +60,6 @@ class JudgementTable:
         return len(self.kind)
 
     def where(self, rows: Bools | Ints) -> JudgementTable:
-        """Some of the rows."""
         return JudgementTable(*(column[rows] for column in vars(self).values()))
 
     def of(self, kind: int) -> JudgementTable:

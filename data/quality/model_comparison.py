@@ -44,7 +44,6 @@ class ModelPair:
 
 
 def acceptance_rates(binary: JudgementTable, writers: Writers) -> tuple[Rate, ...]:
-    """Acceptance of each model, by name."""
     written = _tables_by_model(binary, writers)
     return tuple(Rate(name, _acceptance_rate(table)) for name, table in sorted(written.items()))
 

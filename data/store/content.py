@@ -247,7 +247,6 @@ def _insert_new(
 
 
 def _common_columns(item: Noun) -> Row:
-    """The columns that every noun has."""
     created = item.created_at or now()
     return {"id": item.id, "external_id": item.external_id, "created_at": created}
 

@@ -51,7 +51,6 @@ def judged(*more: sa.ColumnElement[object]) -> sa.Select[tuple[object, ...]]:
 
 
 def task_of(row: ResultRow, texts: Mapping[str, Completion]) -> Task:
-    """The task of a row with a task's columns."""
     second = texts[row.completion_b] if row.completion_b else None
     return Task(row.kind, texts[row.completion_a], second, row.wanted, row.position)
 
