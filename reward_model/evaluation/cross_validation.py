@@ -86,19 +86,45 @@ class Candidate:
     basis: Basis
     z: Floats
     """(N, m + k), k covariates last."""
+    start: Floats | None = None
+    """Coordinates of the weights that the prior's mean is along (m + k,); None: it is 0."""
 
     @classmethod
-    def of(cls, features: Floats, covariates: Floats | None = None) -> Candidate:
-        """covariates: (N, k), known of the completions beside what the network reads.
+    def of(
+        cls, features: Floats, covariates: Floats | None = None, start: Floats | None = None
+    ) -> Candidate:
+        """covariates: (N, k), known of the completions beside what the network reads; start: the
+        weights (d,) of a head to start from.
 
         Raises ValueError where a feature is not finite.
         """
-        basis = Basis.of(features)
-        alone = cls(features, basis, basis.coordinates(features))
-        if covariates is None or not covariates.shape[1]:
+        basis, along = Basis.of(features), None
+        if start is not None:
+            basis = basis.through(start)
+            along = basis.axes.T @ (basis.spread * start)
+        alone = cls(features, basis, basis.coordinates(features), along)
+        if covariates is None or not (k := covariates.shape[1]):
             return alone
         basis = basis.beside(covariates, alone.size)
-        return cls(features, basis, basis.coordinates(np.hstack([features, covariates])))
+        along = None if along is None else np.concatenate([along, np.zeros(k)])
+        return cls(features, basis, basis.coordinates(np.hstack([features, covariates])), along)
+
+    def mean(self, joint: Joint) -> Floats | None:
+        """Of the prior of the weights (m + k,): `start`, times what suits the judgements.
+
+        How many logits a unit of another model's reward is, this team's annotators say: before they
+        do, it has a standard deviation of one. None where they disagree with it.
+        """
+        if self.start is None:
+            return None
+        rewards = self.z @ self.start
+        unit = float(rewards.std()) / np.sqrt(self.size)
+        k = self.basis.covariates
+        few = np.column_stack([rewards / unit, self.z[:, self.z.shape[1] - k :]])
+        once = np.eye(k + 1)[0] / np.sqrt(self.size)
+        basis = Basis(np.zeros(k + 1), np.ones(k + 1), np.eye(k + 1))
+        times = float(fit_coordinates(few, joint, Prior(self.size, mean=once), basis).w[0])
+        return self.start * times / unit if times > 0 else None
 
     @property
     def size(self) -> float:
@@ -294,7 +320,8 @@ def choose_prior(
     features: (N, d), one row a completion.
     """
     on = features if isinstance(features, Candidate) else Candidate.of(features)
-    return likeliest_prior(on.z, model.joint(examples), on.basis, on.size, between)
+    joint = model.joint(examples)
+    return likeliest_prior(on.z, joint, on.basis, on.size, between, on.mean(joint))
 
 
 def sides_to_compare(

@@ -1,7 +1,8 @@
 """The head on frozen features, fitted to the joint likelihood in about a second, with error bars.
 
 r = w' z, where z are the features brought to mean 0 and spread 1 and, where there are many, to
-their largest principal components; w ~ N(0, I / precision). The fit is the posterior's mode, by
+their largest principal components; w ~ N(0, I / precision), or around the weights of another reward
+model. The fit is the posterior's mode, by
 L-BFGS in coordinates in which the Fisher information is the identity, which are drawn anew until
 what is left to go is a hundredth of a posterior standard deviation. Around it the posterior is
 taken as Gaussian: Laplace's approximation (MacKay 1992, Neural Computation 4:448).
@@ -100,6 +101,15 @@ class Basis:
         mean = np.concatenate([self.mean, covariates.mean(0)])
         return Basis(mean, np.concatenate([self.spread, spread]), axes, k)
 
+    def through(self, weights: Floats) -> Basis:
+        """The same, with one axis more where these weights (d,) are out of its reach."""
+        along = self.spread * weights
+        away = along - self.axes @ (self.axes.T @ along)
+        length = float(np.linalg.norm(away))
+        if length <= 1e-9 * float(np.linalg.norm(along)):
+            return self
+        return replace(self, axes=np.column_stack([self.axes, away / length]))
+
     @property
     def released(self) -> Basis:
         """Of the features alone."""
@@ -128,10 +138,12 @@ class Prior:
     """That of the weights, times the design effect: what a fit subtracts of their squares."""
     design_effect: float = 1.0
     """How many judgements tell as much as one independent one would."""
+    mean: Floats | None = None
+    """Of the weights (m,), another reward model's; None for 0."""
 
     def times(self, ratio: float) -> Prior:
         """So many times the precision."""
-        return Prior(self.precision * ratio, self.design_effect)
+        return replace(self, precision=self.precision * ratio)
 
 
 @dataclass(frozen=True)
@@ -158,7 +170,9 @@ class HeadFit:
         """What is kept of it: without the covariates, over which the posterior is integrated."""
         basis = self.basis.released
         m = basis.axes.shape[1]
-        return replace(self, basis=basis, w=self.w[:m], factor=self.factor[:m, :m])
+        mean = None if self.prior.mean is None else self.prior.mean[:m]
+        prior = replace(self.prior, mean=mean)
+        return replace(self, basis=basis, w=self.w[:m], prior=prior, factor=self.factor[:m, :m])
 
     @property
     def converged(self) -> bool:
@@ -241,10 +255,10 @@ def fit_coordinates(
 ) -> HeadFit:
     """The same, where the features' coordinates (N, m) are at hand."""
     prior = prior if isinstance(prior, Prior) else Prior(prior)
-    problem = _Problem(z, joint, close)
+    problem = _Problem(z, joint, prior, close)
     # steps are too small to share, and on a busy machine threads that wait for each other spin
     with _thread_pools().limit(limits=1):
-        theta, info, left = problem.solve(problem.begin(start), prior.precision)
+        theta, info, left = problem.solve(problem.begin(start))
     w, values = problem.unpack(theta)
     return HeadFit(
         basis,
@@ -264,11 +278,13 @@ _thread_pools = cache(ThreadpoolController)
 class _Problem:
     """Negative log-posterior of one flat vector: weights, then the nuisance parameters."""
 
-    def __init__(self, z: Floats, joint: Joint, close: float) -> None:
+    def __init__(self, z: Floats, joint: Joint, prior: Prior, close: float) -> None:
         self.close = close
         self.z = torch.from_numpy(z)
         self.joint = joint
         self.m = z.shape[1]
+        self.precision = prior.precision
+        self.mean = np.zeros(self.m) if prior.mean is None else prior.mean
         self.sizes = {name: part.size for name, part in joint.parts.items()}
 
     def begin(self, start: HeadFit | None) -> Floats:
@@ -277,7 +293,7 @@ class _Problem:
             if name in values:  # annotators and prompts may have joined since
                 known = min(len(earlier), self.sizes[name])
                 values[name][:known] = earlier[:known]
-        w = start.w if start else np.zeros(self.m)
+        w = start.w if start else self.mean
         return np.concatenate([w, *(values[name].numpy() for name in self.sizes)])
 
     def unpack(self, theta: Floats | torch.Tensor) -> tuple[torch.Tensor, Values]:
@@ -285,12 +301,13 @@ class _Problem:
         w, *rest = torch.split(flat, [self.m, *self.sizes.values()])
         return w, dict(zip(self.sizes, rest, strict=True))
 
-    def loss(self, theta: Floats, precision: float, odds: Floats) -> tuple[float, Floats]:
+    def loss(self, theta: Floats, odds: Floats) -> tuple[float, Floats]:
         """Nats, and their gradient by theta; odds: log(h / (1-h)) at a slope of 1 (judgements,)."""
         flat = torch.tensor(theta, requires_grad=True)
         w, values = self.unpack(flat)
         total = self.joint.nll(self.z @ w, values) + self.joint.prior(values)
-        total = total + 0.5 * precision * w.square().sum()
+        away = w - torch.from_numpy(self.mean)
+        total = total + 0.5 * self.precision * away.square().sum()
         # half the log-determinant of the weights' precision, judgement by judgement: without it the
         # mode buys smaller weights with larger slopes. softplus(odds + 2 log slope) is
         # log(1 + h/(1-h) slope^2), and does not overflow
@@ -301,7 +318,7 @@ class _Problem:
         assert gradient is not None
         return float(total.detach()), gradient.numpy()
 
-    def solve(self, theta: Floats, precision: float) -> tuple[Floats, Information, float]:
+    def solve(self, theta: Floats) -> tuple[Floats, Information, float]:
         """The mode from `theta` on, the information there, and how far it still is."""
         # each round is a Newton step with the expected information in place of the Hessian, but for
         # L-BFGS inside it, which mends what that gets wrong away from the mode
@@ -309,16 +326,16 @@ class _Problem:
         # leverages depend on the point: they are fixed within a round, or the gradient would lie
         for rounds in range(ROUNDS):
             w, values = self.unpack(theta)
-            info = information(self.joint, self.z, self.z @ w, values, precision)
+            info = information(self.joint, self.z, self.z @ w, values, self.precision)
             odds = np.log(info.leverage / (1 - info.leverage))
             odds -= 2 * self.joint.log_slopes(values).numpy()
-            left = float(np.linalg.norm(info.gradient(self.loss(theta, precision, odds)[1])))
+            left = float(np.linalg.norm(info.gradient(self.loss(theta, odds)[1])))
             if left <= self.close or rounds == ROUNDS - 1:
                 break
             # leverages and slopes may chase each other: then a part of the way is closer
             part = 2 / (2 + max(0, rounds - FREE))
             held = odds if held is None else held + part * (odds - held)
-            theta = self._descend_one_round(theta, precision, held, info)
+            theta = self._descend_one_round(theta, held, info)
         if left > self.close:
             warnings.warn(
                 f"the fit of the head stopped {left:.2g} standard deviations from its best point:"
@@ -327,13 +344,11 @@ class _Problem:
             )
         return theta, info, left
 
-    def _descend_one_round(
-        self, theta: Floats, precision: float, odds: Floats, info: Information
-    ) -> Floats:
+    def _descend_one_round(self, theta: Floats, odds: Floats, info: Information) -> Floats:
         """Down in the coordinates of `info`, in which the posterior is nearly round."""
 
         def loss(x: Floats) -> tuple[float, Floats]:
-            value, slope = self.loss(theta + info.step(x), precision, odds)
+            value, slope = self.loss(theta + info.step(x), odds)
             return value, info.gradient(slope)
 
         options = {"maxiter": STEPS, "ftol": 1e-13, "gtol": self.close / 30}

@@ -15,6 +15,7 @@ on three pairs, and overfits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,8 +30,12 @@ from reward_model.likelihood.joint import Joint
 WEAK = 1.0
 """Variance of rewards under the prior of the fit that the design effect is read from: where a fit
 leaves out what there is to learn, judgements of a cluster miss it together, and seem dependent."""
-LOG_VARIANCE_SD = 1.5
-"""Standard deviation of the logarithm of rewards' variance, before anything is judged: about 1."""
+LOG_VARIANCE = 0.0, 1.5
+"""Mean and standard deviation of the logarithm of rewards' variance, before anything is judged."""
+LOG_VARIANCE_BESIDE = float(np.log(0.05)), 1.0
+"""The same of what judgements add to another reward model's rewards. On halves of PandaLM a head
+that starts from the other half's is so no worse than that one from 200 judgements on; with the
+variance that rewards have without a start it is behind it there."""
 WIDEST = 30.0
 """Powers of e about a variance of 1 within which a likelier one is searched."""
 ROUNDS = 15
@@ -44,24 +49,30 @@ ROUGH_TOLERANCE = 0.3
 
 
 def choose_prior(
-    z: Floats, joint: Joint, basis: Basis, size: float, between: Callable[[], None] = lambda: None
+    z: Floats,
+    joint: Joint,
+    basis: Basis,
+    size: float,
+    between: Callable[[], None] = lambda: None,
+    mean: Floats | None = None,
 ) -> Prior:
     """The prior under which the judgements are likeliest, and their design effect.
 
     z: coordinates (N, m) of all completions in `basis`; size: usual |z|^2, over which a precision
-    is the rewards' variance. `between` is called between fits and may raise. Without judgements of
-    two prompts rewards are taken to have a variance of 1.
+    is the rewards' variance; mean: of the weights (m,), where it is not 0. `between` is called
+    between fits and may raise. Without judgements of two prompts rewards are taken to have a
+    variance of 1.
     """
-    prior = Prior(size)
+    prior = Prior(size, mean=mean)
     if not len(joint) or not z.shape[1] or joint.prompts < 2:
         return prior
     between()
-    weak = fit_coordinates(z, joint, Prior(size / WEAK), basis, None, ROUGH_TOLERANCE)
+    weak = fit_coordinates(z, joint, prior.times(1 / WEAK), basis, None, ROUGH_TOLERANCE)
     rewards = torch.from_numpy(z @ weak.w)
     rows = rows_of(joint, torch.from_numpy(z), rewards, weak.values)
     effect = design_effect(rows, joint.prompt.numpy(), weak)
     fit: HeadFit | None = weak
-    prior = Prior(size, effect)
+    prior = replace(prior, design_effect=effect)
     for rounds in range(ROUNDS):
         between()
         fit = fit_coordinates(z, joint, prior, basis, fit, ROUGH_TOLERANCE)
@@ -119,18 +130,22 @@ def _clustered(
 def likeliest_precision(fit: HeadFit, size: float) -> float:
     """lambda_0, a step nearer: where the weights that the judgements determine have its variance.
 
-    gamma = m - lambda tr (J + lambda)^-1 weights are determined, so that lambda_0 = gamma / w'w,
-    but for what is known of it before. The evidence itself is not searched further from the mode:
-    large rewards leave little information there, which far away would speak for none.
+    gamma = m - lambda tr (J + lambda)^-1 weights are determined, so that lambda_0 = gamma / w'w (w
+    less the prior's mean), but for what is known of it before. The evidence itself is not searched
+    further from the mode: large rewards leave little information there, which far away would speak
+    for none.
     """
     features = fit.released  # covariates have this prior too, but do not speak for it
     m = len(features.w)
     determined = m - fit.prior.precision * float(np.square(features.factor).sum())
-    length = float(np.square(features.w).sum())
+    mean = features.prior.mean
+    length = float(np.square(features.w if mean is None else features.w - mean).sum())
+
+    log_variance, sd = LOG_VARIANCE if mean is None else LOG_VARIANCE_BESIDE
+    usual = float(np.log(size)) - log_variance
 
     def slope(log_precision: float) -> float:
-        before = (log_precision - np.log(size)) / LOG_VARIANCE_SD**2
+        before = (log_precision - usual) / sd**2
         return float(0.5 * (np.exp(log_precision) * length - determined) + before)
 
-    about = float(np.log(size))
-    return float(np.exp(brentq(slope, about - WIDEST, about + WIDEST)))
+    return float(np.exp(brentq(slope, usual - WIDEST, usual + WIDEST)))
