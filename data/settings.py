@@ -84,7 +84,7 @@ def as_arguments(settings: Any, prefix: str = "") -> list[str]:
     arguments: list[str] = []
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        name = prefix + field.name.replace("_", "-")
+        name = prefix + field.name.rstrip("_").replace("_", "-")  # `from` is no name in Python
         if dataclasses.is_dataclass(value):
             arguments += as_arguments(value, name + ".")
         elif isinstance(value, bool):

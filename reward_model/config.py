@@ -124,6 +124,10 @@ class RewardSettings(RunPlace):
     policy: str = ""
     """Model to start from: an SFT run's id, a folder or a Hugging Face id. Empty: the newest SFT
     run, else the built-in model. Starting from the SFT policy works best."""
+    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """Another reward model to start from: a reward run's id, a folder or a Hugging Face id. Its
+    network reads the texts, and its head is the prior's mean: few judgements leave the rewards near
+    its own, many take over. Empty: none."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     epochs: int = 1
     """Passes over the judged completions. One or two; more memorise them."""

@@ -9,9 +9,11 @@ from typing import Any
 
 from transformers import set_seed
 
+from data.runs.files import runs_folder
 from data.settings import from_config
 from data.store import Store
 from reward_model.config import EvaluateSettings, RewardSettings
+from reward_model.language_model.origin import find_origin
 from reward_model.language_model.views import LAST
 from reward_model.receipt.build import receipt
 from reward_model.scoring.scorer import Scorer, noted_view, read_facts, under
@@ -19,6 +21,7 @@ from reward_model.train import facts as training_facts
 from reward_model.training.evidence import evidence_of
 from reward_model.training.inputs import Backbone, training_inputs
 from reward_model.training.reference_samples import Tick
+from reward_model.training.start import kept_start
 
 
 def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick) -> dict[str, Any]:
@@ -41,10 +44,14 @@ def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick)
         tuning=facts["tuning"],
     )
     scorer = Scorer.load(folder)
-    backbone = Backbone.of(under(folder, facts), scorer.tokenizer, scorer.apart)
+    start = kept_start(folder, facts)
+    backbone = Backbone.of(under(folder, facts), scorer.tokenizer, scorer.apart, start)
+    sampler = None
+    if start:
+        sampler = Backbone.of(find_origin(facts["policy"], runs_folder(settings.workspace)))
     set_seed(asked.seed)  # fresh answers of the policy are then those of the training
     inputs = training_inputs(
-        asked, store, facts["policy"], backbone, tick, noted_view(facts) or LAST
+        asked, store, facts["policy"], backbone, tick, noted_view(facts) or LAST, sampler
     )
     tick(0, 1, "scoring")
     raw, sd = scorer.read(inputs.texts)

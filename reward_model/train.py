@@ -53,6 +53,7 @@ from reward_model.training.evidence import evidence_of
 from reward_model.training.finetune import tune
 from reward_model.training.inputs import Backbone, TrainingInputs, training_inputs
 from reward_model.training.reference_samples import Tick
+from reward_model.training.start import START, find_start
 from reward_model.training.token_loss import output_layer
 
 
@@ -70,10 +71,11 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
 
     finished = [r.id for r in store.runs.list("sft") if r.status == "finished"]
     policy = settings.policy or next(iter(finished), BUILT_IN_MODEL)  # the newest SFT run's
-    backbone = Backbone.of(find_origin(policy, runs_folder(settings.workspace)))
+    sampler = Backbone.of(find_origin(policy, runs_folder(settings.workspace)))
+    backbone = _to_start_from(settings, run.directory) or sampler
     require_length(settings.max_tokens, backbone.longest, policy)
     _try_saving(run.directory, backbone, settings)
-    inputs = training_inputs(settings, store, policy, backbone, tick)
+    inputs = training_inputs(settings, store, policy, backbone, tick, sampler=sampler)
     trained = fitted(inputs, tick)
     told: dict[str, str] = {}
     if settings.tuning != "head":
@@ -91,6 +93,14 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
         raise
     write_receipt(report, run.directory)
     return report
+
+
+def _to_start_from(settings: RewardSettings, folder: Path) -> Backbone | None:
+    """The network of another reward model, with its head; None where none was named."""
+    if not settings.from_:
+        return None
+    start = find_start(settings.from_, settings.workspace, folder)
+    return Backbone.of(start.origin, start=start)
 
 
 def facts(inputs: TrainingInputs, unit: tuple[float, float], started: float) -> dict[str, Any]:
@@ -198,6 +208,8 @@ def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[flo
     )
     held = preference_pairs(inputs.examples.where(~inputs.training))
     keep_held(folder, judged, held, trained.raw[inputs.judged])
+    if start := inputs.backbone.start:
+        start.save(folder)
     noted: dict[str, object] = {}
     if exported is not None:
         mean, sd = unit_of(exported.raw[inputs.sampled])
@@ -246,7 +258,8 @@ def _try_saving(folder: Path, backbone: Backbone, settings: RewardSettings) -> N
 
 def forget(folder: Path) -> None:
     """Remove what `save` wrote: a run that is stopped keeps nothing of its model."""
-    for name in (ORIGIN, PROBES, HELD, POLICY_ADAPTER, "*head*.npz", f"{ADAPTER}*", f"{WEIGHTS}*"):
+    heads = "*head*.npz"
+    for name in (ORIGIN, PROBES, HELD, POLICY_ADAPTER, START, heads, f"{ADAPTER}*", f"{WEIGHTS}*"):
         for path in folder.glob(name):
             if path.is_dir():
                 shutil.rmtree(path)

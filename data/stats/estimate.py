@@ -108,12 +108,14 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def format_interval(estimate: Estimate | Mapping[str, Any], style: Style = "share") -> str:
+def format_interval(
+    estimate: Estimate | Mapping[str, Any], style: Style = "share", signed: bool = False
+) -> str:
     """The 95% interval in the same style without its suffix, e.g. [66, 75]; "" where unknown."""
     ends = [_read_part(estimate, name) for name in ("low", "high")]
     if None in ends:
         return ""
-    low, high = (format_value(end, style).removesuffix(_FORMS[style][1]) for end in ends)
+    low, high = (format_value(end, style, signed).removesuffix(_FORMS[style][1]) for end in ends)
     return f"[{low}, {high}]"
 
 

@@ -52,6 +52,7 @@ REWARD = (
     Choice("effects", "Annotator effects"),
     Choice("form", "Length and form"),
     Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
+    Choice("from_", "Another reward model", ("reward",), "none"),
     Choice("tuning", "Tuning"),
     *(replace(choice, only=("tuning", ("lora",))) for choice in LORA),
     Choice("epochs", "Epochs", only=TUNED),
@@ -188,7 +189,7 @@ def _make_component(kind: str, choice: Choice) -> Field:
     common: dict[str, Any] = {
         "label": choice.label,
         "info": choice.info or field_help(type(owner), name),
-        "elem_id": f"{kind}-{choice.path.replace('.', '-').replace('_', '-')}"
+        "elem_id": f"{kind}-{choice.path.rstrip('_').replace('.', '-').replace('_', '-')}"
         + ("-there" if choice.beside else ""),
         "visible": useful,
     }

@@ -19,7 +19,7 @@ from reward_model.evaluation.cross_validation import Model
 from reward_model.evaluation.feature_choice import Candidates
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render
-from reward_model.language_model.views import View, views_of, widest
+from reward_model.language_model.views import View, widest
 from reward_model.model_checks.context import prompts_taken
 from reward_model.training.inputs import Backbone, feature_cache, read_states
 
@@ -86,7 +86,7 @@ def read_file(settings: RewardSettings, file: Path, recipe: str | None, say: Say
             f" benchmark needs {FEWEST_PAIRS} on {FEWEST_PROMPTS}"
         )
     cache = feature_cache(settings, backbone)
-    views, layers = cache.views(lambda: views_of(backbone.causal))
+    views, layers = cache.views(backbone.views)
     texts = [
         render(backbone.tokenizer, c.prompt, c.text, c.finished, settings.max_tokens)
         for c in examples.completions

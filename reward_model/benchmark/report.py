@@ -12,6 +12,7 @@ from reward_model.benchmark.accuracy import BASELINES, CHOSEN
 from reward_model.benchmark.ceiling import names_of
 from reward_model.benchmark.simulation import FEW
 from reward_model.benchmark.speed import CLOCK, JUDGEMENTS, PROCESSOR
+from reward_model.benchmark.starting import ALONE, AS_IS, STARTED
 from reward_model.benchmark.tables import UNKNOWN, Estimate, cell, markdown
 from reward_model.benchmark.uncertainty import APART, EXCESS, LEAD, PRIOR, RESIDUAL
 
@@ -77,6 +78,18 @@ def ceiling_table(shares: Mapping[str, Json | None]) -> str:
         if row else [name, *[UNKNOWN] * 7]
         for name, row in shares.items()
     ]  # fmt: skip
+    return markdown(heads, lines)
+
+
+def starting_table(figures: Mapping[str, Json]) -> str:
+    """What a head gains that starts from the other half's."""
+    names = (ALONE, STARTED, AS_IS, f"above {ALONE}", f"above {AS_IS}")
+    heads = ["own judgements", "pairs", "accuracy alone", "started from the other half's head",
+             "that head as it is", "started less alone", "started less as it is"]  # fmt: skip
+    lines = [
+        [size, f"{row[ALONE]['n']:,}", *(cell(row[name]) for name in names)]
+        for size, row in figures.items()
+    ]
     return markdown(heads, lines)
 
 

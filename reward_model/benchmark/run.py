@@ -23,11 +23,13 @@ from reward_model.benchmark.report import (
     ceiling_table,
     ece_table,
     speed_table,
+    starting_table,
     uncertainty_table,
     worlds_table,
 )
 from reward_model.benchmark.simulation import KINDS, simulate
 from reward_model.benchmark.speed import seconds
+from reward_model.benchmark.starting import starting_figures
 from reward_model.benchmark.tables import machine
 from reward_model.benchmark.uncertainty import held_out_errors, uncertainty_figures
 from reward_model.config import BenchmarkSettings, RewardSettings
@@ -131,6 +133,8 @@ def file_figures(
     show(f"## {texts.name}\n\n{_facts(texts, figures)}\n\n{accuracy_table(figures['accuracy'])}\n")
     figures["ceiling"] = ceiling_figures(texts, compared, settings.draws, seed, say)
     show(f"{ceiling_table(figures['ceiling'])}\n")
+    figures["starting"] = starting_figures(texts, compared.usual, settings.draws, seed, say)
+    show(f"{starting_table(figures['starting'])}\n")
     figures["uncertainty"] = {}
     if texts.pairs.source == "comparisons":
         on = texts.candidates.all[compared.usual]

@@ -66,10 +66,12 @@ class Candidates:
     """Each (N, d)."""
     covariates: Floats | None = None
     """(N, k), beside whichever is chosen."""
+    start: Floats | None = None
+    """Weights (d,) of a head to start from, where there is one choice alone."""
 
     @cached_property
     def all(self) -> list[Candidate]:
-        return [Candidate.of(features, self.covariates) for features in self.features]
+        return [Candidate.of(features, self.covariates, self.start) for features in self.features]
 
     def prior(self, examples: Examples, between: Between = lambda: None) -> Prior:
         """What suits the usual features, for coordinates whose |z|^2 is 1; see `prior_of`."""

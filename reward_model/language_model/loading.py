@@ -58,14 +58,19 @@ from reward_model.model_checks.saving import mend_generation_config
 T = TypeVar("T")
 
 
-def load_tokenizer(origin: Origin, chat: bool = True) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    origin: Origin, chat: bool = True, policy: bool = True
+) -> PreTrainedTokenizerBase:
     """The policy's tokenizer, with a chat template and a token to pad with (see `choose_pad`).
 
-    An adapter's own tokenizer where it brings one along. Raises ValueError for a model that is no
-    policy, for one that has no template or nothing to pad with (not where `chat` is False, for raw
-    text needs neither of them), and for a tokenizer that is not the model's.
+    An adapter's own tokenizer where it brings one along. policy: whether it has to write texts; a
+    classifier does not. Raises ValueError for a model that is none, for one that has no template or
+    nothing to pad with (not where `chat` is False, for raw text needs neither of them), and for a
+    tokenizer that is not the model's.
     """
-    refuse_kind(origin.model, load_config(origin))
+    config = load_config(origin)
+    if policy or not is_classifier(config):
+        refuse_kind(origin.model, config)
     tokenizer, name = _read_tokenizer(origin, chat)
     brought = embedding_rows(Path(origin.adapter)) if origin.adapter else None
     rows = brought or int(load_config(origin).get_text_config().vocab_size)
@@ -142,6 +147,18 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -
 def load_model(origin: Origin, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The causal model with its adapter merged in, on the device."""
     return merged(origin, dtype or choose_dtype()[0]).to(choose_device())
+
+
+def is_classifier(config: PreTrainedConfig) -> bool:
+    """Whether a model is a network that gives labels, as reward models are."""
+    return any(c.endswith("ForSequenceClassification") for c in config.architectures or [])
+
+
+def load_network(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
+    """What a reward model reads with, on the device: a classifier's network, or `load_model`'s."""
+    if not is_classifier(load_config(origin)):
+        return load_model(origin, dtype)
+    return load_classifier(origin.model, dtype)
 
 
 def merged(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
@@ -249,10 +266,10 @@ def _load_causal(origin: Origin, dtype: torch.dtype, **options: object) -> PreTr
     return model
 
 
-def load_classifier(folder: Path) -> PreTrainedModel:
-    """A reward model that was saved whole, in float32, on the device."""
+def load_classifier(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """A reward model that was saved whole, on the device. name: its folder, or a hub id."""
     load = AutoModelForSequenceClassification.from_pretrained
-    return _load_weights(load, str(folder), dtype=torch.float32).to(choose_device())
+    return _load_weights(load, name, dtype=dtype).to(choose_device())
 
 
 def _load_weights(

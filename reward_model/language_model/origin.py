@@ -95,16 +95,18 @@ def _checked(origin: Origin) -> Origin:
 def save_origin(folder: Path, origin: Origin, **facts: object) -> None:
     """Note beside a policy which model it was trained from, and any facts that belong to it.
 
-    A model in another run's folder is named from here (`../RUN/model`), so that a workspace may be
-    moved or copied.
+    A model in this or another run's folder is named from here (`../RUN/model`), so that a workspace
+    may be moved or copied.
     """
     model, here = Path(origin.model), folder.absolute()
     beside = model.name == MODEL and model.parent.parent == here.parent
-    name = os.path.relpath(model, here) if beside else origin.model
+    name = origin.model
+    if beside or model.parent == here:
+        name = os.path.join(os.curdir, os.path.relpath(model, here))
     (folder / ORIGIN).write_text(json.dumps({"model": name, **facts}, indent=1))
 
 
 def noted_origin(folder: Path, model: str, adapter: str) -> Origin:
     """What `save_origin` noted in a run's folder, wherever that is now, and an adapter in it."""
-    name = os.path.normpath(folder.absolute() / model) if model.startswith("..") else model
+    name = os.path.normpath(folder.absolute() / model) if model.startswith(".") else model
     return Origin(name, str(folder / adapter) if (folder / adapter).is_dir() else "")

@@ -58,9 +58,8 @@ class FeatureChoice:
     among: Sequence[str] = ()
     """The usual one first."""
     others: Mapping[str, tuple[str, Predictions]] = field(default_factory=dict)
-    """Cross-validated: "last layer", the head on the last layer's last token; "export", the one
-    that an exported folder holds; "form", this one with the covariates that it leaves out. With
-    what each reads."""
+    """Cross-validated predictions of other heads, named as in wording.OTHER_HEADS, with what each
+    reads."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class OtherHead(ReceiptEstimate):
     """Cross-validated pairwise accuracy of a head that reads something else."""
 
     name: str
-    """"last layer", "export" or "form"."""
+    """One of wording.OTHER_HEADS."""
     reads: str
     lead: ReceiptEstimate = ReceiptEstimate()
     """How far the model's own head is ahead, paired; selecting its features is paid for."""

@@ -160,6 +160,8 @@ OTHER_HEADS = {
     "last layer": "a head on the last layer's last token",
     "export": "the exported head, on one layer's last token",
     "form": "the same head with length and form in the reward",
+    "start": "the reward model that it starts from, as it is",
+    "alone": "a head that starts from no other",
 }
 
 

@@ -23,7 +23,7 @@ from reward_model.language_model.features import read_features
 from reward_model.language_model.loading import (
     cast,
     load_classifier,
-    load_model,
+    load_network,
     load_scorers_tokenizer,
     with_adapter,
 )
@@ -373,11 +373,11 @@ def adapted(
     """One network in float32, its own adapter put on it where it has one."""
     weights, adapter = folder / member_name(WEIGHTS, place), folder / member_name(ADAPTER, place)
     if "model" not in facts:
-        return load_classifier(folder)
+        return load_classifier(str(folder))
     if weights.is_dir():
-        return load_classifier(weights)
-    causal = load_model(under(folder, facts), torch.float32)
-    network = with_head(causal, pad_token_id, noted_view(facts))
+        return load_classifier(str(weights))
+    body = load_network(under(folder, facts), torch.float32)
+    network = with_head(body, pad_token_id, noted_view(facts))
     return with_adapter(network, str(adapter)) if adapter.is_dir() else network
 
 

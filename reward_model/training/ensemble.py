@@ -104,9 +104,10 @@ def exported_head(
 def _rescaled(fit: HeadFit, basis: Basis) -> Prior:
     """The prior with which rewards in another basis have the variance that a fit gives them.
 
-    |z|^2 grows with the number of coordinates.
+    |z|^2 grows with the number of coordinates. Its mean is 0: that of the fit is in other ones.
     """
-    return fit.prior.times(basis.axes.shape[1] / fit.basis.axes.shape[1])
+    prior = fit.prior.times(basis.axes.shape[1] / fit.basis.axes.shape[1])
+    return replace(prior, mean=None)
 
 
 def resampled(examples: Examples, rng: np.random.Generator) -> Examples:

@@ -40,13 +40,16 @@ def evidence_of(
     """
     examples, judged, sampled = inputs.examples, inputs.judged, inputs.sampled
     layers, form = inputs.layers, inputs.form[judged]
+    views = inputs.views if inputs.start is None else [inputs.view]
     prompt_ids = np.array([c.prompt.id for c in inputs.completions[sampled]], str)
     prompts = np.unique(prompt_ids, return_inverse=True)[1]
     crossed: Predictions | None = None
     chosen: list[int] = []
     others: dict[str, tuple[str, Predictions]] = {}
     if examples.prompts > 1:
-        among = Candidates(inputs.model, [inputs.of_view(v)[judged] for v in inputs.views], form)
+        among = Candidates(
+            inputs.model, [inputs.of_view(v)[judged] for v in views], form, inputs.start
+        )
         crossed, chosen = among.cross_validate(
             examples, inputs.usual_prior, lambda: tick(0, 1, "cross-validating")
         )
@@ -74,8 +77,8 @@ def evidence_of(
         policy_prompts=prompts.astype(np.int64),
         choice=FeatureChoice(
             inputs.view.words(layers),
-            [inputs.views[place].words(layers) for place in chosen],
-            [view.words(layers) for view in inputs.views],
+            [views[place].words(layers) for place in chosen],
+            [view.words(layers) for view in views],
             others,
         ),
         dropped=_count_dropped(inputs),
@@ -84,17 +87,25 @@ def evidence_of(
 
 
 def _other_views(inputs: TrainingInputs, tick: Tick) -> dict[str, tuple[str, Predictions]]:
-    """Cross-validated predictions of two other heads, by what they are, with what they read."""
-    last, exported = inputs.views[-1], inputs.view.exported
+    """Cross-validated predictions of other heads, by what they are, with what they read."""
+    view, judged, layers = inputs.view, inputs.judged, inputs.layers
+    wanted = {"last layer": inputs.views[-1], "export": view.exported}
+    reads = {name: one for name, one in wanted.items() if one != view}
+    features = {name: inputs.of_view(one)[judged] for name, one in reads.items()}
+    if inputs.start is not None:
+        reads |= {"start": view, "alone": view}
+        own = inputs.features[judged]
+        features |= {"start": (own @ inputs.start)[:, None], "alone": own}
     found: dict[str, tuple[str, Predictions]] = {}
-    for name, view in (("last layer", last), ("export", exported)):
-        if view != inputs.view:
-            judged = inputs.judged
-            only = Candidates(inputs.model, [inputs.of_view(view)[judged]], inputs.form[judged])
-            predictions, _ = only.cross_validate(
-                inputs.examples, inputs.usual_prior, lambda: tick(0, 1, "cross-validating")
-            )
-            found[name] = view.words(inputs.layers), predictions
+    for name, read in features.items():
+        only = Candidates(inputs.model, [read], inputs.form[judged])
+        # the prior beside another model's head says nothing of one that starts from nowhere
+        alone = inputs.start is not None
+        prior = only.prior(inputs.train_examples) if alone else inputs.usual_prior
+        predictions, _ = only.cross_validate(
+            inputs.examples, prior, lambda: tick(0, 1, "cross-validating")
+        )
+        found[name] = reads[name].words(layers), predictions
     return found
 
 
@@ -104,6 +115,7 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
     n = len(inputs.completions[inputs.sampled])
     facts: dict[str, str | int] = {
         "policy": inputs.policy,
+        **({"starts from": backbone.start.name} if backbone.start else {}),
         "policy's hash": backbone.origin.hash[:16],
         "template's hash": fingerprint(backbone.tokenizer)[:16],
         "reward unit": f"mean 0 and standard deviation 1 on {n} {inputs.source}",

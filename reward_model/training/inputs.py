@@ -25,7 +25,7 @@ from reward_model.evaluation.feature_choice import Candidates
 from reward_model.language_model.classifier import with_head
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.features import FeatureCache, read_features
-from reward_model.language_model.loading import load_model, load_tokenizer, longest_text
+from reward_model.language_model.loading import load_network, load_tokenizer, longest_text
 from reward_model.language_model.origin import Origin
 from reward_model.language_model.render import (
     Rendered,
@@ -39,11 +39,15 @@ from reward_model.language_model.views import DEPTHS, LAST, View, views_of, wide
 from reward_model.likelihood.fit import HeadFit, Prior
 from reward_model.model_checks.context import prompts_taken, require_known
 from reward_model.training.reference_samples import Tick, reference_samples
+from reward_model.training.start import Start
 
 
 @dataclass
 class Backbone:
-    """The policy that a reward model starts from; its weights load when they are first needed."""
+    """The network that a reward model reads with: a policy's, or another reward model's.
+
+    Its weights load when they are first needed.
+    """
 
     origin: Origin
     tokenizer: PreTrainedTokenizerBase
@@ -52,19 +56,25 @@ class Backbone:
     """Why this dtype, in words."""
     apart: bool = False
     """How texts are read; see `render`."""
+    start: Start | None = None
+    """The reward model whose network this is, where it is no policy's."""
 
     @classmethod
     def of(
-        cls, origin: Origin, tokenizer: PreTrainedTokenizerBase | None = None, apart: bool = False
+        cls,
+        origin: Origin,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        apart: bool = False,
+        start: Start | None = None,
     ) -> Backbone:
         """With its tokenizer, where none is given, in the fastest dtype.
 
         Raises ValueError where its chat template loses text.
         """
-        tokenizer = tokenizer or load_tokenizer(origin)
+        tokenizer = tokenizer or load_tokenizer(origin, policy=start is None)
         if not apart:
             chat_format(tokenizer)
-        return cls(origin, tokenizer, *choose_dtype(), apart)
+        return cls(origin, tokenizer, *choose_dtype(), apart, start)
 
     @cached_property
     def longest(self) -> int | None:
@@ -79,8 +89,15 @@ class Backbone:
 
     @cached_property
     def causal(self) -> PreTrainedModel:
-        """The policy, its adapter merged."""
-        return load_model(self.origin, self.dtype)
+        """The policy, its adapter merged; of another reward model the network."""
+        return load_network(self.origin, self.dtype)
+
+    def views(self) -> tuple[list[View], int]:
+        """What a head may read, the last layer's last token at the end; and how many layers."""
+        found, layers = views_of(self.causal)
+        if self.start and self.start.view not in found:
+            found.insert(0, self.start.view)
+        return found, layers
 
     def network(self, view: View, whole: bool = False) -> PreTrainedModel:
         """The policy's body, up to the layer that is needed or whole, under a head; the next call
@@ -146,7 +163,12 @@ class TrainingInputs:
     @cached_property
     def candidate(self) -> Candidate:
         """What a head is fitted to, of the judged completions (N,)."""
-        return Candidate.of(self.features[self.judged], self.form[self.judged])
+        return Candidate.of(self.features[self.judged], self.form[self.judged], self.start)
+
+    @property
+    def start(self) -> Floats | None:
+        """Weights (d,) of the head of another reward model to start from."""
+        return self.backbone.start.weights if self.backbone.start else None
 
     def fit(self, examples: Examples) -> HeadFit:
         """Of the head on the frozen policy to some of the examples, the coefficients of length and
@@ -175,10 +197,12 @@ def training_inputs(
     backbone: Backbone,
     tick: Tick,
     known: View | None = None,
+    sampler: Backbone | None = None,
 ) -> TrainingInputs:
     """Collect the judgements, sample the policy where needed, read features, choose among them.
 
-    known: the view of a model that is trained already. Raises ValueError where the judgements
+    known: the view of a model that is trained already; sampler: the policy, where `backbone` is
+    another network. Raises ValueError where the judgements
     cannot carry the objective.
     """
     if settings.thinking == "whole" and not backbone.apart:
@@ -191,9 +215,12 @@ def training_inputs(
     require_enough(settings.objective, train_examples, " of training prompts")
     model = Model(settings.objective, settings.scalar, settings.effects)
     print(f"reward model on {policy}, {backbone.why}", flush=True)
+    writer = sampler or backbone
     samples, source = reference_samples(
-        store, policy, lambda: backbone.causal, backbone.tokenizer, backbone.longest, tick
+        store, policy, lambda: writer.causal, writer.tokenizer, writer.longest, tick
     )
+    if writer is not backbone:
+        vars(writer).pop("causal", None)  # its memory is the network's now
     completions = [*examples.completions, *samples]
     texts = [
         render(
@@ -207,7 +234,9 @@ def training_inputs(
         for c in completions
     ]
     cache = feature_cache(settings, backbone)
-    views, layers = cache.views(lambda: views_of(backbone.causal))
+    views, layers = cache.views(backbone.views)
+    start = backbone.start
+    known = start.view if start else known
     whole = widest(views)
     states = read_states(settings, backbone, completions, texts, cache, whole, tick)
     if known == LAST:  # trained when there was nothing to choose
@@ -222,7 +251,7 @@ def training_inputs(
     if settings.form == "in":
         form = form[:, :0]
     features = [judged[:, v.columns(whole, judged.shape[1])] for v in offered]
-    among = Candidates(model, features, form[: len(training)])
+    among = Candidates(model, features, form[: len(training)], start.weights if start else None)
     usual = among.prior(train_examples, lambda: tick(0, 1, "choosing the prior"))
     choice = among.choose(train_examples, usual, lambda: tick(0, 1, "choosing the features"))
     return TrainingInputs(

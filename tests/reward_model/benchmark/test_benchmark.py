@@ -24,6 +24,7 @@ from reward_model.benchmark.ceiling import (
     whole_prompts,
 )
 from reward_model.benchmark.speed import JUDGEMENTS
+from reward_model.benchmark.starting import ALONE, STARTED
 from reward_model.benchmark.tables import UNKNOWN, cell
 from reward_model.benchmark.uncertainty import (
     APART,
@@ -293,6 +294,10 @@ def test_a_file_from_judgements_to_tables(
     few = [figures["ceiling"][f"60, {name}"] for name in ceiling.PARTS]
     assert all(55 < row["accuracy"]["n"] < 85 for row in few)
     assert {row["ceiling"]["n"] for row in (whole, *few)} == {whole["ceiling"]["n"]}
+    started = figures["starting"]["50"]
+    assert started["above alone"]["value"] == pytest.approx(
+        started[STARTED]["value"] - started[ALONE]["value"]
+    )
     assert set(figures["uncertainty"][PRIOR]) == {APART, EXCESS, RESIDUAL}
     assert set(figures["uncertainty"][POSTERIOR]) == {APART, EXCESS, RESIDUAL, LEAD}
     bars = {bar["measured"]: bar for bar in figures["bars"]}
