@@ -7,7 +7,8 @@ training does. Intervals are 95%, by Student's t over worlds.
 
 A reward's unit is one logit of the average judgement. Where answers are noisier than the likelihood
 knows, a logit is a larger step of reward: the truth is then taken in the unit of a head that has
-MANY judgements, by least squares, since no number of judgements would tell the other one.
+MANY judgements and next to no prior, by least squares, since no number of judgements would tell the
+other one.
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ from reward_model.benchmark.worlds import (
 )
 from reward_model.dataset.examples import Examples
 from reward_model.evaluation.cross_validation import Candidate, Model, choose_prior
-from reward_model.likelihood.fit import HeadFit, fit_coordinates
+from reward_model.likelihood.fit import HeadFit, Prior, fit_coordinates
 
 SIZES = (180, 360, 720, 1440)
 """Judgements of which intervals are tried."""
 FEW = 201
 """Of which probabilities are."""
 MANY = 9_000
+WEAK = 100.0
+"""Variance of rewards under the prior of a head that has MANY: next to no prior."""
 DIMENSIONS, SEEN, UNSEEN = 24, 400, 100
 WIDTH_95 = 1.959964
 
@@ -96,8 +99,8 @@ class Answered:
 
 
 def average_consistency(here: World, examples: Examples) -> float:
-    """What is 1 in the unit of a head: the geometric mean over the comparisons' annotators."""
-    return float(np.exp(here.crowd.consistency[examples.pairs.annotator].mean()))
+    """What is 1 in the unit of a head: the mean over the comparisons' annotators."""
+    return float(np.exp(here.crowd.consistency[examples.pairs.annotator]).mean())
 
 
 def over_worlds(values: list[float]) -> Json:
@@ -143,16 +146,17 @@ def _answered(kind: Kind, seed: int) -> Answered:
         return Answered(here, examples, 1.0)
     rng, third = np.random.default_rng(2000 + seed), MANY // 3
     many = judged(here, rng, third, third, third, SEEN)
-    rewards = _fit(here, many).rewards(here.features)
+    rewards = _fit(here, many, WEAK).rewards(here.features)
     true = here.reward * average_consistency(here, many)
     return Answered(here, examples, float(np.polyfit(true, rewards, 1)[0]))
 
 
-def _fit(here: World, examples: Examples) -> HeadFit:
+def _fit(here: World, examples: Examples, variance: float | None = None) -> HeadFit:
+    """variance: of rewards under the prior; None: chosen as training does."""
     on = Candidate.of(here.features)
     with warnings.catch_warnings():  # one that stopped early counts as it is
         warnings.simplefilter("ignore", UserWarning)
-        prior = choose_prior(Model(), on, examples)
+        prior = Prior(on.size / variance) if variance else choose_prior(Model(), on, examples)
         return fit_coordinates(on.z, Model().joint(examples), prior, on.basis)
 
 

@@ -107,11 +107,16 @@ def rows_of(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> list[Ro
 
 
 def information(
-    joint: Joint, z: Tensor, rewards: Tensor, values: Values, precision: float
+    joint: Joint,
+    z: Tensor,
+    rewards: Tensor,
+    values: Values,
+    precision: float,
+    design_effect: float = 1.0,
 ) -> Information:
     """At rewards (N,) of completions with coordinates z (N, m), and these values.
 
-    precision: of the weights' prior.
+    precision: of the weights' prior; design_effect: see `Joint.precisions`.
     """
     rows = rows_of(joint, z, rewards, values)
     m, size = z.shape[1], z.shape[1]
@@ -120,7 +125,7 @@ def information(
         flat[name] = slice(size, size := size + part.size)
     prompts = flat.get(PROMPTS, slice(size, size))
     at = np.delete(np.arange(size), prompts)
-    weights, cross, own = _blocks(joint, rows, flat, m, size)
+    weights, cross, own = _blocks(joint, rows, values, flat, m, design_effect)
     core = own[at][:, at].toarray()
     core[:m, :m] = weights + precision * np.eye(m)
     core[m:, :m] = cross[at[m:]]
@@ -149,19 +154,26 @@ def information(
 
 
 def _blocks(
-    joint: Joint, rows: list[Rows], flat: dict[str, slice], m: int, size: int
+    joint: Joint,
+    rows: list[Rows],
+    values: Values,
+    flat: dict[str, slice],
+    m: int,
+    design_effect: float,
 ) -> tuple[Floats, Floats, csr_matrix]:
     """Precision of the weights (m, m), of all with the weights (size, m), and of all the others.
 
     The last is (size, size), sparse and with the priors: a judgement touches few parameters.
     """
+    size = m + sum(part.size for part in joint.parts.values())
     weights, cross, prior = np.zeros((m, m)), np.zeros((size, m)), np.zeros(size)
-    for name, here in flat.items():
-        prior[here] = joint.parts[name].sd ** -2
+    for name, one in joint.precisions(design_effect).items():
+        prior[flat[name]] = one
     own = diags(prior).tocsr()
-    for name, share in joint.pins.items():
+    for name, parts in joint.pinned(values).items():
         # a pin is one pseudo-judgement of the average: rank one, so it couples all annotators
-        entries = (share.double().numpy() / PINNED, np.arange(size)[flat[name]], [0, len(share)])
+        slope = (parts / parts.sum() / PINNED).double().numpy()
+        entries = (slope, np.arange(size)[flat[name]], [0, len(slope)])
         pin = csr_matrix(entries, (1, size))
         own += pin.T @ pin
     for r in rows:

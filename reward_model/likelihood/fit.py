@@ -13,6 +13,9 @@ the loss has half the log-determinant of the weights' precision added, judgement
 1/2 log(1 + h/(1-h) slope^2), h the judgement's leverage where the slope is 1, found anew in each
 round. To first order that makes it the likelihood of slopes and noise with the weights integrated
 out: a Gaussian's squared errors are divided by N less the effective number of weights (MacKay).
+
+Where N judgements count as N / phi (see `prior`), the likelihood is not divided by phi: what stands
+beside it, the prior of weights and gains and that half log-determinant, is multiplied.
 """
 
 from __future__ import annotations
@@ -283,7 +286,7 @@ class _Problem:
         self.z = torch.from_numpy(z)
         self.joint = joint
         self.m = z.shape[1]
-        self.precision = prior.precision
+        self.precision, self.design_effect = prior.precision, prior.design_effect
         self.mean = np.zeros(self.m) if prior.mean is None else prior.mean
         self.sizes = {name: part.size for name, part in joint.parts.items()}
 
@@ -305,14 +308,15 @@ class _Problem:
         """Nats, and their gradient by theta; odds: log(h / (1-h)) at a slope of 1 (judgements,)."""
         flat = torch.tensor(theta, requires_grad=True)
         w, values = self.unpack(flat)
-        total = self.joint.nll(self.z @ w, values) + self.joint.prior(values)
+        total = self.joint.nll(self.z @ w, values) + self.joint.prior(values, self.design_effect)
         away = w - torch.from_numpy(self.mean)
         total = total + 0.5 * self.precision * away.square().sum()
         # half the log-determinant of the weights' precision, judgement by judgement: without it the
         # mode buys smaller weights with larger slopes. softplus(odds + 2 log slope) is
         # log(1 + h/(1-h) slope^2), and does not overflow
         pull = torch.from_numpy(odds) + 2 * self.joint.log_slopes(values)
-        total = total + 0.5 * torch.nn.functional.softplus(pull).sum()
+        bought = torch.nn.functional.softplus(pull).sum()
+        total = total + 0.5 * self.design_effect * bought
         total.backward()  # type: ignore[no-untyped-call]
         gradient = flat.grad
         assert gradient is not None
@@ -326,7 +330,9 @@ class _Problem:
         # leverages depend on the point: they are fixed within a round, or the gradient would lie
         for rounds in range(ROUNDS):
             w, values = self.unpack(theta)
-            info = information(self.joint, self.z, self.z @ w, values, self.precision)
+            info = information(
+                self.joint, self.z, self.z @ w, values, self.precision, self.design_effect
+            )
             odds = np.log(info.leverage / (1 - info.leverage))
             odds -= 2 * self.joint.log_slopes(values).numpy()
             left = float(np.linalg.norm(info.gradient(self.loss(theta, odds)[1])))

@@ -11,9 +11,10 @@ them until the difficulties explain everything. Annotators are drawn to the crow
 priors, so those with few judgements hardly differ from it. The objectives are this with parts left
 out; without effects, pairs are Bradley-Terry's loss, ratings half the squared error, binary BCE.
 
-A reward's unit is one logit of the average judgement: log consistency, and log scale, average 0
-over the judgements. Were they free, a fit could shrink the weights, whose prior then costs less,
-and raise everybody's consistency.
+A reward's unit is one logit of the average judgement: consistency, and scale, average 1 over the
+judgements. Were they free, a fit could shrink the weights, whose prior then costs less, and raise
+everybody's consistency. The average is of consistencies, not of their logarithms: somebody who
+answers at random, or against the others, is 0 in it, and not minus infinity.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ ROUNDING = 1 / 12
 LARGEST_LOG = 8.0
 DIFFICULTY_SD = 0.7
 PROMPTS = "difficulty"
+GAINS = ("binary_gain", "scalar_gain", "strength_slope")
+"""What a unit of reward is in other kinds of answers than which of two is better."""
 SPREAD = 0.5
 """Prior standard deviation of log consistency, log scale, sides and ties between annotators."""
 PINNED = 0.01
-"""How far from 0 the average of log consistency, and of log scale, may be."""
+"""How far from 0 the logarithm of the average consistency, and of the average scale, may be."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Joint:
             for name, who in by.items()
             if name in self.parts
         }
-        """Annotators' shares (A,) in the average that is held at 0, by parameter."""
+        """Annotators' shares (A,) in the average that is held at 1, by parameter."""
         self._gather_tensors()
 
     def __len__(self) -> int:
@@ -166,13 +169,32 @@ class Joint:
             for name, p in self.parts.items()
         }
 
-    def prior(self, values: Values) -> Tensor:
-        """Negative log-prior, without its constant, in nats."""
+    def precisions(self, design_effect: float = 1.0) -> dict[str, float]:
+        """Of each parameter's prior, by name.
+
+        design_effect: how many judgements tell as much as one independent one would. Gains have a
+        prior that weighs so much more, as the weights do: else a fit shrinks the weights and raises
+        the gains.
+        """
+        return {
+            name: (design_effect if name in GAINS else 1) / p.sd**2
+            for name, p in self.parts.items()
+        }
+
+    def prior(self, values: Values, design_effect: float = 1.0) -> Tensor:
+        """Negative log-prior, without its constant, in nats; design_effect: see `precisions`."""
         penalties = [
-            0.5 * ((values[name] - p.mean) / p.sd).square().sum() for name, p in self.parts.items()
+            0.5 * precision * (values[name] - self.parts[name].mean).square().sum()
+            for name, precision in self.precisions(design_effect).items()
         ]
-        penalties += [0.5 * (share @ values[n] / PINNED).square() for n, share in self.pins.items()]
+        penalties += [
+            0.5 * (parts.sum().log() / PINNED).square() for parts in self.pinned(values).values()
+        ]
         return torch.stack(penalties).sum() if penalties else torch.zeros((), dtype=self.dtype)
+
+    def pinned(self, values: Values) -> Values:
+        """Annotators' parts (A,) of the averages that are held at 1, by parameter."""
+        return {name: share * _safe_exp(values[name]) for name, share in self.pins.items()}
 
     def nll(self, rewards: Tensor, values: Values) -> Tensor:
         """Negative log-likelihood of all judgements, summed, in nats. rewards: (N,)."""

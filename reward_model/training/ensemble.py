@@ -142,7 +142,7 @@ def posterior_at(
     prior = _rescaled(fit, basis)
     z = torch.from_numpy(basis.coordinates(features))
     rewards = torch.from_numpy(features @ weights + fit.intercept + left_out)
-    found = information(joint, z, rewards, fit.values, prior.precision)
+    found = information(joint, z, rewards, fit.values, prior.precision, prior.design_effect)
     with torch.no_grad():
         nll = float(joint.nll(rewards, fit.values))
     w, factor = basis.axes.T @ (basis.spread * weights), found.weights_factor

@@ -26,12 +26,15 @@ def small(strengths: bool, seed: int = 0, n: int = 12) -> tuple[World, Examples]
 
 
 def anywhere(joint: Joint, seed: int = 0) -> Values:
-    """Values about their prior means."""
+    """Values about their prior means, whose averages are where they are held."""
     rng = np.random.default_rng(seed)
-    return {
+    values = {
         name: value + 0.3 * torch.from_numpy(rng.normal(size=len(value)))
         for name, value in joint.start().items()
     }
+    for name, parts in joint.pinned(values).items():
+        values[name] -= parts.sum().log()
+    return values
 
 
 def flat(values: Values) -> torch.Tensor:
@@ -104,10 +107,21 @@ def test_the_prior_by_hand() -> None:
     values["threshold"][0] = 2.0
     values["consistency"][0] = 0.3
     share = float(np.mean(examples.binary.annotator == 0))
-    hand = (
-        0.5 * (1 / 2) ** 2 + 0.5 * 2**2 + 0.5 * (0.3 / 0.5) ** 2 + 0.5 * (share * 0.3 / 0.01) ** 2
-    )
+    average = share * np.exp(0.3) + 1 - share
+    hand = 0.5 * (1 / 2) ** 2 + 0.5 * 2**2 + 0.5 * (0.3 / 0.5) ** 2
+    hand += 0.5 * (np.log(average) / 0.01) ** 2
     assert float(joint.prior(values)) == pytest.approx(hand, rel=1e-12)
+
+
+def test_gains_have_a_prior_that_weighs_as_much_more_as_the_weights() -> None:
+    _, examples = small(False)
+    joint = Joint(examples)
+    values = joint.start()
+    values["scalar_gain"] += 0.5
+    assert float(joint.prior(values, 3.0)) == pytest.approx(3 * float(joint.prior(values)))
+    values = joint.start()
+    values["side"] += 0.5
+    assert float(joint.prior(values, 3.0)) == pytest.approx(float(joint.prior(values)))
 
 
 def test_parts_follow_the_kinds_that_there_are() -> None:
@@ -245,11 +259,11 @@ def test_information_against_every_answer_that_might_have_been(effects: bool) ->
     at = torch.cat([w, flat(values)])
     matrix = _expected_information(joint, examples, z, at, m, effects)
     matrix[:m, :m] += precision * torch.eye(m, dtype=torch.float64)
-    prior = torch.func.hessian(lambda v: joint.prior(unflat(v, joint)))(flat(values))
+    prior = torch.func.hessian(lambda v: joint.prior(unflat(v, joint), 2.5))(flat(values))
     matrix[m:, m:] += prior
     covariance = np.linalg.inv(matrix.numpy())
 
-    found = information(joint, z, z @ w, values, precision)
+    found = information(joint, z, z @ w, values, precision, 2.5)
     assert np.allclose(found.weights_factor @ found.weights_factor.T, covariance[:m, :m], rtol=1e-6)
     place = m
     for name, part in joint.parts.items():
