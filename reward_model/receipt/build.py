@@ -82,6 +82,8 @@ class Evidence:
     prior: Prior
     """On the head's weights."""
     tuning: Tuning = "head"
+    started: bool = False
+    """Whether it starts from another reward model, which may have learned from these judgements."""
     policy_rewards: Floats = field(default_factory=lambda: np.zeros(0))
     """Of S samples of the policy (S,), in reward units; their standard deviations, and the number
     of each sample's prompt."""
@@ -123,7 +125,7 @@ def receipt(
         for source, predictions in sources.items()
         if predictions is not None
     }
-    main = headline(data, evidence.tuning)
+    main = headline(data, evidence.tuning != "head" or evidence.started)
     scores = {source: measures(one) for source, one in data.items()}
     compact = _held_out(data.get(main), scores.get(main, {}))
     held_out = read_held_out(compact)
@@ -176,17 +178,18 @@ def _features(choice: FeatureChoice, data: EvaluationData, retraining: Retrainin
     }
 
 
-def headline(data: Mapping[Source, EvaluationData], tuning: Tuning) -> Source:
+def headline(data: Mapping[Source, EvaluationData], for_itself: bool) -> Source:
     """Which predictions speak for the model that is released: "held" or "crossed".
 
-    Cross-validation of a head tests the same procedure on more prompts. A tuned model is another
-    one: it speaks for itself where enough was held out.
+    Cross-validation of a head tests the same procedure on more prompts. for_itself: a tuned model
+    is another one, and a head that starts from another model's may owe it what that one learned of
+    the prompts left out: these speak for themselves where enough was held out.
     """
     held = data.get("held")
     if "crossed" not in data:
         return "held"
     enough = held is not None and len(held.pairs) and pairwise_accuracy(held).enough
-    return "held" if tuning != "head" and enough else "crossed"
+    return "held" if for_itself and enough else "crossed"
 
 
 def _held_out(data: EvaluationData | None, scores: Metrics) -> Json:

@@ -191,4 +191,10 @@ def limits(receipt: Receipt) -> list[str]:
     alone = [ONE_PERSON] if receipt.annotators_count == 1 else []
     unknown = [left_out(receipt.held_out)] if left_out(receipt.held_out) else []
     read = features_told(receipt.features) if receipt.features else []
+    if start := receipt.facts.get("starts from"):
+        alone.append(
+            f"It starts from {start}: if that one learned from judgements of these prompts, what is"
+            " cross-validated here flatters it; held-out prompts, which no training of this project"
+            " uses, do not."
+        )
     return alone + unknown + read + [part.sentence for part in parts if part and part.sentence]

@@ -72,6 +72,7 @@ def evidence_of(
         features=inputs.candidate,
         prior=inputs.prior,
         tuning=inputs.settings.tuning,
+        started=inputs.start is not None,
         policy_rewards=(raw[sampled] - unit[0]) / unit[1],
         policy_sd=sd[sampled] / unit[1],
         policy_prompts=prompts.astype(np.int64),
@@ -124,8 +125,8 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
         "models in the ensemble": asked.members,
         "prior's variance of rewards": f"{1 / inputs.usual_prior.precision:.2g} in fitting,"
         f" {inputs.usual_prior.design_effect / inputs.usual_prior.precision:.2g} in error bars",
-        "design effect": f"{inputs.prior.design_effect:.2g} judgements tell as much as one"
-        " independent one",
+        "design effect": f"{(effect := inputs.prior.design_effect):.2g}: N judgements tell as much"
+        f" as N / {effect:.2g} independent ones",
         "precision": backbone.why,
         "seed": asked.seed,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),

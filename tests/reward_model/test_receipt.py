@@ -345,7 +345,7 @@ def test_else_the_head_speaks_and_is_named(whole):
 
 
 def test_nothing_held_out_and_one_prompt_leave_no_headline():
-    assert headline({}, "head") == "held" and headline({}, "lora") == "held"
+    assert headline({}, False) == "held" and headline({}, True) == "held"
 
 
 # --- words

@@ -16,6 +16,7 @@ from reward_model.evaluate import evaluate
 from reward_model.evaluation.cross_validation import Candidate, Model, choose_prior
 from reward_model.language_model.views import View
 from reward_model.likelihood.fit import Basis
+from reward_model.receipt.text import lines
 from reward_model.scoring.scorer import Scorer
 from reward_model.training.start import START, find_start
 from tests.reward_model.evaluation.receipts import tell
@@ -110,6 +111,7 @@ def test_a_run_starts_from_another_runs_head(trained, head_run):
     report = trained_from(trained, head_run, "from head")
     assert report["facts"]["starts from"] == head_run
     assert others(report) >= {"start", "alone"}
+    assert any("flatters it" in line for line in lines(report))
     again = evaluate(
         EvaluateSettings(run=trained.ids["from head"], workspace=trained.workspace),
         trained.folder("from head"),
