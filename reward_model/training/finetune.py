@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ from reward_model.language_model.lora import in_float32, lora_config, what_train
 from reward_model.language_model.render import Rendered
 from reward_model.language_model.views import View, cut, find_blocks
 from reward_model.likelihood.fit import HeadFit
-from reward_model.training.memory import preflight, tuning_memory
-from reward_model.training.micro_batches import in_pieces, micro_batches
+from reward_model.training.memory import TuningMemory, preflight, tuning_memory
+from reward_model.training.micro_batches import Run, in_pieces, micro_batches
 from reward_model.training.token_loss import last_states, times_better, token_loss
 
 
@@ -66,32 +67,12 @@ def tune(
     parameters = [p for p in trained.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimiser, len(batches) // 10, len(batches))
-    model = Model(settings.objective, settings.scalar, settings.effects)
-    # divided by the average batch's judgements, not its own: each judgement then weighs the same
-    joint = model.joint(examples)
-    per_batch = max(1.0, len(joint) * settings.epochs / max(1, len(batches)))
-    better = torch.from_numpy(times_better(joint))
-    added = torch.zeros(len(texts)) if left_out is None else torch.from_numpy(left_out)
-
-    def accumulate(batch: Sequence[int]) -> torch.Tensor:
-        """Add a batch's gradients, part by part; its rewards and token losses (B, 1 or 2)."""
-        found: dict[int, torch.Tensor] = {}
-        for part in micro_batches(examples, batch, texts, memory.activations, memory.room):
-            some = [texts[i] for i in part]
-            rows = in_pieces(read, some, memory.activations, memory.room).cpu()
-            loss, n, _ = batch_loss(model, examples, part, rows[:, 0] + added[part], fit)
-            if output is not None:
-                loss = loss + settings.lm_weight * (better[part] @ rows[:, 1])
-            if n:
-                torch.autograd.backward(loss / per_batch)
-            found.update(zip(part, rows.detach(), strict=True))
-        return torch.stack([found[i] for i in batch])
-
+    loss_of = _Loss.of(examples, texts, fit, settings, len(batches), left_out)
     for step, batch in enumerate(batches, 1):
         run.check_stop()
         begun = time.monotonic()
-        rows = accumulate(batch)
-        loss, n, right = batch_loss(model, examples, batch, rows[:, 0] + added[batch], fit)
+        rows = loss_of.accumulate(batch, read, memory)
+        loss, n, right = loss_of.judgements(batch, rows)
         if n:
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             optimiser.step()
@@ -102,7 +83,7 @@ def tune(
                 loss=round(float(loss) / n, 5),
                 accuracy=None if right is None else round(right, 4),
                 grad_norm=round(norm, 5),
-                **_logged_tokens(rows, better[batch]),
+                **_logged_tokens(rows, loss_of.better[batch]),
                 seconds=round(time.monotonic() - begun, 2),
             )
             run.progress(step, len(batches), "training")
@@ -110,6 +91,64 @@ def tune(
     trained.eval()
     cut(network, view.depth)
     return trained
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """What is minimised: the joint likelihood, and the language model's loss beside it."""
+
+    model: Model
+    examples: Examples
+    texts: Sequence[Rendered]
+    fit: HeadFit
+    added: torch.Tensor
+    """To the rewards that the network gives (N,)."""
+    better: torch.Tensor
+    """How often each completion was the better one (N,)."""
+    lm_weight: float
+    per_batch: float
+    """Judgements of an average batch. Divided by these, not by its own, each weighs the same."""
+
+    @classmethod
+    def of(
+        cls,
+        examples: Examples,
+        texts: Sequence[Rendered],
+        fit: HeadFit,
+        settings: RewardSettings,
+        batches: int,
+        left_out: Floats | None,
+    ) -> _Loss:
+        model = Model(settings.objective, settings.scalar, settings.effects)
+        joint = model.joint(examples)
+        per_batch = max(1.0, len(joint) * settings.epochs / max(1, batches))
+        added = torch.zeros(len(texts)) if left_out is None else torch.from_numpy(left_out)
+        better = torch.from_numpy(times_better(joint))
+        return cls(model, examples, texts, fit, added, better, settings.lm_weight, per_batch)
+
+    def judgements(
+        self, batch: Sequence[int], rows: torch.Tensor
+    ) -> tuple[torch.Tensor, int, float | None]:
+        """As `batch_loss`; rows: what was read of the batch (B, 1 or 2)."""
+        return batch_loss(
+            self.model, self.examples, batch, rows[:, 0] + self.added[batch], self.fit
+        )
+
+    def accumulate(self, batch: Sequence[int], read: Run, memory: TuningMemory) -> torch.Tensor:
+        """Add a batch's gradients, part by part; its rewards and token losses (B, 1 or 2)."""
+        found: dict[int, torch.Tensor] = {}
+        for part in micro_batches(
+            self.examples, batch, self.texts, memory.activations, memory.room
+        ):
+            some = [self.texts[i] for i in part]
+            rows = in_pieces(read, some, memory.activations, memory.room).cpu()
+            loss, n, _ = self.judgements(part, rows)
+            if rows.size(1) > 1:
+                loss = loss + self.lm_weight * (self.better[part] @ rows[:, 1])
+            if n:
+                torch.autograd.backward(loss / self.per_batch)
+            found.update(zip(part, rows.detach(), strict=True))
+        return torch.stack([found[i] for i in batch])
 
 
 def _check_finite(norm: float, loss: float, step: int, learning_rate: float) -> None:
