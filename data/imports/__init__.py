@@ -236,7 +236,7 @@ class _Reading:
     def _complete(self, said: JsonObject, counts: Counter[str]) -> JsonObject:
         """A line with who judged, under the name that they have here, and on our scale."""
         if said.get("type") != "judgement":
-            return self.scales.apply(said) if said.get("kind") == "scalar" else said
+            return self.scales.apply(said, counts) if said.get("kind") == "scalar" else said
         name = said.get("annotator")
         if name is None:
             name = self.annotator
@@ -246,7 +246,7 @@ class _Reading:
             name = self.people.find(name, counts)
         if name is not said.get("annotator"):
             said = said | {"annotator": name}
-        return self.scales.apply(said)
+        return self.scales.apply(said, counts)
 
 
 def _convert_untyped(convert: Convert, lines_first: bool) -> Convert:

@@ -15,7 +15,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Collection
 
-from data.exchange.validation import JsonObject, read_json, show, spell_name
+from data.exchange.validation import JsonObject, read_json, show, spell_pair
 from data.imports.shapes.lines import Unsaid
 
 _WHOLE = ("strength", "guidelines_version")
@@ -125,7 +125,7 @@ def without_index(row: JsonObject, left_out: Counter[str]) -> JsonObject:
         if cell is not None and not whole:
             raise ValueError(
                 f"column {show(column)} holds {show(cell)}: give it a name, or leave it out with "
-                f"--columns {spell_name(column)}="
+                f"--columns {spell_pair(column)}"
             )
         left_out[f"index column {show(column)} of pandas: left out"] += cell is not None
     return {column: cell for column, cell in row.items() if column not in _INDEX}

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from data.accounts.look_alikes import skeletons
-from data.exchange.validation import show, spell_name
+from data.exchange.validation import show, spell_pair
 from data.imports.shapes.lines import Unsaid
 
 _WHOLE = re.compile(r"\d+\.0")
@@ -71,10 +71,9 @@ class People:
             return
         alike = f"annotators {show(name)} and {show(other)} look alike"
         if self._ask:
-            one, two = spell_name(name), spell_name(other)
             raise Unsaid(
-                f"{alike}: say --people {one}={two} if they are one person, or"
-                f" --people {one}={one} if they are two"
+                f"{alike}: say --people {spell_pair(name, other)} if they are one person, or"
+                f" --people {spell_pair(name, name)} if they are two"
             )
         left_out[f"{alike}: kept as two"] += 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from data.exchange.validation import JsonObject, either, show, spell_name
+from data.exchange.validation import JsonObject, either, show, spell_pair
 
 Convert = Callable[[JsonObject, Counter[str]], Iterable[JsonObject]]
 """A row, and where to count what is left out, to lines of the exchange format.
@@ -31,7 +31,7 @@ def check_columns(row: JsonObject, what: str, allowed: tuple[str, ...]) -> None:
         if column not in allowed:
             raise ValueError(
                 f"column {show(column)} unknown in {what}: use {either(allowed)}, or leave it out "
-                f"with --columns {spell_name(column)}="
+                f"with --columns {spell_pair(column)}"
             )
 
 
@@ -59,7 +59,7 @@ def _rename_keys(found: JsonObject, names: Mapping[str, str]) -> JsonObject:
     if double is not None:
         raise ValueError(
             f"--columns makes two columns {show(double)}: leave one of them out, as with --columns"
-            f" {spell_name(double)}="
+            f" {spell_pair(double)}"
         )
     return {names.get(key, key): said for key, said in found.items() if names.get(key, key)}
 

@@ -76,7 +76,9 @@ def test_a_likely_double_is_asked_about(tmp_path: Path, names: tuple[str, str]) 
     rows = [FOUND | {"annotator": name} for name in names]
     words = ["import", write(tmp_path / "in.jsonl", *rows), "--workspace", tmp_path]
     assert_refused(
-        command("data", *words), f'"{other}" and "{one}" look alike', f"--people {other}={one}"
+        command("data", *words),
+        f'"{other}" and "{one}" look alike',
+        f"--people '{other}={one}'" if " " in one else f"--people {other}={one}",
     )
     assert command("data", *words, "--people", f"{other}={one}").returncode == 0
     with Store.open(tmp_path) as store:
