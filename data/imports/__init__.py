@@ -44,7 +44,7 @@ import sqlalchemy as sa
 from data.atomic_files import write_lines
 from data.exchange.lines import Line, Reader, completions_of
 from data.exchange.validation import JsonObject, either, show
-from data.imports.cells import Cells, retype, without_index
+from data.imports.cells import Cells, retype, with_answers, without_index
 from data.imports.detection import SHAPES, Shape, detect
 from data.imports.external_ids import ExternalIds
 from data.imports.files.readers import Row, open_table
@@ -153,6 +153,7 @@ def import_file(
         source,
         ExternalIds(store.database),
         exact,
+        table.typed,
         as_found=recipe is not None and not turns,
     )
     bad = reading.read_all(rows, stop=skip_bad is None)
@@ -179,6 +180,8 @@ class _Reading:
     external_ids: ExternalIds
     exact: bool
     """Whether the rows are lines of the exchange format already."""
+    typed: bool
+    """Whether a cell can be trusted to have the type it was written with."""
     as_found: bool
     """Whether a recipe reads the rows as they stand in the file."""
     lines: list[Line] = field(default_factory=list)
@@ -213,7 +216,7 @@ class _Reading:
 
     def _read_row(self, row: JsonObject, counts: Counter[str]) -> list[Line]:
         """The lines of one row. Raises ValueError with the reason where it has a fault."""
-        row = rename_columns(row, self.names)
+        row = rename_columns(row if self.typed else with_answers(row), self.names)
         if not self.as_found:
             row = self.cells.read(row, self.exact, counts)
         found: list[Line] = []

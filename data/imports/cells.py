@@ -150,6 +150,11 @@ def _spells_turns(cell: object) -> bool:
     return all(isinstance(t, dict) and any(pair <= t.keys() for pair in pairs) for t in turns)
 
 
+def with_answers(row: JsonObject) -> JsonObject:
+    """A row in which the answers of Argilla's flat table are lists again."""
+    return {c: _retype_cell(c, v, None) if c.endswith(".responses") else v for c, v in row.items()}
+
+
 def retype(row: JsonObject) -> JsonObject:
     """A row of a table whose cells lost their types: what is null is left out, numbers in text are
     numbers again, and so are true, false and lists."""
