@@ -240,7 +240,8 @@ class Task:
             raise ValueError("the two completions of a task must answer the same prompt")
         if self.b is not None and self.a.id == self.b.id:
             raise ValueError(
-                "completion_a and completion_b are the same text: a pair needs two, or leave the row out"
+                "completion_a and completion_b are the same text: a pair needs two, else leave the"
+                " row out"
             )
 
     @cached_property

@@ -44,7 +44,7 @@ import sqlalchemy as sa
 from data.atomic_files import write_lines
 from data.exchange.lines import Line, Reader, completions_of
 from data.exchange.validation import JsonObject, either, show
-from data.imports.cells import Cells, retype, with_answers, without_index
+from data.imports.cells import Cells, is_blank, retype, with_answers, with_names, without_index
 from data.imports.detection import SHAPES, Shape, detect
 from data.imports.external_ids import ExternalIds
 from data.imports.files.readers import Row, open_table
@@ -195,7 +195,11 @@ class _Reading:
         for row in rows:
             counts: Counter[str] = Counter()
             try:
-                found = self._read_row(row.parsed(), counts)
+                parsed = row.parsed()
+                if not self.typed and all(map(is_blank, parsed.values())):
+                    self.left_out["empty row"] += 1
+                    continue
+                found = self._read_row(parsed, counts)
             except (ValueError, RecursionError) as error:
                 deep = isinstance(error, RecursionError)
                 reason = "it is nested too deeply: flatten it" if deep else str(error)
@@ -238,15 +242,20 @@ class _Reading:
 
     def _complete(self, said: JsonObject, counts: Counter[str]) -> JsonObject:
         """A line with who judged, under the name that they have here, and on our scale."""
+        if not (self.exact and self.typed):
+            said = with_names(said)
         if said.get("type") != "judgement":
             return self.scales.apply(said, counts) if said.get("kind") == "scalar" else said
         name = said.get("annotator")
+        if isinstance(name, str) and name.strip():
+            if not self.typed:
+                self.people.check_explained(name)
+            name = self.people.find(name, counts)
         if name is None:
             name = self.annotator
             if name is None and not self.exact:
                 raise Unsaid("nobody is named who judged: add --annotator NAME")
-        if isinstance(name, str) and name.strip():
-            name = self.people.find(name, counts)
+            name = name and self.people.find(name, counts)
         if name is not said.get("annotator"):
             said = said | {"annotator": name}
         return self.scales.apply(said, counts)

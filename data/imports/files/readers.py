@@ -216,6 +216,8 @@ def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
 
 
 def _name_cells(columns: list[str], cells: list[str]) -> JsonObject | ValueError:
+    if not any(cells):  # a spreadsheet's last rows
+        return dict.fromkeys(columns)
     if len(cells) != len(columns):
         return ValueError(
             f"{len(cells)} cells under {len(columns)} columns: quote a cell that holds a separator"

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from data.exchange.validation import JsonObject, show, spell_pair
 from data.imports.shapes.lines import Unsaid
 from data.imports.shapes.questions import is_of_the_prompt
+from data.imports.shapes.transcripts import check_no_template
 from data.imports.shapes.turns import completion_text, read_turns
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input", "context")
@@ -65,6 +66,8 @@ class Fields:
         self._asked = letters_of(asked)
         prompt = fields[asked]
         self.prompt: object = read_turns("prompt", prompt) if isinstance(prompt, list) else prompt
+        if isinstance(prompt, str):
+            check_no_template(asked, prompt)
         self.texts: dict[str, str] = {}
         """Completions by the names of their fields."""
         for name in _choose_answers(names, left_out):
