@@ -118,7 +118,7 @@ def _json_table(path: Path, is_lines: bool) -> Table:
         return Table("JSON lines", _json_lines(path, raw), typed=True)
     text = _decode(path, raw)
     try:
-        found = find_rows(read_json(text))
+        found = find_rows(read_json(text), in_lines=is_lines and not several)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and begins == b"{":
             return Table("JSON objects", _json_objects(path, text), typed=True)

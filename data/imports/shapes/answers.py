@@ -32,7 +32,7 @@ from data.imports.shapes.questions import asks_for_comment, compares, ranks, ton
 
 PLAIN = ("good", "acceptable", "bad", "unacceptable")
 """Of these, what is said of an answer itself, whatever the question."""
-_SIGNED = re.compile(r"[+\u2212-]\s*\d.*|\d+\.\d+")
+_SIGNED = re.compile(r"[+\u2212\u2013-]\s*\d.*|\d+\.\d+")
 _NUMBER_IN_WORDS = re.compile(
     r"(\d+(?:[.,]\d+)?)\s*(?:%|/\s*\d+|stars?|points?|out of \d+|[-\u2013.:=(].{0,40})?"
 )

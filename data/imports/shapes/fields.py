@@ -83,7 +83,8 @@ class Fields:
         if len(found) != 1:
             raise ValueError(
                 f"which of the fields {list_names(self.texts)} {show(hints[0])} is about is not "
-                "clear: end its name with the field's"
+                "clear: end its name with the field's, or leave it out with --columns"
+                f" {spell_pair(hints[0])}"
             )
         return found[0]
 
@@ -166,9 +167,9 @@ def _choose_answers(names: Mapping[str, str], left_out: Counter[str]) -> list[st
 def count_unknown(
     what: str, found: JsonObject, known: Iterable[str], left_out: Counter[str]
 ) -> None:
-    """Count what an object says under other keys than the known ones."""
+    """Count what an object says under other keys than the known ones; 0 and false say something."""
     for key in found.keys() - set(known):
-        if found[key] not in (None, False, 0, "", [], {}):
+        if found[key] is not None and found[key] not in ("", [], {}):
             left_out[f"{show(key)} of {what}: not taken over"] += 1
 
 

@@ -80,7 +80,8 @@ def _annotation_lines(
     if annotation.get("was_cancelled") or annotation.get("skipped"):
         left_out["task skipped by its annotator"] += 1
         return []
-    count_unknown("an annotation", annotation, _ANNOTATION, left_out)
+    known = _ANNOTATION if annotation.get("ground_truth") else (*_ANNOTATION, "ground_truth")
+    count_unknown("an annotation", annotation, known, left_out)
     results = list_of_objects("result", annotation.get("result"))
     left_out["annotation without a result"] += not results
     read = [found for r in results if (found := _read_result(r, left_out)) is not None]

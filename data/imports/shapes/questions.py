@@ -27,46 +27,50 @@ def _stems(stems: str, words: str) -> re.Pattern[str]:
 
 
 _MERIT = _stems(
-    """help useful usab accura clear polite relevan quality truth complete approv satisfac satisfy
-    factual follow honest friendl fluen complian coheren natural concis upvot prefer better
-    favo?r appropriat legal sure fair ethic moral support ground faithful consisten sufficien
-    reliab readab professional sensitiv respect trust verif justif desir agree align informativ
-    insight interest impress excellen great nice perfect superior acceptab accept valid success
-    effectiv efficien logical reasonab sensib sound qualif precis thorough engag creativ
-    harmless seamless suitab adher address understandab intelligib plausib credib responsib
-    harmonious eligib proper comprehensib legib pleas enjoy worth valuabl comprehensi""",
-    """good goodness ok okay well right fine true like likes liked safe safer safest safety
-    correct correctly correctness best pass passes passed win wins winner winners winning won
-    top positive harmlessness thumb thumbs choose chooses chose chosen choice pick picks picked
-    select selects selected selection vote votes voted rank ranks ranked ranking order ordering
-    sort sorting compare compares compared comparison pair pairs pairwise duel verdict binary
-    judge judged judgement judgment overall rate rates rated rating ratings score scores scored
-    star stars grade grades evaluation assessment want wanted higher highest satisfied meets
-    clarity love loved""",
+    """help useful usab accura clear polite relevan quality truth complete approv satisfac
+    satisfy factual follow honest friendl fluen complian coheren natural concis upvot prefer
+    better favo?r appropriat legal sure fair ethic moral support ground faithful consisten
+    sufficien reliab readab professional sensitiv respect trust verif justif desir agree align
+    informativ insight interest impress excellen great nice perfect superior acceptab accept
+    valid success effectiv efficien logical reasonab sensib qualif precis thorough engag
+    creativ harmless seamless suitab adher address understandab intelligib plausib credib
+    responsib harmonious eligib proper comprehensib legib pleas enjoy worth valuabl
+    comprehensi""",
+    """good goodness ok okay well right fine true likes liked safe safer safest safety correct
+    correctly correctness best pass passes passed win wins winner winners winning won top
+    positive harmlessness thumb thumbs choose chooses chose chosen choice pick picks picked
+    select selects selected selection vote votes voted rank ranks ranked ranking order
+    ordering sort sorting compare compares compared comparison pair pairs pairwise duel
+    verdict binary judge judged judgement judgment overall rate rates rated rating ratings
+    score scores scored star stars grade grades evaluation assessment want wanted satisfied
+    meets clarity love loved""",
 )
 _FAULT = _stems(
     """toxi harm offens offend danger wrong error erroneous hallucinat spam bias violat refus
     reject issue problem fail nsfw false fake mistak poor flag rude sexual buggy broken worse
     weak mislead leak nonsens confus repetit inferior discard dislik contradict vague evasi
     evad truncat fabricat deceiv decept manipulat plagiar stereotyp racis sexis discriminat
-    profan vulgar obscen violen threat insult abus hostil aggress crim risk jailbreak malicious
-    hazard redundan verbos wordy rambl omission omit outdated obsolete garbage boring stupid
-    annoy frustrat disappoint sycophan arrogan condescend preach severity misinform misus
-    misunderst malform eliminat exclu remov delet downvot disgust terribl awful horribl ambigu
-    obscur irritat slur hatred hateful demerit flaw defect exaggerat distort fallac deni deny
-    careless meaningless pointless useless worthless baseless senseless tactless thoughtless
-    clueless tasteless incomprehens""",
+    profan vulgar obscen violen threat insult abus hostil aggress crim risk jailbreak
+    malicious hazard redundan verbos wordy rambl omission omit outdated obsolete garbage
+    boring stupid annoy frustrat disappoint sycophan arrogan condescend preach severity
+    misinform misus misunderst malform eliminat exclu remov delet downvot disgust terribl
+    awful horribl ambigu obscur irritat slur hatred hateful demerit complaint flaw defect
+    exaggerat distort fallac deni deny careless meaningless pointless useless worthless
+    baseless senseless tactless thoughtless clueless tasteless incomprehens""",
     """bad badly badness hate hates worst bug bugs lose loses loser losers losing lost loss drop
     drops dropped flagged correction corrections too lie lies lying lied cut cutoff pii need
-    needs requires runner skip veto ban banned block blocked down off negative gross bland dull
-    silly""",
+    needs requires runner skip veto ban banned block blocked down off negative gross bland
+    dull silly""",
 )
 _NEGATIONS = frozenset(
     """not non no un never without less least lesser lower lowest low fewer fewest few lack lacks
     lacking lacked missing misses miss missed absent cannot cant dont doesnt isnt wasnt didnt
-    wont arent hardly barely second third last bottom reverse inverse opposite avoid avoids
-    avoided avoiding avoidance prevents except reduces little minimal nor neither""".split()
+    wont arent hardly barely reverse inverse opposite avoid avoids avoided avoiding avoidance
+    prevents except reduces little minimal nor neither""".split()
 )
+_NOT_FIRST = frozenset("second third last bottom".split())
+_OF_A_RANK = frozenset("best choice pick place preferred preference preferable rank".split())
+"""Words before which these say that something else is better."""
 _AFTER = frozenset("free freedom avoidance avoided prevention reduction resistance".split())
 """Behind a fault: that it is not there."""
 _PREFIX = re.compile(r"(un|in|im|ir|il|dis|non|not|mis|less|least|second|lower|low|no)(?=...)")
@@ -79,7 +83,8 @@ _FILLERS = frozenset(
     assistant bot one ones more most very really fully all any would should will can could has
     have had contains contain first final total general as than up reasoning reason reasons
     explanation code style grammar tone format content writing language instruction
-    instructions prompt context please think find there here think say only if so between""".split()
+    instructions prompt context please think find there here think say only if so between high
+    higher highest last second third""".split()
 )
 _COMPARES = re.compile(
     r"\b(?:rank|order|sort|prefer|compar|better|best|w[io]n|cho[os]|pick|select|which|sides?\b|vot"
@@ -103,7 +108,7 @@ def tone_of(question: str) -> Tone:
     for word, after in zip(words, (*words[1:], ""), strict=True):
         if word in _AFTER and tones and tones[-1] < 0:
             tones[-1] = 1
-        elif word in _NEGATIONS or (word == "free" and after in ("of", "from")):
+        elif _turns_round(word, after):
             turned, waits = not turned, True
         elif (tone := _tone_of_word(word)) is None:
             unknown = True
@@ -115,6 +120,12 @@ def tone_of(question: str) -> Tone:
     if -1 in tones:
         return "fault"
     return "merit" if tones and not unknown else "neither"
+
+
+def _turns_round(word: str, after: str) -> bool:
+    """Whether a word says the opposite of what comes after it."""
+    free = word == "free" and after in ("of", "from")
+    return word in _NEGATIONS or free or (word in _NOT_FIRST and after in _OF_A_RANK)
 
 
 def compares(question: str) -> bool:
@@ -177,7 +188,7 @@ def _tone_of_word(word: str) -> int | None:
     if word in _FILLERS or len(word) == 1 or word.isdecimal():
         return 0
     if _FAULT.fullmatch(word):
-        return 1 if word.startswith("harmless") else -1
+        return -1
     if _MERIT.fullmatch(word):
         return 1
     prefix = _PREFIX.match(word)

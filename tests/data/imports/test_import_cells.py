@@ -314,6 +314,15 @@ def test_an_object_that_is_a_row_is_one(
     assert sum(report.read.values()) == 1
 
 
+def test_a_line_that_holds_a_list_is_a_row(sqlite_store: Store, tmp_path: Path) -> None:
+    row = {"q": "q", "chosen_text": "x", "rejected_text": "y", "steps": [{"prompt": "other"}]}
+    names = {"q": "prompt", "chosen_text": "chosen", "rejected_text": "rejected"}
+    with pytest.raises(ValueError, match="--columns steps="):
+        load(sqlite_store, tmp_path, "in.jsonl", json.dumps(row), columns=names)
+    load(sqlite_store, tmp_path, "in.jsonl", json.dumps(row), columns=names | {"steps": ""})
+    assert [s[1] for s in said(sqlite_store)] == [("x", "y")]
+
+
 BAD_JSON: list[tuple[str, str]] = [
     ('{\n "prompt": "a?"', "in.json:2: not JSON (Expecting ',' delimiter"),
     ('{\n "prompt": "a?"\n}\n{\n "prompt"', "in.json:5: not JSON"),
