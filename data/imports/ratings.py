@@ -102,7 +102,7 @@ def _check_tone(question: str, value: object, scaled: bool, left_out: Counter[st
 
 def _map(question: str, value: object, worst: Fraction, best: Fraction, spelled: str) -> JsonObject:
     about = f" to {show(question)}" if question else ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
         raise ValueError(f"rating {show(value)}{about} not allowed: use a number")
     exact = Fraction(repr(value))
     if not min(worst, best) <= exact <= max(worst, best):

@@ -94,7 +94,9 @@ def _each_answer(responses: object, left_out: Counter[str]) -> Iterable[tuple[st
         about = {"user_id": response.get("user_id"), "status": response.get("status")}
         count_unknown("a response", response, (*_RESPONSE, "values"), left_out)
         if not values:
-            left_out[f"answer that is {about['status'] or 'empty'}"] += 1
+            status = response.get("status")
+            given = status is None or status == "submitted"
+            left_out["answer to no question" if given else f"answer that is {status}"] += 1
         for question, said in values.items():
             said = said if isinstance(said, dict) else {"value": said}
             yield question, said | about

@@ -17,7 +17,7 @@ Tone = Literal["merit", "fault", "neither"]
 _TAIL = (
     "(?:s|e|d|y|r|al|ed|er|es|est|ic|ly|ity|ty|ing|ion|ive|ous|ful|ness|ment|able|ably|ible|ance"
     "|ence|ancy|ency|ant|ent|ation|ate|ability|ist|ism|ually|ial|ally|ily|iness|t|c|ce|cy|ve"
-    "|nt|nce|ncy){0,4}"
+    "|nt|nce|ncy|(?<=[ai]b)le|ility|ied|ize|ized|tory|ary){0,4}"
 )
 
 
@@ -29,21 +29,21 @@ def _stems(stems: str, words: str) -> re.Pattern[str]:
 _MERIT = _stems(
     """help useful usab accura clear polite relevan quality truth complete approv satisfac
     satisfy factual follow honest friendl fluen complian coheren natural concis upvot prefer
-    better favo?r appropriat legal sure fair ethic moral support ground faithful consisten
-    sufficien reliab readab professional sensitiv respect trust verif justif desir agree align
+    better favo?r appropriat legal fair ethic moral support ground faithful consisten
+    sufficien reliab readab professional respect trust verif justif desir agree align
     informativ insight interest impress excellen great nice perfect superior acceptab accept
     valid success effectiv efficien logical reasonab sensib qualif precis thorough engag
-    creativ harmless seamless suitab adher address understandab intelligib plausib credib
-    responsib harmonious eligib proper comprehensib legib pleas enjoy worth valuabl
-    comprehensi""",
+    creativ harmless seamless suitab adher understandab intelligib plausib credib responsib
+    harmonious eligib proper comprehensib legib pleas enjoy worth valuabl comprehensi
+    recommend original popular necess""",
     """good goodness ok okay well right fine true likes liked safe safer safest safety correct
     correctly correctness best pass passes passed win wins winner winners winning won top
-    positive harmlessness thumb thumbs choose chooses chose chosen choice pick picks picked
-    select selects selected selection vote votes voted rank ranks ranked ranking order
-    ordering sort sorting compare compares compared comparison pair pairs pairwise duel
-    verdict binary judge judged judgement judgment overall rate rates rated rating ratings
-    score scores scored star stars grade grades evaluation assessment want wanted satisfied
-    meets clarity love loved""",
+    harmlessness thumb thumbs choose chooses chose chosen choice pick picks picked select
+    selects selected selection vote votes voted rank ranks ranked ranking order ordering sort
+    sorting compare compares compared comparison pair pairs pairwise duel verdict binary judge
+    judged judgement judgment overall rate rates rated rating ratings score scores scored star
+    stars grade grades evaluation assessment wanted satisfied meets clarity addresses
+    addressed""",
 )
 _FAULT = _stems(
     """toxi harm offens offend danger wrong error erroneous hallucinat spam bias violat refus
@@ -56,11 +56,13 @@ _FAULT = _stems(
     misinform misus misunderst malform eliminat exclu remov delet downvot disgust terribl
     awful horribl ambigu obscur irritat slur hatred hateful demerit complaint flaw defect
     exaggerat distort fallac deni deny careless meaningless pointless useless worthless
-    baseless senseless tactless thoughtless clueless tasteless incomprehens""",
+    baseless senseless tactless thoughtless clueless tasteless incomprehens typo misspell
+    gibberish garbled excess mediocre nois suicid terror extremis disturb doubt dubious
+    insensitiv unsure cheat superfluous underwhelm overlong scam malware phish""",
     """bad badly badness hate hates worst bug bugs lose loses loser losers losing lost loss drop
     drops dropped flagged correction corrections too lie lies lying lied cut cutoff pii need
     needs requires runner skip veto ban banned block blocked down off negative gross bland
-    dull silly""",
+    dull silly empty blank subpar cringe""",
 )
 _NEGATIONS = frozenset(
     """not non no un never without less least lesser lower lowest low fewer fewest few lack lacks
@@ -105,7 +107,7 @@ def tone_of(question: str) -> Tone:
     tones: list[int] = []
     turned, waits, unknown = False, False, False
     words = words_of(question)
-    for word, after in zip(words, (*words[1:], ""), strict=True):
+    for word, after in zip(words, (*words, "")[1:], strict=True):
         if word in _AFTER and tones and tones[-1] < 0:
             tones[-1] = 1
         elif _turns_round(word, after):

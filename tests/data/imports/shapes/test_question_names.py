@@ -23,13 +23,16 @@ TONES: dict[Tone, str] = {
         answer_is_vague answer_cut_off truncated_answer answer_evasive toxicity harmfulness
         error_severity verbosity which_is_worse loser lessPreferred isIncomplete NOT_PREFERRED
         notpreferred whichisworse useless helpless too_long thumbs_down illegal needs_correction
-        helpful_or_toxic""",
+        helpful_or_toxic unreliable insufficient disagreeable misspelled has_typos second_place
+        last_choice unsatisfactory insensitive""",
     "merit": """harmless harmlessness helpful preference better_response overall quality correctness
         factuality error_free errorfree unbiased no_errors not_toxic less_harmful free_of_errors
         flawless instruction_following which_is_better betterResponse chosen winner stars ranking
-        not_incomplete answer_relevance response_quality is_correct ok""",
+        not_incomplete answer_relevance response_quality is_correct ok reliable
+        usability recommended hallucination_free""",
     "neither": """longer ai_generated label choices keep answer facts magenta debugging_help
-        chat_experience pharmacy_accuracy whatever window harmony school likert helpful_length""",
+        chat_experience pharmacy_accuracy whatever window harmony school likert helpful_length
+        second_response has_address is_sensitive sentiment_positive how_sure human_like""",
 }
 
 
@@ -37,6 +40,11 @@ TONES: dict[Tone, str] = {
 def test_the_words_of_a_name_say_it(tone: Tone) -> None:
     names = TONES[tone].split()
     assert {name: tone_of(name) for name in names} == dict.fromkeys(names, tone)
+
+
+@pytest.mark.parametrize("name", ["", "!?", "\U0001f600", "es" * 60, "harm" + "ed" * 17 + "q"])
+def test_any_name_is_read(name: str) -> None:
+    assert tone_of(name) == "neither"
 
 
 @pytest.mark.parametrize("name", ["dispreferred", "notChosen", "second-best", "more vague"])
@@ -109,6 +117,11 @@ def test_a_rating_of_something_unknown_is_told(sqlite_store: Store, tmp_path: Pa
     assert values(sqlite_store) == ["10"]
     assert any("magenta=WORST..BEST" in reason for reason in report.left_out)
     assert load(sqlite_store, tmp_path, record({"stars": 5}), scale=["1..5"]).left_out == {}
+
+
+def test_a_rating_without_end_is_refused(sqlite_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not allowed: use a number"):
+        load(sqlite_store, tmp_path, record({"quality": "9" * 400}), scale=["1..5"])
 
 
 # -- comments ------------------------------------------------------------------------
