@@ -182,3 +182,11 @@ def test_numbers_are_names_and_ids(sqlite_store: Store, tmp_path: Path, name: st
     import_file(sqlite_store, tmp_path / name)
     (judgement,) = sqlite_store.ledger.judgements()
     assert (judgement.annotator, external_ids(sqlite_store, tmp_path)) == ("3", ["5"])
+
+
+def test_a_column_that_cannot_be_printed_has_a_remedy(tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", FOUND | {"annotator": "ann", "my\u200b note": 1})
+    words = ["import", file, "--workspace", tmp_path]
+    (remedy,) = re.findall(r"with (--columns .*)", command("data", *words).stderr)
+    told = command("data", *words, *shlex.split(remedy))
+    assert told.returncode == 0, told.stderr
