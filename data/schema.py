@@ -239,7 +239,10 @@ class Task:
         if self.b is not None and self.a.prompt.id != self.b.prompt.id:
             raise ValueError("the two completions of a task must answer the same prompt")
         if self.b is not None and self.a.id == self.b.id:
-            raise ValueError("completion_a and completion_b are the same text: a pair needs two")
+            raise ValueError(
+                "completion_a and completion_b are the same text: a pair needs two, else leave the"
+                " row out"
+            )
 
     @cached_property
     def id(self) -> str:

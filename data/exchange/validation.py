@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -77,10 +79,21 @@ def show(value: object) -> str:
         return cut_short(repr(value))
 
 
-def spell_name(name: object) -> str:
-    """A name within a remedy, as it stands; escaped where it cannot be printed in one line."""
-    text = str(name)
-    return cut_short(text if text.isprintable() else ascii(text)[1:-1])
+def spell_pair(old: object, new: object = "") -> str:
+    """OLD=NEW as a word of the shell; escaped where it cannot be printed in one line."""
+    word = f"{old}={new}"
+    if not word.isprintable():
+        word = ascii(word)[1:-1]
+    return shlex.quote(word) if re.search(r"[^\w@%+=:,./-]", word) else word
+
+
+def unescape(name: str) -> str:
+    """The name that `spell_pair` escapes so; any other as it is."""
+    try:
+        found = name.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    except UnicodeDecodeError:
+        return name
+    return name if found.isprintable() else found
 
 
 def either(words: Sequence[str]) -> str:

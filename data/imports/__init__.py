@@ -44,7 +44,7 @@ import sqlalchemy as sa
 from data.atomic_files import write_lines
 from data.exchange.lines import Line, Reader, completions_of
 from data.exchange.validation import JsonObject, either, show
-from data.imports.cells import Cells, retype, without_index
+from data.imports.cells import Cells, is_blank, retype, with_answers, with_names, without_index
 from data.imports.detection import SHAPES, Shape, detect
 from data.imports.external_ids import ExternalIds
 from data.imports.files.readers import Row, open_table
@@ -153,6 +153,7 @@ def import_file(
         source,
         ExternalIds(store.database),
         exact,
+        table.typed,
         as_found=recipe is not None and not turns,
     )
     bad = reading.read_all(rows, stop=skip_bad is None)
@@ -179,6 +180,8 @@ class _Reading:
     external_ids: ExternalIds
     exact: bool
     """Whether the rows are lines of the exchange format already."""
+    typed: bool
+    """Whether a cell can be trusted to have the type it was written with."""
     as_found: bool
     """Whether a recipe reads the rows as they stand in the file."""
     lines: list[Line] = field(default_factory=list)
@@ -192,7 +195,11 @@ class _Reading:
         for row in rows:
             counts: Counter[str] = Counter()
             try:
-                found = self._read_row(row.parsed(), counts)
+                parsed = row.parsed()
+                if not self.typed and all(map(is_blank, parsed.values())):
+                    self.left_out["empty row"] += 1
+                    continue
+                found = self._read_row(parsed, counts)
             except (ValueError, RecursionError) as error:
                 deep = isinstance(error, RecursionError)
                 reason = "it is nested too deeply: flatten it" if deep else str(error)
@@ -213,7 +220,7 @@ class _Reading:
 
     def _read_row(self, row: JsonObject, counts: Counter[str]) -> list[Line]:
         """The lines of one row. Raises ValueError with the reason where it has a fault."""
-        row = rename_columns(row, self.names)
+        row = rename_columns(row if self.typed else with_answers(row), self.names)
         if not self.as_found:
             row = self.cells.read(row, self.exact, counts)
         found: list[Line] = []
@@ -235,18 +242,23 @@ class _Reading:
 
     def _complete(self, said: JsonObject, counts: Counter[str]) -> JsonObject:
         """A line with who judged, under the name that they have here, and on our scale."""
+        if not (self.exact and self.typed):
+            said = with_names(said)
         if said.get("type") != "judgement":
-            return self.scales.apply(said) if said.get("kind") == "scalar" else said
+            return self.scales.apply(said, counts) if said.get("kind") == "scalar" else said
         name = said.get("annotator")
+        if isinstance(name, str) and name.strip():
+            if not self.typed:
+                self.people.check_explained(name)
+            name = self.people.find(name, counts)
         if name is None:
             name = self.annotator
             if name is None and not self.exact:
                 raise Unsaid("nobody is named who judged: add --annotator NAME")
-        if isinstance(name, str) and name.strip():
-            name = self.people.find(name, counts)
+            name = name and self.people.find(name, counts)
         if name is not said.get("annotator"):
             said = said | {"annotator": name}
-        return self.scales.apply(said)
+        return self.scales.apply(said, counts)
 
 
 def _convert_untyped(convert: Convert, lines_first: bool) -> Convert:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import ast
 import io
 import json
+import math
 import re
 import tokenize
 from collections import Counter
 from collections.abc import Collection
 
-from data.exchange.validation import JsonObject, read_json, show, spell_name
+from data.exchange.validation import MOST_DIGITS, JsonObject, read_json, show, spell_pair
 from data.imports.shapes.lines import Unsaid
 
 _WHOLE = ("strength", "guidelines_version")
 _NUMBERS = (*_WHOLE, "seconds", "margin")
 _FLAGS = ("both_bad", "finished", "finished_a", "finished_b", "label")
+_NAMES = ("annotator", "external_id", "model", "model_a", "model_b")
 _LISTS = ("tags", "flags", "sampling", "messages", "conversations", "history", "fields")
 _LISTS_BY_END = (".responses", ".responses.users", ".responses.status")
 _TEXTS = (
@@ -44,6 +46,7 @@ _INDEX = frozenset(
     )
 )
 """What pandas calls a column for its index."""
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _FALSE = {"false": False, "0": False, "0.0": False}
 _TRUE = {"true": True, "1": True, "1.0": True}
 
@@ -125,10 +128,14 @@ def without_index(row: JsonObject, left_out: Counter[str]) -> JsonObject:
         if cell is not None and not whole:
             raise ValueError(
                 f"column {show(column)} holds {show(cell)}: give it a name, or leave it out with "
-                f"--columns {spell_name(column)}="
+                f"--columns {spell_pair(column)}"
             )
         left_out[f"index column {show(column)} of pandas: left out"] += cell is not None
     return {column: cell for column, cell in row.items() if column not in _INDEX}
+
+
+def is_blank(cell: object) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def _spells_turns(cell: object) -> bool:
@@ -148,6 +155,22 @@ def _spells_turns(cell: object) -> bool:
     turns = found if isinstance(found, list) else [found]
     pairs = ({"role", "content"}, {"from", "value"})
     return all(isinstance(t, dict) and any(pair <= t.keys() for pair in pairs) for t in turns)
+
+
+def with_answers(row: JsonObject) -> JsonObject:
+    """A row in which the answers of Argilla's flat table are lists again."""
+    return {c: _retype_cell(c, v, None) if c.endswith(".responses") else v for c, v in row.items()}
+
+
+def with_names(row: JsonObject) -> JsonObject:
+    """A row in which names and ids are texts: a whole number is its digits."""
+    return row | {column: _digits(row[column]) for column in _NAMES if column in row}
+
+
+def _digits(cell: object) -> object:
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    return str(cell) if isinstance(cell, int) and not isinstance(cell, bool) else cell
 
 
 def retype(row: JsonObject) -> JsonObject:
@@ -181,9 +204,12 @@ def _retype_cell(column: str, cell: object, kind: object) -> object:
 
 
 def _read_number(cell: str) -> object:
-    try:
-        number = read_json(cell)
-    except ValueError:  # NaN among them: whoever reads the column says what it needs
+    """The number that a cell spells, as tables do: ".5", "+3", "07"; any other cell as it is."""
+    text = cell.strip()
+    if not _NUMBER.fullmatch(text) or len(text) > MOST_DIGITS:
+        return cell  # NaN among them: whoever reads the column says what it needs
+    number = float(text) if re.search("[.eE]", text) else int(text)
+    if isinstance(number, float) and math.isinf(number):
         return cell
     return int(number) if isinstance(number, float) and number.is_integer() else number
 

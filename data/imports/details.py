@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from data.exchange.validation import unescape
 from data.imports.ratings import Scales
 from data.settings import parse
 
@@ -18,7 +19,8 @@ class Details:
     """Rename columns first, e.g. question=prompt best=chosen; NAME= leaves a column out. The same
     for fields, questions and sides of Argilla and Label Studio."""
     people: tuple[str, ...] = ()
-    """Say who is meant by a name, e.g. Jose=José; NAME=NAME for somebody who is nobody else."""
+    """Say who is meant by a name, e.g. Jose=José; NAME=NAME for somebody who is nobody else, NAME=
+    for nobody."""
     scale: tuple[str, ...] = ()
     """Of how many ratings are, worst to best: 1..5 for five stars, or QUESTION=1..5 for one
     question. They become 1 to 10 in proportion; what was given is kept."""
@@ -39,8 +41,12 @@ class Details:
         Scales(self.scale)
 
     def renamed(self) -> dict[str, str]:
-        """New names by old ones; an empty one leaves the column out."""
-        return _pairs(self.columns)
+        """New names by old ones; an empty one leaves the column out.
+
+        An old name counts as it stands there, and as a refusal escapes it.
+        """
+        found = _pairs(self.columns)
+        return {unescape(old): new for old, new in found.items()} | found
 
     def meant(self) -> dict[str, str]:
         """Who is meant, by the names that stand there."""

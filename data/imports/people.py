@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from data.accounts.look_alikes import skeletons
-from data.exchange.validation import show, spell_name
+from data.exchange.validation import show, spell_pair, unescape
 from data.imports.shapes.lines import Unsaid
 
+_NOBODY = frozenset(("na", "n/a", "#n/a", "nan", "<na>", "none", "null", "-", "--", "?"))
+"""What programs write into a table for a cell that holds nothing."""
 _WHOLE = re.compile(r"\d+\.0")
 
 
@@ -23,33 +25,50 @@ class People:
     """Names as they are stored, by names as files spell them.
 
     `known`: the names of the store. `said`: what the user says a name is; a name that is said to
-    be itself is nobody else's. `ask`: whether a likely double is refused, or told alone.
+    be itself is nobody else's, and an empty one is nobody. `ask`: whether a likely double is
+    refused, or told alone.
     """
 
     def __init__(self, known: Iterable[str], said: Mapping[str, str], ask: bool) -> None:
-        self._said = {_clean(name): _clean(new) for name, new in said.items()}
+        self._known = dict.fromkeys(known)
+        self._said = {_clean(unescape(name)): _clean(unescape(new)) for name, new in said.items()}
+        self._said_folded = {fold(name): name for name in self._said}
         self._apart = {name for name, new in self._said.items() if name == new}
         self._ask = ask
         self._unseen = set(self._said)
         self._names: dict[str, str] = {}
-        """By every spelling seen."""
+        """By every spelling seen in the file."""
         self._folded: dict[str, str] = {}
         self._looks: dict[str, str] = {}
-        for name in known:
-            self._add(name, name)
-        for name in self._said:  # what the user says counts for names of the store too
-            self._names.pop(name, None)
+        for name in self._known:
+            self._add(name)
 
-    def find(self, spelled: str, left_out: Counter[str]) -> str:
-        """The name under which a person is stored. Raises ValueError for a likely double."""
+    def find(self, spelled: str, left_out: Counter[str]) -> str | None:
+        """The name under which a person is stored; None for nobody, as the user says.
+
+        Raises ValueError for a likely double.
+        """
         found = self._names.get(spelled)
         if found is None:
-            found = self._settle(_clean(spelled))
-            self._check_double(found, left_out)
-            self._add(spelled, found)
+            found = self._settle(spelled)
+            if found and found not in self._known:
+                self._check_double(found, left_out)
+            if found:
+                self._add(found)
+            self._names[spelled] = found
         if found != spelled and found != spelled.strip():
-            left_out[f"annotator {show(spelled)} read as {show(found)}"] += 1
-        return found
+            left_out[f"annotator {show(spelled)} read as {show(found) if found else 'nobody'}"] += 1
+        return found or None
+
+    def check_explained(self, spelled: str) -> None:
+        """ValueError for a name that may stand for none, while nobody has said what it is."""
+        name = _clean(spelled)
+        if fold(name) not in _NOBODY or fold(name) in self._said_folded or name in self._known:
+            return
+        raise Unsaid(
+            f"annotator {show(spelled)} may be a name, or stand for none: say --people"
+            f" {spell_pair(name, name)} if it is a name, or --people {spell_pair(name)} for nobody"
+        )
 
     def check_used(self) -> None:
         """ValueError for a name that the user explained and nobody has."""
@@ -59,11 +78,19 @@ class People:
                 " name, or leave it out"
             )
 
-    def _settle(self, name: str) -> str:
-        self._unseen.discard(name)
-        if name in self._said:
-            name = self._said[name]
-        return self._names.get(name) or self._folded.get(fold(name)) or name
+    def _settle(self, spelled: str) -> str:
+        """Whom the user means by a spelling, looked up once; else who has this name already."""
+        name = _clean(spelled)
+        said = name if name in self._said else self._said_folded.get(fold(name))
+        if said is not None:
+            new = self._said[said]
+            self._unseen -= {said, new} & (self._apart | {said})
+            return (
+                new if new in self._known.keys() | self._apart else self._folded.get(fold(new), new)
+            )
+        if spelled in self._known or name in self._known:
+            return spelled if spelled in self._known else name
+        return self._folded.get(fold(name), name)
 
     def _check_double(self, name: str, left_out: Counter[str]) -> None:
         other = next(filter(None, map(self._looks.get, sorted(_looks_of(name)))), None)
@@ -71,16 +98,14 @@ class People:
             return
         alike = f"annotators {show(name)} and {show(other)} look alike"
         if self._ask:
-            one, two = spell_name(name), spell_name(other)
             raise Unsaid(
-                f"{alike}: say --people {one}={two} if they are one person, or"
-                f" --people {one}={one} if they are two"
+                f"{alike}: say --people {spell_pair(name, other)} if they are one person, or"
+                f" --people {spell_pair(name, name)} if they are two"
             )
         left_out[f"{alike}: kept as two"] += 1
 
-    def _add(self, spelled: str, name: str) -> None:
-        self._names[spelled] = name
-        self._names.setdefault(name, name)
+    def _add(self, name: str) -> None:
+        """A name that somebody has: who spells it otherwise, or what looks like it, finds it."""
         self._folded.setdefault(fold(name), name)
         for look in _looks_of(name):
             self._looks.setdefault(look, name)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import JsonObject, show, spell_pair
 from data.imports.shapes.lines import Unsaid
+from data.imports.shapes.questions import tone_of
 
 _SCALE = re.compile(
     r"(?:(?P<question>.+)=)?(?P<worst>-?\d+(?:\.\d+)?)\.\.(?P<best>-?\d+(?:\.\d+)?)"
@@ -41,12 +43,13 @@ class Scales:
             spelled = f"{found['worst']}..{found['best']}"
             self._scales[found["question"] or ""] = worst, best, spelled
 
-    def apply(self, line: JsonObject) -> JsonObject:
+    def apply(self, line: JsonObject, left_out: Counter[str] | None = None) -> JsonObject:
         """A line with its rating from 1 to 10.
 
         A rating of a question (`question`) must have a scale; one that is in the exchange format
-        has one, unless another is given for all. Raises ValueError without a scale, and for a
-        rating beyond it.
+        has one, unless another is given for all. The scale for all does not cover a question that
+        asks about a fault, and it is told where a name does not say what is asked. Raises
+        ValueError without a scale, and for a rating beyond it.
         """
         question = line.get("question")
         if question is None and (not self._scales or line.get("original") is not None):
@@ -56,8 +59,10 @@ class Scales:
             return line
         named = "" if question is None else str(question)
         self._asked.add(named)
-        scale = self._scales.get(named) or self._scales.get("")
-        value = line.get("value")
+        scale, value = self._scales.get(named), line.get("value")
+        if scale is None and question is not None:
+            _check_tone(named, value, "" in self._scales, left_out)
+        scale = scale or self._scales.get("")
         if scale is None:
             if question is None:
                 return line
@@ -78,9 +83,26 @@ class Scales:
             )
 
 
+def _check_tone(question: str, value: object, scaled: bool, left_out: Counter[str] | None) -> None:
+    """Ask about the rating of a fault; tell, where one scale holds for all, of an unknown one."""
+    tone = tone_of(question)
+    if tone == "fault":
+        raise Unsaid(
+            f"rating {show(value)} to {show(question)}, where the highest may be the worst: say"
+            f" --scale {spell_pair(question, 'WORST..BEST')}, e.g."
+            f" {spell_pair(question, '5..1')}, or leave the question out with --columns"
+            f" {spell_pair(question)}"
+        )
+    if tone == "neither" and scaled and left_out is not None:
+        left_out[
+            f"rating to {show(question)}: read on the scale for all (else say --scale"
+            f" {spell_pair(question, 'WORST..BEST')})"
+        ] += 1
+
+
 def _map(question: str, value: object, worst: Fraction, best: Fraction, spelled: str) -> JsonObject:
     about = f" to {show(question)}" if question else ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
         raise ValueError(f"rating {show(value)}{about} not allowed: use a number")
     exact = Fraction(repr(value))
     if not min(worst, best) <= exact <= max(worst, best):

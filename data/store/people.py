@@ -15,7 +15,7 @@ from difflib import get_close_matches
 
 import sqlalchemy as sa
 
-from data.accounts.look_alikes import can_be_seen, look_alike
+from data.accounts.look_alikes import can_be_seen, look_alike, skeletons
 from data.schema import ROLES, Annotator, Role, now
 from data.store import tables as t
 from data.store.assignments import give_back
@@ -60,7 +60,7 @@ class People:
         self._db = database
 
     def add(self, name: str, role: Role, password_hash: str | None = None) -> Annotator:
-        """A new person.
+        """A new person. A lead who can sign in ends the links that were open for a first one.
 
         Raises ValueError if the name is empty, taken, or looks like another's, or the role is
         unknown.
@@ -71,6 +71,8 @@ class People:
         with self._db.write() as connection:
             take_lock(connection, Lock.INVITATIONS)  # two that look alike may be added at once
             _check_free(connection, name)
+            if role == "lead" and password_hash is not None:
+                _withdraw(connection, _FOR_A_FIRST_LEAD)
             return _insert(connection, name=name, role=role, password_hash=password_hash)
 
     def find(self, name: str) -> Annotator | None:
@@ -123,7 +125,7 @@ class People:
         """Use a token up: the person exists from now on, with this password.
 
         Raises ValueError if the token is used, withdrawn, expired or unknown, or the name is taken
-        or looks like another's.
+        or looks like another's, or it would make the only lead an annotator.
         """
         with self._db.write() as connection:
             take_lock(connection, Lock.INVITATIONS)  # two people may use one link at once
@@ -138,6 +140,8 @@ class People:
                 _check_free(connection, name)
             values: dict[str, object] = {"role": invitation.role, "password_hash": password_hash}
             if existing:
+                if invitation.role != "lead":
+                    _check_other_lead(connection, existing)
                 values["queue_from"] = None  # a lead is asked what others are not
                 person = _update(connection, existing, **values)
                 _end_sessions(connection, existing)  # of whoever knew the old password
@@ -146,8 +150,8 @@ class People:
             i = t.invitations.c
             used = i.name == name  # any other link of theirs would set another password later
             used |= i.token_hash == _hash_of(token)
-            if invitation.role == "lead":  # nor is any other open link for a first lead wanted now
-                used |= sa.and_(i.role == "lead", i.name.is_(None))
+            if invitation.role == "lead":
+                used |= _FOR_A_FIRST_LEAD
             _withdraw(connection, used)
             return person
 
@@ -161,11 +165,7 @@ class People:
             take_lock(connection, Lock.QUEUE)
             take_lock(connection, Lock.INVITATIONS)
             person = _named(connection, name)
-            leads = connection.scalars(sa.select(t.annotators.c.id).where(*_CAN_LEAD)).all()
-            if list(leads) == [person.id]:
-                raise ValueError(
-                    f"{person.name} is the only lead who can sign in: make another lead first"
-                )
+            _check_other_lead(connection, person)
             _end_sessions(connection, person)
             _withdraw(connection, t.invitations.c.name == person.name)
             give_back(connection, person.id)
@@ -299,6 +299,8 @@ _CAN_LEAD = (
     t.annotators.c.password_hash.is_not(None),
     t.annotators.c.active,
 )
+_FOR_A_FIRST_LEAD = sa.and_(t.invitations.c.role == "lead", t.invitations.c.name.is_(None))
+"""Links that the server gives out while nobody leads: whoever has one chooses a name."""
 _OF_SESSION = (
     sa.select(t.annotators)
     .join(t.sessions, t.sessions.c.annotator_id == t.annotators.c.id)
@@ -336,9 +338,19 @@ def _named(connection: sa.Connection, name: str) -> Annotator:
     found = _find_by_name(connection, name.strip()) if name.isprintable() else None
     if found is None:
         names = connection.scalars(sa.select(t.annotators.c.name)).all()
-        close = " or ".join(get_close_matches(name, names, n=2)) or "a name from the list of people"
+        looks = {each: min(skeletons(each)) for each in names}  # without case and accents
+        alike = get_close_matches(min(skeletons(name)), set(looks.values()), n=2)
+        close = " or ".join(each for look in alike for each in names if looks[each] == look)
+        close = close or "a name from the list of people"
         raise ValueError(f"nobody is called {name!r}: use {close}")
     return found
+
+
+def _check_other_lead(connection: sa.Connection, person: Annotator) -> None:
+    """ValueError for the only lead who can sign in."""
+    leads = connection.scalars(sa.select(t.annotators.c.id).where(*_CAN_LEAD)).all()
+    if list(leads) == [person.id]:
+        raise ValueError(f"{person.name} is the only lead who can sign in: make another lead first")
 
 
 def _same(name: str) -> str:

@@ -28,8 +28,9 @@ LOOKS = 20
 _NAME = r"(?:\w{1,20}:)?(?:think|thinking|thoughts?|thought_process|reasoning|scratchpad)"
 _BLANK = r"[\s\ufeff\u200b]*"
 _OPENED = re.compile(
-    rf"{_BLANK}(?:<({_NAME})(?: [^<>\n]{{0,80}})?>|(\[THINK\])|(◁think▷)|(<\|begin_of_thought\|>)"
-    r"|(<\|START_THINKING\|>)|(<unused94>)|(<\|channel\|>analysis<\|message\|>))",
+    rf"{_BLANK}(?:<({_NAME})(?: [^<>\n]{{0,80}}(?<!/))?>|(\[THINK\])|(◁think▷)"
+    r"|(<\|begin_of_thought\|>)|(<\|START_THINKING\|>)|(<unused94>)"
+    r"|(<\|channel\|>analysis<\|message\|>))",
     re.IGNORECASE,
 )
 _CLOSINGS = (

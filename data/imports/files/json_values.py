@@ -16,8 +16,11 @@ Found = tuple[str, list[object]]
 """What the value is in words, and its rows."""
 
 
-def find_rows(value: object) -> Found | None:
+def find_rows(value: object, in_lines: bool = False) -> Found | None:
     """The rows that a JSON value holds; None for an object that is a row itself.
+
+    `in_lines`: it is a line of a file of lines, so that an object of several keys is a row,
+    whatever lists it has.
 
     Objects of columns are {column: [cells]} or {column: {"0": cell}}; pandas' other ways to write a
     table, {"0": row} and {"columns", "data"}, are known too.
@@ -26,7 +29,8 @@ def find_rows(value: object) -> Found | None:
         return "a JSON array", value
     if not isinstance(value, dict) or not value:
         return None
-    return _split_table(value) or _by_columns(value) or _around_list(value)
+    found = _split_table(value) or _by_columns(value)
+    return found or (None if in_lines and len(value) > 1 else _around_list(value))
 
 
 def split_values(text: str) -> Iterator[tuple[int, JsonObject | ValueError]]:

@@ -118,7 +118,7 @@ def _json_table(path: Path, is_lines: bool) -> Table:
         return Table("JSON lines", _json_lines(path, raw), typed=True)
     text = _decode(path, raw)
     try:
-        found = find_rows(read_json(text))
+        found = find_rows(read_json(text), in_lines=is_lines and not several)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and begins == b"{":
             return Table("JSON objects", _json_objects(path, text), typed=True)
@@ -216,6 +216,8 @@ def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
 
 
 def _name_cells(columns: list[str], cells: list[str]) -> JsonObject | ValueError:
+    if not any(cells):  # a spreadsheet's last rows
+        return dict.fromkeys(columns)
     if len(cells) != len(columns):
         return ValueError(
             f"{len(cells)} cells under {len(columns)} columns: quote a cell that holds a separator"

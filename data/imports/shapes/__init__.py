@@ -5,7 +5,9 @@ turns           conversations: of {role, content} or {from, value}
 transcripts     conversations spelled as one text, "Human: ... Assistant: ..."
 trl             TRL's preferences, unpaired preferences and prompts
 demonstrations  data for supervised fine-tuning, documents
-fields          a prompt and its completions by the names of their fields; what is said of them
+fields          a prompt and its completions by the names of their fields
+questions       what the name of a question says: merit, fault or neither
+answers         what annotators said of completions
 argilla         records of Argilla, three ways
 label_studio    tasks of Label Studio
 published       data sets of published papers

@@ -16,14 +16,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from data.exchange.validation import JsonObject, show
+from data.imports.shapes.answers import count_replaced, is_comment, judge
 from data.imports.shapes.fields import (
     ANSWERS,
     PROMPTS,
     Fields,
-    count_replaced,
     count_unknown,
-    is_comment,
-    judge,
     letters_of,
     list_of_objects,
 )
@@ -47,12 +45,14 @@ def argilla(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     record = row.get("id") if row.get("id") is not None else row.get("external_id")
     lines: list[JsonObject] = []
     for person, answers in _answers_by_person(row.get("responses"), left_out).items():
-        comments = [str(value) for question, value in answers if is_comment(question, value)]
+        comments = [
+            str(value) for question, value in answers if is_comment(fields, question, value)
+        ]
         common: JsonObject = {"annotator": person or None, "external_id": record}
         common["comment"] = "\n".join(filter(None, comments)) or None
         found: list[JsonObject] = []
         for question, value in answers:
-            if not is_comment(question, value):
+            if not is_comment(fields, question, value):
                 found += judge(fields, question, value, (question,), dict(common), left_out)
         count_replaced(found, left_out)
         left_out[_UNDECIDED] += bool(common["comment"] and not found)
@@ -94,7 +94,9 @@ def _each_answer(responses: object, left_out: Counter[str]) -> Iterable[tuple[st
         about = {"user_id": response.get("user_id"), "status": response.get("status")}
         count_unknown("a response", response, (*_RESPONSE, "values"), left_out)
         if not values:
-            left_out[f"answer that is {about['status'] or 'empty'}"] += 1
+            status = response.get("status")
+            given = status is None or status == "submitted"
+            left_out["answer to no question" if given else f"answer that is {status}"] += 1
         for question, said in values.items():
             said = said if isinstance(said, dict) else {"value": said}
             yield question, said | about

@@ -16,6 +16,7 @@ from collections import Counter
 
 from data.exchange.validation import JsonObject, show
 from data.imports.shapes.lines import CONTENT_COLUMNS, check_columns
+from data.imports.shapes.transcripts import check_no_template, template_mark
 from data.imports.shapes.trl import read_answer, read_prompt
 from data.imports.shapes.turns import read_turns
 
@@ -41,7 +42,7 @@ def prompt_completion(row: JsonObject, left_out: Counter[str]) -> list[JsonObjec
     """A prompt and its answer, as texts or conversations."""
     check_columns(row, "prompt and completion", COMPLETION_COLUMNS)
     prompt, in_transcript = read_prompt(row.get("prompt"), left_out)
-    text = read_answer("completion", row.get("completion"), prompt, in_transcript)
+    text = read_answer("completion", row.get("completion"), prompt, in_transcript, False)
     return [{"type": "demonstration", "prompt": prompt, "completion": text} | _common(row)]
 
 
@@ -68,13 +69,17 @@ def alpaca(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     in_transcript = False
     if not before:
         prompt, in_transcript = read_prompt(asked, left_out)
-    text = read_answer("output", row.get("output"), asked, in_transcript)
+    text = read_answer("output", row.get("output"), asked, in_transcript, False)
     return [{"type": "demonstration", "prompt": prompt, "completion": text} | _common(row)]
 
 
-def documents(row: JsonObject, _: Counter[str]) -> list[JsonObject]:
+def documents(row: JsonObject, left_out: Counter[str]) -> list[JsonObject]:
     """A text for continued pretraining."""
     check_columns(row, "documents", DOCUMENT_COLUMNS)
+    text = row.get("text")
+    left_out["text in a model's chat template: kept as a text with its marks"] += bool(
+        isinstance(text, str) and template_mark(text)
+    )
     return [{"type": "document"} | row]
 
 
@@ -97,6 +102,7 @@ def _demonstrate(column: str, turns: list[JsonObject], left_out: Counter[str]) -
         )
     answers = sum(1 for turn in before if turn["role"] == "assistant")
     left_out["answer before the last one: kept in the prompt"] += answers
+    check_no_template(f"the answer of {column}", str(last["content"]))
     return {"type": "demonstration", "prompt": before, "completion": last["content"]}
 
 

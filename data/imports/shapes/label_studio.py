@@ -12,18 +12,15 @@ from __future__ import annotations
 from collections import Counter
 
 from data.exchange.validation import JsonObject, show
+from data.imports.shapes.answers import compare_two, count_replaced, judge, names_the_better
 from data.imports.shapes.fields import (
     Fields,
-    compare_two,
-    count_replaced,
     count_unknown,
-    is_comment,
-    judge,
     letters_of,
     list_names,
     list_of_objects,
-    picks_the_worse,
 )
+from data.imports.shapes.questions import asks_for_comment
 
 RESULTS = {"pairwise": "selected", "choices": "choices", "rating": "rating", "textarea": "text"}
 """Types of results, and where each keeps what was said."""
@@ -83,11 +80,14 @@ def _annotation_lines(
     if annotation.get("was_cancelled") or annotation.get("skipped"):
         left_out["task skipped by its annotator"] += 1
         return []
-    count_unknown("an annotation", annotation, _ANNOTATION, left_out)
+    known = _ANNOTATION if annotation.get("ground_truth") else (*_ANNOTATION, "ground_truth")
+    count_unknown("an annotation", annotation, known, left_out)
     results = list_of_objects("result", annotation.get("result"))
     left_out["annotation without a result"] += not results
     read = [found for r in results if (found := _read_result(r, left_out)) is not None]
-    comments = [str(value) for _, name, value, _ in read if is_comment(name, value)]
+    comments = [
+        str(value) for kind, name, value, _ in read if kind == "textarea" and asks_for_comment(name)
+    ]
     common: JsonObject = {
         **about,
         "annotator": _person(annotation.get("completed_by")),
@@ -98,9 +98,9 @@ def _annotation_lines(
     lines: list[JsonObject] = []
     for kind, name, value, to_name in read:
         if kind == "textarea":
-            left_out[f"text under {show(name)}"] += not is_comment(name, value)
+            left_out[f"text under {show(name)}"] += not asks_for_comment(name)
         elif kind == "pairwise" and value in ("left", "right"):
-            if not picks_the_worse(name, left_out):
+            if names_the_better(name, left_out):
                 lines.append(_side_chosen(fields, name, str(value), to_name, common))
         elif isinstance(value, list) and len(value) > 1:  # boxes that were ticked, in no order
             left_out[f"answer to {show(name)} with several values"] += 1

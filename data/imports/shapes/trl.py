@@ -16,6 +16,7 @@ from collections import Counter
 from data.exchange.validation import JsonObject, refuse, show
 from data.imports.shapes.lines import COMMON_COLUMNS, CONTENT_COLUMNS, check_columns
 from data.imports.shapes.transcripts import (
+    check_no_template,
     check_no_turns,
     check_one_turn,
     read_open_transcript,
@@ -72,16 +73,21 @@ def read_prompt(prompt: object, left_out: Counter[str]) -> tuple[object, bool]:
     """A prompt, and whether it was a transcript that waits for an answer: it is turns then."""
     if isinstance(prompt, list):
         return read_turns("prompt", prompt), False
-    turns = read_open_transcript(prompt) if isinstance(prompt, str) else None
+    if not isinstance(prompt, str):
+        return prompt, False
+    turns = read_open_transcript(prompt)
     if turns is None:
+        check_no_template("prompt", prompt)
         return prompt, False
     left_out["prompt spelled as a transcript: read as turns"] += 1
     return turns, True
 
 
-def read_answer(column: str, value: object, prompt: object, in_transcript: bool) -> str:
+def read_answer(
+    column: str, value: object, prompt: object, in_transcript: bool, may_be_empty: bool = True
+) -> str:
     """The one turn that answers a prompt from `read_prompt`."""
-    text = completion_text(column, value, prompt)
+    text = completion_text(column, value, prompt, may_be_empty)
     if isinstance(value, str):
         check_one_turn(column, text, in_transcript)
         return text.strip() if in_transcript else text

@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from data.exchange.turns import plain_turns
 from data.exchange.validation import JsonObject, either, refuse, show
+from data.imports.shapes.transcripts import check_no_template
 
 SPEAKERS = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -43,12 +44,11 @@ def _from_sharegpt(turn: object) -> object:
     return {"role": role, "content": turn.get("value"), **rest}
 
 
-def completion_text(column: str, value: object, prompt: object) -> str:
+def completion_text(column: str, value: object, prompt: object, may_be_empty: bool = True) -> str:
     """The text of a completion: a text, or the conversation's one turn after the prompt."""
     if value is None:
-        raise ValueError(
-            f'{column} is missing: write the text of the answer (in JSON, "" is an empty answer)'
-        )
+        remedy = '(in JSON, "" is an empty answer)' if may_be_empty else "or leave the row out"
+        raise ValueError(f"{column} is missing: write the text of the answer {remedy}")
     if isinstance(value, list | dict):
         turns = read_turns(column, value)
         asked = _asked(prompt)
@@ -62,6 +62,7 @@ def completion_text(column: str, value: object, prompt: object) -> str:
         value = after[0]["content"]
     if not isinstance(value, str):
         refuse(column, value, "a text or a list of {role, content}")
+    check_no_template(column, value)
     return value
 
 

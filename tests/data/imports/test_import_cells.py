@@ -221,6 +221,29 @@ def test_an_empty_cell_of_csv_is_a_missing_one(sqlite_store: Store, tmp_path: Pa
     assert [s[1] for s in said(sqlite_store)] == [("x", ""), ("x", "")]
 
 
+@pytest.mark.parametrize(
+    ("cell", "value"), [(".5", "5"), ("+3", "10"), ("07", "10"), ("1e0", "10"), ("x", "")]
+)
+def test_numbers_as_tables_spell_them(
+    sqlite_store: Store, tmp_path: Path, cell: str, value: str
+) -> None:
+    row = {"type": "judgement", "kind": "scalar", "prompt": "q", "completion": "x", "value": cell}
+    if not value:
+        with pytest.raises(ValueError, match="use a number"):
+            load(sqlite_store, tmp_path, "in.csv", sheet(row), scale=["0..1"])
+        return
+    most = {"+3": "3", "07": "7"}.get(cell, "1")
+    load(sqlite_store, tmp_path, "in.csv", sheet(row), scale=[f"0..{most}"])
+    assert said(sqlite_store)[0][2] in (value, "6")
+
+
+@pytest.mark.parametrize("empty", [b",,\n", b",\n", b" ,,\n", b",,,,,\n"])
+def test_empty_rows_are_counted(sqlite_store: Store, tmp_path: Path, empty: bytes) -> None:
+    content = b"prompt,chosen,rejected\n" + b"q,a,b\n" + empty + empty
+    report = load(sqlite_store, tmp_path, "in.csv", content)
+    assert (report.new, report.left_out) == ({"judgement": 1}, {"empty row": 2})
+
+
 # -- JSON in other forms than lines --------------------------------------------------------
 
 
@@ -289,6 +312,15 @@ def test_an_object_that_is_a_row_is_one(
 ) -> None:
     report = load(sqlite_store, tmp_path, "in.json", json.dumps(row, indent=indent))
     assert sum(report.read.values()) == 1
+
+
+def test_a_line_that_holds_a_list_is_a_row(sqlite_store: Store, tmp_path: Path) -> None:
+    row = {"q": "q", "chosen_text": "x", "rejected_text": "y", "steps": [{"prompt": "other"}]}
+    names = {"q": "prompt", "chosen_text": "chosen", "rejected_text": "rejected"}
+    with pytest.raises(ValueError, match="--columns steps="):
+        load(sqlite_store, tmp_path, "in.jsonl", json.dumps(row), columns=names)
+    load(sqlite_store, tmp_path, "in.jsonl", json.dumps(row), columns=names | {"steps": ""})
+    assert [s[1] for s in said(sqlite_store)] == [("x", "y")]
 
 
 BAD_JSON: list[tuple[str, str]] = [

@@ -166,7 +166,11 @@ def test_label_studio(store: Store, tmp_path: Path) -> None:
     ]
     first = store.ledger.judgements()[0]
     assert (first.answer.comment, first.answer.seconds) == ("shorter", 4.5)
-    assert report.left_out == {"task skipped by its annotator": 1, "prediction of a model": 1}
+    assert report.left_out == {
+        "task skipped by its annotator": 1,
+        "prediction of a model": 1,
+        'yes or no to "choices": yes read as good, no as bad': 1,
+    }
     assert set(import_file(store, tmp_path / "in.json", scale=["1..5"]).new.values()) == {0}
 
 

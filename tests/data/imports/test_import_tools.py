@@ -232,8 +232,14 @@ COUNTED: dict[str, tuple[dict[str, Any], dict[str, int], list[str]]] = {
         ["good"],
     ),
     "metadata, keys of no meaning": (
-        record({"ok": "yes"}) | {"metadata": {"a": 1}, "vectors": {}, "extra": [1]},
-        {'"metadata" of a record: not taken over': 1, '"extra" of a record: not taken over': 1},
+        record({"ok": "yes"})
+        | {"metadata": {"a": 1}, "vectors": {}, "extra": [1], "score": 0, "kept": False},
+        {
+            '"score" of a record: not taken over': 1,
+            '"kept" of a record: not taken over': 1,
+            '"metadata" of a record: not taken over': 1,
+            '"extra" of a record: not taken over': 1,
+        },
         ["good"],
     ),
     "two questions of one kind": (

@@ -408,6 +408,35 @@ def test_people_have_one_name_each(store: Store, ann: Annotator) -> None:
             store.people.add(name, role)  # type: ignore[arg-type]
 
 
+def test_a_first_lead_s_link_ends_with_the_first_lead(store: Store) -> None:
+    link = store.people.invite("lead")
+    store.people.add("ann", "annotator", "hash")
+    store.people.add("bob", "lead")  # who cannot sign in yet
+    assert store.people.invitation(link) is not None
+    store.people.add("ada", "lead", "hash")
+    assert store.people.invitation(link) is None
+    with pytest.raises(ValueError, match="ask for a new one"):
+        store.people.accept(link, "mallory", "hash")
+
+
+def test_a_link_leaves_a_lead(store: Store) -> None:
+    store.people.add("ada", "lead", "hash")
+    link = store.people.invite("annotator", "ada")
+    with pytest.raises(ValueError, match="make another lead first"):
+        store.people.accept(link, "ada", "new hash")
+    assert store.people.has_lead()
+    assert store.people.password_hash("ada") == "hash"
+    store.people.add("bob", "lead", "hash")
+    assert store.people.accept(link, "ada", "new hash").role == "annotator"
+
+
+@pytest.mark.parametrize("typed", ["jose", "JOSE", "jos\u00e8", "josee"])
+def test_the_closest_name_is_told(store: Store, typed: str) -> None:
+    store.people.add("Jos\u00e9", "annotator")
+    with pytest.raises(ValueError, match="use Jos\u00e9"):
+        store.people.switch_off(typed)
+
+
 def test_an_invitation_works_once(store: Store) -> None:
     token = store.people.invite("lead", "ada")
     assert not store.people.has_lead()

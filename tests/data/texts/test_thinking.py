@@ -50,6 +50,8 @@ WHOLE = [
     "Open with <think>, then\n</think>\n",
     "<thinker>Rodin</thinker>",
     "< think >no</ think >",
+    "<think />A",
+    '<think lang="en" />A',
     "<b>bold</b>",
     "think> and </think",
 ]
