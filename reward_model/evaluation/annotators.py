@@ -21,16 +21,17 @@ class Trait:
 
     name: str
     shown: Callable[[Floats, float], Floats]
-    """From the parameter, and what the crowd has in common, to what people read."""
+    """From the parameter's middle and ends (3,), and what the crowd has in common, to what people
+    read."""
     common: str = ""
     """Name of the crowd's own parameter."""
 
 
 TRAITS = (
-    Trait("consistency", lambda x, _: np.exp(x)),
+    Trait("consistency", lambda x, _: times(x)),
     Trait("side", lambda x, first: expit(x + first), "first"),
     Trait("threshold", lambda x, gain: expit(-np.exp(gain) * x), "binary_gain"),
-    Trait("scale", lambda x, _: np.exp(x)),
+    Trait("scale", lambda x, _: times(x)),
     Trait("offset", lambda x, _: x),
 )
 """consistency, scale: times the crowd's. side: how often the first of two equal completions is
@@ -69,7 +70,8 @@ def cards(examples: Examples, fit: HeadFit) -> list[Json]:
                 ends = points(ends, values)
             value, *interval = trait.shown(ends, common).tolist()
             low, high = sorted(interval)
-            apart = abs(middle) > Z * error
+            crowd = float(trait.shown(np.zeros(3), common)[0])
+            apart = not low <= crowd <= high
             traits[trait.name] = {"value": value, "low": low, "high": high, "n": n[trait.name],
                                   "apart": apart}  # fmt: skip
             far = max(far, abs(middle / error))
@@ -77,6 +79,16 @@ def cards(examples: Examples, fit: HeadFit) -> list[Json]:
         found.append((far, {"annotator": name, "judgements": judged, "traits": traits}))
     found.sort(key=lambda two: (-two[0], two[1]["annotator"]))
     return [card for _, card in found]
+
+
+def times(logs: Floats) -> Floats:
+    """The middle and both ends of a factor, from those of its logarithm (3,).
+
+    Its own standard deviation is the middle times that of the logarithm: near 0 a logarithm has no
+    lower end, and an interval of it leaves out somebody who answers at random.
+    """
+    middle = np.exp(logs[0])
+    return np.asarray(np.maximum(middle * (1 + logs - logs[0]), 0))
 
 
 def points(offset: Floats, values: Mapping[str, Floats]) -> Floats:

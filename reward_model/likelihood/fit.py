@@ -42,10 +42,12 @@ OUTLYING = 10.0
 """Times the middle half's width that a feature may be away from it and set the scale."""
 CLOSE = 0.01
 """Length of the gradient at which a fit is done, in posterior standard deviations."""
-ROUNDS = 40
+ROUNDS = 60
 """Coordinates drawn in one fit, at most."""
 FREE = 5
 """Rounds after which leverages are damped."""
+LEAST = 0.15
+"""Of the way that leverages go in a round, however many went before."""
 STEPS = 8
 """Of L-BFGS in one round, at most."""
 
@@ -143,6 +145,8 @@ class Prior:
     """How many judgements tell as much as one independent one would."""
     mean: Floats | None = None
     """Of the weights (m,), another reward model's; None for 0."""
+    log_sd: float = 0.0
+    """Standard deviation of the precision's logarithm, where the judgements told it."""
 
     def times(self, ratio: float) -> Prior:
         """So many times the precision."""
@@ -205,9 +209,19 @@ class HeadFit:
     @property
     def errors(self) -> tuple[Floats, float]:
         """What `posterior_sd` takes: a factor of the weights' covariance, and the precision of what
-        nothing was learned about, the design effect in both."""
+        nothing was learned about, the design effect in both.
+
+        Another precision would have moved the mode: by d w / d log precision, times how unsure that
+        logarithm is (R. Kass and D. Steffey 1989, JASA 84:717).
+        """
         effect = self.prior.design_effect
-        return np.sqrt(effect) * self.factor, self.prior.precision / effect
+        factor = np.sqrt(effect) * self.factor
+        if self.prior.log_sd and len(self.w):
+            mean = 0.0 if self.prior.mean is None else self.prior.mean
+            pull = self.prior.precision * (self.w - mean)
+            moved = self.prior.log_sd * (self.factor @ (self.factor.T @ pull))
+            factor = np.linalg.cholesky(factor @ factor.T + np.outer(moved, moved))
+        return factor, self.prior.precision / effect
 
 
 def posterior_sd(
@@ -339,7 +353,7 @@ class _Problem:
             if left <= self.close or rounds == ROUNDS - 1:
                 break
             # leverages and slopes may chase each other: then a part of the way is closer
-            part = 2 / (2 + max(0, rounds - FREE))
+            part = max(LEAST, 2 / (2 + max(0, rounds - FREE)))
             held = odds if held is None else held + part * (odds - held)
             theta = self._descend_one_round(theta, held, info)
         if left > self.close:

@@ -42,7 +42,10 @@ PROMPTS = "difficulty"
 GAINS = ("binary_gain", "scalar_gain", "strength_slope")
 """What a unit of reward is in other kinds of answers than which of two is better."""
 SPREAD = 0.5
-"""Prior standard deviation of log consistency, log scale, sides and ties between annotators."""
+"""Prior standard deviation of sides and ties between annotators, and of log gains."""
+PEOPLE = 0.8
+"""Prior standard deviation of log consistency and log scale between annotators: wide enough for one
+who hardly looks."""
 PINNED = 0.01
 """How far from 0 the logarithm of the average consistency, and of the average scale, may be."""
 
@@ -149,13 +152,13 @@ class Joint:
             return parts
         people = self.annotators
         if self.n_pairs or self.n_binary:
-            parts["consistency"] = Part(people, 0, SPREAD)
+            parts["consistency"] = Part(people, 0, PEOPLE)
         if self.n_pairs:
             parts |= {"side": Part(people, 0, SPREAD), "tie": Part(people, 0, SPREAD)}
         if self.n_binary:
             parts["threshold"] = Part(people, 0, 1)
         if self.n_scalar:
-            parts |= {"offset": Part(people, 0, 1), "scale": Part(people, 0, SPREAD)}
+            parts |= {"offset": Part(people, 0, 1), "scale": Part(people, 0, PEOPLE)}
         if self.n_scalar and not self.ordinal:
             parts["log_sd"] = Part(1, math.log(1.5), SPREAD)
         if self.n_scalar or self.n_binary:

@@ -76,8 +76,10 @@ def choose_prior(
     for rounds in range(ROUNDS):
         between()
         fit = fit_coordinates(z, joint, prior, basis, fit, ROUGH_TOLERANCE)
-        step = float(np.log(effect * likeliest_precision(fit, size) / prior.precision))
+        likeliest, log_sd = likeliest_precision(fit, size)
+        step = float(np.log(effect * likeliest / prior.precision))
         prior = prior.times(np.exp(step if rounds < FREE else step / 2))
+        prior = replace(prior, log_sd=log_sd)
         if abs(step) < SETTLED:
             break
     return prior
@@ -127,8 +129,10 @@ def _clustered(
     return float(np.square(sums).sum()) / max(expected, 1e-9)
 
 
-def likeliest_precision(fit: HeadFit, size: float) -> float:
-    """lambda_0, a step nearer: where the weights that the judgements determine have its variance.
+def likeliest_precision(fit: HeadFit, size: float) -> tuple[float, float]:
+    """lambda_0, a step nearer, and the standard deviation of its logarithm.
+
+    It is where the weights that the judgements determine have its variance.
 
     gamma = m - lambda tr (J + lambda)^-1 weights are determined, so that lambda_0 = gamma / w'w (w
     less the prior's mean), but for what is known of it before. The evidence itself is not searched
@@ -140,7 +144,6 @@ def likeliest_precision(fit: HeadFit, size: float) -> float:
     determined = m - fit.prior.precision * float(np.square(features.factor).sum())
     mean = features.prior.mean
     length = float(np.square(features.w if mean is None else features.w - mean).sum())
-
     log_variance, sd = LOG_VARIANCE if mean is None else LOG_VARIANCE_BESIDE
     usual = float(np.log(size)) - log_variance
 
@@ -148,4 +151,5 @@ def likeliest_precision(fit: HeadFit, size: float) -> float:
         before = (log_precision - usual) / sd**2
         return float(0.5 * (np.exp(log_precision) * length - determined) + before)
 
-    return float(np.exp(brentq(slope, usual - WIDEST, usual + WIDEST)))
+    likeliest = float(np.exp(brentq(slope, usual - WIDEST, usual + WIDEST)))
+    return likeliest, float((determined / 2 + sd**-2) ** -0.5)

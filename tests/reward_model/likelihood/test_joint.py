@@ -108,7 +108,7 @@ def test_the_prior_by_hand() -> None:
     values["consistency"][0] = 0.3
     share = float(np.mean(examples.binary.annotator == 0))
     average = share * np.exp(0.3) + 1 - share
-    hand = 0.5 * (1 / 2) ** 2 + 0.5 * 2**2 + 0.5 * (0.3 / 0.5) ** 2
+    hand = 0.5 * (1 / 2) ** 2 + 0.5 * 2**2 + 0.5 * (0.3 / 0.8) ** 2
     hand += 0.5 * (np.log(average) / 0.01) ** 2
     assert float(joint.prior(values)) == pytest.approx(hand, rel=1e-12)
 
