@@ -140,12 +140,13 @@ def _bar(wanted: str, measured: str, estimate: Estimate | None, holds: Any) -> B
 def worlds_table(rows: Sequence[Json]) -> str:
     """Coverage of intervals in simulated worlds, whose true reward is known."""
     heads = ["world", "judgements", "coverage of 95% intervals", "rms z", "slope", "accuracy",
-             "rank correlation of sd and error", "design effect",
-             "variance: prior, true"]  # fmt: skip
+             "rank correlation of sd and error", "design effect", "variance: prior, true",
+             "the careless one's consistency held"]  # fmt: skip
     names = ("coverage", "rms_z", "slope", "accuracy", "rank_correlation", "design_effect")
     lines = [
         [row["kind"], str(row["judgements"]), *(cell(row[name]) for name in names),
-         f"{row['prior_variance']['value']:.2f}, {row['true_variance']['value']:.2f}"]
+         f"{row['prior_variance']['value']:.2f}, {row['true_variance']['value']:.2f}",
+         cell(row.get("careless_held"))]
         for row in rows if "coverage" in row
     ]  # fmt: skip
     return markdown(heads, lines)

@@ -35,6 +35,7 @@ from reward_model.benchmark.worlds import (
     world,
 )
 from reward_model.dataset.examples import Examples
+from reward_model.evaluation.annotators import cards
 from reward_model.evaluation.cross_validation import Candidate, Model, choose_prior
 from reward_model.likelihood.fit import HeadFit, Prior, fit_coordinates
 
@@ -117,8 +118,9 @@ def simulate(kind: Kind, worlds: int, seed: int, say: Say) -> list[Json]:
     "kind", "judgements"; "coverage" of 95% intervals of the difference of two unseen rewards;
     "rms_z", its error in standard deviations; "slope" of estimate on truth; "accuracy";
     "rank_correlation" of standard deviation and error; "design_effect"; "prior_variance" of
-    rewards, and the "true_variance" (half that of differences within prompts); at FEW judgements
-    "ece" alone.
+    rewards, and the "true_variance" (half that of differences within prompts); "careless_held", how
+    often the interval of the one who hardly looks holds their consistency; at FEW judgements "ece"
+    alone.
     """
     measured: dict[int, dict[str, list[float]]] = {n: defaultdict(list) for n in (*SIZES, FEW)}
     for number in range(worlds):
@@ -128,6 +130,8 @@ def simulate(kind: Kind, worlds: int, seed: int, say: Say) -> list[Json]:
             some = first(answered.examples, n // 3)
             fit = _fit(answered.here, some)
             figures = _ece(answered, fit) if n == FEW else _intervals(answered, some, fit)
+            if kind.careless and n != FEW:
+                figures["careless_held"] = _careless_held(answered.here, some, fit)
             for name, value in figures.items():
                 figures_of_size[name].append(value)
     return [
@@ -181,6 +185,15 @@ def _intervals(answered: Answered, some: Examples, fit: HeadFit) -> dict[str, fl
         "accuracy": accuracy(answered.here, fit.rewards(answered.here.features), SEEN),
         "rank_correlation": float(spearmanr(sd, off).statistic),
     }
+
+
+def _careless_held(here: World, some: Examples, fit: HeadFit) -> float:
+    """1 where the last annotator's interval, as a receipt shows it, holds the consistency."""
+    last = str(len(here.crowd) - 1)
+    (card,) = (card for card in cards(some, fit) if card["annotator"] == last)
+    told = card["traits"]["consistency"]
+    true = float(np.exp(here.crowd.consistency[-1])) / average_consistency(here, some)
+    return float(told["low"] <= true <= told["high"])
 
 
 def _ece(answered: Answered, fit: HeadFit) -> dict[str, float]:
