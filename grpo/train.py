@@ -35,6 +35,7 @@ from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.render import fingerprint
 from reward_model.model_checks.context import Fitting
 from reward_model.scoring.scorer import Scorer
+from reward_model.training.start import START_HEAD
 
 BEFORE_AND_AFTER = 6
 """Prompts whose answers before and after are kept in the report."""
@@ -64,7 +65,8 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> GrpoReport:
     policy = find_policy(settings.policy, settings.workspace)
     require_matrices_alone(policy)
     tokenizer, scorer = load_tokenizer(policy), Scorer.load(reward_folder)
-    check_same_tokenizer(scorer, tokenizer, settings.reward)
+    if not (reward_folder / START_HEAD).is_file():  # that one has a network of its own on purpose
+        check_same_tokenizer(scorer, tokenizer, settings.reward)
     found = [p for p in store.content.prompts() if split_of(p) == "train"]
     new_tokens = settings.sampling.max_new_tokens
     fitting = fitting_prompts(found, policy, tokenizer, new_tokens, settings.policy)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.cross_validation import predict
 from reward_model.language_model.classifier import give_head, head_weights
 from reward_model.language_model.features import read_features
-from reward_model.language_model.origin import ADAPTER, ORIGIN, find_origin, save_origin
+from reward_model.language_model.loading import is_classifier, load_config
+from reward_model.language_model.origin import ADAPTER, ORIGIN, START, find_origin, save_origin
 from reward_model.language_model.render import fingerprint
 from reward_model.model_checks.adapters import copy_adapter
 from reward_model.model_checks.context import require_length
@@ -53,7 +56,7 @@ from reward_model.training.evidence import evidence_of
 from reward_model.training.finetune import tune
 from reward_model.training.inputs import Backbone, TrainingInputs, training_inputs
 from reward_model.training.reference_samples import Tick
-from reward_model.training.start import START, find_start
+from reward_model.training.start import find_start
 from reward_model.training.token_loss import output_layer
 
 
@@ -72,15 +75,16 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
     finished = [r.id for r in store.runs.list("sft") if r.status == "finished"]
     policy = settings.policy or next(iter(finished), BUILT_IN_MODEL)  # the newest SFT run's
     sampler = Backbone.of(find_origin(policy, runs_folder(settings.workspace)))
-    backbone = _to_start_from(settings, run.directory) or sampler
-    require_length(settings.max_tokens, backbone.longest, policy)
-    _try_saving(run.directory, backbone, settings)
-    inputs = training_inputs(settings, store, policy, backbone, tick, sampler=sampler)
-    trained = fitted(inputs, tick)
     told: dict[str, str] = {}
-    if settings.tuning != "head":
-        tuned = Trained([tuned_member(inputs, m, i, run) for i, m in enumerate(trained.members)])
-        inputs, trained, told = better_on_held_out(inputs, trained, tuned)
+    with _removed_on_failure(run.directory / START):
+        backbone = _to_start_from(settings, run.directory) or sampler
+        require_length(settings.max_tokens, backbone.longest, settings.from_ or policy)
+        _try_saving(run.directory, backbone, settings)
+        inputs = training_inputs(settings, store, policy, backbone, tick, sampler=sampler)
+        trained = fitted(inputs, tick)
+        if settings.tuning != "head":
+            members = [tuned_member(inputs, m, i, run) for i, m in enumerate(trained.members)]
+            inputs, trained, told = better_on_held_out(inputs, trained, Trained(members))
     unit = unit_of(trained.raw[inputs.sampled])
     save(run.directory, inputs, trained, unit)
     fit, sd = trained.members[0].posterior, trained.sd(inputs.sampled)
@@ -95,11 +99,29 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
     return report
 
 
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    """Whatever ends the block early, the folder goes: it may hold gigabytes."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _to_start_from(settings: RewardSettings, folder: Path) -> Backbone | None:
     """The network of another reward model, with its head; None where none was named."""
     if not settings.from_:
         return None
     start = find_start(settings.from_, settings.workspace, folder)
+    if (
+        settings.lm_weight
+        and settings.tuning != "head"
+        and is_classifier(load_config(start.origin))
+    ):
+        raise ValueError(
+            f"{settings.from_!r} has no output layer for a language-model loss: use --lm-weight 0"
+        )
     return Backbone.of(start.origin, start=start)
 
 

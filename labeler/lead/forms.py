@@ -52,7 +52,7 @@ REWARD = (
     Choice("effects", "Annotator effects"),
     Choice("form", "Length and form"),
     Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
-    Choice("from_", "Another reward model", ("reward",), "none"),
+    Choice("from_", "Start from reward model", ("reward",), "none"),
     Choice("tuning", "Tuning"),
     *(replace(choice, only=("tuning", ("lora",))) for choice in LORA),
     Choice("epochs", "Epochs", only=TUNED),

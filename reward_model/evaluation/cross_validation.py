@@ -109,8 +109,9 @@ class Candidate:
         along = None if along is None else np.concatenate([along, np.zeros(k)])
         return cls(features, basis, basis.coordinates(np.hstack([features, covariates])), along)
 
-    def mean(self, joint: Joint) -> Floats | None:
-        """Of the prior of the weights (m + k,): `start`, times what suits the judgements.
+    def mean(self, joint: Joint) -> tuple[Floats, float] | None:
+        """Of the prior of the weights (m + k,): `start`, times what suits the judgements; and how
+        unsure that factor is, as a share of it.
 
         How many logits a unit of another model's reward is, this team's annotators say: before they
         do, it has a standard deviation of one. None where they disagree with it.
@@ -119,12 +120,15 @@ class Candidate:
             return None
         rewards = self.z @ self.start
         unit = float(rewards.std()) / np.sqrt(self.size)
+        if unit <= 0:
+            return None
         k = self.basis.covariates
         few = np.column_stack([rewards / unit, self.z[:, self.z.shape[1] - k :]])
         once = np.eye(k + 1)[0] / np.sqrt(self.size)
         basis = Basis(np.zeros(k + 1), np.ones(k + 1), np.eye(k + 1))
-        times = float(fit_coordinates(few, joint, Prior(self.size, mean=once), basis).w[0])
-        return self.start * times / unit if times > 0 else None
+        fit = fit_coordinates(few, joint, Prior(self.size, mean=once), basis)
+        times, off = float(fit.w[0]), float(np.linalg.norm(fit.factor[0]))
+        return (self.start * times / unit, off / times) if times > 0 else None
 
     @property
     def size(self) -> float:
@@ -321,7 +325,8 @@ def choose_prior(
     """
     on = features if isinstance(features, Candidate) else Candidate.of(features)
     joint = model.joint(examples)
-    return likeliest_prior(on.z, joint, on.basis, on.size, between, on.mean(joint))
+    mean, off = on.mean(joint) or (None, 0.0)
+    return likeliest_prior(on.z, joint, on.basis, on.size, between, mean, off)
 
 
 def sides_to_compare(

@@ -15,6 +15,8 @@ ADAPTER = "adapter"
 """Folder, inside a run's, that holds the adapter."""
 MODEL = "model"
 """Folder, inside a run's, that holds a policy's whole weights and its tokenizer."""
+START = "start"
+"""Folder, inside a reward model's, with the network that it started from, where that was tuned."""
 ORIGIN = "origin.json"
 
 
@@ -99,7 +101,7 @@ def save_origin(folder: Path, origin: Origin, **facts: object) -> None:
     may be moved or copied.
     """
     model, here = Path(origin.model), folder.absolute()
-    beside = model.name == MODEL and model.parent.parent == here.parent
+    beside = model.name in (MODEL, START) and model.parent.parent == here.parent
     name = origin.model
     if beside or model.parent == here:
         name = os.path.join(os.curdir, os.path.relpath(model, here))

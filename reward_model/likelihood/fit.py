@@ -147,6 +147,8 @@ class Prior:
     """Of the weights (m,), another reward model's; None for 0."""
     log_sd: float = 0.0
     """Standard deviation of the precision's logarithm, where the judgements told it."""
+    mean_sd: float = 0.0
+    """Standard deviation of the mean's length, as a share of it, where they told that."""
 
     def times(self, ratio: float) -> Prior:
         """So many times the precision."""
@@ -211,17 +213,17 @@ class HeadFit:
         """What `posterior_sd` takes: a factor of the weights' covariance, and the precision of what
         nothing was learned about, the design effect in both.
 
-        Another precision would have moved the mode: by d w / d log precision, times how unsure that
-        logarithm is (R. Kass and D. Steffey 1989, JASA 84:717).
+        Another precision, or another length of the prior's mean, would have moved the mode: by its
+        derivative, times how unsure each is (R. Kass and D. Steffey 1989, JASA 84:717).
         """
-        effect = self.prior.design_effect
+        prior, effect = self.prior, self.prior.design_effect
         factor = np.sqrt(effect) * self.factor
-        if self.prior.log_sd and len(self.w):
-            mean = 0.0 if self.prior.mean is None else self.prior.mean
-            pull = self.prior.precision * (self.w - mean)
-            moved = self.prior.log_sd * (self.factor @ (self.factor.T @ pull))
-            factor = np.linalg.cholesky(factor @ factor.T + np.outer(moved, moved))
-        return factor, self.prior.precision / effect
+        mean = np.zeros(len(self.w)) if prior.mean is None else prior.mean
+        pulls = np.stack([prior.log_sd * (self.w - mean), prior.mean_sd * mean], 1)
+        if pulls.any():
+            moved = prior.precision * (self.factor @ (self.factor.T @ pulls))
+            factor = np.linalg.cholesky(factor @ factor.T + moved @ moved.T)
+        return factor, prior.precision / effect
 
 
 def posterior_sd(

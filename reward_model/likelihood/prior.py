@@ -55,11 +55,13 @@ def choose_prior(
     size: float,
     between: Callable[[], None] = lambda: None,
     mean: Floats | None = None,
+    mean_sd: float = 0.0,
 ) -> Prior:
     """The prior under which the judgements are likeliest, and their design effect.
 
     z: coordinates (N, m) of all completions in `basis`; size: usual |z|^2, over which a precision
-    is the rewards' variance; mean: of the weights (m,), where it is not 0. `between` is called
+    is the rewards' variance; mean: of the weights (m,), where it is not 0, and mean_sd
+    how unsure its length is, as a share of it, were the judgements independent. `between` is called
     between fits and may raise. Without judgements of two prompts rewards are taken to have a
     variance of 1.
     """
@@ -72,7 +74,7 @@ def choose_prior(
     rows = rows_of(joint, torch.from_numpy(z), rewards, weak.values)
     effect = design_effect(rows, joint.prompt.numpy(), weak)
     fit: HeadFit | None = weak
-    prior = replace(prior, design_effect=effect)
+    prior = replace(prior, design_effect=effect, mean_sd=np.sqrt(effect) * mean_sd)
     for rounds in range(ROUNDS):
         between()
         fit = fit_coordinates(z, joint, prior, basis, fit, ROUGH_TOLERANCE)

@@ -79,12 +79,8 @@ def why_not_loaded(name: str, error: Exception) -> str:
     return f"model {name!r} cannot be loaded ({reason}): {remedy}"
 
 
-def refuse_kind(name: str, config: PreTrainedConfig) -> None:
-    """ValueError for a model that is no policy by its configuration.
-
-    One whose weights are quantised cannot be trained further, merged or exported here; one with an
-    encoder, and a classifier, do not continue a text.
-    """
+def refuse_quantised(name: str, config: PreTrainedConfig) -> None:
+    """ValueError for weights that cannot be trained further, merged or exported here."""
     text = config.get_text_config()
     quantised = getattr(config, "quantization_config", None) or getattr(
         text, "quantization_config", None
@@ -98,6 +94,16 @@ def refuse_kind(name: str, config: PreTrainedConfig) -> None:
             " (--tuning qlora rounds that to 4 bits by itself), or serve it and sample with"
             " --endpoint"
         )
+
+
+def refuse_kind(name: str, config: PreTrainedConfig) -> None:
+    """ValueError for a model that is no policy by its configuration.
+
+    One whose weights are quantised cannot be trained; one with an encoder, and a classifier, do not
+    continue a text.
+    """
+    refuse_quantised(name, config)
+    text = config.get_text_config()
     classes = [str(c) for c in config.architectures or []]
     wrong = next((c for c in classes if NO_POLICY.search(c)), "")
     encodes = text.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(

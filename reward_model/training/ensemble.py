@@ -15,6 +15,7 @@ from reward_model.language_model.views import View
 from reward_model.likelihood.fisher import information
 from reward_model.likelihood.fit import Basis, HeadFit, Prior, pooled_variance
 from reward_model.likelihood.joint import Joint
+from reward_model.likelihood.prior import choose_prior
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def exported_head(
     features = member.features[:, view.exported.columns(view, member.features.shape[1])]
     on = Candidate.of(features[: len(form)], form)
     prior = _rescaled(member.posterior, on.basis.released)
+    if member.posterior.prior.mean is not None:  # that one is of differences from another head
+        prior = choose_prior(on.z, joint, on.basis, on.size)
     return ExportedHead(on.fit(joint, prior).released, features)
 
 
@@ -106,8 +109,8 @@ def _rescaled(fit: HeadFit, basis: Basis) -> Prior:
 
     |z|^2 grows with the number of coordinates. Its mean is 0: that of the fit is in other ones.
     """
-    prior = fit.prior.times(basis.axes.shape[1] / fit.basis.axes.shape[1])
-    return replace(prior, mean=None)
+    ratio = basis.axes.shape[1] / fit.basis.axes.shape[1]
+    return replace(fit.prior.times(ratio), mean=None, mean_sd=0.0)
 
 
 def resampled(examples: Examples, rng: np.random.Generator) -> Examples:
@@ -140,6 +143,11 @@ def posterior_at(
     """
     basis = Basis.of(features)
     prior = _rescaled(fit, basis)
+    if fit.prior.mean is not None:
+        start = fit.basis.weights(fit.prior.mean)
+        basis = basis.through(start)
+        mean = basis.axes.T @ (basis.spread * start)
+        prior = replace(prior, mean=mean, mean_sd=fit.prior.mean_sd)
     z = torch.from_numpy(basis.coordinates(features))
     rewards = torch.from_numpy(features @ weights + fit.intercept + left_out)
     found = information(joint, z, rewards, fit.values, prior.precision, prior.design_effect)

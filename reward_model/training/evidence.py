@@ -22,6 +22,9 @@ from reward_model.receipt.build import Evidence, FeatureChoice
 from reward_model.training.inputs import TrainingInputs
 from reward_model.training.reference_samples import Tick
 
+FIRM = 1e6
+"""Times the precision that leaves nothing but the prior's mean."""
+
 
 def evidence_of(
     inputs: TrainingInputs,
@@ -72,7 +75,7 @@ def evidence_of(
         features=inputs.candidate,
         prior=inputs.prior,
         tuning=inputs.settings.tuning,
-        started=inputs.start is not None,
+        started=inputs.prior.mean is not None,
         policy_rewards=(raw[sampled] - unit[0]) / unit[1],
         policy_sd=sd[sampled] / unit[1],
         policy_prompts=prompts.astype(np.int64),
@@ -99,10 +102,13 @@ def _other_views(inputs: TrainingInputs, tick: Tick) -> dict[str, tuple[str, Pre
         features |= {"start": (own @ inputs.start)[:, None], "alone": own}
     found: dict[str, tuple[str, Predictions]] = {}
     for name, read in features.items():
-        only = Candidates(inputs.model, [read], inputs.form[judged])
-        # the prior beside another model's head says nothing of one that starts from nowhere
-        alone = inputs.start is not None
-        prior = only.prior(inputs.train_examples) if alone else inputs.usual_prior
+        as_it_is = name == "start"
+        only = Candidates(
+            inputs.model, [read], inputs.form[judged], np.ones(1) if as_it_is else None
+        )
+        prior = inputs.usual_prior
+        if inputs.start is not None:  # the prior beside another head says nothing of one without
+            prior = only.prior(inputs.train_examples).times(FIRM if as_it_is else 1)
         predictions, _ = only.cross_validate(
             inputs.examples, prior, lambda: tick(0, 1, "cross-validating")
         )
@@ -116,7 +122,7 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
     n = len(inputs.completions[inputs.sampled])
     facts: dict[str, str | int] = {
         "policy": inputs.policy,
-        **({"starts from": backbone.start.name} if backbone.start else {}),
+        **_start_shown(inputs),
         "policy's hash": backbone.origin.hash[:16],
         "template's hash": fingerprint(backbone.tokenizer)[:16],
         "reward unit": f"mean 0 and standard deviation 1 on {n} {inputs.source}",
@@ -134,6 +140,15 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
     if not fit.converged:
         facts["the head's fit"] = f"stopped {fit.left:.2g} standard deviations from its best point"
     return facts
+
+
+def _start_shown(inputs: TrainingInputs) -> dict[str, str | int]:
+    """Which reward model it starts from, or that its own judgements are against that one."""
+    if inputs.backbone.start is None:
+        return {}
+    used = inputs.prior.mean is not None
+    name = "starts from" if used else "left out, for the judgements contradict it"
+    return {name: inputs.backbone.start.name}
 
 
 def _form_shown(fit: HeadFit) -> dict[str, str]:

@@ -214,7 +214,8 @@ def training_inputs(
     train_examples = examples.where(training)
     require_enough(settings.objective, train_examples, " of training prompts")
     model = Model(settings.objective, settings.scalar, settings.effects)
-    print(f"reward model on {policy}, {backbone.why}", flush=True)
+    reads = backbone.start.name if backbone.start else policy
+    print(f"reward model on {reads}, {backbone.why}", flush=True)
     writer = sampler or backbone
     samples, source = reference_samples(
         store, policy, lambda: writer.causal, writer.tokenizer, writer.longest, tick

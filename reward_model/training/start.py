@@ -21,10 +21,12 @@ from reward_model.language_model.loading import (
     load_classifier,
     load_config,
     load_scorers_tokenizer,
+    load_tokenizer,
 )
-from reward_model.language_model.origin import ORIGIN, Origin
+from reward_model.language_model.origin import ORIGIN, START, Origin
 from reward_model.language_model.views import View, layer_count
 from reward_model.model_checks.folder import check_model
+from reward_model.model_checks.refusals import refuse_quantised
 from reward_model.model_checks.saving import check_saving
 from reward_model.scoring.scorer import (
     EXPORT,
@@ -38,8 +40,7 @@ from reward_model.scoring.scorer import (
     under,
 )
 
-START = "start"
-"""Folder, inside a reward model's, with the network that it started from, where that was tuned."""
+SINGLE = "name a reward model with a single label, given by one linear layer on the last token"
 START_HEAD = "start_head.npz"
 """File, inside a reward model's folder: the head that it started from."""
 
@@ -78,12 +79,14 @@ def find_start(name: str, workspace: Path, into: Path) -> Start:
     other run's files. Raises ValueError for what is no reward model that can be started from.
     """
     run = runs_folder(workspace) / name
-    folder = run if run.is_dir() else Path(name).expanduser()
+    folder = (run if run.is_dir() else Path(name).expanduser()).absolute()
+    if (folder.parent / START_HEAD).is_file():
+        raise ValueError(f"{name!r} is a part of run {folder.parent.name}: name that run")
     if any((folder / noted).is_file() for noted in (ORIGIN, EXPORT)):
         return _of_own(name, folder, into)
     if folder.is_dir():
         check_model(folder)
-        return _of_classifier(name, Origin(str(folder.absolute()), ""))
+        return _of_classifier(name, Origin(str(folder), ""))
     if name.startswith(("/", "./", "../", "~")):
         raise ValueError(f"there is no folder {name!r}: name a reward run's id or its folder")
     return _of_classifier(name, Origin(name, ""))
@@ -127,17 +130,18 @@ def _of_classifier(name: str, origin: Origin) -> Start:
     """Any network with one label, whose head is one linear layer on the last token's state."""
     config = load_config(origin)
     if not is_classifier(config):
+        kind = (config.architectures or [config.model_type])[0]
         raise ValueError(
-            f"{name!r} is {(config.architectures or [config.model_type])[0]}, no reward model: name"
-            " a reward run, or a model with a single label (ForSequenceClassification)"
+            f"{name!r} is a {kind}: name a reward run, or a reward model that transformers loads"
+            " with a single label (AutoModelForSequenceClassification)"
         )
+    if config.num_labels != 1:
+        raise ValueError(f"{name!r} has {config.num_labels} labels: {SINGLE}")
+    refuse_quantised(origin.model, config)
+    load_tokenizer(origin, policy=False)  # refuses what has no template, before the weights load
     network = load_classifier(origin.model, choose_dtype()[0])
     head = getattr(network, "score", None)
     if not isinstance(head, nn.Linear) or head.out_features != 1:
-        outputs = f"{config.num_labels} labels" if config.num_labels != 1 else "another head"
-        raise ValueError(
-            f"{name!r} has {outputs}: name a reward model with a single label, given by one linear"
-            " layer on the last token"
-        )
+        raise ValueError(f"{name!r} has another head than that: {SINGLE}")
     weights = head.weight[0].detach().double().cpu().numpy()
     return Start(name, origin, View((layer_count(network),)), weights)

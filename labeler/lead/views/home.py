@@ -236,5 +236,5 @@ def _settings_in_words(config: Json, inside: str = "") -> list[str]:
         if isinstance(value, Mapping):
             words += _settings_in_words(value, f"{inside}{name}.")
         elif value not in ("", None):
-            words.append(f"{inside}{name} {value}".replace("_", " "))
+            words.append(f"{inside}{name.rstrip('_')} {value}".replace("_", " "))
     return words

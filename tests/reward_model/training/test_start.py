@@ -8,17 +8,22 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from reward_model import train as reward_train
+from reward_model.benchmark.worlds import judged, unseen
+from reward_model.benchmark.worlds import world as simulated
 from reward_model.config import EvaluateSettings, RewardSettings
 from reward_model.evaluate import evaluate
 from reward_model.evaluation.cross_validation import Candidate, Model, choose_prior
+from reward_model.language_model.origin import START
 from reward_model.language_model.views import View
 from reward_model.likelihood.fit import Basis
 from reward_model.receipt.text import lines
 from reward_model.scoring.scorer import Scorer
-from reward_model.training.start import START, find_start
+from reward_model.training.ensemble import posterior_at
+from reward_model.training.start import find_start
 from tests.reward_model.evaluation.receipts import tell
 from tests.support.handmade import make_reward
 from tests.support.training import SMALL
@@ -86,6 +91,35 @@ def test_a_start_beyond_the_principal_components_is_in_reach():
     assert Basis.of(features).through(head).axes.shape == (12, 12)
 
 
+def test_error_bars_hold_with_a_start():
+    """The truth is a seventh of the start, less what the judgements tell."""
+    held = []
+    for seed in range(6):
+        here = simulated(seed, prompts=300, careless=False)
+        rng = np.random.default_rng(seed)
+        true = np.linalg.lstsq(here.features, here.reward, rcond=None)[0]
+        start = 7 * (true + 0.2 * rng.normal(size=len(true)) / np.sqrt(len(true)))
+        examples = judged(here, rng, 30, 30, 30, 200)
+        one = Candidate.of(here.features, None, start)
+        fit = one.fit(MODEL.joint(examples), choose_prior(MODEL, one, examples))
+        a, b = unseen(here, 200)
+        x = here.features
+        unit = np.exp(here.crowd.consistency[examples.pairs.annotator]).mean()
+        off = fit.rewards(x[a]) - fit.rewards(x[b]) - unit * (here.reward[a] - here.reward[b])
+        held.append(np.mean(np.abs(off) < 1.96 * fit.spread(x[a], x[b])))
+    assert np.mean(held) > 0.88
+
+
+def test_a_tuned_network_keeps_the_error_bars_of_its_start(world):
+    examples, features, head = world
+    one = Candidate.of(features, None, head)
+    joint = MODEL.joint(examples)
+    fit = one.fit(joint, choose_prior(MODEL, one, examples))
+    again = posterior_at(features, fit.weights, joint, fit)
+    mean = features.mean(0)
+    np.testing.assert_allclose(again.spread(features, mean), fit.spread(features, mean), rtol=0.05)
+
+
 # --- runs
 
 
@@ -111,6 +145,9 @@ def test_a_run_starts_from_another_runs_head(trained, head_run):
     report = trained_from(trained, head_run, "from head")
     assert report["facts"]["starts from"] == head_run
     assert others(report) >= {"start", "alone"}
+    ours, theirs = (Scorer.load(trained.folder(name)) for name in ("from head", "source"))
+    asked = [f"What is a good answer to {i}?" for i in range(12)], ["Good one."] * 12
+    assert agreement(ours.score(*asked), theirs.score(*asked)) > 0.8
     assert any("flatters it" in line for line in lines(report))
     again = evaluate(
         EvaluateSettings(run=trained.ids["from head"], workspace=trained.workspace),
@@ -147,6 +184,9 @@ def test_any_classifier_with_one_label_is_a_start(trained, tiny_model, tmp_path,
     run = trained.folder(f"from public {tuning}")
     scorer = Scorer.load(run)
     assert np.isfinite(scorer.score(["Hello?"], ["Good."])).all()
+    with np.load(run / "start_head.npz") as kept:
+        score = load_file(folder / "model.safetensors")["score.weight"][0]
+        np.testing.assert_allclose(kept["weights"], score, rtol=1e-2)
     again = find_start(trained.ids[f"from public {tuning}"], trained.workspace, tmp_path)
     assert again.view == scorer.members[0].view
 
@@ -166,7 +206,7 @@ def test_what_is_no_reward_model_is_refused(trained, tiny_model, tmp_path):
             find_start(name, trained.workspace, tmp_path)
         return str(error.value)
 
-    assert "no reward model: name a reward run" in refused(str(tiny_model))
+    assert "name a reward run, or a reward model" in refused(str(tiny_model))
     assert "2 labels" in refused(str(classifier(tiny_model, tmp_path / "two", labels=2)))
     assert "there is no folder" in refused("/nowhere/at/all")
     assert "holds no finished reward model" in refused(trained.ids["sft"])
