@@ -1,6 +1,8 @@
 """The web app: people rate, a lead starts and watches runs.
 
 serve, simulate  the verbs; app puts the routes together
+command_line     `coach`: all verbs, by the step of the loop
+gradio_import    Gradio, imported in one place
 access           sign-in, roles, headers
 rating           the annotators' page
 lead             the leads' pages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,10 @@ def test_every_room_says_what_is_in_it(package: str) -> None:
             continue
         text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
         assert text, f"{folder} has no docstring in __init__.py"
+        inside = [p for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()]
+        names = {p.stem for p in inside if not p.name.startswith("__") and p.name != "migrations"}
+        told = set(re.findall(r"\w+", text))
+        assert names <= told, f"{folder}/__init__.py does not name {sorted(names - told)}"
 
 
 @pytest.mark.parametrize("floor", FLOORS)

@@ -1,5 +1,6 @@
 """A run: a child process with a row in the store and a folder of files.
 
+kinds      the kinds of run: their commands, titles and buttons
 recorder   what a running run writes of itself
 checks     what its preflight found
 processes  starting, stopping, finding again

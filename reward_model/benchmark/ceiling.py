@@ -62,10 +62,10 @@ def share_of_ceiling(heights: Heights, examples: Examples, boot: Bootstrap) -> J
     """
     right, prompt = others_are_right(examples)
     ours = boot.mean(heights.correct[CHOSEN], heights.prompt, share=True)
-    nulls = {n: boot.mean(heights.correct[n], heights.prompt, share=True) for n in BASELINES}
-    best = max(nulls, key=lambda name: nulls[name].value)
-    draws = np.max([null.draws for null in nulls.values()], axis=0)
-    base = BootstrapDistribution(nulls[best].value, draws, ours.n, ours.prompts, share=True)
+    baselines = {n: boot.mean(heights.correct[n], heights.prompt, share=True) for n in BASELINES}
+    best = max(baselines, key=lambda name: baselines[name].value)
+    draws = np.max([one.draws for one in baselines.values()], axis=0)
+    base = BootstrapDistribution(baselines[best].value, draws, ours.n, ours.prompts, share=True)
     found: Json = {"accuracy": ours.as_json(), "baseline": base.as_json(), "best": best}
     if not len(right):
         return {**found, "ceiling": missing_json(), "share": missing_json()}

@@ -277,13 +277,13 @@ def _ranking(
     data: EvaluationData, kind: str, item: Ints, name: str, overall: Figure, within: Figure
 ) -> Metrics:
     """A figure of scores within prompts, of completions (N,), and of all, row by row (n,)."""
-    boot, nulls = data.bootstrap, data.baselines
-    scores = {"longer": nulls.length, "shorter": -nulls.length}
-    learned = {"words": nulls.words[kind], "words_and_length": nulls.words_and_length[kind]}
+    boot, trivial = data.bootstrap, data.baselines
+    scores = {"longer": trivial.length, "shorter": -trivial.length}
+    learned = {"words": trivial.words[kind], "words_and_length": trivial.words_and_length[kind]}
     asked = np.isfinite(data.reward)
     scores |= {n: score for n, score in learned.items() if np.isfinite(score[asked]).all()}
     others = {n: overall(boot, score[item]) for n, score in scores.items()}
-    others["prompt"] = overall(boot, nulls.prompt[kind])
+    others["prompt"] = overall(boot, trivial.prompt[kind])
     others_within = {n: within(boot, score) for n, score in scores.items()}
     return {
         f"{name}_within": beside(data.figure(within), others_within),

@@ -9,5 +9,6 @@ shared_prompt  completions of one prompt share the pass over it
 generation     sampling completions
 lora           which layers an adapter trains
 classifier     body and reward head
+views          which layers and tokens a head reads
 features       hidden states, kept by content
 """

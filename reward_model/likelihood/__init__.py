@@ -3,5 +3,6 @@
 terms   log-likelihood of one judgement of each kind
 joint   all of them together, with annotators' effects
 fisher  Fisher information: how sure the fit is
-fit     Newton's method
+fit     the head's posterior mode, by Newton's method
+prior   how strong the prior is, and the design effect
 """

@@ -10,5 +10,4 @@ questions       what the name of a question says: merit, fault or neither
 answers         what annotators said of completions
 argilla         records of Argilla, three ways
 label_studio    tasks of Label Studio
-published       data sets of published papers
 """

@@ -1,5 +1,12 @@
 """Rules that name what is wrong with a GRPO run, each at one of its steps.
 
+base     what a rule is given, and what it finds
+wiring   nothing is learned: gradients, adapters, the reference
+updates  steps that are too large or too small
+drift    KL to the SFT policy
+variety  entropy and answers that all look alike
+reward   the learned reward is exploited, or teaches nothing
+
 A rule reads the curves up to row t and returns a finding, or None: what it cannot know yet it does
 not say. Thresholds are relative to what preflight measured where that can be; the figures and their
 sources are in each rule. Rewards are in standard deviations of the SFT policy's answers.
