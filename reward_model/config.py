@@ -28,6 +28,16 @@ KINDS_OF: dict[Objective, tuple[str, ...]] = {
     "binary": ("binary",),
 }
 """Kinds of judgement that an objective learns from."""
+BASELINES = {
+    "longer": "always the longer",
+    "shorter": "always the shorter",
+    "first": "always the one shown first",
+    "prompt": "the prompt alone",
+    "words": "the words alone (TF-IDF)",
+    "words_and_length": "words and length together",
+    "constant": "constant rates",
+}
+"""What a reward model is held against, by its name in a receipt, as people read it."""
 ScalarLink = Literal["ordinal", "gaussian"]
 Tuning = Literal["head", "lora", "full"]
 Targets = Literal["attention", "mlp", "all"]

@@ -34,7 +34,7 @@ class ReceiptEstimate(Estimate):
 @dataclass(frozen=True, kw_only=True)
 class Baseline(ReceiptEstimate):
     name: str = ""
-    """One of wording.BASELINES."""
+    """One of config.BASELINES."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,17 +11,9 @@ from data.stats.estimate import (
     format_missing,
     format_value,
 )
+from reward_model.config import BASELINES as BASELINES
 from reward_model.receipt.contents import Features, HeldOut, Receipt
 
-BASELINES = {
-    "longer": "always the longer",
-    "shorter": "always the shorter",
-    "first": "always the one shown first",
-    "prompt": "the prompt alone",
-    "words": "the words alone (TF-IDF)",
-    "words_and_length": "words and length together",
-    "constant": "constant rates",
-}
 SOURCES = {
     "held": "the released model, on prompts held out from its training",
     "crossed": "the head, cross-validated: on prompts left out of its fit in turn",

@@ -15,15 +15,8 @@ from labeler.lead.receipt_routes import RECEIPT, address
 from labeler.lead.snapshot import Json, Snapshot, mapping_in, read_as
 from labeler.rendering import number, render
 from labeler.safe_html.hidden_text import short_lines
+from reward_model.config import BASELINES
 
-BASELINES = {
-    "longer": "always the longer",
-    "shorter": "always the shorter",
-    "first": "always the one shown first",
-    "prompt": "the prompt alone",
-    "words": "the words alone",
-    "words_and_length": "words and length",
-}
 JUDGES = {"reward": "the reward model", "true utility": "the true utility"}
 RECEIPT_LINKS = {RECEIPT: "Open by itself", "receipt.json": "JSON", "README.md": "Model card"}
 
