@@ -24,8 +24,11 @@ T = TypeVar("T")
 
 
 def seconds(seed: int, say: Say) -> dict[str, dict[str, list[float]]]:
-    """Of each step by CLOCK and by PROCESSOR; "refit": from the fit before NEW judgements of each
-    kind came. On a busy machine the clock tells of the others, too."""
+    """Seconds of each step, by wall clock and by processor time.
+
+    "refit" starts from the fit made before NEW judgements of each kind came. On a busy machine the
+    clock counts what else runs, too.
+    """
     here = world(seed, prompts=PROMPTS, width=WIDTH, people=PEOPLE)
     third = -(-JUDGEMENTS // 3)
     examples = judged(here, np.random.default_rng(seed), third, third, third, PROMPTS)

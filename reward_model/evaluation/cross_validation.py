@@ -110,11 +110,11 @@ class Candidate:
         return cls(features, basis, basis.coordinates(np.hstack([features, covariates])), along)
 
     def mean(self, joint: Joint) -> tuple[Floats, float] | None:
-        """Of the prior of the weights (m + k,): `start`, times what suits the judgements; and how
-        unsure that factor is, as a share of it.
+        """The prior's mean (m + k,), and how unsure its length is, as a share of it.
 
-        How many logits a unit of another model's reward is, this team's annotators say: before they
-        do, it has a standard deviation of one. None where they disagree with it.
+        It is `start` times a scale that is fitted to the judgements: how many logits a unit of the
+        other model's reward is. Before any judgement its rewards have a standard deviation of one
+        logit. None without a start, or where the scale is not positive.
         """
         if self.start is None:
             return None
@@ -132,7 +132,8 @@ class Candidate:
 
     @property
     def size(self) -> float:
-        """Of |z|^2, in the middle: what a prior's precision is measured by. Without covariates."""
+        """Median of |z|^2 over the completions, without covariates: over a precision it is the
+        prior variance of a reward."""
         own = self.z[:, : self.z.shape[1] - self.basis.covariates]
         return float(np.median(np.square(own).sum(1))) or 1.0
 
@@ -266,7 +267,7 @@ def cross_validate_choice(
     between: Callable[[], None] = lambda: None,
     seed: int = 0,
 ) -> Predictions:
-    """The same, where features and prior are chosen anew in each fold, on its training side alone.
+    """Cross-validate with features and prior chosen anew in each fold, on its training side alone.
 
     choose: (features, prior) for some of the examples. Predicted is by the reward that is released,
     without covariates; `with_covariates` has the others.

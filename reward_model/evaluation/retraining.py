@@ -72,7 +72,7 @@ class Retraining:
         return found
 
     def _pulls_on_rewards(self, rewards: Floats, heads: Sequence[FoldHead]) -> csr_matrix:
-        """Derivative of each prompt's log-likelihood by each completion's reward (P, N).
+        """Scores (P, N): derivatives of each prompt's log-likelihood by each completion's reward.
 
         At rewards (N,) by the head that had not seen it, but with the difficulty that it has in a
         fit: what all its judgements have in common there does not move the weights.

@@ -36,9 +36,10 @@ IMPOSSIBLE = -1e4
 
 @dataclass(frozen=True)
 class Rows:
-    """One kind's judgements (n) with K possible answers; scores times the root of P(answer).
+    """Scores of one kind's n judgements: derivatives of log P(answer), of K possible answers.
 
-    So the sum of products of two of them over the answers is their expected product.
+    Each is times the root of P(answer): summing the products of two of them over the answers gives
+    an entry of the Fisher information.
     """
 
     by_weights: Floats
@@ -82,7 +83,8 @@ class Information:
     """Posterior standard deviations of the core's parameters but the weights, by name."""
 
     def step(self, x: Floats) -> Floats:
-        """Of the flat vector, for a step x in coordinates in which the precision is 1."""
+        """The step of the flat parameter vector that x is in whitened coordinates, in which the
+        precision is the identity: L^-T x."""
         out = np.empty_like(x)
         inner = solve_triangular(self.core, x[self.at], lower=True, trans="T", check_finite=False)
         out[self.at] = inner
@@ -90,7 +92,7 @@ class Information:
         return out
 
     def gradient(self, g: Floats) -> Floats:
-        """In those coordinates, for a gradient g by the flat vector."""
+        """A gradient g by the flat vector, in whitened coordinates: L^-1 g."""
         out = np.empty_like(g)
         own = g[self.prompts] / self.root
         out[self.prompts] = own
@@ -114,8 +116,9 @@ def information(
     precision: float,
     design_effect: float = 1.0,
 ) -> Information:
-    """At rewards (N,) of completions with coordinates z (N, m), and these values.
+    """Fisher information plus the priors' precision, factored; the difficulties are eliminated.
 
+    z, rewards: coordinates (N, m) and rewards (N,) of all completions; values: all else.
     precision: of the weights' prior; design_effect: see `Joint.precisions`.
     """
     rows = rows_of(joint, z, rewards, values)

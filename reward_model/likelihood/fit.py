@@ -107,7 +107,7 @@ class Basis:
         return Basis(mean, np.concatenate([self.spread, spread]), axes, k)
 
     def through(self, weights: Floats) -> Basis:
-        """The same, with one axis more where these weights (d,) are out of its reach."""
+        """This basis; with one axis more where it could not express these weights (d,)."""
         along = self.spread * weights
         away = along - self.axes @ (self.axes.T @ along)
         length = float(np.linalg.norm(away))
@@ -210,8 +210,8 @@ class HeadFit:
 
     @property
     def errors(self) -> tuple[Floats, float]:
-        """What `posterior_sd` takes: a factor of the weights' covariance, and the precision of what
-        nothing was learned about, the design effect in both.
+        """(a factor of the weights' covariance (m, m), the prior's precision in directions without
+        data), both with the design effect in them, as `posterior_sd` takes them.
 
         Another precision, or another length of the prior's mean, would have moved the mode: by its
         derivative, times how unsure each is (R. Kass and D. Steffey 1989, JASA 84:717).
@@ -272,7 +272,7 @@ def fit_coordinates(
     start: HeadFit | None = None,
     close: float = CLOSE,
 ) -> HeadFit:
-    """The same, where the features' coordinates (N, m) are at hand."""
+    """As `fit_head`, for coordinates z (N, m) that `basis` has computed already."""
     prior = prior if isinstance(prior, Prior) else Prior(prior)
     problem = _Problem(z, joint, prior, close)
     # steps are too small to share, and on a busy machine threads that wait for each other spin

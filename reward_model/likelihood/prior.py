@@ -105,7 +105,7 @@ def design_effect(rows: Sequence[Rows], prompt: Ints, fit: HeadFit) -> float:
 def _clustered(
     pulls: Floats, given: Floats, told: Floats, cluster: Ints, along: Floats | None = None
 ) -> float:
-    """How many times the sums' variance over clusters is what independent judgements make.
+    """The variance of the clusters' summed scores, over what independent judgements would make it.
 
     pulls: by the weights (n, m), in coordinates in which (J + lambda)^-1 = 1; given: scores (n,);
     told: information (n,). The fit follows a cluster's own judgements, which makes their sum

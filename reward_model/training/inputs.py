@@ -265,7 +265,8 @@ def training_inputs(
 def _on_prompts_taken(
     judgements: list[Judgement], policy: str, backbone: Backbone
 ) -> tuple[list[Judgement], dict[str, int]]:
-    """Those on prompts whose turns the chat template takes; how many are not, by reason."""
+    """(judgements on prompts that the chat template accepts, how many others there are by
+    reason)."""
     fitting = prompts_taken((j.task.a.prompt for j in judgements), backbone.prompt_ids, policy)
     if not fitting.counted:
         return judgements, {}
