@@ -169,8 +169,8 @@ class Bootstrap:
 
     @classmethod
     def halves(cls, prompts: int, seed: int = 0) -> Bootstrap:
-        """Weights that keep one random half of the prompts (1) and drop the other (0), and the other
-        way round: 2 * HALVINGS rows in place of random draws."""
+        """Weights that keep a random half of the prompts (1) and drop the other (0), and the reverse:
+        2 * HALVINGS rows in place of random draws."""
         found = cls(0)
         rng = np.random.default_rng(seed)
         ones = [rng.permutation(prompts) % 2 for _ in range(HALVINGS)]

@@ -202,8 +202,7 @@ def training_inputs(
     """Collect the judgements, sample the policy where needed, read features, choose among them.
 
     known: the view of a model that is trained already; sampler: the policy, where `backbone` is
-    another network. Raises ValueError where the judgements
-    cannot carry the objective.
+    another network. Raises ValueError where the judgements cannot carry the objective.
     """
     if settings.thinking == "whole" and not backbone.apart:
         require_thinking(backbone.tokenizer)
