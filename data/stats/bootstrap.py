@@ -169,7 +169,7 @@ class Bootstrap:
 
     @classmethod
     def halves(cls, prompts: int, seed: int = 0) -> Bootstrap:
-        """Weights that keep a random half of the prompts (1) and drop the other (0), and the reverse:
+        """Weights that keep a random half of the prompts (1), not the other (0), and the reverse:
         2 * HALVINGS rows in place of random draws."""
         found = cls(0)
         rng = np.random.default_rng(seed)
