@@ -27,8 +27,8 @@ from grpo.policies.checkpoint import save_policy, save_whole, try_saving
 from grpo.policies.tuning import to_train
 from grpo.reports.records import TrainingCourse
 from grpo.trainer.run_callback import Metrics, RunCallback
+from reward_model.language_model.adapter import in_float32, layer_names, matched, trainable_share
 from reward_model.language_model.device import choose_device, choose_dtype
-from reward_model.language_model.lora import in_float32, layer_names, matched, trainable_share
 from reward_model.language_model.origin import Origin
 from reward_model.model_checks.context import context_length, require_known, require_length
 

@@ -29,7 +29,7 @@ from reward_model.language_model.features import read_features
 from reward_model.language_model.loading import is_classifier, load_config
 from reward_model.language_model.origin import ADAPTER, ORIGIN, START, find_origin, save_origin
 from reward_model.language_model.render import fingerprint
-from reward_model.model_checks.adapters import copy_adapter
+from reward_model.model_checks.adapter_files import copy_adapter
 from reward_model.model_checks.context import require_length
 from reward_model.model_checks.saving import check_saving
 from reward_model.receipt.build import receipt

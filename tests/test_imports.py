@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = ("data", "reward_model", "grpo", "labeler")
 ROOMS = {
-    "data": """accounts texts schema stats places atomic_files html_templates self_identification
+    "data": """texts schema stats places atomic_files html_templates self_identification
         splits exchange task_planning store settings runs imports exports quality ports
         simulated_annotators starter""",
     "reward_model": """config chat model_checks language_model dataset likelihood evaluation receipt

@@ -1,8 +1,8 @@
 """Names of annotators: one person is one person, however a file spells the name.
 
 Names that differ in case, in blanks, or in how Unicode composes their letters are one. Names that
-merely look alike (`data.accounts.look_alikes`, and signs between words) may be two people: those
-are asked about.
+merely look alike (`data.store.accounts.look_alikes`, and signs between words) may be two people:
+those are asked about.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from data.accounts.look_alikes import skeletons
 from data.exchange.validation import show, spell_pair, unescape
 from data.imports.shapes.lines import Unsaid
+from data.store.accounts.look_alikes import skeletons
 
 _NOBODY = frozenset(("na", "n/a", "#n/a", "nan", "<na>", "none", "null", "-", "--", "?"))
 """What programs write into a table for a cell that holds nothing."""

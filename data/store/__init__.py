@@ -9,7 +9,7 @@ store.runs.list()                          # training runs
 
 database        connection, the two kinds of transaction, locks, migration
 tables          the tables; migrations/ makes them
-content, ledger, control_tasks, people, run_rows
+content, ledger, control_tasks, accounts, run_rows
                 the five groups of queries above
 assignments     who holds which task: the ledger's SQL of giving tasks out
 progress        what a rating page shows of one annotator
@@ -23,11 +23,11 @@ from pathlib import Path
 
 from data.places.private import private_folder
 from data.places.store_address import full_address, parse_address, show_address
+from data.store.accounts.people import People
 from data.store.content import Content
 from data.store.control_tasks import Checks
 from data.store.database import Database
 from data.store.ledger import Ledger
-from data.store.people import People
 from data.store.run_rows import RunRows
 
 STORE_VARIABLE = "COACH_STORE"

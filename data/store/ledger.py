@@ -32,6 +32,7 @@ from data.schema import (
 )
 from data.store import assignments, control_tasks, progress
 from data.store import tables as t
+from data.store.accounts.guidelines import newest_version
 from data.store.assignments import (
     PLACES_LEASED_TO_OTHERS,
     Assignment,
@@ -42,7 +43,6 @@ from data.store.assignments import (
 from data.store.content import load_completions, load_prompts
 from data.store.database import Database, Lock, take_lock
 from data.store.judgement_rows import answer_columns, judged, judgement_of, pack_flags, standing
-from data.store.people import newest_version
 from data.store.progress import Overview, PastAnswer
 
 __all__ = ["Assignment", "Ledger", "Overview", "PastAnswer"]

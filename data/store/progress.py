@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from data.schema import Annotator, Answer, now
 from data.store import assignments
 from data.store import tables as t
+from data.store.accounts.guidelines import newest_version
 from data.store.judgement_rows import answer_of, standing
-from data.store.people import newest_version
 from data.store.run_rows import LIVE
 
 PACE_OVER = 25

@@ -23,7 +23,7 @@ from reward_model.language_model.origin import (
     find_origin,
     save_origin,
 )
-from reward_model.model_checks.adapters import tokenizer_files
+from reward_model.model_checks.adapter_files import tokenizer_files
 from reward_model.model_checks.saving import check_saving
 
 

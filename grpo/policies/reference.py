@@ -15,7 +15,7 @@ from trl.trainer.utils import use_adapter
 
 from grpo.policies.checkpoint import find_policy, read_origin
 from reward_model.language_model.origin import Origin
-from reward_model.model_checks.adapters import whole_layers
+from reward_model.model_checks.adapter_files import whole_layers
 
 
 def reference_of(name: str, workspace: Path) -> tuple[str, Origin]:

@@ -11,15 +11,16 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from grpo.config import TuneSettings
 from reward_model.config import LoraSettings
-from reward_model.language_model.loading import load_base, load_model, trainable_adapter
-from reward_model.language_model.lora import (
+from reward_model.language_model.adapter import (
     in_float32,
     lora_config,
+    trainable_adapter,
     trainable_share,
     what_trains,
 )
+from reward_model.language_model.loading import load_base, load_model
 from reward_model.language_model.origin import Origin
-from reward_model.model_checks.adapters import whole_layers
+from reward_model.model_checks.adapter_files import whole_layers
 
 
 def to_train(

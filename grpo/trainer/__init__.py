@@ -7,7 +7,8 @@ advantages      rewards to advantages
 reward_per_nat  what reward the KL coefficient asks for a nat of KL
 batch_metrics   a batch's samples and their metrics
 run_callback    metrics, progress and stopping of any trainer
-callback        metrics, samples and verdicts of every step; KL steering
+callback        metrics, samples and verdicts of every step
+kl_target       the KL coefficient, moved so that KL stays near its target
 trial_step      one step made on trial and put back
 preflight       checks before the first step
 """

@@ -1,4 +1,4 @@
-"""What a GRPO run writes of each step: metrics, samples and verdicts; and the steering of KL."""
+"""What a GRPO run writes of each step: metrics, samples and verdicts; and the KL coefficient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from data.settings import as_config
 from grpo.config import PolicySettings
 from grpo.diagnosis.diagnose import Verdict, diagnose
 from grpo.policies.reference import adapter_distance, adapter_state
-from grpo.trainer.policy_trainer import PolicyTrainer, steered
+from grpo.trainer.kl_target import next_kl_coefficient
+from grpo.trainer.policy_trainer import PolicyTrainer
 from grpo.trainer.run_callback import Metrics, RunCallback
 
 SAME_NAMES = (
@@ -36,7 +37,7 @@ SAMPLES = "samples.jsonl"
 
 
 class GrpoCallback(RunCallback):
-    """Metrics under our names and both units of KL, samples, verdicts, KL steering."""
+    """Metrics under our names and both units of KL, samples, verdicts, the next KL coefficient."""
 
     def __init__(self, run: Recorder, trainer: PolicyTrainer) -> None:
         """For a trainer whose weights are those that the run starts from."""
@@ -56,7 +57,7 @@ class GrpoCallback(RunCallback):
         return metrics
 
     def logged(self) -> None:
-        """Keep the step's samples and what the diagnosis says, and steer the KL coefficient."""
+        """Keep the step's samples and what the diagnosis says, and set the next KL coefficient."""
         if "kl" not in self.last:
             return
         folder, trainer, step = self.run.directory, self.trainer, self.trainer.sampled_at
@@ -74,7 +75,8 @@ class GrpoCallback(RunCallback):
         write_json(folder / VERDICTS, [asdict(v) for v in found])
         target, least = trainer.settings.kl_target, trainer.settings.kl_weight
         if target and least:
-            trainer.beta = steered(trainer.beta, self.last["kl_nats"], target, least)
+            kl = self.last["kl_nats"]
+            trainer.beta = next_kl_coefficient(trainer.beta, kl, target, least)
 
 
 def verdicts(

@@ -54,7 +54,6 @@ from reward_model.language_model.origin import Origin, weights_hash
 from reward_model.scoring.grpo_reward import GrpoReward, Turns
 from reward_model.scoring.scorer import Scorer
 
-KL_COEFFICIENT_CEILING = 100.0
 """Steering raises the KL coefficient to at most this many times its setting."""
 MOVED_ON = ("_step", "_buffered_inputs", "entropy_coef", "_last_world_entropy", "sampled_at")
 """Attributes that a step moves on: a checkpoint holds them, and a trial step puts them back."""
@@ -319,13 +318,3 @@ class PromptOrder(RepeatSampler):  # type: ignore[misc]
     def __iter__(self) -> Iterator[int]:
         self.began = self.generator.get_state()
         yield from super().__iter__()
-
-
-def steered(beta: float, kl_nats: float, target: float, least: float) -> float:
-    """The next KL coefficient: raised while KL is above its target, lowered while it is below.
-
-    A proportional controller on the error, Ziegler et al. 2019, arXiv:1909.08593, section 2.2;
-    from `least` to a hundred times that. KL and target in nats per answer.
-    """
-    error = max(-0.3, min(0.6, kl_nats / target - 1))
-    return min(max(beta * (1 + error), least), KL_COEFFICIENT_CEILING * least)

@@ -19,7 +19,7 @@ from data.stats.estimate import format_duration
 from grpo.policies.reference import reference_hashes
 from grpo.trainer.policy_trainer import PolicyTrainer
 from grpo.trainer.trial_step import TrialStep, make_trial_step, put_back
-from reward_model.language_model.lora import trainable_share
+from reward_model.language_model.adapter import trainable_share
 from reward_model.scoring.kept_answers import reproduce
 
 SCORED_ALONE = 8

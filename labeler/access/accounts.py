@@ -7,7 +7,7 @@ from typing import Literal
 
 from data.schema import Annotator
 from data.store import Store
-from data.store.people import Access
+from data.store.accounts.people import Access
 
 Change = Literal["off", "on", "sign-out", "withdraw"]
 

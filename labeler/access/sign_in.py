@@ -16,7 +16,7 @@ from fastapi.responses import (
 
 from data.schema import Annotator
 from data.store import Store
-from data.store.people import SESSION_DAYS
+from data.store.accounts.people import SESSION_DAYS
 from labeler.access.auth import (
     COOKIE,
     LEADS_ONLY,

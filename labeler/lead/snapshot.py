@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from data import runs
 from data.schema import Annotator
+from data.store.accounts.guidelines import Guidelines
+from data.store.accounts.people import Access
 from data.store.content import Counts
-from data.store.people import Access, Guidelines
 from data.store.run_rows import Run
 from data.task_planning import Shares
 from grpo.config import WINDOW

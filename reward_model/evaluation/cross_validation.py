@@ -15,8 +15,9 @@ import torch
 from reward_model.config import Objective, ScalarLink
 from reward_model.dataset.examples import Bools, Examples, Floats
 from reward_model.likelihood import terms
+from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, DIFFICULTY_SD, Values
 from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_coordinates
-from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS, Joint, Values
+from reward_model.likelihood.joint import Joint
 from reward_model.likelihood.prior import choose_prior as likeliest_prior
 
 FOLDS = 5
@@ -179,9 +180,9 @@ def predictor(
     """
     joint = model.joint(examples)
     known = joint.start() | values
-    unknown = DIFFICULTY_SD**2 if PROMPTS in known else 0.0
-    if PROMPTS in known:
-        known[PROMPTS] = torch.zeros_like(known[PROMPTS])
+    unknown = DIFFICULTY_SD**2 if DIFFICULTY in known else 0.0
+    if DIFFICULTY in known:
+        known[DIFFICULTY] = torch.zeros_like(known[DIFFICULTY])
     flat = float((1 + np.pi * unknown / 8) ** -0.5)
 
     def predictions(rewards: Floats, sd: Floats) -> Predictions:

@@ -29,8 +29,8 @@ from reward_model.evaluation.cross_validation import (
     no_predictions,
     predictor,
 )
+from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, Values
 from reward_model.likelihood.fit import HeadFit
-from reward_model.likelihood.joint import PROMPTS, Values
 
 MOST, LEAST = 60, 20
 """Draws that have heads of their own."""
@@ -53,7 +53,7 @@ class Retraining:
     def of(cls, model: Model, examples: Examples, fit: HeadFit, weights: Floats) -> Retraining:
         """fit: to all judgements. weights: of which the first rows are used (draws, P)."""
         draws = min(MOST, max(LEAST, WORK // max(1, len(examples))))
-        difficulty = {name: fit.values[name] for name in (PROMPTS,) if name in fit.values}
+        difficulty = {name: fit.values[name] for name in (DIFFICULTY,) if name in fit.values}
         return cls(model, examples, difficulty, weights[:draws])
 
     def rewards(self, own: Floats, heads: Sequence[FoldHead]) -> Floats:

@@ -7,7 +7,7 @@ loading        tokenizer and weights
 render         prompt and completion to token ids: the only place
 shared_prompt  completions of one prompt share the pass over it
 generation     sampling completions
-lora           which layers an adapter trains
+adapter        LoRA: which layers it sits on, put on a model, trained further
 classifier     body and reward head
 views          which layers and tokens a head reads
 features       hidden states, kept by content

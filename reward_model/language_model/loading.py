@@ -7,7 +7,6 @@ a LoRA adapter (`adapter/`) for that model, or whole weights (`model/`) in its p
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -35,15 +33,14 @@ from transformers.utils.logging import (
 )
 
 from reward_model.config import BUILT_IN_MODEL
+from reward_model.language_model.adapter import fit_embedding, with_adapter
 from reward_model.language_model.built_in import built_in_folder
 from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.origin import Origin
-from reward_model.model_checks.adapters import (
-    adapter_names,
+from reward_model.model_checks.adapter_files import (
     embedding_rows,
     parts_embedding,
     tokenizer_files,
-    whole_layers,
 )
 from reward_model.model_checks.context import context_length
 from reward_model.model_checks.padding import choose_pad, earlier_pad, written_tokens
@@ -178,13 +175,6 @@ def merged(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
     return cast(whole, dtype)
 
 
-def fit_embedding(model: PreTrainedModel, adapter: str) -> None:
-    """Give the model as many tokens as the embedding that an adapter brings along."""
-    rows = embedding_rows(Path(adapter))
-    if rows is not None and rows != model.get_input_embeddings().weight.size(0):
-        model.resize_token_embeddings(rows, mean_resizing=False)
-
-
 def untie(model: PreTrainedModel) -> None:
     """Give the output layer weights of its own, equal to the embedding's."""
     first, last = model.get_input_embeddings(), model.get_output_embeddings()
@@ -193,51 +183,6 @@ def untie(model: PreTrainedModel) -> None:
     last.weight = nn.Parameter(first.weight.detach().clone())
     model.config.tie_word_embeddings = False
     model.config.get_text_config().tie_word_embeddings = False
-
-
-def with_adapter(model: PreTrainedModel, adapter: str, **options: Any) -> PeftModel:
-    """The model with an adapter on it. Raises ValueError for one that belongs to another model."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Found missing adapter keys")  # checked below
-            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # see merged
-            stacked = PeftModel.from_pretrained(model, adapter, **options)
-    except (RuntimeError, ValueError) as error:
-        if "size mismatch" not in str(error) and "not found in the base model" not in str(error):
-            raise
-        raise ValueError(foreign_adapter(adapter)) from None
-    there = get_peft_model_state_dict(stacked, save_embedding_layers=False)
-    if {name for name in there if "lora_" in name} != adapter_names(Path(adapter)):
-        raise ValueError(foreign_adapter(adapter))
-    return stacked
-
-
-def foreign_adapter(adapter: str) -> str:
-    """What to say of an adapter that does not fit."""
-    return (
-        f"the adapter in {adapter} belongs to another model than the one it is put on: name"
-        " the run it came from, or the model it was trained on"
-    )
-
-
-def trainable_adapter(model: PreTrainedModel, adapter: str, dropout: float) -> PeftModel:
-    """The model with an adapter on it that trains, with this dropout.
-
-    Raises ValueError for one on the output layer or on single tokens: TRL reads log-probabilities
-    past them.
-    """
-    names = adapter_names(Path(adapter))
-    on_output = any(".lm_head." in name or ".embed_out." in name for name in names)
-    if on_output or "trainable_token_indices" in whole_layers(Path(adapter)):
-        where = "the output layer" if on_output else "single tokens"
-        raise ValueError(
-            f"the adapter in {adapter} sits on {where} too, where it cannot be trained further: use"
-            " --tuning full (coach sft), or name an export of it (coach export-policy)"
-        )
-    config = LoraConfig.from_pretrained(adapter)
-    config.lora_dropout = dropout
-    fit_embedding(model, adapter)
-    return with_adapter(model, adapter, is_trainable=True, config=config)
 
 
 def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from reward_model.model_checks.adapters import adapter_base, adapter_weights, is_adapter
+from reward_model.model_checks.adapter_files import adapter_base, adapter_weights, is_adapter
 from reward_model.model_checks.folder import check_model, has_tokenizer, read_json
 
 ADAPTER = "adapter"

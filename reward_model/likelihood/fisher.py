@@ -26,7 +26,8 @@ from torch.nn.functional import logsigmoid, one_hot
 
 from reward_model.dataset.examples import Floats, Ints
 from reward_model.likelihood import terms
-from reward_model.likelihood.joint import PINNED, PROMPTS, RATINGS, Joint, Values
+from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, PINNED, RATINGS, Values
+from reward_model.likelihood.joint import Joint
 
 REWARD = "reward"
 """Name of the judgements' own rewards, beside the other parameters."""
@@ -126,7 +127,7 @@ def information(
     flat: dict[str, slice] = {}
     for name, part in joint.parts.items():
         flat[name] = slice(size, size := size + part.size)
-    prompts = flat.get(PROMPTS, slice(size, size))
+    prompts = flat.get(DIFFICULTY, slice(size, size))
     at = np.delete(np.arange(size), prompts)
     weights, cross, own = _blocks(joint, rows, values, flat, m, design_effect)
     core = own[at][:, at].toarray()
@@ -152,7 +153,7 @@ def information(
         lower,
         np.clip(np.concatenate([np.zeros(0), *leverage]), 1e-12, 1 - 1e-6),
         factor,
-        {name: sd[here] for name, here in flat.items() if name != PROMPTS},
+        {name: sd[here] for name, here in flat.items() if name != DIFFICULTY},
     )
 
 
@@ -240,7 +241,7 @@ def _binary_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
         margin = own.binary_margin(v[REWARD], v)
         return torch.stack([logsigmoid(margin), logsigmoid(-margin)], 1)
 
-    places = {"consistency": person, "threshold": person, PROMPTS: joint.prompt.numpy()[item]}
+    places = {"consistency": person, "threshold": person, DIFFICULTY: joint.prompt.numpy()[item]}
     places |= dict.fromkeys(("bar", "binary_gain"), 0 * person)
     good = torch.from_numpy(joint.binary.good)
     found = _Found(log_p, one_hot(1 - good, 2).double(), item, person)
@@ -261,7 +262,7 @@ def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
         mean = own.position(v[REWARD], v) / noise
         return torch.stack([mean, math.sqrt(2) * own.noise(v).log().expand_as(mean)], 1)
 
-    places = {"scale": person, "offset": person, PROMPTS: joint.prompt.numpy()[item]}
+    places = {"scale": person, "offset": person, DIFFICULTY: joint.prompt.numpy()[item]}
     places |= dict.fromkeys(("scalar_gain", "cut", "gaps", "level", "log_sd"), 0 * person)
     rating = torch.from_numpy(joint.scalar.rating)
     if joint.ordinal:

@@ -33,8 +33,9 @@ from sklearn.decomposition import PCA
 from threadpoolctl import ThreadpoolController
 
 from reward_model.dataset.examples import Floats
+from reward_model.likelihood.annotators_and_prompts import Values
 from reward_model.likelihood.fisher import Information, information
-from reward_model.likelihood.joint import Joint, Values
+from reward_model.likelihood.joint import Joint
 
 COMPONENTS = 256
 """Principal components kept, at most."""

@@ -19,9 +19,7 @@ answers at random, or against the others, is 0 in it, and not minus infinity.
 
 from __future__ import annotations
 
-import math
 from copy import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,33 +28,17 @@ from torch import Tensor
 from reward_model.config import KINDS_OF, Objective, ScalarLink
 from reward_model.dataset.examples import TIE, Binary, Examples, Ints, Pairs, Scalar
 from reward_model.likelihood import terms
+from reward_model.likelihood.annotators_and_prompts import (
+    DIFFICULTY,
+    GAINS,
+    PINNED,
+    Values,
+    parameters,
+)
 
-Values = dict[str, Tensor]
-"""The nuisance parameters by name; what each is stands in `Part`s."""
-RATINGS = 10
 ROUNDING = 1 / 12
 """Variance of a whole number about what was meant."""
 LARGEST_LOG = 8.0
-DIFFICULTY_SD = 0.7
-PROMPTS = "difficulty"
-GAINS = ("binary_gain", "scalar_gain", "strength_slope")
-"""What a unit of reward is in other kinds of answers than which of two is better."""
-SPREAD = 0.5
-"""Prior standard deviation of sides and ties between annotators, and of log gains."""
-PEOPLE = 0.8
-"""Prior standard deviation of log consistency and log scale between annotators: wide enough for one
-who hardly looks."""
-PINNED = 0.01
-"""How far from 0 the logarithm of the average consistency, and of the average scale, may be."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One group of nuisance parameters: how many, and the Gaussian prior of each."""
-
-    size: int
-    mean: float = 0.0
-    sd: float = 1.0
 
 
 class Joint:
@@ -85,7 +67,14 @@ class Joint:
         self.n_scalar = len(self.scalar)
         self.prompt = torch.from_numpy(examples.prompt)
         self.annotators, self.prompts = len(examples.annotators), examples.prompts
-        self.parts = self._list_parts()
+        self.parts = parameters(
+            self.pairs,
+            self.binary,
+            self.scalar,
+            ordinal=self.ordinal,
+            annotators=self.annotators if effects else 0,
+            prompts=self.prompts if effects else 0,
+        )
         judged: Ints = self.pairs.annotator if self.n_pairs else self.binary.annotator
         by = {"consistency": judged, "scale": self.scalar.annotator}
         self.pins = {
@@ -130,40 +119,6 @@ class Joint:
         self._scalar_item = torch.from_numpy(scalar.item)
         self._scalar_person = torch.from_numpy(scalar.annotator)
         self._rating = torch.from_numpy(scalar.rating)
-
-    def _list_parts(self) -> dict[str, Part]:
-        parts: dict[str, Part] = {}
-        if self.n_pairs and self.effects:
-            parts |= {"first": Part(1, 0, SPREAD), "log_tie": Part(1, math.log(0.5), 1)}
-            if self.pairs.strength.any():
-                parts |= {"strength_cut": Part(1, 0, 2), "strength_gap": Part(1, 0, 1)}
-                parts["strength_slope"] = Part(1, 0, SPREAD)
-        if self.n_binary:
-            parts["bar"] = Part(1, 0, 2)
-        if self.n_binary and self.n_pairs:
-            parts["binary_gain"] = Part(1, 0, SPREAD)
-        if self.n_scalar and self.ordinal:
-            parts |= {"cut": Part(1, -3, 3), "gaps": Part(RATINGS - 2, math.log(0.8), 2)}
-        elif self.n_scalar:
-            parts["level"] = Part(1, 5.5, 5)
-        if self.n_scalar and (self.n_pairs or self.n_binary):
-            parts["scalar_gain"] = Part(1, 0, SPREAD)
-        if not self.effects:
-            return parts
-        people = self.annotators
-        if self.n_pairs or self.n_binary:
-            parts["consistency"] = Part(people, 0, PEOPLE)
-        if self.n_pairs:
-            parts |= {"side": Part(people, 0, SPREAD), "tie": Part(people, 0, SPREAD)}
-        if self.n_binary:
-            parts["threshold"] = Part(people, 0, 1)
-        if self.n_scalar:
-            parts |= {"offset": Part(people, 0, 1), "scale": Part(people, 0, PEOPLE)}
-        if self.n_scalar and not self.ordinal:
-            parts["log_sd"] = Part(1, math.log(1.5), SPREAD)
-        if self.n_scalar or self.n_binary:
-            parts[PROMPTS] = Part(self.prompts, 0, DIFFICULTY_SD)
-        return parts
 
     def start(self) -> Values:
         """Where a fit begins: every parameter at its prior mean."""
@@ -275,7 +230,7 @@ class Joint:
         log_gain = self._log_gain(values, self._binary_person, "consistency", "binary_gain")
         margin = _safe_exp(log_gain) * margin
         if self.effects:
-            margin = margin + values[PROMPTS][self.prompt[self._binary_item]]
+            margin = margin + values[DIFFICULTY][self.prompt[self._binary_item]]
         return margin
 
     # -- ratings
@@ -286,7 +241,7 @@ class Joint:
         place = _safe_exp(log_gain) * rewards[self._scalar_item]
         if self.effects:
             place = place + values["offset"][self._scalar_person]
-            hard = values[PROMPTS][self.prompt[self._scalar_item]]
+            hard = values[DIFFICULTY][self.prompt[self._scalar_item]]
             place = place + self.noise(values) * hard
         return place if self.ordinal else place + values["level"]
 

@@ -17,6 +17,7 @@ from data.schema import Completion, Prompt, make_prompt
 from data.stats.intervals import Floats
 from data.texts.thinking import Thinking, part
 from reward_model.chat.chat_format import chat_format
+from reward_model.language_model.adapter import with_adapter
 from reward_model.language_model.classifier import apply_head, give_head, head_weights, with_head
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.features import read_features
@@ -25,7 +26,6 @@ from reward_model.language_model.loading import (
     load_classifier,
     load_network,
     load_scorers_tokenizer,
-    with_adapter,
 )
 from reward_model.language_model.origin import ADAPTER, ORIGIN, Origin, noted_origin
 from reward_model.language_model.render import Rendered, fingerprint, render

@@ -17,8 +17,8 @@ from data.runs.recorder import Recorder
 from reward_model.config import RewardSettings
 from reward_model.dataset.examples import TIE, A, Examples, Floats, group_rows
 from reward_model.evaluation.cross_validation import Model
+from reward_model.language_model.adapter import in_float32, lora_config, what_trains
 from reward_model.language_model.classifier import apply_head, completion_states, set_head
-from reward_model.language_model.lora import in_float32, lora_config, what_trains
 from reward_model.language_model.render import Rendered
 from reward_model.language_model.views import View, cut, find_blocks
 from reward_model.likelihood.fit import HeadFit

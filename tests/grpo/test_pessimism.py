@@ -13,7 +13,7 @@ import torch
 
 from grpo import train as grpo_train
 from grpo.trainer.advantages import advantages
-from grpo.trainer.policy_trainer import steered
+from grpo.trainer.kl_target import next_kl_coefficient
 from grpo.trainer.reward_per_nat import reward_per_nat
 from reward_model.language_model.classifier import head_weights
 from reward_model.scoring.grpo_reward import GrpoReward, risk_premium
@@ -167,7 +167,7 @@ def test_the_coefficient_is_read_at_each_batch(trainer):
     )
     trainer.current_gradient_accumulation_steps = 1
     trainer._generate_and_score_completions(inputs)
-    trainer.beta = steered(before, 100.0, 6.0, before)
+    trainer.beta = next_kl_coefficient(before, 100.0, 6.0, before)
     trainer._generate_and_score_completions(inputs)
     assert seen == [before, pytest.approx(1.6 * before)]
 

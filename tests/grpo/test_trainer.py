@@ -22,7 +22,8 @@ from grpo.policies.reference import adapter_distance, reference_of
 from grpo.trainer.advantages import TINY, advantages
 from grpo.trainer.batch_metrics import Sample, batch_metrics, rank_correlation, repetition
 from grpo.trainer.callback import verdicts
-from grpo.trainer.policy_trainer import PolicyTrainer, steered
+from grpo.trainer.kl_target import next_kl_coefficient
+from grpo.trainer.policy_trainer import PolicyTrainer
 from grpo.trainer.trl_config import MEASURE_ONLY
 from reward_model.config import LoraSettings
 from reward_model.language_model.generation import draw
@@ -159,18 +160,18 @@ def test_repetition_and_rank_correlation():
 
 
 def test_kl_coefficient_follows_kl_to_its_target():
-    assert steered(0.04, 12, 6, 0.04) == pytest.approx(0.064)
-    assert steered(0.4, 3, 6, 0.04) == pytest.approx(0.28)
-    assert steered(0.04, 0, 6, 0.04) == 0.04
-    assert steered(3.9, 60, 6, 0.04) == 4.0
+    assert next_kl_coefficient(0.04, 12, 6, 0.04) == pytest.approx(0.064)
+    assert next_kl_coefficient(0.4, 3, 6, 0.04) == pytest.approx(0.28)
+    assert next_kl_coefficient(0.04, 0, 6, 0.04) == 0.04
+    assert next_kl_coefficient(3.9, 60, 6, 0.04) == 4.0
     beta, kl = 0.04, 20.0
     for _ in range(60):
-        beta = steered(beta, kl, 6, 0.04)
+        beta = next_kl_coefficient(beta, kl, 6, 0.04)
         kl = 20 * 0.04 / beta  # the nearer the larger the coefficient
     assert kl == pytest.approx(6, rel=0.05)
 
 
-def test_kl_coefficient_zero_is_measured_and_not_steered(trained):
+def test_kl_coefficient_zero_is_measured_and_not_next_kl_coefficient(trained):
     trained.run("grpo", grpo_train.train, replace(POLICY, kl_weight=0.0, steps=2), name="free")
     rows = trained.metrics("free")
     assert [r["kl_weight"] for r in rows] == [0.0] * 2

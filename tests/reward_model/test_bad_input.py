@@ -20,8 +20,8 @@ from data.settings import as_config
 from data.splits import split_of
 from data.store import Store
 from reward_model.config import LoraSettings, RewardSettings
-from reward_model.language_model.loading import load_tokenizer, with_adapter
-from reward_model.language_model.lora import lora_config
+from reward_model.language_model.adapter import lora_config, with_adapter
+from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
 from reward_model.likelihood.fit import Basis
 from reward_model.receipt.text import lines

@@ -11,10 +11,10 @@ from peft import get_peft_model
 
 from data.schema import Completion, make_prompt
 from reward_model.config import LoraSettings
+from reward_model.language_model.adapter import lora_config
 from reward_model.language_model.classifier import give_head, with_head
 from reward_model.language_model.features import read_features
 from reward_model.language_model.loading import load_model, load_tokenizer
-from reward_model.language_model.lora import lora_config
 from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
 from reward_model.language_model.render import fingerprint, render
 from reward_model.language_model.views import View

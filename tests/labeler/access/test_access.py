@@ -548,8 +548,8 @@ def test_a_new_password_ends_the_old_sessions(store_url: str) -> None:
 def test_sessions_and_links_run_out(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(store_url) as store:
         lead = store.people.add("lena", "lead", HASHED)
-        monkeypatch.setattr("data.store.people.SESSION_DAYS", 0)
-        monkeypatch.setattr("data.store.people.INVITATION_DAYS", 0)
+        monkeypatch.setattr("data.store.accounts.people.SESSION_DAYS", 0)
+        monkeypatch.setattr("data.store.accounts.people.INVITATION_DAYS", 0)
         assert store.people.session(store.people.start_session(lead)) is None
         link = store.people.invite("annotator")
         assert store.people.invitation(link) is None

@@ -18,8 +18,8 @@ from reward_model.evaluation.cross_validation import (
     folds,
     predict,
 )
+from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, DIFFICULTY_SD
 from reward_model.likelihood.fit import Basis, fit_head
-from reward_model.likelihood.joint import DIFFICULTY_SD, PROMPTS
 from tests.benchmarks.reward import precision_lost
 from tests.reward_model.likelihood.test_joint import ints
 
@@ -60,13 +60,13 @@ def test_a_new_prompts_difficulty_is_averaged_over() -> None:
                         scalar=Scalar(ints(0), ints(8), ints(0)))  # fmt: skip
     model = Model()
     joint = model.joint(examples)
-    values = joint.start() | {PROMPTS: torch.tensor([9.0], dtype=torch.float64)}
+    values = joint.start() | {DIFFICULTY: torch.tensor([9.0], dtype=torch.float64)}
     found = predict(model, examples, np.array([1.3]), np.array([0.1]), values)
     drawn = DIFFICULTY_SD * np.random.default_rng(0).normal(size=20_000)
     r = torch.tensor([1.3], dtype=torch.float64)
     good, eight = [], []
     for u in np.quantile(drawn, np.linspace(0.005, 0.995, 100)):
-        at = values | {PROMPTS: torch.tensor([u], dtype=torch.float64)}
+        at = values | {DIFFICULTY: torch.tensor([u], dtype=torch.float64)}
         good.append(float(torch.sigmoid(joint.binary_margin(r, at))))
         alone = Model().joint(replace(examples, binary=Binary()))
         eight.append(float(torch.exp(-alone.nll(r, at))))

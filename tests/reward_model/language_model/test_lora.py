@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from reward_model.config import LoraSettings
-from reward_model.language_model.lora import (
+from reward_model.language_model.adapter import (
     layer_names,
     lora_config,
     matched,

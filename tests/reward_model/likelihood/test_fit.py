@@ -13,8 +13,9 @@ import torch
 from reward_model.benchmark.worlds import World, accuracy, crowd, judged, world
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
 from reward_model.dataset.examples import Examples, Pairs, Scalar, rows
+from reward_model.likelihood.annotators_and_prompts import DIFFICULTY
 from reward_model.likelihood.fit import COMPONENTS, Basis, HeadFit, fit_head
-from reward_model.likelihood.joint import PROMPTS, Joint
+from reward_model.likelihood.joint import Joint
 from tests.reward_model.likelihood.test_joint import ints, truth
 
 
@@ -390,4 +391,4 @@ def test_annotators_are_found_where_the_rewards_are_known() -> None:
     for name in ("consistency", "side", "tie", "scale", "offset"):
         found = np.corrcoef(values[name].numpy(), known[name].numpy())[0, 1]
         assert found > 0.85, name
-    assert np.corrcoef(values[PROMPTS].numpy(), made.hard)[0, 1] > 0.6
+    assert np.corrcoef(values[DIFFICULTY].numpy(), made.hard)[0, 1] > 0.6

@@ -12,8 +12,9 @@ import torch
 from reward_model.benchmark.worlds import Crowd, World, judged, world
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
 from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
+from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, RATINGS, Values
 from reward_model.likelihood.fisher import information
-from reward_model.likelihood.joint import PROMPTS, RATINGS, Joint, Values
+from reward_model.likelihood.joint import Joint
 
 LINKS: tuple[ScalarLink, ...] = ("ordinal", "gaussian")
 
@@ -72,7 +73,7 @@ def test_every_part_by_hand() -> None:
         "binary_gain": tensor(0.15), "cut": tensor(-3.0), "gaps": torch.full((8,), -0.2).double(),
         "scalar_gain": tensor(-0.1), "consistency": tensor(0.0, 0.4), "side": tensor(0.0, -0.05),
         "tie": tensor(0.0, 0.35), "threshold": tensor(0.0, 0.6), "offset": tensor(0.9, 0.0),
-        "scale": tensor(0.2, 0.0), PROMPTS: tensor(0.3),
+        "scale": tensor(0.2, 0.0), DIFFICULTY: tensor(0.3),
     }  # fmt: skip
     assert set(values) == set(joint.parts)
 
@@ -127,7 +128,7 @@ def test_gains_have_a_prior_that_weighs_as_much_more_as_the_weights() -> None:
 def test_parts_follow_the_kinds_that_there_are() -> None:
     _, examples = small(True)
     both = Joint(examples)
-    assert {"binary_gain", "scalar_gain", "strength_cut", PROMPTS} <= set(both.parts)
+    assert {"binary_gain", "scalar_gain", "strength_cut", DIFFICULTY} <= set(both.parts)
     alone = Joint(replace(examples, pairs=Pairs()))
     assert "binary_gain" not in alone.parts and "first" not in alone.parts
     assert set(Joint(examples, "bradley_terry").parts) == {
@@ -267,7 +268,7 @@ def test_information_against_every_answer_that_might_have_been(effects: bool) ->
     assert np.allclose(found.weights_factor @ found.weights_factor.T, covariance[:m, :m], rtol=1e-6)
     place = m
     for name, part in joint.parts.items():
-        if name != PROMPTS:
+        if name != DIFFICULTY:
             here = np.sqrt(np.diag(covariance)[place : place + part.size])
             assert np.allclose(found.sd[name], here, rtol=1e-6), name
         place += part.size
@@ -335,6 +336,6 @@ def truth(joint: Joint, them: Crowd, hard: np.ndarray) -> Values:
         "bar": [them.bar], "binary_gain": [them.binary_gain], "cut": them.cuts[:1],
         "gaps": np.log(np.diff(them.cuts)), "scalar_gain": [them.scalar_gain],
         "consistency": them.consistency, "side": them.side, "tie": them.tie,
-        "threshold": them.threshold, "offset": them.offset, "scale": them.scale, PROMPTS: hard,
+        "threshold": them.threshold, "offset": them.offset, "scale": them.scale, DIFFICULTY: hard,
     }  # fmt: skip
     return {n: torch.tensor(np.asarray(known[n], float)) for n in joint.parts}

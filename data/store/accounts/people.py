@@ -1,11 +1,7 @@
-"""Queries on people: annotators, sessions, invitations, and the guidelines they read.
-
-Tokens are stored as SHA-256 hashes only, so a copy of the store signs nobody in.
-"""
+"""Queries on people: annotators, sessions, invitations, and the guidelines they read."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -15,14 +11,23 @@ from difflib import get_close_matches
 
 import sqlalchemy as sa
 
-from data.accounts.look_alikes import can_be_seen, look_alike, skeletons
 from data.schema import ROLES, Annotator, Role, now
 from data.store import tables as t
+from data.store.accounts.guidelines import Guidelines, newest_guidelines
+from data.store.accounts.invitations import (
+    FOR_A_FIRST_LEAD,
+    INVITATION_DAYS,
+    Invitation,
+    find_invitation,
+    hash_of,
+    still_open,
+    withdraw_invitations,
+)
+from data.store.accounts.look_alikes import can_be_seen, look_alike, skeletons
 from data.store.assignments import give_back
 from data.store.database import Database, Lock, ResultRow, insert_ignore, take_lock
 
 SESSION_DAYS = 30
-INVITATION_DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -34,23 +39,6 @@ class Access:
     """Browsers in which they are signed in."""
     links: int
     """Invitations that are still open."""
-
-
-@dataclass(frozen=True)
-class Guidelines:
-    """What annotators are asked to go by; each version is kept."""
-
-    version: int
-    text: str
-    created_at: str
-
-
-@dataclass(frozen=True)
-class Invitation:
-    """A link that lets one person choose a password. `name` is None where they choose it too."""
-
-    name: str | None
-    role: Role
 
 
 class People:
@@ -72,7 +60,7 @@ class People:
             take_lock(connection, Lock.INVITATIONS)  # two that look alike may be added at once
             _check_free(connection, name)
             if role == "lead" and password_hash is not None:
-                _withdraw(connection, _FOR_A_FIRST_LEAD)
+                withdraw_invitations(connection, FOR_A_FIRST_LEAD)
             return _insert(connection, name=name, role=role, password_hash=password_hash)
 
     def find(self, name: str) -> Annotator | None:
@@ -119,7 +107,7 @@ class People:
     def invitation(self, token: str) -> Invitation | None:
         """What an unused, unexpired token invites to."""
         with self._db.read() as connection:
-            return _open_invitation(connection, token)
+            return find_invitation(connection, token)
 
     def accept(self, token: str, name: str, password_hash: str) -> Annotator:
         """Use a token up: the person exists from now on, with this password.
@@ -129,7 +117,7 @@ class People:
         """
         with self._db.write() as connection:
             take_lock(connection, Lock.INVITATIONS)  # two people may use one link at once
-            invitation = _open_invitation(connection, token)
+            invitation = find_invitation(connection, token)
             if invitation is None:
                 raise ValueError("this link was used or has expired: ask for a new one")
             name = invitation.name or _check_name(name)
@@ -149,10 +137,10 @@ class People:
                 person = _insert(connection, name=name, **values)
             i = t.invitations.c
             used = i.name == name  # any other link of theirs would set another password later
-            used |= i.token_hash == _hash_of(token)
+            used |= i.token_hash == hash_of(token)
             if invitation.role == "lead":
-                used |= _FOR_A_FIRST_LEAD
-            _withdraw(connection, used)
+                used |= FOR_A_FIRST_LEAD
+            withdraw_invitations(connection, used)
             return person
 
     def switch_off(self, name: str) -> Annotator:
@@ -167,7 +155,7 @@ class People:
             person = _named(connection, name)
             _check_other_lead(connection, person)
             _end_sessions(connection, person)
-            _withdraw(connection, t.invitations.c.name == person.name)
+            withdraw_invitations(connection, t.invitations.c.name == person.name)
             give_back(connection, person.id)
             return _update(connection, person, active=False)
 
@@ -186,13 +174,13 @@ class People:
         with self._db.write() as connection:
             take_lock(connection, Lock.INVITATIONS)  # one may be in use
             person = _named(connection, name)
-            return _withdraw(connection, t.invitations.c.name == person.name)
+            return withdraw_invitations(connection, t.invitations.c.name == person.name)
 
     def access(self) -> dict[str, Access]:
         """How each person can get in, by name."""
         a, s, i = t.annotators.c, t.sessions.c, t.invitations.c
         sessions = sa.select(s.annotator_id, sa.func.count()).where(s.expires_at > now())
-        links = sa.select(i.name, sa.func.count()).where(*_still_open(), i.name.is_not(None))
+        links = sa.select(i.name, sa.func.count()).where(*still_open(), i.name.is_not(None))
         people = sa.select(a.id, a.name, a.password_hash.is_not(None).label("has_password"))
         with self._db.read() as connection:
             signed_in = {who: n for who, n in connection.execute(sessions.group_by(s.annotator_id))}  # noqa: C416
@@ -223,7 +211,7 @@ class People:
     def _insert_token(self, table: sa.Table, days: int, **about: object) -> str:
         token = secrets.token_urlsafe(24)
         ends = now(timedelta(days=days))
-        row = {"token_hash": _hash_of(token), "expires_at": ends, "created_at": now(), **about}
+        row = {"token_hash": hash_of(token), "expires_at": ends, "created_at": now(), **about}
         with self._db.write() as connection:
             connection.execute(sa.insert(table), row)
         return token
@@ -231,12 +219,12 @@ class People:
     def session(self, token: str) -> Annotator | None:
         """Who a session token belongs to, while it lasts."""
         with self._db.read() as connection:
-            mine = {"token_hash": _hash_of(token), "now": now()}
+            mine = {"token_hash": hash_of(token), "now": now()}
             row = connection.execute(_OF_SESSION, mine).one_or_none()
             return _annotator_of(row) if row else None
 
     def end_session(self, token: str) -> None:
-        mine = t.sessions.c.token_hash == _hash_of(token)
+        mine = t.sessions.c.token_hash == hash_of(token)
         with self._db.write() as connection:
             connection.execute(sa.update(t.sessions).where(mine).values(expires_at=now()))
 
@@ -248,7 +236,7 @@ class People:
         checked in that time.
         """
         w = t.wrong_passwords.c
-        hashes = {_hash_of(key): most for key, most in allowed.items()}
+        hashes = {hash_of(key): most for key, most in allowed.items()}
         within_it = w.created_at.between(now(-within), now(within))
         recent = (
             sa.select(w.key_hash, sa.func.count())
@@ -268,9 +256,9 @@ class People:
         """The try was right: one key's count starts anew, others' are less by this one."""
         w = t.wrong_passwords.c
         with self._db.write() as connection:
-            connection.execute(sa.delete(t.wrong_passwords).where(w.key_hash == _hash_of(forget)))
+            connection.execute(sa.delete(t.wrong_passwords).where(w.key_hash == hash_of(forget)))
             for key in less:
-                last = sa.select(sa.func.max(w.id)).where(w.key_hash == _hash_of(key))
+                last = sa.select(sa.func.max(w.id)).where(w.key_hash == hash_of(key))
                 one = w.id == last.scalar_subquery()
                 connection.execute(sa.delete(t.wrong_passwords).where(one))
 
@@ -299,8 +287,6 @@ _CAN_LEAD = (
     t.annotators.c.password_hash.is_not(None),
     t.annotators.c.active,
 )
-_FOR_A_FIRST_LEAD = sa.and_(t.invitations.c.role == "lead", t.invitations.c.name.is_(None))
-"""Links that the server gives out while nobody leads: whoever has one chooses a name."""
 _OF_SESSION = (
     sa.select(t.annotators)
     .join(t.sessions, t.sessions.c.annotator_id == t.annotators.c.id)
@@ -310,19 +296,6 @@ _OF_SESSION = (
         t.annotators.c.active,
     )
 )
-_NEWEST_VERSION = sa.select(sa.func.max(t.guidelines.c.version))
-
-
-def newest_version(connection: sa.Connection) -> int | None:
-    """The number of the newest guidelines."""
-    version: int | None = connection.scalar(_NEWEST_VERSION)
-    return version
-
-
-def newest_guidelines(connection: sa.Connection) -> Guidelines | None:
-    query = sa.select(t.guidelines).order_by(t.guidelines.c.version.desc()).limit(1)
-    row = connection.execute(query).one_or_none()
-    return Guidelines(row.version, row.text, row.created_at) if row else None
 
 
 def _find_by_name(connection: sa.Connection, name: str) -> Annotator | None:
@@ -396,26 +369,5 @@ def _end_sessions(connection: sa.Connection, person: Annotator) -> int:
     return connection.execute(theirs.values(expires_at=now())).rowcount
 
 
-def _withdraw(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
-    """Use open invitations up; returns how many there were."""
-    change = sa.update(t.invitations).where(which, *_still_open())
-    return connection.execute(change.values(used_at=now())).rowcount
-
-
-def _still_open() -> tuple[sa.ColumnElement[bool], ...]:
-    return (t.invitations.c.used_at.is_(None), t.invitations.c.expires_at > now())
-
-
 def _annotator_of(row: ResultRow) -> Annotator:
     return Annotator(row.id, row.name, row.role, row.active, row.created_at)
-
-
-def _open_invitation(connection: sa.Connection, token: str) -> Invitation | None:
-    i = t.invitations.c
-    query = sa.select(i.name, i.role).where(i.token_hash == _hash_of(token), *_still_open())
-    row = connection.execute(query).one_or_none()
-    return Invitation(row.name, row.role) if row else None
-
-
-def _hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

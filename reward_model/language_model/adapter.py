@@ -1,16 +1,21 @@
-"""LoRA target presets, resolved by looking at the model's own linear layers."""
+"""LoRA adapters: which of a model's layers they sit on, and putting one on a model."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from reward_model.config import LoraSettings
+from reward_model.model_checks.adapter_files import adapter_names, embedding_rows, whole_layers
 
 ATTENTION_LAYER = re.compile(
     r"^(q|k|v|o)_proj$|^(query|key|value|qkv|qkv_proj|query_key_value|c_attn|Wqkv)$"
@@ -118,3 +123,55 @@ def what_trains(model: nn.Module) -> str:
 def layer_names(names: Iterable[str]) -> list[str]:
     """What modules are called inside their blocks, each name once."""
     return sorted({name.rsplit(".", 1)[-1] for name in names})
+
+
+def fit_embedding(model: PreTrainedModel, adapter: str) -> None:
+    """Give the model as many tokens as the embedding that an adapter brings along."""
+    rows = embedding_rows(Path(adapter))
+    if rows is not None and rows != model.get_input_embeddings().weight.size(0):
+        model.resize_token_embeddings(rows, mean_resizing=False)
+
+
+def with_adapter(model: PreTrainedModel, adapter: str, **options: Any) -> PeftModel:
+    """The model with an adapter on it. Raises ValueError for one that belongs to another model."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # checked below
+            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # see merged
+            stacked = PeftModel.from_pretrained(model, adapter, **options)
+    except (RuntimeError, ValueError) as error:
+        if "size mismatch" not in str(error) and "not found in the base model" not in str(error):
+            raise
+        raise ValueError(foreign_adapter(adapter)) from None
+    there = get_peft_model_state_dict(stacked, save_embedding_layers=False)
+    if {name for name in there if "lora_" in name} != adapter_names(Path(adapter)):
+        raise ValueError(foreign_adapter(adapter))
+    return stacked
+
+
+def foreign_adapter(adapter: str) -> str:
+    """What to say of an adapter that does not fit."""
+    return (
+        f"the adapter in {adapter} belongs to another model than the one it is put on: name"
+        " the run it came from, or the model it was trained on"
+    )
+
+
+def trainable_adapter(model: PreTrainedModel, adapter: str, dropout: float) -> PeftModel:
+    """The model with an adapter on it that trains, with this dropout.
+
+    Raises ValueError for one on the output layer or on single tokens: TRL reads log-probabilities
+    past them.
+    """
+    names = adapter_names(Path(adapter))
+    on_output = any(".lm_head." in name or ".embed_out." in name for name in names)
+    if on_output or "trainable_token_indices" in whole_layers(Path(adapter)):
+        where = "the output layer" if on_output else "single tokens"
+        raise ValueError(
+            f"the adapter in {adapter} sits on {where} too, where it cannot be trained further: use"
+            " --tuning full (coach sft), or name an export of it (coach export-policy)"
+        )
+    config = LoraConfig.from_pretrained(adapter)
+    config.lora_dropout = dropout
+    fit_embedding(model, adapter)
+    return with_adapter(model, adapter, is_trainable=True, config=config)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import Store
-from data.accounts.look_alikes import can_be_seen, look_alike, skeletons
 from data.store import tables as t
+from data.store.accounts.look_alikes import can_be_seen, look_alike, skeletons
 
 ALIKE = [
     ("ann", "Ann"),

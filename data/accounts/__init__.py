@@ -1,4 +1,0 @@
-"""Names of people.
-
-look_alikes  names that the eye would take for one another
-"""
