@@ -25,12 +25,12 @@ from data.imports import ImportReport, import_file
 from data.imports.details import Details
 from data.imports.detection import Shape
 from data.imports.files.readers import open_table
-from data.imports.limits import Limits, Watch, confined
+from data.imports.limits import ImportProgress, Limits, confined
 from data.imports.published import find_recipe
 from data.places.store_address import FILE_NAME
 from data.runs.recorder import recording
 from data.self_identification import names_maker
-from data.settings import Place, RunPlace, parse, run_command
+from data.settings import Place, RunPlace, parse_arguments, run_command
 from data.splits import SPLITS, split_of
 from data.stats.estimate import text_table
 from data.store import STORE_VARIABLE, Store
@@ -72,7 +72,7 @@ class Import(Details, RunPlace):
             find_recipe(self.recipe)
         open_table(self.file)  # what cannot be read makes no store
         with self.open() as store:
-            report = self._read(store, Watch(self.limits))
+            report = self._read(store, ImportProgress(self.limits))
         print(f"read {self.file} as {report.read_as}")
         _print_table(
             ("lines", "read", "new", "already there"),
@@ -98,14 +98,14 @@ class Import(Details, RunPlace):
                         recorder.progress(0, 0, words)
                         recorder.check_stop()
 
-                    report = self._read(store, Watch(self.limits, tell))
+                    report = self._read(store, ImportProgress(self.limits, tell))
                     said = {"named": report.named.sentence(), "read_as": report.read_as}
                     counts = {"read": report.read, "new": report.new, "left_out": report.left_out}
                     recorder.report(said | counts)
             finally:
                 runs.remove_incoming(self.workspace, self.file)
 
-    def _read(self, store: Store, watch: Watch) -> ImportReport:
+    def _read(self, store: Store, watch: ImportProgress) -> ImportReport:
         with confined(self.limits, self.file):
             return import_file(
                 store,
@@ -155,7 +155,7 @@ class Stats(Place):
 
     def run(self) -> None:
         from data.quality.store_report import quality_report
-        from data.quality.text import lines  # scipy: the other commands start without it
+        from data.quality.text import quality_lines  # scipy: the other commands start without it
 
         with _open_existing(self) as store:
             report = quality_report(store)
@@ -175,7 +175,7 @@ class Stats(Place):
         print(f"completions that name their maker: {named}")
         _print_table(("annotator", "judgements"), sorted(annotators.items()))
         _print_table(("model", "completions"), sorted(models.items()))
-        print("\n".join(["", *lines(report.quality)]))
+        print("\n".join(["", *quality_lines(report.quality)]))
 
 
 def _open_existing(place: Place) -> Store:
@@ -202,7 +202,7 @@ Command = (
 
 def main() -> int:
     description = (__doc__ or "").partition("\n")[0]
-    return run_command(lambda: parse(Command, "python -m data", description).run())
+    return run_command(lambda: parse_arguments(Command, "python -m data", description).run())
 
 
 if __name__ == "__main__":

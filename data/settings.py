@@ -106,7 +106,7 @@ _PARSING = threading.Lock()
 """Standard error is redirected for all threads at once."""
 
 
-def parse(
+def parse_arguments(
     command: Any, prog: str, description: str | None, arguments: Sequence[str] | None = None
 ) -> Any:
     """Settings of the verb on the command line (or in `arguments`), by tyro.

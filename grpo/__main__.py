@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from data.runs.processes import request_stop
-from data.settings import STOPPED, loading, parse, run_command
+from data.settings import STOPPED, loading, parse_arguments, run_command
 from grpo import config
 
 Command = (
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _act() -> int:
-    settings = parse(Command, prog="python -m grpo", description=__doc__)
+    settings = parse_arguments(Command, prog="python -m grpo", description=__doc__)
     if isinstance(settings, config.LoopSettings):
         with loading():
             from grpo.loop import loop
@@ -57,7 +57,7 @@ def _act() -> int:
 
         print(f"wrote {export(settings)}")
         return 0
-    from grpo.reports.text import lines
+    from grpo.reports.text import report_lines
     from grpo.run import execute
 
     kind, module, function = WORK[type(settings)]
@@ -66,7 +66,7 @@ def _act() -> int:
     with settings.open() as store:
         outcome = execute(kind, work, settings, store)
     if outcome.report:
-        print("\n".join(lines(outcome.report)))
+        print("\n".join(report_lines(outcome.report)))
     if outcome.finished:
         return 0
     resumable = isinstance(settings, config.PolicySettings) and (

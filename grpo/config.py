@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 from urllib.parse import urlsplit
 
-from data.exchange.validation import JsonObject, read_json
+from data.exchange.validation import JsonObject, decode_json
 from data.schema import canonical_json, cut_short
 from data.settings import Place, RunPlace
 from data.texts.intake import LONGEST_NAME, unstorable
@@ -231,7 +231,7 @@ def read_parameters(text: str) -> JsonObject:
     if len(text.encode("utf-8", "replace")) > LARGEST_PARAMETERS:
         raise ValueError(f"parameters are too long: use at most {LARGEST_PARAMETERS} bytes")
     try:
-        found = read_json(text)
+        found = decode_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"parameters {cut_short(text)!r} are not JSON ({error.msg} at character"

@@ -25,12 +25,12 @@ from grpo import train as grpo_train
 from grpo.config import ComparisonSettings, LoopSettings
 from grpo.reports.loop_html import write_html
 from grpo.reports.records import LoopReport, RewardReport, SeedReport
-from grpo.reports.text import lines, table
+from grpo.reports.text import report_lines, table
 from grpo.run import R, S, execute
 from reward_model import train as reward_train
 from reward_model.config import RewardSettings
 from reward_model.language_model.device import choose_dtype
-from reward_model.receipt.text import lines as reward_lines
+from reward_model.receipt.text import receipt_lines
 
 WIN_BAR, WIN_LOW_BAR, KL_BAR = 0.70, 0.55, 8.0
 """What the loop is held to: win rate, the lower end of its interval, nats of KL per answer."""
@@ -82,7 +82,7 @@ def one_seed(settings: LoopSettings, seed: int) -> SeedReport:
         reward_run, reward_report = stages.run(
             "reward", train_reward, settings.reward, policy=sft_run, objective=settings.objective
         )
-        print("\n".join(reward_lines(reward_report.receipt)), flush=True)
+        print("\n".join(receipt_lines(reward_report.receipt)), flush=True)
         grpo_run, grpo_report = stages.run(
             "grpo", grpo_train.train, settings.train, policy=sft_run, reward=reward_run
         )
@@ -94,7 +94,7 @@ def one_seed(settings: LoopSettings, seed: int) -> SeedReport:
         )
         _, compared = stages.run("compare", evaluate.compare, comparison)
         kinds = store.content.counts().judgements
-    print("\n".join(lines(compared)), flush=True)
+    print("\n".join(report_lines(compared)), flush=True)
     return SeedReport(
         seed=seed,
         workspace=str(place),

@@ -23,7 +23,7 @@ from data.store import Store
 from grpo.config import PretrainSettings
 from grpo.policies.checkpoint import find_policy, save_merged
 from grpo.reports.records import TrainingReport
-from grpo.supervised import Rows, learn
+from grpo.supervised import TokenRows, learn
 from reward_model.chat.chat_format import control_tokens, text_ids
 from reward_model.language_model.loading import load_tokenizer
 
@@ -102,7 +102,7 @@ def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(known[0] if known else tokenizer.eos_token_id)
 
 
-def packed(texts: list[list[int]], size: int) -> Rows:
+def packed(texts: list[list[int]], size: int) -> TokenRows:
     """One stream cut into the fewest blocks of at most `size` tokens, all as long as each other.
 
     Our own and not TRL's "wrapped": that ends documents with eos, in a chat model the end of a

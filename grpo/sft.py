@@ -16,7 +16,7 @@ from data.texts.thinking import part
 from grpo.config import SftSettings
 from grpo.policies.checkpoint import find_policy
 from grpo.reports.records import TrainingReport
-from grpo.supervised import Rows, learn
+from grpo.supervised import TokenRows, learn
 from reward_model.chat.chat_format import chat_format
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.render import render, render_prompt, require_thinking
@@ -76,7 +76,7 @@ def train(settings: SftSettings, store: Store, run: Recorder) -> TrainingReport:
 class _Tokenized:
     """Demonstrations as token ids, by split, and how many of all splits are not or not whole."""
 
-    rows: dict[str, Rows] = field(default_factory=dict)
+    rows: dict[str, TokenRows] = field(default_factory=dict)
     refused: int = 0
     thinking_alone: int = 0
     parted: int = 0

@@ -26,7 +26,7 @@ from grpo.config import TuneSettings
 from grpo.policies.checkpoint import save_policy, save_whole, try_saving
 from grpo.policies.tuning import to_train
 from grpo.reports.records import TrainingCourse
-from grpo.trainer.run_callback import Metrics, RunCallback
+from grpo.trainer.run_callback import RunCallback, StepMetrics
 from reward_model.language_model.adapter import in_float32, layer_names, matched, trainable_share
 from reward_model.language_model.device import choose_device, choose_dtype
 from reward_model.language_model.origin import Origin
@@ -37,7 +37,7 @@ NAMES = {name: name for name in ("loss", "grad_norm", "learning_rate", "entropy"
     "num_tokens": "tokens_per_second",
     "eval_loss": "validation_loss",
 }
-Rows = list[dict[str, list[int]]]
+TokenRows = list[dict[str, list[int]]]
 """Token ids and labels of each text; -100 where there is no loss."""
 
 
@@ -45,7 +45,7 @@ def learn(
     settings: TuneSettings,
     origin: Origin,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, TokenRows],
     run: Recorder,
     words: str,
     kind: str,
@@ -72,7 +72,7 @@ def learn(
     callback = EarlyStoppingCallback(run, settings.patience, words)
     trainer = SFTTrainer(
         model,
-        args=to_trl(settings, str(run.directory), dtype, validate=bool(rows["validation"])),
+        args=sft_config(settings, str(run.directory), dtype, validate=bool(rows["validation"])),
         train_dataset=Dataset.from_list(rows["train"]),
         eval_dataset=Dataset.from_list(rows["validation"]) if rows["validation"] else None,
         processing_class=tokenizer,
@@ -92,7 +92,9 @@ def learn(
     return course
 
 
-def to_trl(settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bool) -> SFTConfig:
+def sft_config(
+    settings: TuneSettings, folder: str, dtype: torch.dtype, validate: bool
+) -> SFTConfig:
     """These settings under TRL's names."""
     mixed = settings.tuning != "lora"  # else the frozen weights have the chosen precision already
     part = 1 / (4 * settings.epochs)  # of all steps, as transformers takes it
@@ -170,7 +172,7 @@ class EarlyStoppingCallback(RunCallback):
             precision=precision,
         )
 
-    def extend(self, metrics: Metrics) -> Metrics:
+    def extend(self, metrics: StepMetrics) -> StepMetrics:
         """TRL counts the tokens it has read so far: here they are a speed."""
         if "tokens_per_second" in metrics:
             tokens = float(metrics["tokens_per_second"])

@@ -26,9 +26,9 @@ from grpo.policies.reference import as_reference, reference_of, require_matrices
 from grpo.reports.records import AnswerPair, GrpoReport
 from grpo.run import find_checkpoint
 from grpo.sampling.local import fitting_prompts
-from grpo.trainer.callback import SAMPLES, GrpoCallback, verdicts
+from grpo.trainer.callback import SAMPLES, GrpoCallback, diagnose_rows
 from grpo.trainer.policy_trainer import PolicyTrainer, TrainingParts
-from grpo.trainer.preflight import preflight
+from grpo.trainer.preflight import run_preflight
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.generation import draw
 from reward_model.language_model.loading import load_tokenizer
@@ -85,7 +85,7 @@ def train(settings: PolicySettings, store: Store, run: Recorder) -> GrpoReport:
     trainer.add_callback(GrpoCallback(run, trainer))
     if not checkpoint:
         run.progress(0, settings.steps, "preflight")
-        print(f"preflight: {preflight(trainer, run.directory).sentence}", flush=True)
+        print(f"preflight: {run_preflight(trainer, run.directory).sentence}", flush=True)
         run.check_stop()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     facts = {"reference": sft, "reward": settings.reward, "sft_hash": reference.hash}
@@ -159,7 +159,7 @@ def _make_report(
         kl_nats=last["kl_nats"],
         reward_gain=round(gain, 4),
         risk_premium=None if premium is None else round(premium, 4),
-        verdicts=verdicts(run.directory, steps, settings, runs.samples(run.directory)),
+        verdicts=diagnose_rows(run.directory, steps, settings, runs.samples(run.directory)),
         seconds_per_step=round(fmean(s["seconds"] for s in steps), 2),
         finite=all(math.isfinite(s["loss"]) for s in steps),
         samples=before_and_after(trainer, store),

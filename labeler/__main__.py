@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from data.schema import Role
-from data.settings import Place, parse, run_command
+from data.settings import Place, parse_arguments, run_command
 from data.store import Store
 from labeler.access import accounts
 from labeler.serve import Serve, serve
-from labeler.simulate import Simulate, simulate
+from labeler.simulate import Simulate, run_simulation
 
 Action = Literal["add", "list", "off", "on", "sign-out", "withdraw"]
 
@@ -52,7 +52,7 @@ def manage_users(settings: User) -> int:
                 state = accounts.state_of(person, access[person.name])
                 print(f"{person.name}  {person.role}  {state}")
         else:
-            print(accounts.change(store, settings.action, settings.name))
+            print(accounts.change_access(store, settings.action, settings.name))
     return 0
 
 
@@ -80,7 +80,11 @@ Command = (
     | Annotated[User, tyro.conf.subcommand("user")]
     | Annotated[Simulate, tyro.conf.subcommand("simulate")]
 )
-ACTIONS: dict[type, Callable[[Any], int]] = {Serve: serve, User: manage_users, Simulate: simulate}
+ACTIONS: dict[type, Callable[[Any], int]] = {
+    Serve: serve,
+    User: manage_users,
+    Simulate: run_simulation,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def act() -> int:
         description = "The web app: rate, train, watch."
-        settings = parse(Command, "python -m labeler", description, arguments)
+        settings = parse_arguments(Command, "python -m labeler", description, arguments)
         return ACTIONS[type(settings)](settings)
 
     return run_command(act)

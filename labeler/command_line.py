@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedy = " or ".join(closest(words[0])) or "a verb that coach --help lists"
         print(f"error: verb {words[0]!r} unknown: use {remedy}", file=sys.stderr)
         return USER_ERROR
-    # data.settings.parse reads from the first word how it was called, and shows it in usage lines.
+    # parse_arguments reads from the first word how it was called, and shows it in usage lines
     sys.argv = [f"coach {verb.name}", verb.verb, *words[1:]]
     code: int = import_module(f"{verb.package}.__main__").main()
     return code

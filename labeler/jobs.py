@@ -147,18 +147,20 @@ def missing_judgements(judgements: Mapping[str, int], objective: Objective) -> s
 
     Whether they tell completions apart, all ties for one, is what the run itself looks at first.
     """
-    have = judged(judgements, objective)
+    have = count_learnable(judgements, objective)
     if have >= MIN_JUDGEMENTS:
         return ""
     kinds = KINDS_OF[objective]
     what = JUDGEMENT_KINDS[kinds[0]] if len(kinds) == 1 else "judgements"
-    able = [other for other in OBJECTIVES if judged(judgements, other) >= MIN_JUDGEMENTS]
+    able = [other for other in OBJECTIVES if count_learnable(judgements, other) >= MIN_JUDGEMENTS]
     return (
         f"{have} {what} are too few for objective {objective}: {MIN_JUDGEMENTS - have} more are"
         f" needed, open the queue and rate{f', or choose objective {able[0]}' if able else ''}"
     )
 
 
-def judged(judgements: Mapping[str, int], objective: Objective = RewardSettings.objective) -> int:
+def count_learnable(
+    judgements: Mapping[str, int], objective: Objective = RewardSettings.objective
+) -> int:
     """How many judgements, counted by kind, an objective learns from."""
     return sum(judgements[kind] for kind in KINDS_OF[objective])

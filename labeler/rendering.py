@@ -16,7 +16,7 @@ from labeler.safe_html.hidden_text import count_hidden, raw
 from labeler.safe_html.markdown import markdown, prose
 
 
-def render(template: str, macro: str, *values: object) -> Markup:
+def render_macro(template: str, macro: str, *values: object) -> Markup:
     """A macro of templates/TEMPLATE.html, filled in: HTML that can be put into other HTML."""
     module = _labeler_templates().get_template(f"{template}.html").module
     return Markup(str(getattr(module, macro)(*values)).strip())
@@ -25,7 +25,7 @@ def render(template: str, macro: str, *values: object) -> Markup:
 @cache
 def _labeler_templates() -> Environment:
     made = environment("labeler")
-    made.filters |= {"number": number, "short": short}
+    made.filters |= {"number": plain_number, "short": short}
     made.filters |= {"raw": lambda text, share=1.0: Markup(raw(text, share))}
     made.filters |= {"prose": lambda text, share=1.0: Markup(prose(text, share))}
     made.filters |= {"count_hidden": count_hidden}
@@ -35,7 +35,7 @@ def _labeler_templates() -> Environment:
 
 def note(text: str, bad: bool = False) -> Markup:
     """One line about what a press did; nothing for no text."""
-    return render("parts", "note", text, bad)
+    return render_macro("parts", "note", text, bad)
 
 
 def refusal(error: Exception) -> Markup:
@@ -49,7 +49,7 @@ def as_sentence(error: Exception | str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def number(value: object) -> str:
+def plain_number(value: object) -> str:
     """A plain number, fractions to two places; a dash where there is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–"

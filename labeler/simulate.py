@@ -54,7 +54,7 @@ class Simulate(Place):
     """Seed of their tastes and mistakes."""
 
 
-def simulate(settings: Simulate) -> int:
+def run_simulation(settings: Simulate) -> int:
     """Run them; prints what came of it. Raises ValueError on bad settings or if no app answers."""
     from tqdm import tqdm
 

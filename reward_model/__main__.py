@@ -14,7 +14,7 @@ import tyro
 from data.runs.files import report as saved_report
 from data.runs.files import run_folder
 from data.runs.recorder import recording
-from data.settings import STOPPED, as_config, loading, parse, run_command
+from data.settings import STOPPED, as_config, loading, parse_arguments, run_command
 from reward_model.config import (
     BenchmarkSettings,
     EvaluateSettings,
@@ -34,7 +34,7 @@ Command = (
 
 def _train_model(settings: RewardSettings) -> int:
     with loading():
-        from reward_model.receipt.text import RECEIPT_HTML, lines
+        from reward_model.receipt.text import RECEIPT_HTML, receipt_lines
         from reward_model.train import train
 
     with settings.open() as store:
@@ -43,7 +43,7 @@ def _train_model(settings: RewardSettings) -> int:
             print(f"run {run.id}", flush=True)
             report = train(settings, store, run)
             run.report(report)
-            print("\n".join(lines(report)))
+            print("\n".join(receipt_lines(report)))
             print(f"receipt: {run.directory / RECEIPT_HTML}")
     if saved_report(run.directory) is not None:
         return 0
@@ -54,7 +54,7 @@ def _train_model(settings: RewardSettings) -> int:
 def _evaluate_model(settings: EvaluateSettings) -> None:
     with loading():
         from reward_model.evaluate import evaluate
-        from reward_model.receipt.text import RECEIPT_HTML, lines, write_receipt
+        from reward_model.receipt.text import RECEIPT_HTML, receipt_lines, write_receipt
 
     @cache  # each message once, however often it is reported
     def say(message: str) -> None:
@@ -63,7 +63,7 @@ def _evaluate_model(settings: EvaluateSettings) -> None:
     folder = run_folder(settings.run, settings.workspace)
     with settings.open() as store:
         report = evaluate(settings, folder, store, lambda done, total, message: say(message))
-    print("\n".join(lines(report)))
+    print("\n".join(receipt_lines(report)))
     if settings.out:
         folder = Path(settings.out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,11 +74,11 @@ def _evaluate_model(settings: EvaluateSettings) -> None:
 def _export_model(settings: ExportRewardSettings) -> None:
     with loading():
         from reward_model.export.folder import export
-        from reward_model.export.parity import verdict
+        from reward_model.export.parity import certificate_line
 
     out = Path(settings.out)
     certificate = export(run_folder(settings.run, settings.workspace), out)
-    print(f"wrote {out}: {verdict(certificate)}")
+    print(f"wrote {out}: {certificate_line(certificate)}")
 
 
 def _benchmark(settings: BenchmarkSettings) -> None:
@@ -172,7 +172,7 @@ def main() -> int:
     """Run the command that the arguments name; returns its exit code."""
 
     def act() -> int | None:
-        settings = parse(Command, prog="python -m reward_model", description=__doc__)
+        settings = parse_arguments(Command, prog="python -m reward_model", description=__doc__)
         return COMMANDS[type(settings)](settings)
 
     return run_command(act)

@@ -32,18 +32,18 @@ from data.schema import (
     check_answer,
 )
 
-Noun = Prompt | Demonstration | Document | Completion | Generation | Record | Gold
+ExchangeItem = Prompt | Demonstration | Document | Completion | Generation | Record | Gold
 
 
 @dataclass(frozen=True)
 class Line:
     type: str
-    noun: Noun
+    noun: ExchangeItem
     credits: tuple[Generation, ...] = ()
     """Which models a judgement's line says wrote its completions."""
 
 
-class Reader:
+class LineReader:
     """Reads lines; equal prompts and completions become the same object, hashed once."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Reader:
             return self._read_judgement(line)
         return Line(line.type, self._read_noun(line))
 
-    def _read_noun(self, line: models.AnyContent | models.AnyGold) -> Noun:
+    def _read_noun(self, line: models.AnyContent | models.AnyGold) -> ExchangeItem:
         if isinstance(line, models.DocumentLine):
             return Document(line.text, line.external_id, line.created_at)
         prompt = self._prompts.setdefault(line.prompt, line.prompt)
@@ -108,7 +108,7 @@ class Reader:
     def _read_task(self, line: models.AnyJudgement | models.AnyGold) -> Task:
         """What is asked, with nothing wanted of it: it was answered elsewhere."""
         prompt = self._prompts.setdefault(line.prompt, line.prompt)
-        if isinstance(line, models.Pairwise):
+        if isinstance(line, models.PairwiseAnswer):
             a = self._shared_completion(prompt, line.completion_a, line.finished_a)
             b = self._shared_completion(prompt, line.completion_b, line.finished_b)
             return Task("pairwise", a, b, wanted=0)
@@ -122,7 +122,7 @@ class Reader:
         return self._completions[key]
 
 
-def completions_of(noun: Noun) -> list[Completion]:
+def completions_of(noun: ExchangeItem) -> list[Completion]:
     """What models wrote, of all that a noun says."""
     if isinstance(noun, Record | Gold):
         return list(noun.task.sides)
@@ -136,7 +136,7 @@ def _stored_value(value: bool | int | str) -> str:
     return ("good" if value else "bad") if isinstance(value, bool) else str(value)
 
 
-def spell(noun: Noun) -> JsonObject:
+def to_line(noun: ExchangeItem) -> JsonObject:
     """The one line that says this noun; what is at its default is left out.
 
     The order of columns is part of the format: exports of equal stores are equal bytes.

@@ -103,7 +103,7 @@ OptionalModel = Annotated[
     | None,
     Field(description="a text"),
 ]
-Asked = Annotated[
+PromptField = Annotated[
     Prompt,
     PlainValidator(_read_prompt),
     Field(description="the question as a text, or a list of {role, content}"),
@@ -129,7 +129,7 @@ class PromptLine(NamedLine):
     """What a model is asked."""
 
     type: Literal["prompt"]
-    prompt: Asked
+    prompt: PromptField
     tags: Annotated[list[Text] | None, Field(description='a list of texts, like ["advice"]')] = None
 
 
@@ -137,7 +137,7 @@ class DemonstrationLine(NamedLine):
     """An answer that a person wrote."""
 
     type: Literal["demonstration"]
-    prompt: Asked
+    prompt: PromptField
     completion: Stated
 
 
@@ -152,7 +152,7 @@ class CompletionLine(NamedLine):
     """An answer that a model wrote, with the model's name where it is known."""
 
     type: Literal["completion"]
-    prompt: Asked
+    prompt: PromptField
     completion: Said
     model: OptionalModel = None
     sampling: Annotated[
@@ -171,19 +171,19 @@ class CompletionLine(NamedLine):
 class OneCompletion(BaseLine):
     """The question about one completion."""
 
-    prompt: Asked
+    prompt: PromptField
     completion: Said
     finished: OptionalFlag = None
 
 
-class Binary(OneCompletion):
+class BinaryAnswer(OneCompletion):
     """Whether a completion is good."""
 
     kind: Literal["binary"]
     value: Annotated[bool, Field(description="true or false, for good or bad")]
 
 
-class Scalar(OneCompletion):
+class ScalarAnswer(OneCompletion):
     """How good a completion is."""
 
     kind: Literal["scalar"]
@@ -194,11 +194,11 @@ class Scalar(OneCompletion):
     ]
 
 
-class Pairwise(BaseLine):
+class PairwiseAnswer(BaseLine):
     """The question about two completions of one prompt."""
 
     kind: Literal["pairwise"]
-    prompt: Asked
+    prompt: PromptField
     completion_a: Said
     completion_b: Said
     finished_a: OptionalFlag = None
@@ -229,11 +229,11 @@ class JudgementLine(NamedLine):
     retracted_at: OptionalMoment = None
 
 
-class BinaryJudgement(JudgementLine, Binary):
+class BinaryJudgement(JudgementLine, BinaryAnswer):
     model: OptionalModel = None
 
 
-class ScalarJudgement(JudgementLine, Scalar):
+class ScalarJudgement(JudgementLine, ScalarAnswer):
     model: OptionalModel = None
     original: Annotated[
         Annotated[str, AfterValidator(_check_stated), Field(max_length=LONGEST_ORIGINAL)] | None,
@@ -242,7 +242,7 @@ class ScalarJudgement(JudgementLine, Scalar):
     """The rating as it was given, where that was on another scale."""
 
 
-class PairwiseJudgement(JudgementLine, Pairwise):
+class PairwiseJudgement(JudgementLine, PairwiseAnswer):
     strength: Annotated[
         Annotated[int, Field(ge=1, le=3)] | None,
         BeforeValidator(_whole),
@@ -261,15 +261,15 @@ class GoldLine(BaseLine):
     retired_at: OptionalMoment = None
 
 
-class BinaryGold(GoldLine, Binary):
+class BinaryGold(GoldLine, BinaryAnswer):
     pass
 
 
-class ScalarGold(GoldLine, Scalar):
+class ScalarGold(GoldLine, ScalarAnswer):
     pass
 
 
-class PairwiseGold(GoldLine, Pairwise):
+class PairwiseGold(GoldLine, PairwiseAnswer):
     pass
 
 

@@ -18,10 +18,10 @@ JsonObject = dict[str, Any]
 MOST_DIGITS = 300
 
 
-def parse(raw: bytes) -> JsonObject:
+def parse_line(raw: bytes) -> JsonObject:
     """The object that one line of JSON holds. Raises ValueError with the reason and the remedy."""
     try:
-        row = read_json(raw.decode("utf-8"))
+        row = decode_json(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(
             f"not UTF-8 (byte {raw[error.start]:#04x}): save the file as UTF-8"
@@ -35,7 +35,7 @@ def parse(raw: bytes) -> JsonObject:
     return row
 
 
-def read_json(text: str) -> Any:
+def decode_json(text: str) -> Any:
     """The value that a JSON text spells, if an export can spell it again.
 
     Raises json.JSONDecodeError where it is no JSON, and ValueError with the remedy for NaN and
@@ -56,7 +56,7 @@ def read_json(text: str) -> Any:
 def check_value(text: str) -> JsonObject | ValueError:
     """The object that a JSON text spells, or why it is none that can be taken."""
     try:
-        found = read_json(text)
+        found = decode_json(text)
     except ValueError as error:
         return error
     if not isinstance(found, dict):

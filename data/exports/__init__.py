@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from data.atomic_files import write_bytes, write_folder
-from data.exchange.lines import Noun, spell
+from data.exchange.lines import ExchangeItem, to_line
 from data.exchange.validation import JsonObject
 from data.exports import dataset_card, training_rows
-from data.exports.training_rows import Column, Table, to_parquet
+from data.exports.training_rows import Column, ExportTable, to_parquet
 from data.schema import Judgement, Kind
 from data.splits import SPLITS
 from data.store import Store
@@ -35,7 +35,7 @@ from data.store.history import load_records, load_unattributed
 Format = Literal["exchange", "trl-preference", "trl-unpaired", "scalar", "trl-prompts"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 EXCHANGE_FILE = "exchange.jsonl"
-_JUDGED: Mapping[str, tuple[Kind, Callable[[Sequence[Judgement]], Table]]] = {
+_JUDGED: Mapping[str, tuple[Kind, Callable[[Sequence[Judgement]], ExportTable]]] = {
     "trl-preference": ("pairwise", training_rows.preference_table),
     "trl-unpaired": ("binary", training_rows.unpaired_table),
     "scalar": ("scalar", training_rows.rating_table),
@@ -167,23 +167,23 @@ def _as_json_lines(rows: Sequence[JsonObject]) -> bytes:
 def _exchange_lines(store: Store) -> tuple[list[JsonObject], ExportReport]:
     with store.database.read() as connection:
         prompts = load_prompts(connection)
-        nouns: list[Noun] = list(prompts.values())
+        nouns: list[ExchangeItem] = list(prompts.values())
         nouns += load_demonstrations(connection, prompts)
         nouns += load_documents(connection)
         nouns += load_generations(connection, prompts)
         nouns += load_unattributed(connection, prompts)
         nouns += load_records(connection, prompts)
         nouns += load_gold(connection, prompts)
-    lines = [spell(noun) for noun in nouns]
+    lines = [to_line(noun) for noun in nouns]
     if not lines:
         raise ValueError("the store holds nothing to export yet: import something first")
     return lines, ExportReport(dict(Counter(line["type"] for line in lines)), {})
 
 
-def _training_table(store: Store, format: Format) -> tuple[Table, ExportReport]:
+def _training_table(store: Store, format: Format) -> tuple[ExportTable, ExportReport]:
     """A trainer's rows; ValueError where there are none."""
     if format == "trl-prompts":
-        table = Table((training_rows.PROMPT,))
+        table = ExportTable((training_rows.PROMPT,))
         for prompt in store.content.prompts():
             table.add(prompt, {})
         missing = "no prompts are stored yet: import some"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data.exchange.validation import JsonObject
-from data.exports.training_rows import UNSTATED_STRENGTH, Table
+from data.exports.training_rows import UNSTATED_STRENGTH, ExportTable
 from data.schema import canonical_json, now
 from data.splits import SPLITS, TEST_SHARE, VALIDATION_SHARE
 
@@ -29,7 +29,7 @@ TITLES = {
 }
 
 
-def table_card(format: str, table: Table) -> str:
+def table_card(format: str, table: ExportTable) -> str:
     """The card of a folder of rows for a trainer, as the Hugging Face Hub reads it.
 
     It names no annotator and quotes no text.

@@ -74,7 +74,7 @@ RATINGS = (
 
 
 @dataclass
-class Table:
+class ExportTable:
     """Rows by split, what was left out by reason, and what else a reader should know, counted."""
 
     columns: tuple[Column, ...]
@@ -95,7 +95,7 @@ class Table:
         self.rows[split_of(prompt)].append({"prompt": turns, **row})
 
 
-def preference_table(judgements: Sequence[Judgement]) -> Table:
+def preference_table(judgements: Sequence[Judgement]) -> ExportTable:
     """prompt, chosen, rejected: one row a pair, by majority; ties and even splits are left out.
 
     margin is the mean over all votes of the strength (slightly 1, clearly 2, much 3, unstated 1)
@@ -133,7 +133,7 @@ def preference_table(judgements: Sequence[Judgement]) -> Table:
     return table
 
 
-def unpaired_table(judgements: Sequence[Judgement]) -> Table:
+def unpaired_table(judgements: Sequence[Judgement]) -> ExportTable:
     """prompt, completion, label: one row a completion, good or bad by majority."""
     table, groups = _start_table(UNPAIRED, judgements)
     for group in groups:
@@ -154,7 +154,7 @@ def unpaired_table(judgements: Sequence[Judgement]) -> Table:
     return table
 
 
-def rating_table(judgements: Sequence[Judgement]) -> Table:
+def rating_table(judgements: Sequence[Judgement]) -> ExportTable:
     """prompt, completion, labels, score, n: one row a rated completion.
 
     score is the mean rating, 1 to 10 brought to 0..1. labels is the mean of the ratings on each
@@ -178,11 +178,11 @@ def rating_table(judgements: Sequence[Judgement]) -> Table:
 
 def _start_table(
     columns: tuple[Column, ...], judgements: Sequence[Judgement]
-) -> tuple[Table, list[list[Judgement]]]:
+) -> tuple[ExportTable, list[list[Judgement]]]:
     """An empty table, with what is to be said of the judgements behind it; and these judgements by
     what they are about, in a fixed order, each annotator once."""
     people = {judgement.annotator for judgement in judgements}
-    table = Table(columns, judgements=len(judgements), annotators=len(people))
+    table = ExportTable(columns, judgements=len(judgements), annotators=len(people))
     for judgement in judgements:
         for flag in sorted(set(judgement.answer.flags)):
             table.facts[f"judgements flagged {flag} (kept)"] += 1

@@ -42,14 +42,14 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from data.atomic_files import write_lines
-from data.exchange.lines import Line, Reader, completions_of
+from data.exchange.lines import Line, LineReader, completions_of
 from data.exchange.validation import JsonObject, either, show
 from data.imports.cells import Cells, is_blank, retype, with_answers, with_names, without_index
 from data.imports.detection import SHAPES, Shape, detect
 from data.imports.external_ids import ExternalIds
-from data.imports.files.readers import Row, open_table
-from data.imports.limits import Watch
-from data.imports.people import People
+from data.imports.files.readers import FileRow, open_table
+from data.imports.limits import ImportProgress
+from data.imports.people import NameMap
 from data.imports.published import find_recipe
 from data.imports.ratings import Scales
 from data.imports.shapes.lines import Convert, Unsaid, rename_columns
@@ -105,7 +105,7 @@ def import_file(
     source: str | None = None,
     turns: Sequence[str] = (),
     texts: Sequence[str] = (),
-    watch: Watch | None = None,
+    watch: ImportProgress | None = None,
 ) -> ImportReport:
     """Read a file, a folder or a dataset's id into the store: all of it, or nothing.
 
@@ -126,7 +126,7 @@ def import_file(
         raise ValueError(f"--skip-bad {skip_bad} is the file itself: name another file")
     if shape is not None and recipe is not None:
         raise ValueError("a recipe says what the rows are: leave --as out, or the recipe")
-    watch = watch or Watch()
+    watch = watch or ImportProgress()
     watch.check_file(path)
     table, names = open_table(path), dict(columns or {})
     rows = watch.rows(path, table.rows)
@@ -148,7 +148,7 @@ def import_file(
         names,
         Cells(table.has_texts, turns, texts),
         annotator,
-        People(known, people or {}, ask=not exact),
+        NameMap(known, people or {}, ask=not exact),
         Scales(scale),
         source,
         ExternalIds(store.database),
@@ -174,7 +174,7 @@ class _Reading:
     names: dict[str, str]
     cells: Cells
     annotator: str | None
-    people: People
+    people: NameMap
     scales: Scales
     source: str | None
     external_ids: ExternalIds
@@ -187,9 +187,9 @@ class _Reading:
     lines: list[Line] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     named: Named = field(default_factory=Named)
-    reader: Reader = field(default_factory=Reader)
+    reader: LineReader = field(default_factory=LineReader)
 
-    def read_all(self, rows: Iterator[Row], stop: bool) -> list[JsonObject]:
+    def read_all(self, rows: Iterator[FileRow], stop: bool) -> list[JsonObject]:
         """Read all rows; returns the bad ones, or, if `stop`, raises ValueError at the first."""
         bad: list[JsonObject] = []
         for row in rows:
@@ -270,10 +270,10 @@ def _convert_untyped(convert: Convert, lines_first: bool) -> Convert:
 
 
 def _detect_shape(
-    path: Path, rows: Iterator[Row], names: dict[str, str]
-) -> tuple[Shape, Iterator[Row]]:
+    path: Path, rows: Iterator[FileRow], names: dict[str, str]
+) -> tuple[Shape, Iterator[FileRow]]:
     """The shape of the first row that can be read, and all rows."""
-    seen: list[Row] = []
+    seen: list[FileRow] = []
     for row in rows:
         seen.append(row)
         with suppress(ValueError):
@@ -328,7 +328,9 @@ def insert_lines(
     return read, {kind: new[kind] for kind in read}
 
 
-def _count_new(connection: sa.Connection, table: sa.Table, nouns: Sequence[content.Noun]) -> int:
+def _count_new(
+    connection: sa.Connection, table: sa.Table, nouns: Sequence[content.ContentItem]
+) -> int:
     ids = {noun.id for noun in nouns}
     return len(ids) - len(existing(connection, table, ids))
 

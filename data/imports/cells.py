@@ -16,7 +16,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Collection
 
-from data.exchange.validation import MOST_DIGITS, JsonObject, read_json, show, spell_pair
+from data.exchange.validation import MOST_DIGITS, JsonObject, decode_json, show, spell_pair
 from data.imports.shapes.lines import Unsaid
 
 _WHOLE = ("strength", "guidelines_version")
@@ -145,7 +145,7 @@ def _spells_turns(cell: object) -> bool:
     if not all(word.search(cell, 0, 4_000) for word in _WORDS):
         return False
     try:
-        found = read_json(cell)
+        found = decode_json(cell)
     except json.JSONDecodeError:
         found = read_python(cell)
     except ValueError:
@@ -217,7 +217,7 @@ def _read_number(cell: str) -> object:
 def _read_list(column: str, text: str) -> object:
     """A list or object that a text spells, in JSON or in Python. Raises ValueError for others."""
     try:
-        found = read_json(text)
+        found = decode_json(text)
     except json.JSONDecodeError:
         found = read_python(text)
     if not isinstance(found, list | dict):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from data.exchange.validation import unescape
 from data.imports.ratings import Scales
-from data.settings import parse
+from data.settings import parse_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def split_details(words: str) -> list[str]:
     if any(word == "--" or word.replace("_", "-").startswith("--tyro") for word in found):
         raise ValueError(unread)
     try:
-        told: Details = parse(Details, "import", None, found)
+        told: Details = parse_arguments(Details, "import", None, found)
     except SystemExit:
         raise ValueError(unread) from None
     told.check()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from data.exchange.lines import Line, Noun
+from data.exchange.lines import ExchangeItem, Line
 from data.exchange.validation import show
 from data.schema import Generation, Gold, Record
 from data.store import tables as t
@@ -83,7 +83,7 @@ def _name_pair(first: str, second: str | None) -> str:
     return first if second is None else " ".join(sorted((first, second)))
 
 
-def _renamed(noun: Noun, external_id: str) -> Noun:
+def _renamed(noun: ExchangeItem, external_id: str) -> ExchangeItem:
     """The same thing with this external id."""
     if isinstance(noun, Generation):
         return replace(noun, completion=replace(noun.completion, external_id=external_id))

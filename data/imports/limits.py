@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from data.imports.files.readers import Row
+from data.imports.files.readers import FileRow
 
 MIB = 2**20
 TELL_SECONDS = 0.5
@@ -42,7 +42,7 @@ class Limits:
                 raise ValueError(f"limit {name} {value} not allowed: use 1 or more")
 
 
-class Watch:
+class ImportProgress:
     """Counts what an import has read against its limits, and tells how far it is.
 
     `tell` is told in words, now and then; what it raises ends the import.
@@ -61,7 +61,7 @@ class Watch:
         if size > self.limits.file_mib * MIB:
             raise self._too_long(path)
 
-    def rows(self, path: Path, rows: Iterable[Row]) -> Iterator[Row]:
+    def rows(self, path: Path, rows: Iterable[FileRow]) -> Iterator[FileRow]:
         """The rows, while they are within the limits. Raises ValueError at the first beyond."""
         most, longest = self.limits.rows, self.limits.row_mib * MIB
         total = 0
@@ -113,7 +113,7 @@ def confined(limits: Limits, path: Path) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _length(row: Row) -> int:
+def _length(row: FileRow) -> int:
     """Characters or bytes of a row, without what is nested in it."""
     if isinstance(row.found, bytes):
         return len(row.found)

@@ -21,7 +21,7 @@ _NOBODY = frozenset(("na", "n/a", "#n/a", "nan", "<na>", "none", "null", "-", "-
 _WHOLE = re.compile(r"\d+\.0")
 
 
-class People:
+class NameMap:
     """Names as they are stored, by names as files spell them.
 
     `known`: the names of the store. `said`: what the user says a name is; a name that is said to

@@ -32,7 +32,7 @@ from data.quality.judgement_table import (
 from data.quality.leave_one_out import own_scale, predict_from_others
 from data.quality.model_comparison import ModelPair, Rate, acceptance_rates, model_pairs
 from data.quality.outlier_warnings import Warning, find_outliers
-from data.quality.outliers import CheckedAnswers, Evidence, OutlierTest, run_tests
+from data.quality.outliers import CheckedAnswers, OutlierData, OutlierTest, run_tests
 from data.schema import KINDS, Judgement, Kind
 from data.stats.agreement import Ceiling, ceiling, kappa
 from data.stats.estimate import MIN_ANSWERS, Estimate
@@ -112,21 +112,21 @@ def quality(
 
     `repeats` are a first answer and the one when asked again; `gold` are answers to tasks whose
     answer is known, with that answer; `models` says who wrote a completion, by its id. These
-    checks may be among the judgements too; agreement leaves them out.
+    control tasks may be among the judgements too; agreement leaves them out.
     """
     everything = {j.id: j for j in judgements}
     everything |= {j.id: j for j, _ in gold} | {j.id: j for two in repeats for j in two}
     names = sorted({j.annotator for j in everything.values()})
     builder = JudgementTableBuilder(names, models or {})
     said = builder.build(everything.values())
-    checks = {again.id for _, again in repeats} | {j.id for j, _ in gold}
+    controls = {again.id for _, again in repeats} | {j.id for j, _ in gold}
     again = [(later, first.answer.value) for first, later in repeats]
-    rows = np.flatnonzero(np.isin(said.id, [j.id for j in judgements if j.id not in checks]))
+    rows = np.flatnonzero(np.isin(said.id, [j.id for j in judgements if j.id not in controls]))
     asked = said.where(rows[said.where(rows).latest()])
     z = own_scale(asked, asked.points)
     predicted = predict_from_others(asked, z, builder.sides)
     checked = _check_answers(gold, names), _check_answers(again, names)
-    evidence = Evidence(said, asked, z, predicted, *checked)
+    evidence = OutlierData(said, asked, z, predicted, *checked)
     sheet = FigureSource(evidence, seed)
     binary, pair = sheet.views["binary"].table, sheet.views["with_ties"].table
     team, decided = sheet.figures(None), pair.decided

@@ -18,8 +18,8 @@ from data.quality.judgement_table import (
     pairs,
     with_others,
 )
-from data.quality.outliers import CheckedAnswers, Evidence
-from data.stats.agreement import Level, alpha
+from data.quality.outliers import CheckedAnswers, OutlierData
+from data.stats.agreement import MeasurementLevel, alpha
 from data.stats.estimate import Estimate, unrecorded
 from data.stats.intervals import Floats, Ints, change, mean, median, share
 
@@ -91,7 +91,7 @@ class Figures:
     drift: Drift
 
 
-class View(NamedTuple):
+class AnswerComparison(NamedTuple):
     """One way to compare answers: which rows, how many values, and how near counts as alike."""
 
     table: JudgementTable
@@ -102,20 +102,20 @@ class View(NamedTuple):
 class FigureSource:
     """Everything that figures of annotators and of the team are taken from, worked out once."""
 
-    def __init__(self, evidence: Evidence, seed: int) -> None:
+    def __init__(self, evidence: OutlierData, seed: int) -> None:
         self.evidence, self.seed = evidence, seed
         asked = evidence.asked
         pair, binary, scalar = (asked.of(kind) for kind in (PAIRWISE, BINARY, SCALAR))
         self.views = {
-            "with_ties": View(pair, 3),
-            "without_ties": View(asked.decided, 3),
-            "binary": View(binary, 2),
-            "scalar": View(scalar, 10),
-            "scalar_within_one": View(scalar, 10, 1),
+            "with_ties": AnswerComparison(pair, 3),
+            "without_ties": AnswerComparison(asked.decided, 3),
+            "binary": AnswerComparison(binary, 2),
+            "scalar": AnswerComparison(scalar, 10),
+            "scalar_within_one": AnswerComparison(scalar, 10, 1),
         }
         strong = pair.where(~np.isnan(pair.level))
         strong = replace(strong, code=(strong.level + 3).astype(np.int64))
-        self._scales: dict[str, tuple[JudgementTable, int, Level]] = {
+        self._scales: dict[str, tuple[JudgementTable, int, MeasurementLevel]] = {
             "pairwise": (pair, 3, "nominal"),
             "strength": (strong, 7, "ordinal"),
             "binary": (binary, 2, "nominal"),
@@ -216,7 +216,7 @@ def by_question(table: JudgementTable, hits: Floats) -> Estimate:
     return share(means, table.prompt[first], "shared tasks")
 
 
-def agreement_of_two(view: View) -> Estimate:
+def agreement_of_two(view: AnswerComparison) -> Estimate:
     """Share of questions whose first two annotators answered alike."""
     order = np.argsort(view.table.question, kind="stable")
     _, start, size = np.unique(view.table.question[order], return_index=True, return_counts=True)

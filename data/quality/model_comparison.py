@@ -8,7 +8,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from data.quality.annotator_figures import View, agreement_of_two, by_question
+from data.quality.annotator_figures import AnswerComparison, agreement_of_two, by_question
 from data.quality.judgement_table import TIE, JudgementTable, with_others
 from data.stats.estimate import Estimate
 from data.stats.intervals import share
@@ -74,8 +74,8 @@ def model_pairs(
             second=second,
             first_acceptance=_acceptance_rate(one),
             second_acceptance=_acceptance_rate(other),
-            acceptance_agreement=agreement_of_two(View(either, 2)),
-            preference_agreement=agreement_of_two(View(faced, 3)),
+            acceptance_agreement=agreement_of_two(AnswerComparison(either, 2)),
+            preference_agreement=agreement_of_two(AnswerComparison(faced, 3)),
             preference_agreement_all=by_question(faced.where(several), alike[several]),
             first_preferred=share(decided.code > TIE, decided.prompt, "pairs without a tie"),
         )

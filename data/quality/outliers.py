@@ -69,13 +69,13 @@ class CheckedAnswers:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class OutlierData:
     """What the tests look at."""
 
     said: JudgementTable
     """Everything that was said."""
     asked: JudgementTable
-    """Each person's latest answer to each question, checks left out."""
+    """Each person's latest answer to each question, control tasks left out."""
     z: Floats
     """Of `asked`: the answer on the person's own scale."""
     expected: Floats
@@ -93,7 +93,7 @@ Groups = tuple[Bools, Bools]
 """Rows of one annotator, and of those they are compared with."""
 
 
-def run_tests(evidence: Evidence, people: int) -> list[tuple[OutlierTest, ...]]:
+def run_tests(evidence: OutlierData, people: int) -> list[tuple[OutlierTest, ...]]:
     """All tests of every annotator, by their number."""
     said = evidence.said
     unequal = said.where((said.longer == 0) | (said.longer == 1))
@@ -170,7 +170,7 @@ def _differs_notably(figure: Estimate, rest: Estimate, above: bool) -> bool:
 
 
 def _test_side(
-    evidence: Evidence, shown: JudgementTable, subject: Subject, needs: int
+    evidence: OutlierData, shown: JudgementTable, subject: Subject, needs: int
 ) -> OutlierTest:
     """Drawn to one side: further from even than chance, and than the others, both the same way."""
     groups = subject.among(shown.person)
@@ -187,7 +187,7 @@ def _test_side(
 
 
 def _test_length(
-    evidence: Evidence, unequal: JudgementTable, subject: Subject, needs: int
+    evidence: OutlierData, unequal: JudgementTable, subject: Subject, needs: int
 ) -> OutlierTest:
     """Drawn to length more than the others, which together may be a taste; or away from length,
     which is more than not to look at it."""
@@ -207,7 +207,7 @@ def _test_length(
 
 
 def _lean_beyond_prediction(
-    evidence: Evidence, chosen: Floats, subject: Subject
+    evidence: OutlierData, chosen: Floats, subject: Subject
 ) -> tuple[Floats, Floats]:
     """How far each comparison went to a side beyond what the others' answers predict: of one
     annotator, and of the rest. chosen (N,) is 1 for that side, 0 for the other, else nan."""
@@ -261,7 +261,7 @@ def _combine_signs(signs: Sequence[Sign]) -> tuple[Sign, float | None]:
     return clearest, float(stats.combine_pvalues(np.maximum(seen, 1e-300)).pvalue) if seen else None
 
 
-def _test_care(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
+def _test_care(evidence: OutlierData, subject: Subject, needs: int) -> OutlierTest:
     """Fits what the others say less than they do, misses known answers, changes the own ones."""
     fit, seen = evidence.fit, ~np.isnan(evidence.fit)
     own, rest = (fit[rows & seen] for rows in subject.among(evidence.asked.person))
@@ -287,7 +287,7 @@ def _checked_sign(checked: CheckedAnswers, subject: Subject, measure: str, unit:
     return Sign(*_compare_shares(checked.right, checked.prompt, groups, unit), p, measure)
 
 
-def _test_drift(evidence: Evidence, subject: Subject, needs: int) -> OutlierTest:
+def _test_drift(evidence: OutlierData, subject: Subject, needs: int) -> OutlierTest:
     """Severer or milder than before on what the others find as good, or fitting them less; either
     more than chance, and more than the others changed."""
     asked, fit = evidence.asked, evidence.fit

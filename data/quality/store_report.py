@@ -42,9 +42,9 @@ class QualityReport:
 
 def quality_report(store: Store) -> QualityReport:
     """Everything that `data.quality` says of this store's standing judgements."""
-    answers = store.checks.answers()
+    answers = store.control_tasks.answers()
     figures = quality(
-        store.ledger.judgements(), store.checks.repeats(), answers, store.content.writers()
+        store.ledger.judgements(), store.control_tasks.repeats(), answers, store.content.writers()
     )
     asked = Counter(judgement.task.id for judgement, _ in answers)
     right = Counter(
@@ -60,6 +60,6 @@ def quality_report(store: Store) -> QualityReport:
             n=asked[gold.task.id],
             right=right[gold.task.id],
         )
-        for gold in store.checks.gold()
+        for gold in store.control_tasks.gold()
     ]
-    return QualityReport(figures, warnings(figures), gold, agreed=len(store.checks.agreed()))
+    return QualityReport(figures, warnings(figures), gold, agreed=len(store.control_tasks.agreed()))

@@ -16,7 +16,7 @@ from data.stats.estimate import (
 )
 
 
-def lines(quality: Quality) -> list[str]:
+def quality_lines(quality: Quality) -> list[str]:
     """The team's figures, the annotators beside each other, the models, and what to look at."""
     if not quality.people:
         return []
@@ -49,7 +49,7 @@ def _team(quality: Quality) -> list[tuple[str, Style, Estimate]]:
         ("alpha, pairs with strength", "number", alphas.strength),
         ("alpha, good or bad", "number", alphas.binary),
         ("alpha, ratings", "number", alphas.scalar),
-        ("known answers given", "share", team.gold),
+        ("gold tasks right", "share", team.gold),
         ("same answer when asked again", "share", team.repeats),
         ("side shown first chosen", "share", team.shown_first),
         ("longer side chosen", "share", team.longer),

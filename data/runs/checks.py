@@ -8,7 +8,7 @@ from typing import Literal
 
 from data.atomic_files import write_json
 
-Level = Literal["pass", "warn", "fail"]
+CheckLevel = Literal["pass", "warn", "fail"]
 PREFLIGHT = "preflight.json"
 """File, inside a run's folder."""
 MEMORY = 0.9
@@ -21,7 +21,7 @@ class Check:
     """One named check: what was found, what is needed, and what to do where it is not so."""
 
     name: str
-    level: Level
+    level: CheckLevel
     value: str
     need: str
     remedy: str = ""
@@ -34,10 +34,10 @@ class Checks:
     checks: list[Check] = field(default_factory=list)
 
     def add(
-        self, name: str, good: bool, value: str, need: str, remedy: str, bad: Level = "fail"
+        self, name: str, good: bool, value: str, need: str, remedy: str, bad: CheckLevel = "fail"
     ) -> None:
         """Note a check: passed where it is good, else at the level `bad`, with its remedy."""
-        level: Level = "pass" if good else bad
+        level: CheckLevel = "pass" if good else bad
         self.checks.append(Check(name, level, value, need, "" if good else remedy))
 
     @property

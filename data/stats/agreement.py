@@ -19,11 +19,11 @@ from data.stats.bootstrap import BootstrapDistribution, streamed
 from data.stats.estimate import MIN_ANSWERS, Estimate, missing
 from data.stats.intervals import Floats, wilson
 
-Level = Literal["nominal", "ordinal", "interval"]
+MeasurementLevel = Literal["nominal", "ordinal", "interval"]
 
 
 def alpha(
-    counts: npt.ArrayLike, prompts: npt.ArrayLike, level: Level, unit: str, seed: int = 0
+    counts: npt.ArrayLike, prompts: npt.ArrayLike, level: MeasurementLevel, unit: str, seed: int = 0
 ) -> Estimate:
     """Krippendorff's alpha: 1 - observed over expected disagreement; 0 is what chance would give.
 
@@ -54,7 +54,7 @@ def coincidences(counts: Floats) -> Floats:
     return np.asarray(pairs / np.maximum(counts.sum(axis=1) - 1, 1)[:, None, None])
 
 
-def alphas_of(coincident: Floats, level: Level) -> Floats:
+def alphas_of(coincident: Floats, level: MeasurementLevel) -> Floats:
     """Alpha of many coincidence matrices at once, (B, V * V) to (B,); nan where undefined.
 
     The library takes one at a time, which is too slow for a bootstrap; a test compares the two.

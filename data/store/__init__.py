@@ -3,7 +3,7 @@
 store = Store.open("workspace")            # a folder, a file, or a database URL
 store.content.prompts()                    # prompts, completions, demonstrations
 store.ledger.claim(annotator, ...)         # tasks, assignments, judgements
-store.checks.gold()                        # gold tasks, repeats, how often each is asked
+store.control_tasks.gold()                 # gold tasks, repeats, how often each is asked
 store.people.all()                         # annotators, sessions, invitations, guidelines
 store.runs.list()                          # training runs
 
@@ -25,7 +25,7 @@ from data.places.private import private_folder
 from data.places.store_address import full_address, parse_address, show_address
 from data.store.accounts.people import People
 from data.store.content import Content
-from data.store.control_tasks import Checks
+from data.store.control_tasks import ControlTasks
 from data.store.database import Database
 from data.store.ledger import Ledger
 from data.store.run_rows import RunRows
@@ -41,7 +41,7 @@ class Store:
         self.database = database
         self.content = Content(database)
         self.ledger = Ledger(database)
-        self.checks = Checks(database)
+        self.control_tasks = ControlTasks(database)
         self.people = People(database)
         self.runs = RunRows(database)
 

@@ -24,7 +24,7 @@ from data.store.content import distinct, insert_completions, prompt_from
 from data.store.database import (
     Lock,
     ResultRow,
-    Row,
+    RowValues,
     existing,
     ignoring_insert,
     insert_ignore,
@@ -162,7 +162,7 @@ class OpenTask(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class NextTask:
     """A task that a person is about to be given."""
 
     task_id: str
@@ -304,7 +304,7 @@ def rewind_queue(connection: sa.Connection, position: float) -> None:
 
 
 def lease(
-    connection: sa.Connection, candidate: Candidate, annotator_id: int, turn: int
+    connection: sa.Connection, candidate: NextTask, annotator_id: int, turn: int
 ) -> int | None:
     """Take the task for AHEAD_MINUTES; one released earlier is taken again with its sides.
 
@@ -333,7 +333,7 @@ def _lease_statement(dialect: str) -> sa.Executable:
     return insert.returning(t.assignments.c.id)
 
 
-def held(connection: sa.Connection, annotator: Annotator) -> list[ResultRow]:
+def held_rows(connection: sa.Connection, annotator: Annotator) -> list[ResultRow]:
     """Rows (id, turn) of what this annotator holds, in turn.
 
     A lease that ran out is still its annotator's while the task has a place for them. A control
@@ -392,7 +392,7 @@ def load_assignments(connection: sa.Connection, ids: Sequence[int]) -> list[Assi
     return [found[i] for i in ids if i in found]
 
 
-def as_of_now(annotator_id: int) -> Row:
+def as_of_now(annotator_id: int) -> RowValues:
     """What the statements on leases are asked with."""
     latest = lease_end(task_planning.LEASE_MINUTES + CLOCKS_DIFFER)
     return {"me": annotator_id, "now": now(), "latest": latest}

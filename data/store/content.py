@@ -25,7 +25,7 @@ from data.store.database import (
     Database,
     Lock,
     ResultRow,
-    Row,
+    RowValues,
     T,
     in_batches,
     insert_ignore,
@@ -36,7 +36,7 @@ from data.store.judgement_rows import standing
 from data.task_planning import Question
 
 N = TypeVar("N", Prompt, Completion)
-Noun = Prompt | Demonstration | Document | Completion
+ContentItem = Prompt | Demonstration | Document | Completion
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def load_completions(
 
 
 def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
-    def row(prompt: Prompt) -> Row:
+    def row(prompt: Prompt) -> RowValues:
         messages = canonical_json([m.as_dict() for m in prompt.messages])
         return _common_columns(prompt) | {"messages": messages, "tags": canonical_json(prompt.tags)}
 
@@ -199,7 +199,7 @@ def insert_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None
 
 
 def insert_demonstrations(connection: sa.Connection, items: Iterable[Demonstration]) -> None:
-    def row(item: Demonstration) -> Row:
+    def row(item: Demonstration) -> RowValues:
         return _common_columns(item) | {"prompt_id": item.prompt.id, "text": item.text}
 
     listed = list(items)
@@ -212,7 +212,7 @@ def insert_documents(connection: sa.Connection, items: Iterable[Document]) -> No
 
 
 def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -> None:
-    def row(c: Completion) -> Row:
+    def row(c: Completion) -> RowValues:
         said = {"prompt_id": c.prompt.id, "text": c.written, "finished": c.finished}
         return _common_columns(c) | said
 
@@ -224,7 +224,7 @@ def insert_completions(connection: sa.Connection, items: Iterable[Completion]) -
 def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -> None:
     """Store completions, their prompts and who gave them; what is there already stays as it is."""
 
-    def row(generation: Generation) -> Row:
+    def row(generation: Generation) -> RowValues:
         return {
             "completion_id": generation.completion.id,
             "model": generation.model,
@@ -238,7 +238,7 @@ def insert_generations(connection: sa.Connection, items: Iterable[Generation]) -
 
 
 def _insert_new(
-    connection: sa.Connection, table: sa.Table, items: Iterable[T], row: Callable[[T], Row]
+    connection: sa.Connection, table: sa.Table, items: Iterable[T], row: Callable[[T], RowValues]
 ) -> None:
     """Insert those that are not there yet, BATCH rows at a time."""
     take_lock(connection, Lock.CONTENT)
@@ -246,7 +246,7 @@ def _insert_new(
         insert_ignore(connection, table, [row(item) for item in chunk])
 
 
-def _common_columns(item: Noun) -> Row:
+def _common_columns(item: ContentItem) -> RowValues:
     created = item.created_at or now()
     return {"id": item.id, "external_id": item.external_id, "created_at": created}
 
@@ -263,7 +263,9 @@ def fill_prompts(connection: sa.Connection, prompts: Iterable[Prompt]) -> None:
         fill_external_ids(connection, t.prompts, chunk)
 
 
-def fill_external_ids(connection: sa.Connection, table: sa.Table, items: Iterable[Noun]) -> None:
+def fill_external_ids(
+    connection: sa.Connection, table: sa.Table, items: Iterable[ContentItem]
+) -> None:
     """Give what is stored in this table the external ids that it lacks; what is there stays."""
     into = target(connection, table)
     c = into.c

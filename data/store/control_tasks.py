@@ -35,15 +35,21 @@ from data.store import tables as t
 from data.store.assignments import (
     ANSWERED,
     HAD,
-    Candidate,
+    NextTask,
     OpenTask,
     insert_repeats,
     insert_tasks,
     read_shares,
 )
 from data.store.content import load_completions, load_prompts
-from data.store.database import Database, Lock, ResultRow, Row, take_lock, target, upsert
-from data.store.judgement_rows import count_for_each, judged, judgement_of, standing, task_of
+from data.store.database import Database, Lock, ResultRow, RowValues, take_lock, target, upsert
+from data.store.judgement_rows import (
+    count_for_each,
+    judgement_of,
+    select_judgements,
+    standing,
+    task_of,
+)
 from data.task_planning import OVERLAP, Shares
 
 _IN_USE = t.gold.c.retired_at.is_(None)
@@ -116,7 +122,7 @@ _DUE = _split_at_middle(
 class _Found:
     """A control task that could be asked; `original` of a repeat is the task that it copies."""
 
-    candidate: Candidate
+    candidate: NextTask
     original: str = ""
 
 
@@ -126,7 +132,7 @@ def maybe_control_task(
     rng: random.Random,
     beside: OpenTask,
     needed: bool = True,
-) -> Candidate | None:
+) -> NextTask | None:
     """A control task of the same kind, as often as the shares say; else None.
 
     Both sorts are looked up whatever is drawn, and where none is needed: so the time that it takes
@@ -147,17 +153,17 @@ def maybe_control_task(
     return found.candidate if found else None
 
 
-def _find_gold(connection: sa.Connection, me: Row, rng: random.Random) -> _Found | None:
+def _find_gold(connection: sa.Connection, me: RowValues, rng: random.Random) -> _Found | None:
     """A task with a known answer that they have not had."""
     row = _pick_near_middle(connection, _GOLD_IDS, _GOLD_LEFT, me, rng)
     if row is None:
         return None
     side = task_planning.side_order(rng) if row.kind == "pairwise" else None
-    return _Found(Candidate(row.id, side, "gold"))
+    return _Found(NextTask(row.id, side, "gold"))
 
 
 def _find_repeat(
-    connection: sa.Connection, annotator: Annotator, me: Row, rng: random.Random
+    connection: sa.Connection, annotator: Annotator, me: RowValues, rng: random.Random
 ) -> _Found | None:
     """One that they answered then, its sides swapped."""
     row = _pick_near_middle(connection, _OLD_ANSWER_IDS, _DUE, me, rng)
@@ -167,11 +173,15 @@ def _find_repeat(
     if row.kind == "pairwise" and swapped is None:  # the answer came from a file
         swapped = task_planning.side_order(rng)
     copy = repeat_id(row.task_id, annotator.name)
-    return _Found(Candidate(copy, swapped, "repeat"), row.task_id)
+    return _Found(NextTask(copy, swapped, "repeat"), row.task_id)
 
 
 def _pick_near_middle(
-    connection: sa.Connection, between: sa.Select[Any], halves: _Halves, me: Row, rng: random.Random
+    connection: sa.Connection,
+    between: sa.Select[Any],
+    halves: _Halves,
+    me: RowValues,
+    rng: random.Random,
 ) -> ResultRow | None:
     """What fits first from a random id on, else last before it; `between`: the ids there are."""
     low, high = connection.execute(between, me).one()
@@ -182,7 +192,7 @@ def _pick_near_middle(
     return next(filter(None, found), None)
 
 
-class Checks:
+class ControlTasks:
     """Gold tasks, repeats, and how often each is asked."""
 
     def __init__(self, database: Database) -> None:
@@ -260,7 +270,7 @@ class Checks:
     def answers(self) -> list[tuple[Judgement, str]]:
         """Standing answers to gold tasks, each with the answer that is known."""
         query = (
-            judged(t.gold.c.value.label("known"))
+            select_judgements(t.gold.c.value.label("known"))
             .join(t.gold, t.gold.c.task_id == t.judgements.c.task_id)
             .where(standing(), t.judgements.c.purpose == "gold", t.gold.c.retired_at.is_(None))
             .order_by(t.judgements.c.id)
@@ -273,12 +283,12 @@ class Checks:
     def repeats(self) -> list[tuple[Judgement, Judgement]]:
         """Standing answers to tasks that were asked twice: the first, and the one given later."""
         again = (
-            judged(t.tasks.c.repeats)
+            select_judgements(t.tasks.c.repeats)
             .where(standing(), t.judgements.c.purpose == "repeat")
             .order_by(t.judgements.c.id)
         )
         asked = sa.select(t.tasks.c.repeats).where(t.tasks.c.repeats.is_not(None))
-        firsts = judged().where(standing(), t.judgements.c.task_id.in_(asked))
+        firsts = select_judgements().where(standing(), t.judgements.c.task_id.in_(asked))
         with self._db.read() as connection:
             later = connection.execute(again).all()
             if not later:

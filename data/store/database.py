@@ -269,7 +269,7 @@ def when_stored(connection: sa.Connection, step: Callable[[sa.Connection], None]
         staging.steps.append(step)
 
 
-Row = dict[str, Any]
+RowValues = dict[str, Any]
 """Values to store, by column."""
 ResultRow = sa.Row[*tuple[Any, ...]]
 """What a query found: columns are attributes."""
@@ -289,7 +289,7 @@ def existing(connection: sa.Connection, table: sa.Table, ids: Iterable[str]) -> 
     return {i for ids_found in found for i in ids_found}
 
 
-def insert_ignore(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+def insert_ignore(connection: sa.Connection, table: sa.Table, rows: Sequence[RowValues]) -> None:
     """Insert the rows, leaving those whose key is already there as they are."""
     if rows:
         connection.execute(ignoring_insert(connection, table), rows)

@@ -27,7 +27,7 @@ from data.store.content import load_completions
 from data.store.database import (
     Lock,
     ResultRow,
-    Row,
+    RowValues,
     in_batches,
     insert_ignore,
     staging_of,
@@ -35,7 +35,7 @@ from data.store.database import (
     target,
     when_stored,
 )
-from data.store.judgement_rows import answer_columns, answer_of, judged, task_of
+from data.store.judgement_rows import answer_columns, answer_of, select_judgements, task_of
 
 _TOKEN = "import:"
 """Then the id, by which the index of tokens grows at one place, and the key."""
@@ -50,7 +50,7 @@ def load_records(connection: sa.Connection, prompts: Mapping[str, Prompt]) -> li
     texts = load_completions(connection, prompts)
     undo = t.judgements.alias("undo")
     query = (
-        judged(undo.c.created_at.label("retracted_at"))
+        select_judgements(undo.c.created_at.label("retracted_at"))
         .outerjoin(undo, sa.and_(undo.c.supersedes == t.judgements.c.id, undo.c.value.is_(None)))
         .where(t.judgements.c.value.is_not(None))
         .order_by(t.judgements.c.id)
@@ -119,7 +119,7 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
             chains.known[record.key] = next(ids)
             fresh.add(chains.known[record.key])
     new = len(fresh)
-    rows: list[Row] = []
+    rows: list[RowValues] = []
     # Oldest first, so that each supersedes what was said before it, whatever the file's order.
     for record in sorted(records, key=lambda r: r.created_at or moment):
         judgement_id = chains.known[record.key]
@@ -136,7 +136,7 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
             rows.append(row | {"id": judgement_id, "supersedes": supersedes})
             chains.add(judgement_id, pair, below, taken_back=record.retracted_at is not None)
         if record.retracted_at and (below or chains.stands.get(pair) == judgement_id):
-            undo: Row = {"id": next(ids), "supersedes": judgement_id}
+            undo: RowValues = {"id": next(ids), "supersedes": judgement_id}
             undo |= {"client_token": f"undo:{judgement_id}", "created_at": record.retracted_at}
             rows.append(_judgement_row(record, pair, None) | undo)
             if not below:
@@ -149,7 +149,7 @@ def _add_records(connection: sa.Connection, records: Sequence[Record], chains: _
     return new
 
 
-def _set_superseded(connection: sa.Connection, older: Sequence[Row]) -> None:
+def _set_superseded(connection: sa.Connection, older: Sequence[RowValues]) -> None:
     """Put judgements below the first ones of their chains."""
     first = t.judgements.c.id == sa.bindparam("first")
     update = sa.update(t.judgements).where(first).values(supersedes=sa.bindparam("older"))
@@ -206,7 +206,7 @@ class _Chains:
             self._first[pair] = judgement_id
 
 
-def _judgement_row(record: Record, pair: _Pair, answer: Answer | None) -> Row:
+def _judgement_row(record: Record, pair: _Pair, answer: Answer | None) -> RowValues:
     """The columns of a judgement, or, without an answer, of the row that takes it back."""
     return {
         "task_id": pair[0],

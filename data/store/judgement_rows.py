@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from data.schema import Answer, Completion, Judgement, Task
 from data.store import tables as t
-from data.store.database import ResultRow, Row
+from data.store.database import ResultRow, RowValues
 
 _later = t.judgements.alias("later")
 _STANDING = sa.and_(
@@ -36,7 +36,7 @@ def count_for_each(
     return query.correlate(outer).scalar_subquery()
 
 
-def judged(*more: sa.ColumnElement[object]) -> sa.Select[tuple[object, ...]]:
+def select_judgements(*more: sa.ColumnElement[object]) -> sa.Select[tuple[object, ...]]:
     """Judgements with their annotator's name and their task's columns."""
     return (
         sa.select(
@@ -62,7 +62,7 @@ def answer_of(row: ResultRow) -> Answer:
     return Answer(*said, flags, row.original)
 
 
-def answer_columns(answer: Answer | None) -> Row:
+def answer_columns(answer: Answer | None) -> RowValues:
     """An answer as it is stored; None, an answer taken back, is stored as empty columns."""
     return {
         "value": answer and answer.value,
@@ -76,7 +76,7 @@ def answer_columns(answer: Answer | None) -> Row:
 
 
 def judgement_of(row: ResultRow, texts: Mapping[str, Completion]) -> Judgement:
-    """A standing judgement, from a row of `judged`."""
+    """A standing judgement, from a row of `select_judgements`."""
     task = task_of(row, texts)
     return Judgement(row.id, task, row.name, answer_of(row), row.shown_first, row.created_at)
 

@@ -36,13 +36,19 @@ from data.store.accounts.guidelines import newest_version
 from data.store.assignments import (
     PLACES_LEASED_TO_OTHERS,
     Assignment,
-    Candidate,
+    NextTask,
     OpenTask,
     insert_tasks,
 )
 from data.store.content import load_completions, load_prompts
 from data.store.database import Database, Lock, take_lock
-from data.store.judgement_rows import answer_columns, judged, judgement_of, pack_flags, standing
+from data.store.judgement_rows import (
+    answer_columns,
+    judgement_of,
+    pack_flags,
+    select_judgements,
+    standing,
+)
 from data.store.progress import Overview, PastAnswer
 
 __all__ = ["Assignment", "Ledger", "Overview", "PastAnswer"]
@@ -148,7 +154,7 @@ class Ledger:
         would tell.
         """
         with self._queue_step() as connection:
-            held = assignments.held(connection, annotator)
+            held = assignments.held_rows(connection, annotator)
             ids = [row.id for row in held]
             turn = held[-1].turn if held else 0
             while found := assignments.next_task(connection, annotator, kinds):
@@ -270,7 +276,7 @@ class Ledger:
             _insert_judgement(connection, own, client_token or f"undo:{own.stands}", None)
             assignments.recount(connection, [own.task_id])
             assignments.reopen_tasks(connection, [own.task_id])
-            turns = [other.turn for other in assignments.held(connection, annotator)]
+            turns = [other.turn for other in assignments.held_rows(connection, annotator)]
             turn = min(turns, default=1) - 1
             _set_state(connection, own.id, "leased", turn=turn, lease_until=assignments.lease_end())
             return True
@@ -303,7 +309,7 @@ class Ledger:
         So are answers to tasks that were asked a second time: nobody counts twice.
         """
         first = t.judgements.c.purpose != "repeat"
-        query = judged().where(standing(), first).order_by(t.judgements.c.id)
+        query = select_judgements().where(standing(), first).order_by(t.judgements.c.id)
         if kinds is not None:
             query = query.where(t.judgements.c.kind.in_(list(kinds)))
         with self._db.read() as connection:
@@ -330,13 +336,13 @@ def _with_control_task(
     rng: random.Random,
     found: OpenTask,
     needed: bool,
-) -> list[Candidate]:
+) -> list[NextTask]:
     """The task of the queue, and perhaps a control task before or behind it.
 
     Where none is needed, none; after the same search.
     """
     side = task_planning.side_order(rng) if found.kind == "pairwise" else None
-    task = Candidate(found.id, side)
+    task = NextTask(found.id, side)
     control = control_tasks.maybe_control_task(connection, annotator, rng, found, needed)
     if not needed:
         return []

@@ -1,8 +1,8 @@
 """One intake for texts from people, files, models here and endpoints.
 
 What a database cannot keep is refused where a person can mend it, and left out and counted where a
-model wrote it: `unstorable` says what is wrong with a text, `left_out` why a sampled one is left
-out, `taken` what it becomes.
+model wrote it: `unstorable` says what is wrong with a text, `why_left_out` why a sampled one is
+left out, `taken` what it becomes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def unstorable(text: str) -> str:
     return ""
 
 
-def left_out(text: str) -> str:
+def why_left_out(text: str) -> str:
     """Why a sampled text is left out, to be said behind a count; empty where it is kept.
 
     An empty text is kept: a model that ended at once has answered.

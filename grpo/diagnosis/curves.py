@@ -15,7 +15,7 @@ OF_BATCH = frozenset(
 """Figures of a sampled batch: the same in every step that is made on it."""
 
 
-def number(value: object) -> float | None:
+def finite_or_none(value: object) -> float | None:
     """A finite float, or None: for what is missing, infinite, NaN, or no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -95,7 +95,7 @@ class Curves:
 
     def measured(self, name: str) -> float | None:
         """What preflight measured."""
-        return number(self.baseline.get(name))
+        return finite_or_none(self.baseline.get(name))
 
     def first(self, name: str) -> list[float]:
         """What its start is the median of: what preflight measured, or else the first three known
@@ -115,7 +115,7 @@ class Curves:
         value: object = self.settings
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        return number(value)
+        return finite_or_none(value)
 
     def learning(self, t: int) -> float:
         """The learning rate as a share of its largest so far: it falls to 0 over a run."""
@@ -143,8 +143,8 @@ def curves(
         broken.append(next(bad, "") or next(lost, ""))
         known |= {k for k, v in row.items() if v is not None}
     return Curves(
-        {name: [number(row.get(name)) for row in rows] for name in names},
-        [int(number(row.get("step")) or i + 1) for i, row in enumerate(rows)],
+        {name: [finite_or_none(row.get(name)) for row in rows] for name in names},
+        [int(finite_or_none(row.get("step")) or i + 1) for i, row in enumerate(rows)],
         broken,
         settings,
         baseline or {},

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from grpo.diagnosis.curves import Curves, curves, number
+from grpo.diagnosis.curves import Curves, curves, finite_or_none
 from grpo.diagnosis.rules import EXPLAINED_BY, RULES, Rule
-from grpo.diagnosis.rules.base import SURE, Level, Pick, turned
+from grpo.diagnosis.rules.base import SURE, Pick, Severity, turned
 from grpo.diagnosis.rules.drift import BUDGET
 from grpo.diagnosis.rules.reward import FALLEN, gained
 
@@ -26,7 +26,7 @@ LOOK_BACK = 100
 ENOUGH_STEPS = 5
 NOTHING = 0.01
 """Share of the target of KL below which a policy has not moved."""
-Sample = Mapping[str, object]
+SampleRow = Mapping[str, object]
 """A line of samples.jsonl."""
 
 
@@ -35,7 +35,7 @@ class Verdict:
     """What the numbers say, in one sentence, with what shows it and what to do about it."""
 
     name: str
-    level: Level
+    level: Severity
     text: str
     metric: str
     value: float | None
@@ -57,7 +57,7 @@ def diagnose(
     steps: Sequence[Mapping[str, object]],
     settings: Mapping[str, object],
     baseline: Mapping[str, object] | None = None,
-    samples: Sequence[Sample] = (),
+    samples: Sequence[SampleRow] = (),
 ) -> list[Verdict]:
     """Verdicts on the steps so far, the gravest first.
 
@@ -78,7 +78,7 @@ def diagnose(
     return bad + _healthy_verdicts(c, {v.metric for v in bad}, any(v.level == "stop" for v in bad))
 
 
-def _find_verdict(rule: Rule, c: Curves, samples: Sequence[Sample]) -> Verdict | None:
+def _find_verdict(rule: Rule, c: Curves, samples: Sequence[SampleRow]) -> Verdict | None:
     """What the rule found, if it is confirmed, in as many batches, and not long past; since the
     first row of an unbroken stretch in which it holds."""
     last, confirm = len(c) - 1, RULES[rule]
@@ -100,17 +100,17 @@ def _find_verdict(rule: Rule, c: Curves, samples: Sequence[Sample]) -> Verdict |
     return None
 
 
-def evidence(samples: Sequence[Sample], pick: Pick) -> list[dict[str, object]]:
+def evidence(samples: Sequence[SampleRow], pick: Pick) -> list[dict[str, object]]:
     """Up to three completions of the newest step there is that show it best."""
     usable = [s for s in samples if isinstance(s.get("completion"), str)]
-    newest = max((number(s.get("step")) or 0.0 for s in usable), default=0.0)
-    drawn = [s for s in usable if (number(s.get("step")) or 0.0) == newest]
+    newest = max((finite_or_none(s.get("step")) or 0.0 for s in usable), default=0.0)
+    drawn = [s for s in usable if (finite_or_none(s.get("step")) or 0.0) == newest]
     if pick == "cut":
         drawn = [s for s in drawn if s.get("finished") is False]
     often = Counter((str(s.get("prompt")), s["completion"]) for s in drawn)
-    telling: dict[Pick, Callable[[Sample], float]] = {
-        "telling": lambda s: abs(number(s.get("advantage")) or 0.0),
-        "best": lambda s: number(s.get("reward")) or 0.0,
+    telling: dict[Pick, Callable[[SampleRow], float]] = {
+        "telling": lambda s: abs(finite_or_none(s.get("advantage")) or 0.0),
+        "best": lambda s: finite_or_none(s.get("reward")) or 0.0,
         "repeated": lambda s: often[str(s.get("prompt")), s["completion"]],
     }
     if pick in telling:

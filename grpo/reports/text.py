@@ -8,7 +8,7 @@ from data.stats.estimate import format_estimate
 from grpo.reports.records import ComparisonReport, ComparisonRow, GrpoReport, Report
 
 
-def lines(report: Report) -> list[str]:
+def report_lines(report: Report) -> list[str]:
     """The summary, then what this kind of run has beside it."""
     text = [report.summary]
     if isinstance(report, GrpoReport):

@@ -50,7 +50,7 @@ class ChatAnswer:
         return self.ending == "stop"
 
 
-def read_answer(body: bytes) -> ChatAnswer:
+def read_chat_answer(body: bytes) -> ChatAnswer:
     """The first choice of an answer. Raises OddAnswer for one that holds no text to keep.
 
     An empty text is kept where the model ended by itself: that is an answer too.

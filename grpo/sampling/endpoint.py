@@ -31,7 +31,7 @@ from data.store import Store
 from data.texts.intake import taken
 from grpo.config import SampleSettings
 from grpo.reports.records import EndpointSource
-from grpo.sampling.chat_answer import NO_COMPLETION, OddAnswer, read_answer
+from grpo.sampling.chat_answer import NO_COMPLETION, OddAnswer, read_chat_answer
 
 KEY_VARIABLE = "COACH_ENDPOINT_KEY"
 TRIES = 5
@@ -239,7 +239,7 @@ class Endpoint:
         reply: Reply | None = None
         try:
             reply = await self._ask(client, ask)
-            answer = read_answer(reply.body)
+            answer = read_chat_answer(reply.body)
             if len(self._key) >= SHORTEST_SECRET and self._key in answer.text + answer.thinking:
                 raise OddAnswer("with the key in it")
         except OddAnswer as odd:

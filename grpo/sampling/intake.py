@@ -11,7 +11,7 @@ from data.schema import Completion, Generation, Kind, Prompt
 from data.self_identification import Named
 from data.store import Store
 from data.task_planning import DEFAULT_SHARES, Mix, plan_tasks, question
-from data.texts.intake import left_out
+from data.texts.intake import why_left_out
 from grpo.config import SampleSettings
 from grpo.reports.records import EndpointSource, LocalSource, SampleReport
 
@@ -35,7 +35,7 @@ class Intake:
         self._rng = random.Random(settings.seed)
         self._position = store.ledger.last_position()
         chosen = settings.overlap
-        self._overlap = store.checks.shares().overlap if chosen is None else chosen
+        self._overlap = store.control_tasks.shares().overlap if chosen is None else chosen
         self._asked = store.content.questions()
         self._partners: dict[str, list[Completion]] = {}
         self._models: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
@@ -47,7 +47,7 @@ class Intake:
 
         What no store can keep is left out, and counted.
         """
-        reasons = [left_out(generation.completion.written) for generation in new]
+        reasons = [why_left_out(generation.completion.written) for generation in new]
         self.left_out.update(filter(None, reasons))
         new = [generation for generation, reason in zip(new, reasons, strict=True) if not reason]
         self.store.content.add_generations(new)

@@ -85,7 +85,7 @@ def batch_metrics(samples: Sequence[Sample], group_size: int) -> BatchMetrics:
         truncated=1.0 - float(column("finished").mean()),
         unique=fmean(len(set(texts[g])) / group_size for g in groups),
         repetition=fmean(map(repetition, texts)),
-        length_corr=fmean(rank_correlation(lengths[g], rewards[g]) for g in groups),
+        length_corr=fmean(spearman(lengths[g], rewards[g]) for g in groups),
         risk_premium=fmean(premiums) if premiums else None,
     )
 
@@ -96,7 +96,7 @@ def repetition(text: str) -> float:
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
-def rank_correlation(one: Floats, other: Floats) -> float:
+def spearman(one: Floats, other: Floats) -> float:
     """Spearman's rank correlation; 0 where either does not vary."""
     varies = np.ptp(one) and np.ptp(other)
     return float(spearmanr(one, other).statistic) if varies else 0.0

@@ -17,7 +17,7 @@ from grpo.diagnosis.diagnose import Verdict, diagnose
 from grpo.policies.reference import adapter_distance, adapter_state
 from grpo.trainer.kl_target import next_kl_coefficient
 from grpo.trainer.policy_trainer import PolicyTrainer
-from grpo.trainer.run_callback import Metrics, RunCallback
+from grpo.trainer.run_callback import RunCallback, StepMetrics
 
 SAME_NAMES = (
     "reward_mean", "reward_std", "group_std", "model_reward", "disagreement", "noise",
@@ -51,7 +51,7 @@ class GrpoCallback(RunCallback):
         self._recent_samples = deque(kept, maxlen=4 * batch)  # verdicts may quote them
         self._start = adapter_state(trainer.policy)
 
-    def extend(self, metrics: Metrics) -> Metrics:
+    def extend(self, metrics: StepMetrics) -> StepMetrics:
         if "reward_mean" in metrics:
             metrics["moved"] = adapter_distance(self._start, adapter_state(self.trainer.policy))
         return metrics
@@ -71,7 +71,7 @@ class GrpoCallback(RunCallback):
             with (folder / SAMPLES).open("a", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(line) + "\n" for line in lines)
         self._rows.append(dict(self.last))
-        found = verdicts(folder, self._rows, trainer.settings, list(self._recent_samples))
+        found = diagnose_rows(folder, self._rows, trainer.settings, list(self._recent_samples))
         write_json(folder / VERDICTS, [asdict(v) for v in found])
         target, least = trainer.settings.kl_target, trainer.settings.kl_weight
         if target and least:
@@ -79,7 +79,7 @@ class GrpoCallback(RunCallback):
             trainer.beta = next_kl_coefficient(trainer.beta, kl, target, least)
 
 
-def verdicts(
+def diagnose_rows(
     folder: Path,
     rows: Sequence[Mapping[str, object]],
     settings: PolicySettings,

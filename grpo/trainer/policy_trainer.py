@@ -42,7 +42,7 @@ from grpo.trainer.advantages import advantages
 from grpo.trainer.batch_metrics import Sample, batch_metrics
 from grpo.trainer.reward_per_nat import reward_per_nat
 from grpo.trainer.shared_prompt import can_share, shared_prompt_logps, worth_sharing
-from grpo.trainer.trl_config import MEASURE_ONLY, to_trl
+from grpo.trainer.trl_config import MEASURE_ONLY, grpo_config
 from reward_model.chat.chat_format import chat_format
 from reward_model.language_model.generation import (
     end_tokens,
@@ -118,7 +118,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         super().__init__(
             model,
             reward_funcs=self.reward,
-            args=to_trl(settings, folder),
+            args=grpo_config(settings, folder),
             train_dataset=Dataset.from_list(rows),
             processing_class=parts.tokenizer,
         )

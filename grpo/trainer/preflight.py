@@ -55,7 +55,7 @@ class Preflight(Checks):
         return "; ".join([passed, cost, *self.warnings])
 
 
-def preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
+def run_preflight(trainer: PolicyTrainer, folder: Path) -> Preflight:
     """Check everything and calibrate the trainer; the result is written to the run's folder.
 
     It is written also where a check fails. Raises ValueError with the reason and the remedy for the

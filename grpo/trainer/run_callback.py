@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from data.runs.recorder import Recorder
 
-Metrics = dict[str, float]
+StepMetrics = dict[str, float]
 """One line of metrics.jsonl."""
 
 
@@ -26,7 +26,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self.names = names
         self.message = message
         self.shown = shown
-        self.last: Metrics = {}
+        self.last: StepMetrics = {}
         """The newest line of metrics."""
         self._step_began = time.monotonic()
 
@@ -34,7 +34,12 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._step_began = time.monotonic()
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, *_: object, logs: Metrics, **__: object
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        *_: object,
+        logs: StepMetrics,
+        **__: object,
     ) -> None:
         """Keep and print what the trainer logged under the run's own names.
 
@@ -67,7 +72,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             control.should_save = args.save_strategy != "no"
             control.should_training_stop = True
 
-    def extend(self, metrics: Metrics) -> Metrics:
+    def extend(self, metrics: StepMetrics) -> StepMetrics:
         """Add what follows from the metrics; a subclass may."""
         return metrics
 

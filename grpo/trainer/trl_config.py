@@ -19,7 +19,7 @@ CISPO_CEILING = 5.0
 arXiv:2510.13786."""
 
 
-def to_trl(settings: PolicySettings, folder: Path) -> GRPOConfig:
+def grpo_config(settings: PolicySettings, folder: Path) -> GRPOConfig:
     """These settings under TRL's names."""
     completions = settings.prompts_per_step * settings.group_size
     return GRPOConfig(

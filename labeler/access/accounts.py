@@ -12,7 +12,7 @@ from data.store.accounts.people import Access
 Change = Literal["off", "on", "sign-out", "withdraw"]
 
 
-def change(store: Store, what: Change, name: str) -> str:
+def change_access(store: Store, what: Change, name: str) -> str:
     """Switch a person off or on, end their sessions or withdraw their links; returns what came of
     it, in one line. Raises ValueError for a name that nobody has, or the only lead."""
     return _CHANGES[what](store, name)

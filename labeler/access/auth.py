@@ -24,7 +24,7 @@ _NOBODY = (
 )  # checked where the name is unknown, so that both answers take as long
 
 
-class Refused(Exception):
+class AccessRefused(Exception):
     """Who asks may not do this; the text says what would let them."""
 
 
@@ -74,9 +74,9 @@ def admit(store: Store, request: Any, role: Role) -> Annotator:
     """
     person = person_of(store, request)
     if person is None:
-        raise Refused(SIGNED_OUT)
+        raise AccessRefused(SIGNED_OUT)
     if role == "lead" and person.role != "lead":
-        raise Refused(LEADS_ONLY)
+        raise AccessRefused(LEADS_ONLY)
     return person
 
 

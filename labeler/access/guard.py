@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from data.schema import Role
 from data.settings import disk_message, store_trouble
 from data.store import Store
-from labeler.access.auth import Refused, admit
+from labeler.access.auth import AccessRefused, admit
 from labeler.gradio_import import gr
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def guarded(store: Store, role: Role, action: Callable[..., T]) -> Callable[...,
     def handler(request: gr.Request, *values: object) -> T:
         try:
             return action(admit(store, request, role), *values)
-        except Refused as refused:
+        except AccessRefused as refused:
             raise gr.Error(str(refused), print_exception=False) from None
         except Exception as error:
             if not store_trouble(error):

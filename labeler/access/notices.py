@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from data.settings import disk_message, store_trouble
 from labeler.access.auth import COOKIE
 from labeler.access.proxy import inner_path
-from labeler.rendering import as_sentence, render
+from labeler.rendering import as_sentence, render_macro
 
 TROUBLE = "That did not work"
 
@@ -19,7 +19,7 @@ def notice(request: Request, status: int, title: str, text: str) -> Response:
     if path.startswith("/rate/") or "/gradio_api/" in path:
         return JSONResponse({"notice": text, "error": text, "detail": text}, status)
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(render("sign_in", "refused", title, text), status)
+        return HTMLResponse(render_macro("sign_in", "refused", title, text), status)
     return PlainTextResponse(text, status)
 
 

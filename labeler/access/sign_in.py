@@ -31,9 +31,9 @@ from labeler.access.limits import Busy, Device, Devices, PasswordPool, RateLimit
 from labeler.access.middleware import PAGES, place_of
 from labeler.access.notices import cookie_path, root_of
 from labeler.access.proxy import inner_path
-from labeler.rendering import as_sentence, render
+from labeler.rendering import as_sentence, render_macro
 
-Field = Annotated[str, Form()]
+FormText = Annotated[str, Form()]
 WRONG = "Name and password do not match."
 TOO_MANY = (
     "Too many wrong passwords. Wait five minutes, then try again. A browser in which you signed in"
@@ -47,14 +47,14 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
     pool, devices = PasswordPool(), Devices(store)
 
     def page(macro: str, *values: object, status: int = 200) -> Response:
-        return HTMLResponse(render("sign_in", macro, *values), status)
+        return HTMLResponse(render_macro("sign_in", macro, *values), status)
 
     @app.get("/sign-in")
     def sign_in_form() -> Response:
         return page("sign_in")
 
     @app.post("/sign-in")
-    async def sign_in(request: Request, name: Field = "", password: Field = "") -> Response:
+    async def sign_in(request: Request, name: FormText = "", password: FormText = "") -> Response:
         device = await run_in_threadpool(devices.read, request.cookies)
         try:
             return await pool.run(lambda: try_password(request, device, name, password), device)
@@ -81,7 +81,7 @@ def add_sign_in_routes(app: FastAPI, store: Store, limit: RateLimit) -> None:
 
     @app.post("/welcome")
     async def welcome(
-        request: Request, token: Field = "", name: Field = "", password: Field = ""
+        request: Request, token: FormText = "", name: FormText = "", password: FormText = ""
     ) -> Response:
         try:
             return await pool.run(lambda: accept(request, token, name, password))

@@ -22,7 +22,7 @@ from labeler.lead.receipt_routes import EXPORTS_FOLDER
 from labeler.lead.run_buttons import shown_run, stop_button
 from labeler.lead.snapshot import Snapshot, mapping_in
 from labeler.lead.views import home
-from labeler.rendering import as_sentence, note, refusal, render
+from labeler.rendering import as_sentence, note, refusal, render_macro
 from labeler.theme import plain_html
 
 IMPORT = """<h3>Import</h3><p class="mute small">Prompts, demonstrations, completions, judgements:
@@ -173,7 +173,7 @@ def change_person(site: Site, what: Change, name: object) -> str:
     try:
         if not name:
             raise ValueError("nobody is chosen: choose a person first")
-        return note(as_sentence(accounts.change(site.store, what, str(name))))
+        return note(as_sentence(accounts.change_access(site.store, what, str(name))))
     except ValueError as error:
         return refusal(error)
 
@@ -199,7 +199,7 @@ def import_html(now: Snapshot) -> str:
         return ""
     name = str(run.config.get("file", ""))
     if run.live:
-        return render("home", "importing", name, home.progress_html(run))
+        return render_macro("home", "importing", name, home.progress_html(run))
     if run.status != "finished":
         reason = "it was stopped" if run.status == "stopped" else run.message
         reason = re.sub(rf"{re.escape(str(now.site.workspace))}/incoming/\w+/", "", reason)
@@ -233,7 +233,9 @@ def export(site: Site, format: Format = "exchange") -> str:
     parts = [f"{n:,} {what}" for what, n in report.written.items()]
     left = [f"{n:,} left out ({reason})" for reason, n in report.left_out.items()]
     words = f"Ready to download: {', '.join([*parts, *left])}."
-    return note(words) + render("home", "download", f"../{EXPORTS_FOLDER}/{path.name}", path.name)
+    return note(words) + render_macro(
+        "home", "download", f"../{EXPORTS_FOLDER}/{path.name}", path.name
+    )
 
 
 def save_guidelines(site: Site, text: object) -> str:

@@ -17,11 +17,11 @@ from labeler.jobs import DEFAULTS, Site, usable
 from labeler.theme import plain_html
 
 SPELLED = {"bradley_terry": "Bradley-Terry", "lora": "LoRA", "qlora": "QLoRA"}
-Field = gr.Dropdown | gr.Textbox | gr.Radio | gr.Checkbox | gr.Number
+Widget = gr.Dropdown | gr.Textbox | gr.Radio | gr.Checkbox | gr.Number
 
 
 @dataclass(frozen=True)
-class Choice:
+class FormField:
     """One field of a form. `path` is the setting's name, with a dot into nested settings."""
 
     path: str
@@ -41,35 +41,35 @@ class Choice:
 
 
 LORA = (
-    Choice("lora.rank", "LoRA rank"),
-    Choice("lora.alpha", "LoRA alpha"),
-    Choice("lora.targets", "LoRA targets"),
+    FormField("lora.rank", "LoRA rank"),
+    FormField("lora.alpha", "LoRA alpha"),
+    FormField("lora.targets", "LoRA targets"),
 )
 TUNED = ("tuning", ("lora", "full"))
 REWARD = (
-    Choice("objective", "Objective"),
-    Choice("scalar", "1-10 ratings", only=("objective", ("joint",))),
-    Choice("effects", "Annotator effects"),
-    Choice("form", "Length and form"),
-    Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
-    Choice("from_", "Start from reward model", ("reward",), "none"),
-    Choice("tuning", "Tuning"),
+    FormField("objective", "Objective"),
+    FormField("scalar", "1-10 ratings", only=("objective", ("joint",))),
+    FormField("effects", "Annotator effects"),
+    FormField("form", "Length and form"),
+    FormField("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
+    FormField("from_", "Start from reward model", ("reward",), "none"),
+    FormField("tuning", "Tuning"),
     *(replace(choice, only=("tuning", ("lora",))) for choice in LORA),
-    Choice("epochs", "Epochs", only=TUNED),
-    Choice("learning_rate", "Learning rate", only=TUNED),
-    Choice("members", "Members"),
-    Choice("thinking", "Thinking"),
+    FormField("epochs", "Epochs", only=TUNED),
+    FormField("learning_rate", "Learning rate", only=TUNED),
+    FormField("members", "Members"),
+    FormField("thinking", "Thinking"),
 )
 ADAPTER = ("tuning", ("lora", "qlora"))
 TUNE = (
-    Choice("tuning", "Tuning"),
+    FormField("tuning", "Tuning"),
     *(replace(choice, only=ADAPTER) for choice in LORA),
-    Choice("lora.dropout", "LoRA dropout", only=ADAPTER),
-    Choice("epochs", "Epochs"),
-    Choice("learning_rate", "Learning rate"),
-    Choice("max_tokens", "Tokens at most"),
-    Choice("eval_every", "Measure every"),
-    Choice("patience", "Patience"),
+    FormField("lora.dropout", "LoRA dropout", only=ADAPTER),
+    FormField("epochs", "Epochs"),
+    FormField("learning_rate", "Learning rate"),
+    FormField("max_tokens", "Tokens at most"),
+    FormField("eval_every", "Measure every"),
+    FormField("patience", "Patience"),
 )
 BEGINNING = "the model it all starts from"
 GOES_ON = (
@@ -77,64 +77,64 @@ GOES_ON = (
     " with its own rank, alpha and targets."
 )
 PRETRAIN = (
-    Choice("model", "Start from", ("pretrain", "sft"), BEGINNING, info=GOES_ON),
+    FormField("model", "Start from", ("pretrain", "sft"), BEGINNING, info=GOES_ON),
     *TUNE,
 )
-SFT = (*PRETRAIN, Choice("thinking", "Thinking"))
+SFT = (*PRETRAIN, FormField("thinking", "Thinking"))
 SAMPLE = (
-    Choice("policy", "Sample from", ("grpo", "sft", "pretrain"), BEGINNING),
-    Choice("per_prompt", "Completions of each prompt"),
-    Choice("tasks", "Tasks to queue"),
-    Choice("annotators", "Annotators for each task"),
-    Choice("sampling.temperature", "Temperature"),
-    Choice("sampling.max_new_tokens", "Longest completion"),
-    Choice("mix", "Mix with"),
-    Choice("across", "Share between two models"),
-    Choice("endpoint", "Endpoint"),
-    Choice(
+    FormField("policy", "Sample from", ("grpo", "sft", "pretrain"), BEGINNING),
+    FormField("per_prompt", "Completions of each prompt"),
+    FormField("tasks", "Tasks to queue"),
+    FormField("annotators", "Annotators for each task"),
+    FormField("sampling.temperature", "Temperature"),
+    FormField("sampling.max_new_tokens", "Longest completion"),
+    FormField("mix", "Mix with"),
+    FormField("across", "Share between two models"),
+    FormField("endpoint", "Endpoint"),
+    FormField(
         "policy",
         "Model at the endpoint",
         beside="endpoint",
         info="What the endpoint calls the model that is to answer.",
     ),
-    Choice("parallel", "Calls at a time"),
-    Choice("parameters", "Further parameters"),
+    FormField("parallel", "Calls at a time"),
+    FormField("parameters", "Further parameters"),
 )
 STEP, REWARDS = "What a step samples", "Rewards and advantages"
 UPDATE, COURSE = "What a step changes", "Course of the run"
 GRPO = (
-    Choice("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
-    Choice("reward", "Reward model", ("reward",), "the newest"),
-    Choice("steps", "Steps"),
-    Choice("group_size", "Group size"),
-    Choice("learning_rate", "Learning rate"),
-    Choice("kl_weight", "KL coefficient"),
-    Choice("kl_target", "KL target"),
-    Choice("entropy_weight", "Entropy coefficient"),
-    Choice("prompts_per_step", "Prompts in a step", group=STEP),
-    Choice("sampling.temperature", "Temperature", group=STEP),
-    Choice("sampling.max_new_tokens", "Longest completion", group=STEP),
-    Choice("pessimism", "Pessimism", group=REWARDS),
-    Choice("length_penalty", "Length penalty", group=REWARDS),
-    Choice("reward_clip", "Reward limit", group=REWARDS),
-    Choice("drop_below", "Drop groups below", group=REWARDS),
-    Choice("advantage_scale", "Advantage scale", group=REWARDS),
-    Choice("loss_type", "Loss", group=UPDATE),
-    Choice("entropy_target", "Entropy target", group=UPDATE),
-    Choice("iterations", "Optimiser steps on a batch", group=UPDATE),
-    Choice("micro_batches", "Micro batches", group=UPDATE),
-    Choice("save_every", "Steps between checkpoints", group=COURSE),
-    Choice("report_to", "Tracker", group=COURSE),
-    Choice("seed", "Seed", group=COURSE),
+    FormField("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
+    FormField("reward", "Reward model", ("reward",), "the newest"),
+    FormField("steps", "Steps"),
+    FormField("group_size", "Group size"),
+    FormField("learning_rate", "Learning rate"),
+    FormField("kl_weight", "KL coefficient"),
+    FormField("kl_target", "KL target"),
+    FormField("entropy_weight", "Entropy coefficient"),
+    FormField("prompts_per_step", "Prompts in a step", group=STEP),
+    FormField("sampling.temperature", "Temperature", group=STEP),
+    FormField("sampling.max_new_tokens", "Longest completion", group=STEP),
+    FormField("pessimism", "Pessimism", group=REWARDS),
+    FormField("length_penalty", "Length penalty", group=REWARDS),
+    FormField("reward_clip", "Reward limit", group=REWARDS),
+    FormField("drop_below", "Drop groups below", group=REWARDS),
+    FormField("advantage_scale", "Advantage scale", group=REWARDS),
+    FormField("loss_type", "Loss", group=UPDATE),
+    FormField("entropy_target", "Entropy target", group=UPDATE),
+    FormField("iterations", "Optimiser steps on a batch", group=UPDATE),
+    FormField("micro_batches", "Micro batches", group=UPDATE),
+    FormField("save_every", "Steps between checkpoints", group=COURSE),
+    FormField("report_to", "Tracker", group=COURSE),
+    FormField("seed", "Seed", group=COURSE),
 )
 COMPARE = (
-    Choice("policy", "Policy", ("grpo",), "the newest GRPO run"),
-    Choice("per_prompt", "Completions of each prompt"),
-    Choice("limit", "Prompts at most"),
+    FormField("policy", "Policy", ("grpo",), "the newest GRPO run"),
+    FormField("per_prompt", "Completions of each prompt"),
+    FormField("limit", "Prompts at most"),
 )
 
 
-def fields(kind: str, choices: Sequence[Choice]) -> list[Field]:
+def fields(kind: str, choices: Sequence[FormField]) -> list[Widget]:
     """The Gradio components of a form, in the order of its choices.
 
     Those that have a group stand below the others, in a fold, under the group's heading.
@@ -150,7 +150,7 @@ def fields(kind: str, choices: Sequence[Choice]) -> list[Field]:
 
 
 def chosen(
-    site: Site, kind: str, choices: Sequence[Choice], values: Sequence[object]
+    site: Site, kind: str, choices: Sequence[FormField], values: Sequence[object]
 ) -> dict[str, object]:
     """The values of a form as keyword arguments for its settings.
 
@@ -174,7 +174,7 @@ def chosen(
     return flat
 
 
-def run_choices(site: Site, choice: Choice) -> list[tuple[str, str]]:
+def run_choices(site: Site, choice: FormField) -> list[tuple[str, str]]:
     """The entries of a list of runs, newest first after the default."""
     found: list[Run] = [run for kind in choice.runs for run in usable(site.store, kind)]
     found.sort(key=lambda run: run.created_at, reverse=True)
@@ -182,7 +182,7 @@ def run_choices(site: Site, choice: Choice) -> list[tuple[str, str]]:
     return [(choice.first, ""), *zip(words, (run.id for run in found), strict=True)]
 
 
-def _make_component(kind: str, choice: Choice) -> Field:
+def _make_component(kind: str, choice: FormField) -> Widget:
     owner, name = _settings_of(kind, choice.path)
     default, allowed = getattr(owner, name), _allowed_values(type(owner), name)
     useful = not choice.only or getattr(*_settings_of(kind, choice.only[0])) in choice.only[1]
@@ -204,7 +204,7 @@ def _make_component(kind: str, choice: Choice) -> Field:
     return gr.Number(default, precision=0 if isinstance(default, int) else None, **common)
 
 
-def _checked_value(site: Site, kind: str, choice: Choice, value: object) -> object:
+def _checked_value(site: Site, kind: str, choice: FormField, value: object) -> object:
     owner, name = _settings_of(kind, choice.path)
     if choice.runs:
         if value not in (None, *(run_id for _, run_id in run_choices(site, choice))):

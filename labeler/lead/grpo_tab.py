@@ -90,11 +90,11 @@ def _show_samples(live: Live) -> None:
     live.choice(STEP, step, entries)
     live.add(row, lambda now, p: gr.update(visible=bool(entries(now, p))))
     live.drawn("grpo-drawn", _draw_step)
-    live.act(earlier.click, lambda _, *picked: beside(live, picked, -1), live.pickers, step)
-    live.act(later.click, lambda _, *picked: beside(live, picked, 1), live.pickers, step)
+    live.act(earlier.click, lambda _, *picked: neighbour_step(live, picked, -1), live.pickers, step)
+    live.act(later.click, lambda _, *picked: neighbour_step(live, picked, 1), live.pickers, step)
 
 
-def beside(live: Live, values: Sequence[object], way: int) -> str:
+def neighbour_step(live: Live, values: Sequence[object], way: int) -> str:
     """The step before (-1) or after (1) the one that is shown; past the last: the newest."""
     now, picked = snapshot.take(live.site), live.picked(values)
     steps = sorted(_steps_of(now, _shown_run(now, picked)))

@@ -50,7 +50,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Part:
+class LivePart:
     """A component that follows the store."""
 
     component: Component
@@ -82,7 +82,7 @@ class Live:
         """Lists from which a run or a step is chosen; every handler gets all of them."""
         self.tabs: list[gr.Tab] = []
         self._names: list[str] = []
-        self._parts: list[Part] = []
+        self._parts: list[LivePart] = []
         self._events: list[Callable[[dict[str, Any]], None]] = []
         self._triggers: list[Trigger] = []
         self._tab = ""
@@ -103,7 +103,7 @@ class Live:
             value = render(now, picked)
             return Drawing(value, lambda: value)
 
-        self._parts.append(Part(component, make, self._tab, also))
+        self._parts.append(LivePart(component, make, self._tab, also))
 
     def html(self, name: str, render: Render, also: Also | None = None) -> None:
         """A gr.HTML that follows `render`."""
@@ -113,7 +113,7 @@ class Live:
         """A gr.HTML whose text is made only when what it rests on has changed."""
         nothing = Drawing("", lambda: "")
         html = plain_html(name=name)
-        self._parts.append(Part(html, lambda now, p: render(now, p) or nothing, self._tab))
+        self._parts.append(LivePart(html, lambda now, p: render(now, p) or nothing, self._tab))
 
     def plot(self, render: Callable[[Snapshot, Picked], Drawing | None]) -> None:
         """A gr.Plot, hidden while there is nothing to draw."""
@@ -125,7 +125,7 @@ class Live:
             return Drawing(drawing.basis, lambda: gr.update(visible=True, value=drawing.draw()))
 
         plot = gr.Plot(visible=False, show_label=False, elem_classes="chart")
-        self._parts.append(Part(plot, make, self._tab))
+        self._parts.append(LivePart(plot, make, self._tab))
 
     def picker(self, kind: str, label: str) -> None:
         """A list of the runs of a kind (of all kinds where it is empty), newest first."""

@@ -13,7 +13,7 @@ Goal = Literal["data", "queue", "reward", "sft", "sample", "grpo", "compare"]
 
 
 @dataclass(frozen=True)
-class Facts:
+class LoopState:
     """What the recommendation rests on."""
 
     prompts: int = 0
@@ -54,7 +54,7 @@ class Step:
         return places.get(self.goal) or RUN_KINDS[self.goal].button
 
 
-def next_step(facts: Facts) -> Step:
+def next_step(facts: LoopState) -> Step:
     """The first thing in the loop that is missing; to wait for it while it is going on."""
     step = _first_missing(facts)
     if step.goal not in facts.live:
@@ -63,7 +63,7 @@ def next_step(facts: Facts) -> Step:
     return Step(RUN_KINDS[step.goal].going_on, about, step.goal, going_on=True)
 
 
-def _first_missing(facts: Facts) -> Step:
+def _first_missing(facts: LoopState) -> Step:
     """The loop in order, down to the first step that is not done yet."""
     if not facts.prompts:
         why = "Everything starts from questions that the model is asked."

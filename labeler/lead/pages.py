@@ -28,7 +28,7 @@ from labeler.lead.run_buttons import Which, run_state, shown_run, started, stop_
 from labeler.lead.snapshot import Snapshot
 from labeler.lead.views import charts, home
 from labeler.lead.views.grpo_run import samples_html
-from labeler.rendering import render
+from labeler.rendering import render_macro
 from labeler.theme import plain_html
 
 POLL_SECONDS = 2.0
@@ -61,7 +61,9 @@ def build_lead_page(site: Site) -> gr.Blocks:
                 _runs_tab(live)
         go_to = guarded(site.store, "lead", partial(_open_next_step, site))
         go.click(go_to, None, [tabs, policy_tabs], **PRIVATE)
-        header = guarded(site.store, "lead", lambda person: render("home", "header", person.name))
+        header = guarded(
+            site.store, "lead", lambda person: render_macro("home", "header", person.name)
+        )
         page.load(header, None, head, **PRIVATE)
         live.wire(page, gr.Timer(POLL_SECONDS))
     return page
@@ -87,7 +89,7 @@ def _open_next_step(site: Site, _: Annotator) -> list[object]:
 def _home_tab(live: Live) -> gr.Button:
     live.html("flow", lambda now, _: home.flow_html(now))
     with gr.Row(elem_id="next", elem_classes="card"):
-        live.html("next-step", lambda now, _: render("home", "next_step", _next_step_of(now)))
+        live.html("next-step", lambda now, _: render_macro("home", "next_step", _next_step_of(now)))
         go = gr.Button("…", variant="primary", elem_id="next-go", scale=0)
 
     def follow_step(now: Snapshot, _: Picked) -> object:
@@ -118,10 +120,10 @@ def _reward_tab(live: Live) -> None:
         run_state(live, "reward")
         stop_button(live, "reward-stop", shown_run("reward"))
         live.plot(partial(_draw_loss, shown_run("reward")))
-        live.html("reward-receipt", lambda now, p: home.receipt_html(now, model(now, p)))
+        live.html("reward-receipt", lambda now, p: home.receipt_frame(now, model(now, p)))
 
 
-def _policy_stage(live: Live, kind: str, title: str, choices: Sequence[forms.Choice]) -> None:
+def _policy_stage(live: Live, kind: str, title: str, choices: Sequence[forms.FormField]) -> None:
     """A tab of the policy: its form, and the newest run's state, a way to stop it, its loss."""
     with _tab(live, title, kind), _beside_form(live, kind, choices, scale=3):
         run_state(live, kind)
@@ -153,7 +155,7 @@ def _compare_tab(live: Live) -> None:
     def compared(now: Snapshot, _: Picked) -> str:
         report = now.report(now.newest("compare"))
         samples = samples_html(report.get("samples"), "SFT", "GRPO")
-        return render("quality", "stack", [home.compare_html(report), samples])
+        return render_macro("quality", "stack", [home.compare_html(report), samples])
 
     with _beside_form(live, "compare", forms.COMPARE):
         run_state(live, "compare")
@@ -170,7 +172,7 @@ def _runs_tab(live: Live) -> None:
 
 @contextmanager
 def _beside_form(
-    live: Live, kind: str, choices: Sequence[forms.Choice], scale: int = 5
+    live: Live, kind: str, choices: Sequence[forms.FormField], scale: int = 5
 ) -> Iterator[None]:
     """The form that starts a run of a kind; what is laid out inside stands to its right."""
     with gr.Row(elem_classes="work"):
@@ -180,7 +182,7 @@ def _beside_form(
             yield
 
 
-def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
+def _start_form(live: Live, kind: str, choices: Sequence[forms.FormField]) -> None:
     """A form that starts a run, with one line below it about what came of it."""
     with gr.Column(elem_classes="card sheet"):
         inputs = forms.fields(kind, choices)
@@ -191,7 +193,7 @@ def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
             live.add(field, partial(_run_list, choice))
 
     def press(_: Annotator, *values: object) -> str:
-        return started(lambda: launch(live.site, kind, choices, values))
+        return started(lambda: launch_from_form(live.site, kind, choices, values))
 
     hanging = [(field, c.only) for field, c in zip(inputs, choices, strict=True) if c.only]
     for control, choice in zip(inputs, choices, strict=True):
@@ -202,7 +204,7 @@ def _start_form(live: Live, kind: str, choices: Sequence[forms.Choice]) -> None:
 
 
 def _show_where_useful(
-    live: Live, control: forms.Field, hanging: Sequence[tuple[forms.Field, tuple[str, ...]]]
+    live: Live, control: forms.Widget, hanging: Sequence[tuple[forms.Widget, tuple[str, ...]]]
 ) -> None:
     """Show only the fields that do something for what `control` says."""
 
@@ -214,7 +216,9 @@ def _show_where_useful(
     control.change(guarded(live.site.store, "lead", shown), [control], fields, **PRIVATE)
 
 
-def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Sequence[object]) -> str:
+def launch_from_form(
+    site: Site, kind: str, choices: Sequence[forms.FormField], values: Sequence[object]
+) -> str:
     """Start a run from a form's values; returns its id. Raises ValueError, nothing started."""
     asked = forms.chosen(site, kind, choices, values)
     if kind == "compare" and "policy" not in asked:
@@ -223,5 +227,5 @@ def launch(site: Site, kind: str, choices: Sequence[forms.Choice], values: Seque
     return jobs.start(site, kind, **asked)
 
 
-def _run_list(choice: forms.Choice, now: Snapshot, _: Picked) -> object:
+def _run_list(choice: forms.FormField, now: Snapshot, _: Picked) -> object:
     return gr.update(choices=forms.run_choices(now.site, choice))

@@ -15,17 +15,17 @@ from labeler.theme import plain_html
 
 LABELS = {
     "overlap": "Judged by three people (%)",
-    "gold": "Known answers (%)",
-    "repeat": "Asked again (%)",
-    "repeat_days": "Asked again after (days)",
+    "gold": "Gold tasks (%)",
+    "repeat": "Repeats (%)",
+    "repeat_days": "Repeats after (days)",
 }
-GOLD = """<h3>Known answers</h3><p class="mute small">Tasks whose answer is known come in between,
+GOLD = """<h3>Gold tasks</h3><p class="mute small">Tasks whose answer is known come in between,
 unannounced. Take those on which three or more people agreed, or import lines of the type "gold".
 </p>"""
 
 
 def quality_tab(live: Live) -> None:
-    """Figures and warnings; the shares of checks; known answers."""
+    """Figures and warnings; gold tasks; the shares of control tasks."""
     worker = QualityWorker(live.site)
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=5, min_width=320):
@@ -40,7 +40,7 @@ def quality_tab(live: Live) -> None:
                 retire = gr.Button("Retire this one", elem_id="retire-gold")
                 retired = plain_html(name="retire-notice")
             with gr.Column(elem_classes="card sheet"):
-                plain_html("<h3>Checks among the tasks</h3>")
+                plain_html("<h3>Control tasks</h3>")
                 inputs = []
                 for name, label in LABELS.items():
                     info = field_help(Shares, name)
@@ -80,7 +80,7 @@ def save_shares(site: Site, *values: object) -> str:
             if what != LABELS["repeat_days"] and not 0 <= numbers[-1] <= 100:
                 raise ValueError(f"{what} {numbers[-1]} not allowed: use 0 to 100")
         overlap, gold, repeat = (number / 100 for number in numbers[:3])
-        site.store.checks.set_shares(Shares(overlap, gold, repeat, numbers[3]))
+        site.store.control_tasks.set_shares(Shares(overlap, gold, repeat, numbers[3]))
     except ValueError as error:
         return refusal(error)
     return note("From now on tasks come in these shares.")
@@ -88,7 +88,7 @@ def save_shares(site: Site, *values: object) -> str:
 
 def promote_gold(site: Site) -> str:
     """Take as known what three or more people answered alike."""
-    added = site.store.checks.add_gold(site.store.checks.agreed())
+    added = site.store.control_tasks.add_gold(site.store.control_tasks.agreed())
     if not added:
         return note("There is no task on which three people agreed and that is not taken already.")
     return note(f"{added:,} more tasks are asked now and then of those who have not had them.")
@@ -98,6 +98,6 @@ def retire_gold(site: Site, task_id: object) -> str:
     """Hold nobody's answers to this one any more."""
     if not isinstance(task_id, str) or not task_id:
         return refusal(ValueError("no task chosen: choose one in the list"))
-    if not site.store.checks.retire_gold([task_id]):
+    if not site.store.control_tasks.retire_gold([task_id]):
         return refusal(ValueError("this task's answer is not in use any more: reload the page"))
     return note("Retired: it is asked and counted no more.")

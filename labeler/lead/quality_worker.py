@@ -55,7 +55,7 @@ class QualityWorker:
 
     def found(self) -> QualityResult:
         """What is there; where the store has moved on, a calculation is started."""
-        mark = self._site.store.checks.mark()
+        mark = self._site.store.control_tasks.mark()
         with self._lock:
             current = mark == self._mark
             due = not current and not self._busy

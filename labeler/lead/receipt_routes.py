@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError, TimeoutError
 
 from data.settings import disk_message
 from data.store.run_rows import Run
-from labeler.access.auth import Refused, admit
+from labeler.access.auth import AccessRefused, admit
 from labeler.access.middleware import RECEIPTS
 from labeler.jobs import Site
 
@@ -28,7 +28,7 @@ def written(site: Site, run: Run) -> list[str]:
     return [name for name in FILES if (site.folder(run.id) / name).is_file()]
 
 
-def address(run: Run, name: str) -> str:
+def receipt_address(run: Run, name: str) -> str:
     """Where a file of the receipt is served, seen from the lead page."""
     return f"..{RECEIPTS}{run.id}/{name}"
 
@@ -63,7 +63,7 @@ def _for_leads(site: Site, request: Request, read: Callable[[], Response | None]
     try:
         admit(site.store, request, "lead")
         found = read()
-    except Refused as refused:
+    except AccessRefused as refused:
         return JSONResponse({"notice": str(refused)}, 401)
     except (OperationalError, TimeoutError) as error:
         return JSONResponse({"notice": disk_message(error)}, 503)

@@ -21,7 +21,7 @@ from grpo.config import WINDOW
 from labeler import jobs
 from labeler.jobs import Site
 from labeler.lead import receipt_routes
-from labeler.lead.next_step import Facts
+from labeler.lead.next_step import LoopState
 
 Json = Mapping[str, Any]
 """An object from one of a run's files: anything may be missing, or of another type."""
@@ -165,19 +165,19 @@ def take(site: Site) -> Snapshot:
         access=store.people.access(),
         judged=store.ledger.by_annotator(),
         guidelines=store.people.guidelines(),
-        shares=store.checks.shares(),
+        shares=store.control_tasks.shares(),
     )
 
 
-def facts_of(now: Snapshot) -> Facts:
+def facts_of(now: Snapshot) -> LoopState:
     """What the recommendation rests on."""
     grpo, sft = now.newest("grpo"), now.newest("sft")
     compared = {run.config.get("policy") for run in now.of("compare") if run.status == "finished"}
-    return Facts(
+    return LoopState(
         prompts=now.counts.prompts,
         demonstrations=now.counts.demonstrations,
         completions=now.counts.completions,
-        judgements=jobs.judged(now.counts.judgements),
+        judgements=jobs.count_learnable(now.counts.judgements),
         live={run.kind for run in now.live},
         sft=sft is not None,
         sft_sampled=sft is not None

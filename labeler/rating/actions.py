@@ -44,7 +44,7 @@ class ShownTask:
 
 
 @dataclass(frozen=True)
-class PastAnswer:
+class ShownAnswer:
     """An answer that stands, in the page's terms."""
 
     task: ShownTask
@@ -127,10 +127,10 @@ def undo(store: Store, annotator: Annotator, assignment_id: int, token: str) -> 
     return replace(state, notice="Your answer was taken back.") if state.kept else state
 
 
-def past(store: Store, annotator: Annotator) -> list[PastAnswer]:
+def past(store: Store, annotator: Annotator) -> list[ShownAnswer]:
     """The last answers, newest first, with sides as they were shown."""
     return [
-        PastAnswer(_make_shown(held), answer.turned() if held.shown_first == "b" else answer)
+        ShownAnswer(_make_shown(held), answer.turned() if held.shown_first == "b" else answer)
         for held, answer in store.ledger.past(annotator, PAST)
     ]
 

@@ -19,17 +19,17 @@ from sqlalchemy.exc import OperationalError, TimeoutError
 from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
 from data.settings import disk_message
 from data.store import Store
-from labeler.access.auth import Refused, admit
+from labeler.access.auth import AccessRefused, admit
 from labeler.access.pools import RATING_THREADS, Pool
 from labeler.rating import actions
-from labeler.rating.actions import PastAnswer, RatingState, ShownTask
-from labeler.rating.page import first_line, task_html
-from labeler.rendering import render
+from labeler.rating.actions import RatingState, ShownAnswer, ShownTask
+from labeler.rating.page import question_line, task_html
+from labeler.rendering import render_macro
 
 BADGE = "coach-person"
 """Header: whose page it is. Another person's answers are never taken for this one's."""
 Json = dict[str, object]
-Row = Annotated[int, Field(ge=0, lt=2**31)]
+RowNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Token = Annotated[str, Field(max_length=64)]
 Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
 Flags = Annotated[list[str], Field(max_length=len(FLAGS))]
@@ -42,7 +42,7 @@ class _Body(BaseModel):
 class AnswerBody(_Body):
     """What was pressed, in the page's terms: "a" is the side shown first."""
 
-    assignment: Row
+    assignment: RowNumber
     token: Token
     value: Annotated[str, Field(max_length=8)]
     strength: int | None = None
@@ -50,7 +50,7 @@ class AnswerBody(_Body):
     comment: Comment | None = None
     flags: Flags = []
     seconds: float | None = None
-    guidelines: Row | None = None
+    guidelines: RowNumber | None = None
     """The version that the page shows."""
     edit: bool = False
     """Change an answer that stands, instead of giving a first one."""
@@ -59,7 +59,7 @@ class AnswerBody(_Body):
 class SkipBody(_Body):
     """A task given back for good."""
 
-    assignment: Row
+    assignment: RowNumber
     comment: Comment | None = None
     flags: Flags = []
 
@@ -67,7 +67,7 @@ class SkipBody(_Body):
 class UndoBody(_Body):
     """The assignment whose answer is taken back: the same token again takes nothing back."""
 
-    assignment: Row
+    assignment: RowNumber
     token: Token
 
 
@@ -83,39 +83,39 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
             person = admit(store, request, "annotator")
             badge = request.headers.get(BADGE)
             if badge and badge != person.badge:
-                raise Refused("Somebody else signed in here. Reload the page.")
+                raise AccessRefused("Somebody else signed in here. Reload the page.")
             return JSONResponse(action(person))
-        except Refused as refused:
+        except AccessRefused as refused:
             return JSONResponse({"notice": str(refused)}, 401)
         except (OperationalError, TimeoutError) as error:
             return JSONResponse({"notice": f"{disk_message(error)}: send it again"}, 503)
 
     @app.post("/rate/tasks")
     async def tasks(request: Request) -> Response:
-        return await served(request, lambda person: spell(actions.look(store, person)))
+        return await served(request, lambda person: state_json(actions.look(store, person)))
 
     @app.post("/rate/answer")
     async def answer(request: Request, body: AnswerBody) -> Response:
         said = body.value, body.strength, body.both_bad, body.comment or None, body.seconds
         given = Answer(*said, tuple(dict.fromkeys(body.flags)))
         how = body.assignment, given, body.token, body.guidelines, body.edit
-        return await served(request, lambda person: spell(actions.submit(store, person, *how)))
+        return await served(request, lambda person: state_json(actions.submit(store, person, *how)))
 
     @app.post("/rate/skip")
     async def skip(request: Request, body: SkipBody) -> Response:
         what = body.assignment, tuple(dict.fromkeys(body.flags)), body.comment or None
-        return await served(request, lambda person: spell(actions.skip(store, person, *what)))
+        return await served(request, lambda person: state_json(actions.skip(store, person, *what)))
 
     @app.post("/rate/undo")
     async def undo(request: Request, body: UndoBody) -> Response:
         what = body.assignment, body.token
-        return await served(request, lambda person: spell(actions.undo(store, person, *what)))
+        return await served(request, lambda person: state_json(actions.undo(store, person, *what)))
 
     @app.get("/rate/guidelines")
     async def guidelines(request: Request) -> Response:
         def newest(_: Annotator) -> Json:
             found = store.people.guidelines()
-            html = render("rating", "guidelines", found)
+            html = render_macro("rating", "guidelines", found)
             return {"version": found.version if found else None, "html": html}
 
         return await served(request, newest)
@@ -129,7 +129,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
     app.add_exception_handler(RequestValidationError, _refuse_malformed)
 
 
-def spell(state: RatingState) -> Json:
+def state_json(state: RatingState) -> Json:
     """A state as the page reads it."""
     progress = state.progress
     counted = {"done": progress.done, "today": progress.done_today, "streak": progress.streak}
@@ -157,10 +157,10 @@ def _spell_task(task: ShownTask) -> Json:
     }
 
 
-def spell_past(past: PastAnswer) -> Json:
+def spell_past(past: ShownAnswer) -> Json:
     """An answer of the person who asks, with its task."""
     answer = asdict(past.answer) | {"flags": list(past.answer.flags)}
-    return _spell_task(past.task) | {"said": answer, "about": first_line(past.task.messages)}
+    return _spell_task(past.task) | {"said": answer, "about": question_line(past.task.messages)}
 
 
 def _refuse_malformed(_request: Request, error: Exception) -> Response:

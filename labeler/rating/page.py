@@ -15,7 +15,7 @@ from data.task_planning import LEASE_MINUTES
 from labeler.access.guard import PRIVATE, guarded
 from labeler.gradio_import import gr
 from labeler.rating.actions import ShownTask
-from labeler.rendering import render
+from labeler.rendering import render_macro
 from labeler.safe_html.slices import SLICE_COST, cost
 from labeler.theme import plain_html
 
@@ -74,14 +74,14 @@ def build_label_page(store: Store) -> gr.Blocks:
     with page:
         with gr.Column(elem_id="rate"):
             header = plain_html(name="head")
-            plain_html(render("rating", "stage"), name="stage")
+            plain_html(render_macro("rating", "stage"), name="stage")
             with gr.Column(elem_id="bar"):
-                plain_html(render("rating", "reading"), name="reading")
+                plain_html(render_macro("rating", "reading"), name="reading")
                 for kind, choices in CHOICES.items():
                     with gr.Row(elem_id=f"choices-{kind}", elem_classes="choices"):
                         for value, words, _, _ in choices:
                             _add_button(f"{kind}-{value}", words, "choice", value)
-                plain_html(render("rating", "strengths", STRENGTHS), name="strength")
+                plain_html(render_macro("rating", "strengths", STRENGTHS), name="strength")
                 with gr.Row(elem_id="more"):
                     for name, words, _ in MORE:
                         _add_button(name, words, "more", name)
@@ -91,7 +91,7 @@ def build_label_page(store: Store) -> gr.Blocks:
             found = store.people.guidelines()
             own = {"person": person.badge, "guidelines": found.version if found else None}
             flags = {flag: FLAG_WORDS[flag] for flag in FLAGS}
-            beside = render("rating", "dialogs", found, key_lists(), flags, LONGEST_COMMENT)
+            beside = render_macro("rating", "dialogs", found, key_lists(), flags, LONGEST_COMMENT)
             return [header_html(person, FACTS | own), beside]
 
         page.load(guarded(store, "annotator", furnish), None, [header, dialogs], **PRIVATE)
@@ -111,13 +111,13 @@ def _add_button(name: str, words: str, style: str, press: str) -> None:
 
 def header_html(person: Annotator, facts: Mapping[str, object]) -> str:
     """Wordmark, question, own progress, guidelines, sign out; and what label.js needs to know."""
-    return render("rating", "header", person, json.dumps(facts))
+    return render_macro("rating", "header", person, json.dumps(facts))
 
 
 def task_html(task: ShownTask) -> str:
     """Prompt and answers, rendered and as they are. The assignment is all that identifies it."""
     *earlier, shown = in_portions(task.messages)
-    return render("rating", "task", task, earlier, shown, SPEAKERS)
+    return render_macro("rating", "task", task, earlier, shown, SPEAKERS)
 
 
 def in_portions(messages: Sequence[Message]) -> list[list[Message]]:
@@ -133,7 +133,7 @@ def in_portions(messages: Sequence[Message]) -> list[list[Message]]:
     return portions
 
 
-def first_line(messages: Sequence[Message]) -> str:
+def question_line(messages: Sequence[Message]) -> str:
     """What was asked last, on one line."""
     text = " ".join(messages[-1].content.split())
     return text if len(text) <= 80 else text[:79] + "…"

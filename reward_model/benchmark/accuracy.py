@@ -70,7 +70,7 @@ class Compared:
         return max(BASELINES, key=lambda name: self.accuracy(name).value)
 
 
-def compare(texts: JudgedTexts, seed: int, say: Say) -> Compared:
+def compare_features(texts: JudgedTexts, seed: int, say: Say) -> Compared:
     """Cross-validate the choice among views, each view alone, and the baselines."""
     among, examples, pairs = texts.candidates, texts.examples, texts.pairs
 

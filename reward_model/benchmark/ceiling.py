@@ -108,15 +108,15 @@ def _prompts(examples: Examples) -> Ints:
     return examples.prompt[np.concatenate(items)]
 
 
-Part = Callable[[Examples, int, np.random.Generator], Examples]
-PARTS: dict[str, Part] = {
+Subset = Callable[[Examples, int, np.random.Generator], Examples]
+PARTS: dict[str, Subset] = {
     "all judgements of some prompts": whole_prompts,
     "some judgements of all prompts": of_all_prompts,
 }
 
 
 def heights_of_parts(
-    texts: JudgedTexts, prior: Prior, part: Part, draws: int, seed: int, say: Say
+    texts: JudgedTexts, prior: Prior, part: Subset, draws: int, seed: int, say: Say
 ) -> Heights | None:
     """What heads and baselines that learn from SMALL judgements say of other prompts' pairs.
 

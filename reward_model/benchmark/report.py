@@ -13,7 +13,7 @@ from reward_model.benchmark.ceiling import names_of
 from reward_model.benchmark.simulation import FEW
 from reward_model.benchmark.speed import CLOCK, JUDGEMENTS, PROCESSOR
 from reward_model.benchmark.starting import ALONE, AS_IS, STARTED
-from reward_model.benchmark.tables import UNKNOWN, Estimate, cell, markdown
+from reward_model.benchmark.tables import UNKNOWN, EstimateRow, cell, markdown_table
 from reward_model.benchmark.uncertainty import APART, EXCESS, LEAD, PRIOR, RESIDUAL
 
 ABOVE_TODAY, SURELY_ABOVE_TODAY = 0.06, 0.03
@@ -64,7 +64,7 @@ def accuracy_table(figures: Mapping[str, Json]) -> str:
          cell(row["above_today"]), cell(row["chosen_above"])]
         for name, row in figures.items()
     ]  # fmt: skip
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def ceiling_table(shares: Mapping[str, Json | None]) -> str:
@@ -78,7 +78,7 @@ def ceiling_table(shares: Mapping[str, Json | None]) -> str:
         if row else [name, *[UNKNOWN] * 7]
         for name, row in shares.items()
     ]  # fmt: skip
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def starting_table(figures: Mapping[str, Json]) -> str:
@@ -90,7 +90,7 @@ def starting_table(figures: Mapping[str, Json]) -> str:
         [size, f"{row[ALONE]['n']:,}", *(cell(row[name]) for name in names)]
         for size, row in figures.items()
     ]
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def uncertainty_table(figures: Mapping[str, Mapping[str, Json]]) -> str:
@@ -102,7 +102,7 @@ def uncertainty_table(figures: Mapping[str, Mapping[str, Json]]) -> str:
         [name, f"{row[APART]['n']:,}", *(cell(row.get(m)) for m in (APART, LEAD, EXCESS, RESIDUAL))]
         for name, row in figures.items()
     ]
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def bars_of_file(figures: Json) -> list[Bar]:
@@ -128,7 +128,7 @@ def bars_of_file(figures: Json) -> list[Bar]:
     return found
 
 
-def _bar(wanted: str, measured: str, estimate: Estimate | None, holds: Any) -> Bar:
+def _bar(wanted: str, measured: str, estimate: EstimateRow | None, holds: Any) -> Bar:
     if estimate is None or estimate["value"] is None:
         return Bar(wanted, measured, UNKNOWN, None)
     return Bar(wanted, measured, cell(estimate), bool(holds(estimate)))
@@ -149,14 +149,14 @@ def worlds_table(rows: Sequence[Json]) -> str:
          cell(row.get("careless_held"))]
         for row in rows if "coverage" in row
     ]  # fmt: skip
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def ece_table(rows: Sequence[Json]) -> str:
     lines = [
         [row["kind"], str(row["judgements"]), cell(row["ece"])] for row in rows if "ece" in row
     ]
-    return markdown(["world", "judgements", "expected calibration error"], lines)
+    return markdown_table(["world", "judgements", "expected calibration error"], lines)
 
 
 def speed_table(seconds: Seconds) -> str:
@@ -166,7 +166,7 @@ def speed_table(seconds: Seconds) -> str:
          str(len(v[CLOCK])), f"{median(v[PROCESSOR]):.2f}"]
         for name, v in seconds.items()
     ]  # fmt: skip
-    return markdown(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def bars_of_worlds(rows: Sequence[Json], seconds: Seconds) -> list[Bar]:
@@ -186,4 +186,4 @@ def bars_of_worlds(rows: Sequence[Json], seconds: Seconds) -> list[Bar]:
 
 def bars_table(bars: Sequence[Bar]) -> str:
     heads = ["bar", "wanted", "measured", "met?"]
-    return markdown(heads, [[b.measured, b.wanted, b.value, b.verdict] for b in bars])
+    return markdown_table(heads, [[b.measured, b.wanted, b.value, b.verdict] for b in bars])

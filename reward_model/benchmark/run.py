@@ -12,7 +12,7 @@ from pathlib import Path
 from data.atomic_files import write_json
 from data.places.store_address import home_path
 from data.stats.estimate import Json
-from reward_model.benchmark.accuracy import accuracy_figures, compare
+from reward_model.benchmark.accuracy import accuracy_figures, compare_features
 from reward_model.benchmark.ceiling import ceiling_figures
 from reward_model.benchmark.judged_texts import JudgedTexts, Say, read_file
 from reward_model.benchmark.report import (
@@ -27,7 +27,7 @@ from reward_model.benchmark.report import (
     uncertainty_table,
     worlds_table,
 )
-from reward_model.benchmark.simulation import KINDS, simulate
+from reward_model.benchmark.simulation import KINDS, simulate_worlds
 from reward_model.benchmark.speed import seconds
 from reward_model.benchmark.starting import starting_figures
 from reward_model.benchmark.tables import machine
@@ -44,7 +44,7 @@ def benchmark(settings: BenchmarkSettings, show: Callable[[str], None], say: Say
     `say` is told what is being done. Raises ValueError where a file cannot be read or holds too
     little; files are all looked at before anything is measured.
     """
-    watch, say = Watch(), not_too_often(say)
+    watch, say = Stopwatch(), not_too_often(say)
     for file in settings.files:
         if not file.exists():
             raise ValueError(f"file {str(file)!r} not found: name a file of judgements")
@@ -69,7 +69,7 @@ def benchmark(settings: BenchmarkSettings, show: Callable[[str], None], say: Say
     return found
 
 
-class Watch:
+class Stopwatch:
     """Seconds since it was made: by the clock, and of this process on the processor."""
 
     def __init__(self) -> None:
@@ -120,8 +120,8 @@ def file_figures(
         max_tokens=settings.max_tokens,
     )
     texts = read_file(asked, file, recipe, say)
-    watch, seed = Watch(), settings.seed
-    compared = compare(texts, seed, say)
+    watch, seed = Stopwatch(), settings.seed
+    compared = compare_features(texts, seed, say)
     figures: Json = {
         "judgements": len(texts.examples),
         "pairs": len(texts.pairs),
@@ -174,7 +174,7 @@ def world_figures(
     show(f"## Simulated worlds, {settings.worlds} of each kind\n\n{speed_table(took)}\n")
     rows: list[Json] = []
     for kind in KINDS:
-        rows += simulate(kind, settings.worlds, settings.seed, say)
+        rows += simulate_worlds(kind, settings.worlds, settings.seed, say)
         keep({"seconds": took, "rows": rows})
     bars = bars_of_worlds(rows, took)
     show(f"{worlds_table(rows)}\n\n{ece_table(rows)}\n\n{bars_table(bars)}\n")

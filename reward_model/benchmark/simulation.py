@@ -29,14 +29,14 @@ from reward_model.benchmark.worlds import (
     World,
     accuracy,
     calibration_error,
+    draw_judgements,
     first,
-    judged,
     unseen,
     world,
 )
 from reward_model.dataset.examples import Examples
 from reward_model.evaluation.annotators import cards
-from reward_model.evaluation.cross_validation import Candidate, Model, choose_prior
+from reward_model.evaluation.cross_validation import Candidate, Model, prior_for
 from reward_model.likelihood.fit import HeadFit, Prior, fit_coordinates
 
 SIZES = (180, 360, 720, 1440)
@@ -51,7 +51,7 @@ WIDTH_95 = 1.959964
 
 
 @dataclass(frozen=True)
-class Kind:
+class WorldKind:
     """One kind of world, and how it differs from what the likelihood takes worlds to be."""
 
     name: str
@@ -75,11 +75,13 @@ class Kind:
 
 
 KINDS = (
-    Kind("as the likelihood has it"),
-    Kind("one annotator hardly looks", careless=True),
-    Kind("tastes differ", own=0.7),
-    Kind("three judge each pair, and share what features do not show", judges=3, pair_noise=1.0),
-    Kind("heavy-tailed noise", heavy=0.5),
+    WorldKind("as the likelihood has it"),
+    WorldKind("one annotator hardly looks", careless=True),
+    WorldKind("tastes differ", own=0.7),
+    WorldKind(
+        "three judge each pair, and share what features do not show", judges=3, pair_noise=1.0
+    ),
+    WorldKind("heavy-tailed noise", heavy=0.5),
 )
 
 
@@ -112,7 +114,7 @@ def over_worlds(values: list[float]) -> Json:
     return {"value": middle, "low": middle - half, "high": middle + half, "n": len(v)}
 
 
-def simulate(kind: Kind, worlds: int, seed: int, say: Say) -> list[Json]:
+def simulate_worlds(kind: WorldKind, worlds: int, seed: int, say: Say) -> list[Json]:
     """One row for each number of judgements, over worlds of one kind.
 
     "kind", "judgements"; "coverage" of 95% intervals of the difference of two unseen rewards;
@@ -142,14 +144,14 @@ def simulate(kind: Kind, worlds: int, seed: int, say: Say) -> list[Json]:
     ]
 
 
-def _answered(kind: Kind, seed: int) -> Answered:
+def _answered(kind: WorldKind, seed: int) -> Answered:
     here = kind.make(seed)
     third = SIZES[-1] // 3
-    examples = judged(here, np.random.default_rng(1000 + seed), third, third, third, SEEN)
+    examples = draw_judgements(here, np.random.default_rng(1000 + seed), third, third, third, SEEN)
     if kind.as_assumed:
         return Answered(here, examples, 1.0)
     rng, third = np.random.default_rng(2000 + seed), MANY // 3
-    many = judged(here, rng, third, third, third, SEEN)
+    many = draw_judgements(here, rng, third, third, third, SEEN)
     rewards = _fit(here, many, WEAK).rewards(here.features)
     true = here.reward * average_consistency(here, many)
     return Answered(here, examples, float(np.polyfit(true, rewards, 1)[0]))
@@ -160,7 +162,7 @@ def _fit(here: World, examples: Examples, variance: float | None = None) -> Head
     on = Candidate.of(here.features)
     with warnings.catch_warnings():  # one that stopped early counts as it is
         warnings.simplefilter("ignore", UserWarning)
-        prior = Prior(on.size / variance) if variance else choose_prior(Model(), on, examples)
+        prior = Prior(on.size / variance) if variance else prior_for(Model(), on, examples)
         return fit_coordinates(on.z, Model().joint(examples), prior, on.basis)
 
 

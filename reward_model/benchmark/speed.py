@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from reward_model.benchmark.judged_texts import Say
-from reward_model.benchmark.worlds import first, judged, world
+from reward_model.benchmark.worlds import draw_judgements, first, world
 from reward_model.evaluation.cross_validation import Model
 from reward_model.likelihood.fit import Basis, fit_head
 
@@ -31,7 +31,7 @@ def seconds(seed: int, say: Say) -> dict[str, dict[str, list[float]]]:
     """
     here = world(seed, prompts=PROMPTS, width=WIDTH, people=PEOPLE)
     third = -(-JUDGEMENTS // 3)
-    examples = judged(here, np.random.default_rng(seed), third, third, third, PROMPTS)
+    examples = draw_judgements(here, np.random.default_rng(seed), third, third, third, PROMPTS)
     x, joint = here.features, Model().joint(examples)
     found: dict[str, dict[str, list[float]]] = {}
 

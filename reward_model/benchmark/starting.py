@@ -16,7 +16,7 @@ from reward_model.benchmark.ceiling import whole_prompts
 from reward_model.benchmark.judged_texts import JudgedTexts, Say
 from reward_model.dataset.examples import Examples, Floats, Ints
 from reward_model.dataset.preference_pairs import preference_pairs
-from reward_model.evaluation.cross_validation import Candidate, Model, choose_prior, folds
+from reward_model.evaluation.cross_validation import Candidate, Model, folds, prior_for
 
 ALONE, STARTED, AS_IS = "alone", "started", "the start as it is"
 SIZES: dict[str, int | None] = {"50": 50, "200": 200, "all of the other folds": None}
@@ -60,7 +60,7 @@ def starting_figures(
 def _weights(model: Model, features: Floats, examples: Examples, start: Floats | None) -> Floats:
     """The head (d,) that some judgements make, its prior chosen on them."""
     on = Candidate.of(features, None, start)
-    return on.fit(model.joint(examples), choose_prior(model, on, examples)).weights
+    return on.fit(model.joint(examples), prior_for(model, on, examples)).weights
 
 
 def _trial(examples: Examples, features: Floats, heads: dict[str, Floats]) -> Trial:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 UNKNOWN = "not enough data"
-Estimate = Mapping[str, Any]
+EstimateRow = Mapping[str, Any]
 """value, low, high; value None where there is too little data."""
 
 
@@ -25,13 +25,13 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
 
 
-def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table."""
     made = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
     return "\n".join([made[0], "|---" * len(heads) + "|", *made[1:]])
 
 
-def cell(estimate: Estimate | None, digits: int = 3) -> str:
+def cell(estimate: EstimateRow | None, digits: int = 3) -> str:
     """An estimate with its interval; empty where there is none."""
     if estimate is None:
         return ""

@@ -66,7 +66,7 @@ class World:
         return np.repeat(np.arange(len(self.hard)), self.each)
 
 
-def crowd(rng: np.random.Generator, people: int, careless: bool = True) -> Crowd:
+def draw_annotators(rng: np.random.Generator, people: int, careless: bool = True) -> Crowd:
     """Annotators who differ; the last one hardly looks."""
     found = Crowd(
         consistency=0.3 * rng.normal(size=people),
@@ -103,7 +103,7 @@ def world(
     taste *= 1.5 / np.linalg.norm(taste)
     reward = x @ taste
     hard = 0.5 * rng.normal(size=prompts)
-    who = crowd(rng, people, careless)
+    who = draw_annotators(rng, people, careless)
     apart = own * rng.normal(size=(people, dims)) * 1.5 / np.sqrt(dims)
     tastes = reward + (apart - apart.mean(0)) @ x.T
     features = x
@@ -113,7 +113,7 @@ def world(
     return World(features, each, reward, hard, who, tastes)
 
 
-def judged(
+def draw_judgements(
     world: World, rng: np.random.Generator, pairs: int, binary: int, scalar: int, prompts: int
 ) -> Examples:
     """So many judgements of each kind, of random completions of the first `prompts` prompts."""

@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerBase
 from reward_model.chat.template_check import (
     ANSWERED,
     ASKED,
-    Refused,
     TemplateFacts,
+    TemplateRefused,
     TextLost,
     Turns,
     examine,
@@ -108,7 +108,7 @@ class ChatFormat:
             return self.prompt_ids(turns[:-1])
         try:
             return self._ids(turns, continue_final_message=True)
-        except Refused:
+        except TemplateRefused:
             raise
         except ValueError:  # the template writes another text than the one to be cut behind
             ids = self._ids(turns)
@@ -173,7 +173,7 @@ class ChatFormat:
         messages = [{"role": role, "content": content} for role, content in turns]
         try:
             prompt, whole = self.text(messages, opened=True), self.text([*messages, ANSWERED])
-        except Refused as error:
+        except TemplateRefused as error:
             raise PromptRefused(messages, error) from None
         # the templates of models that think leave an earlier answer's thinking out
         kept = [m for m in messages if m["role"] != "assistant" or "</think>" not in m["content"]]
@@ -186,7 +186,7 @@ class ChatFormat:
             return list(self._apply(turns, tokenize=True, **options))
         try:
             return list(self._apply(turns, tokenize=True, sanitize_control_tokens=True, **options))
-        except Refused:
+        except TemplateRefused:
             raise
         except ValueError:
             # a tokenizer that makes the token of plain text too: a blank keeps it apart
@@ -203,12 +203,12 @@ class ChatFormat:
                 self.shaped(turns), return_dict=False, **options
             )
         except AT_FAULT as error:
-            raise Refused(" ".join(str(error).split()) or type(error).__name__) from None
+            raise TemplateRefused(" ".join(str(error).split()) or type(error).__name__) from None
 
     def _examine(self) -> TemplateFacts:
         try:
             return examine(self.text, self.controls)
-        except (TextLost, Refused) as error:
+        except (TextLost, TemplateRefused) as error:
             first = error
         self.in_parts = True
         try:

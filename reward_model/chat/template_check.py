@@ -22,7 +22,7 @@ MARKS = (SYSTEM, ASKED, ANSWERED, ASKED_AGAIN, ANSWERED_AGAIN)
 INSTEAD = "use another model, or mend chat_template in its tokenizer's files"
 
 
-class Refused(ValueError):
+class TemplateRefused(ValueError):
     """The template takes no such turns; the message is its own."""
 
 
@@ -54,7 +54,7 @@ def examine(write: Write, controls: re.Pattern[str]) -> TemplateFacts:
     opened = write([ASKED], True)
     try:
         asked = write([ASKED], False)
-    except Refused:  # what nobody asks for: a prompt alone, with nothing behind it
+    except TemplateRefused:  # what nobody asks for: a prompt alone, with nothing behind it
         asked = opened
     whole = write([ASKED, ANSWERED], False)
     turns = [ASKED, ANSWERED, ASKED_AGAIN, ANSWERED_AGAIN]
@@ -63,7 +63,7 @@ def examine(write: Write, controls: re.Pattern[str]) -> TemplateFacts:
         _require_once(text, some)
     try:
         told = write([SYSTEM, ASKED], True)
-    except Refused:
+    except TemplateRefused:
         pass  # a prompt with such a turn is then refused
     else:
         _require_once(told, [SYSTEM, ASKED])

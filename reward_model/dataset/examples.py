@@ -31,7 +31,7 @@ def _no_ints() -> Ints:
     return np.zeros(0, np.int64)
 
 
-class Table:
+class JudgementArrays:
     """Judgements of one kind, one a row (N,)."""
 
     annotator: Ints
@@ -41,7 +41,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Pairs(Table):
+class Pairs(JudgementArrays):
     """Pairwise judgements, one a row (N,)."""
 
     a: Ints = field(default_factory=_no_ints)
@@ -57,7 +57,7 @@ class Pairs(Table):
 
 
 @dataclass(frozen=True)
-class Binary(Table):
+class Binary(JudgementArrays):
     """Good-or-bad judgements, one a row (N,)."""
 
     item: Ints = field(default_factory=_no_ints)
@@ -68,7 +68,7 @@ class Binary(Table):
 
 
 @dataclass(frozen=True)
-class Scalar(Table):
+class Scalar(JudgementArrays):
     """Ratings, one a row (N,)."""
 
     item: Ints = field(default_factory=_no_ints)
@@ -138,7 +138,7 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
         completions.setdefault(completion.id, completion)
         return places.setdefault(completion.id, len(places))
 
-    for judgement in latest(judgements):
+    for judgement in latest_answers(judgements):
         task, value = judgement.task, judgement.answer.value
         person = people.setdefault(judgement.annotator, len(people))
         if task.b is not None:
@@ -164,7 +164,7 @@ def collect(judgements: Sequence[Judgement]) -> Examples:
     )
 
 
-def latest(judgements: Iterable[Judgement]) -> list[Judgement]:
+def latest_answers(judgements: Iterable[Judgement]) -> list[Judgement]:
     """Each person's last answer to each question, in the order in which they were given."""
     standing: dict[tuple[Any, ...], Judgement] = {}
     for judgement in judgements:

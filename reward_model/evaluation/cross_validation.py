@@ -18,7 +18,7 @@ from reward_model.likelihood import terms
 from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, DIFFICULTY_SD, Values
 from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_coordinates
 from reward_model.likelihood.joint import Joint
-from reward_model.likelihood.prior import choose_prior as likeliest_prior
+from reward_model.likelihood.prior import choose_prior
 
 FOLDS = 5
 ENOUGH_TO_COMPARE = 1500
@@ -315,7 +315,7 @@ def no_predictions(examples: Examples) -> Predictions:
     return Predictions(reward, sd, *_nothing_predicted(examples), 0.0, 0)
 
 
-def choose_prior(
+def prior_for(
     model: Model,
     features: Floats | Candidate,
     examples: Examples,
@@ -328,7 +328,7 @@ def choose_prior(
     on = features if isinstance(features, Candidate) else Candidate.of(features)
     joint = model.joint(examples)
     mean, off = on.mean(joint) or (None, 0.0)
-    return likeliest_prior(on.z, joint, on.basis, on.size, between, mean, off)
+    return choose_prior(on.z, joint, on.basis, on.size, between, mean, off)
 
 
 def sides_to_compare(

@@ -20,10 +20,10 @@ from reward_model.evaluation.cross_validation import (
     Candidate,
     Model,
     Predictions,
-    choose_prior,
     cross_validate_choice,
     folds,
     predict,
+    prior_for,
     sides_to_compare,
 )
 from reward_model.likelihood.fit import Prior, fit_coordinates
@@ -76,7 +76,7 @@ class Candidates:
     def prior(self, examples: Examples, between: Between = lambda: None) -> Prior:
         """What suits the usual features, for coordinates whose |z|^2 is 1; see `prior_of`."""
         usual = self.all[0]
-        return choose_prior(self.model, usual, examples, between).times(1 / usual.size)
+        return prior_for(self.model, usual, examples, between).times(1 / usual.size)
 
     def prior_of(self, place: int, prior: Prior) -> Prior:
         """For one of the candidates: rewards have the same variance whatever it reads, so that the

@@ -22,7 +22,7 @@ from reward_model.evaluation.cross_validation import Candidate, FoldHead, Model,
 from reward_model.evaluation.metrics import EvaluationData
 from reward_model.likelihood.fit import HeadFit, Prior
 
-Progress = Callable[[int, int, str], None]
+OnRefit = Callable[[int, int, str], None]
 SHARES = (0.125, 0.25, 0.5)
 """Parts of the prompts that are learned from; the whole is the cross-validation itself."""
 MIN_PART = 20
@@ -39,7 +39,7 @@ KNOWN_CEILING = 0.2
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class PartialFit:
     """What a head knew that had learned from a share of the prompts."""
 
     share: float
@@ -63,9 +63,9 @@ def fit_curve_points(
     features: Floats | Candidate,
     examples: Examples,
     prior: Prior | float,
-    progress: Progress,
+    progress: OnRefit,
     seed: int = 0,
-) -> list[CurvePoint]:
+) -> list[PartialFit]:
     """Heads fitted to nested parts of the other folds' prompts, the smallest first.
 
     features: (N, d), one row a completion; with covariates: a Candidate.
@@ -92,11 +92,11 @@ def fit_curve_points(
             nll[i] += found.nll
             heads[i].append(FoldHead(part, test, fit, on.z, on.released))
     curve = zip(shares, rewards, (nll / max(1, asked)).tolist(), heads, strict=True)
-    return [CurvePoint(*point) for point in curve]
+    return [PartialFit(*point) for point in curve]
 
 
 def learning_curve(
-    learned: Sequence[CurvePoint], data: EvaluationData, ceiling: Ceiling | None
+    learned: Sequence[PartialFit], data: EvaluationData, ceiling: Ceiling | None
 ) -> Json:
     """Points of the curve, its extrapolation, and what they say about collecting more.
 
@@ -116,7 +116,7 @@ def learning_curve(
             "ahead": [],
         }
     others = [one.reward for one in data.others]
-    whole = CurvePoint(1.0, crossed.reward, crossed.nll / max(1, crossed.n), (), others)
+    whole = PartialFit(1.0, crossed.reward, crossed.nll / max(1, crossed.n), (), others)
     curve = [*learned, whole]
 
     def right(boot: Bootstrap, reward: Floats) -> BootstrapDistribution:

@@ -39,7 +39,7 @@ WORK = 600_000
 
 
 @dataclass(frozen=True)
-class Retraining:
+class RetrainedHeads:
     """Draws of prompts, and all that the heads of a draw follow from."""
 
     model: Model
@@ -50,7 +50,7 @@ class Retraining:
     """Of prompts, with a mean of 1 (T, P)."""
 
     @classmethod
-    def of(cls, model: Model, examples: Examples, fit: HeadFit, weights: Floats) -> Retraining:
+    def of(cls, model: Model, examples: Examples, fit: HeadFit, weights: Floats) -> RetrainedHeads:
         """fit: to all judgements. weights: of which the first rows are used (draws, P)."""
         draws = min(MOST, max(LEAST, WORK // max(1, len(examples))))
         difficulty = {name: fit.values[name] for name in (DIFFICULTY,) if name in fit.values}

@@ -35,7 +35,7 @@ from reward_model.scoring.scorer import (
     EXPORTED_HEAD,
     READS,
     UNIT,
-    Facts,
+    ModelFacts,
     Scorer,
     read_facts,
 )
@@ -139,7 +139,7 @@ def write_model(folder: Path, scorer: Scorer) -> None:
     scorer.tokenizer.save_pretrained(folder)
 
 
-def copy_papers(folder: Path, run: Path, facts: Facts) -> None:
+def copy_papers(folder: Path, run: Path, facts: ModelFacts) -> None:
     """Card and receipt, in which folders of this machine keep their last name alone."""
     model = Path(facts["model"])
     places = [run.absolute(), *list(run.absolute().parents)[:-1], Path.home()]

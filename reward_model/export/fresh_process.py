@@ -25,7 +25,7 @@ class Chat(TypedDict):
     unfinished: bool
 
 
-class Asked(TypedDict):
+class ParityRequest(TypedDict):
     rows: list[dict[str, Any]]
     """Lines that the export's script scores."""
     plans: list[list[list[int]]]
@@ -42,7 +42,7 @@ class Answers(TypedDict):
     """By a text-classification pipeline on the template's text."""
 
 
-def answer(folder: Path, asked: Asked) -> Answers:
+def answer(folder: Path, asked: ParityRequest) -> Answers:
     """The head's outputs along each way."""
     head_output = runpy.run_path(str(folder / SCRIPT))["head_output"]
     rows = asked["rows"]

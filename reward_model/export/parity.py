@@ -43,7 +43,7 @@ RULE = (
 )
 
 
-class Check(TypedDict):
+class RouteCheck(TypedDict):
     """What was found along one route."""
 
     road: str
@@ -142,7 +142,7 @@ class _Checks:
         self.sd = sd
         self.exact = exact
         self.say = say
-        self.found: list[Check] = []
+        self.found: list[RouteCheck] = []
         # text by text: an allowance that batches raise would hide faults of batching
         self.rounding = float(np.abs(own - exact).max())
         self.tolerance = tolerance(sd, self.rounding)
@@ -204,7 +204,7 @@ class _Checks:
         }
 
 
-def verdict(certificate: Certificate) -> str:
+def certificate_line(certificate: Certificate) -> str:
     """A green certificate in a line."""
     worst = max(check["max_difference"] for check in certificate["roads"])
     routes = f"{len(certificate['roads'])} routes give the trained rewards to {worst:.1e}"

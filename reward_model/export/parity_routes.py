@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from data.schema import Completion
 from data.stats.intervals import Floats
 from reward_model.chat.chat_format import chat_format
-from reward_model.export.fresh_process import Answers, Asked, Chat
+from reward_model.export.fresh_process import Answers, Chat, ParityRequest
 from reward_model.language_model.classifier import apply_head, completion_states
 from reward_model.language_model.loading import cast
 from reward_model.scoring.grpo_reward import GrpoReward
@@ -110,7 +110,7 @@ def reloaded(
     return Reloaded(scored, list(map(np.array, found["applied"])), np.array(found["piped"]))
 
 
-def ask_fresh_process(export: Path, asked: Asked) -> Answers:
+def ask_fresh_process(export: Path, asked: ParityRequest) -> Answers:
     """What it answers, where nothing of this project is loaded.
 
     Raises ValueError with the last line that it said where it ends badly.

@@ -22,7 +22,7 @@ from reward_model.language_model.shared_prompt import (
     run_completions,
     run_prompts,
 )
-from reward_model.language_model.views import View, cut, find_blocks, first_of, layer_count
+from reward_model.language_model.views import View, cut_layers, find_blocks, first_of, layer_count
 
 
 def with_head(
@@ -36,7 +36,7 @@ def with_head(
     """
     view = view or View((layer_count(causal),))
     if not whole:
-        cut(causal, view.depth)
+        cut_layers(causal, view.depth)
     config = causal.config
     config.num_labels = 1
     config.problem_type = "regression"  # else serving stacks squash the reward by a sigmoid

@@ -25,7 +25,7 @@ from reward_model.language_model.views import View, layer_count
 
 Floats32 = NDArray[np.float32]
 VIEWS = "views.json"
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with (done, total); may raise to stop."""
 
 
@@ -74,7 +74,7 @@ def read_features(
     texts: Sequence[Rendered],
     pad_token_id: int,
     batch: int = 16,
-    progress: Progress = lambda done, total: None,
+    progress: OnProgress = lambda done, total: None,
     view: View | None = None,
 ) -> Floats32:
     """States (N, D) of the texts, in their order; texts of one prompt run together.

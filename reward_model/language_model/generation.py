@@ -79,7 +79,7 @@ def generate_shared(
 
 
 @torch.no_grad()
-def require_finite(model: Any, prompt: Sequence[int], name: str) -> None:
+def require_finite_scores(model: Any, prompt: Sequence[int], name: str) -> None:
     """Raise ValueError where the model's next-token scores of a prompt are not finite."""
     logits = model(input_ids=torch.tensor([list(prompt)], device=model.device)).logits
     if not bool(torch.isfinite(logits).all()):

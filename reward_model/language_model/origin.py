@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reward_model.model_checks.adapter_files import adapter_base, adapter_weights, is_adapter
-from reward_model.model_checks.folder import check_model, has_tokenizer, read_json
+from reward_model.model_checks.folder import check_model, has_tokenizer, read_json_file
 
 ADAPTER = "adapter"
 """Folder, inside a run's, that holds the adapter."""
@@ -75,7 +75,7 @@ def find_origin(name: str, runs: Path | None = None) -> Origin:
 
 
 def _origin_of_run(folder: Path) -> Origin:
-    facts = read_json(folder / ORIGIN)
+    facts = read_json_file(folder / ORIGIN)
     if "objective" in facts:
         raise ValueError(
             f"{folder.name!r} is a reward model, which writes no text: name a policy (a"

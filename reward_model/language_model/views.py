@@ -135,7 +135,7 @@ def first_of(out: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
     return out[0] if isinstance(out, tuple) else out
 
 
-def cut(model: PreTrainedModel, depth: int) -> None:
+def cut_layers(model: PreTrainedModel, depth: int) -> None:
     """Take away the layers above this one, in place; the norm stays."""
     n = layer_count(model)
     if depth >= n:

@@ -36,7 +36,7 @@ IMPOSSIBLE = -1e4
 
 
 @dataclass(frozen=True)
-class Rows:
+class KindScores:
     """Scores of one kind's n judgements: derivatives of log P(answer), of K possible answers.
 
     Each is times the root of P(answer): summing the products of two of them over the answers gives
@@ -102,7 +102,7 @@ class Information:
         return out
 
 
-def rows_of(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> list[Rows]:
+def rows_of(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> list[KindScores]:
     """Of each kind that there is. z: (N, m) and rewards: (N,), of all completions."""
     sizes = joint.n_pairs, joint.n_binary, joint.n_scalar
     kinds = zip(sizes, (_pair_rows, _binary_rows, _scalar_rows), strict=True)
@@ -159,7 +159,7 @@ def information(
 
 def _blocks(
     joint: Joint,
-    rows: list[Rows],
+    rows: list[KindScores],
     values: Values,
     flat: dict[str, slice],
     m: int,
@@ -197,7 +197,7 @@ def _blocks(
     return weights, cross, own
 
 
-def _pair_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows:
+def _pair_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> KindScores:
     """P(a), P(b), P(tie), and the three strengths of what was chosen, where one was stated."""
     a, b, person = joint.pairs.a, joint.pairs.b, joint.pairs.annotator
     own, said = joint.unshared(), torch.from_numpy(np.flatnonzero(joint.pairs.strength))
@@ -232,7 +232,7 @@ def _pair_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows
     return _score_rows(joint, found, (z[a] - z[b]).numpy(), rewards[a], values, places)
 
 
-def _binary_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows:
+def _binary_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> KindScores:
     """P(good), P(bad)."""
     item, person = joint.binary.item, joint.binary.annotator
     own = joint.unshared()
@@ -248,7 +248,7 @@ def _binary_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Ro
     return _score_rows(joint, found, z[item].numpy(), rewards[item], values, places)
 
 
-def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> Rows:
+def _scalar_rows(joint: Joint, z: Tensor, rewards: Tensor, values: Values) -> KindScores:
     """P(1) to P(10); of a Gaussian, its mean and its spread in place of the answers."""
     item, person = joint.scalar.item, joint.scalar.annotator
     own, noise = joint.unshared(), joint.noise(values)
@@ -297,7 +297,7 @@ def _score_rows(
     rewards: Tensor,
     values: Values,
     places: dict[str, Ints],
-) -> Rows:
+) -> KindScores:
     """The scores of n judgements by everything that their answers' log-probabilities depend on.
 
     Of Values that have one entry a judgement, under REWARD the reward too. So no
@@ -327,4 +327,4 @@ def _score_rows(
     if "gaps" in places:
         gaps = scores["gaps"]
         named += [("gaps", places["gaps"] + i, gaps[..., i]) for i in range(gaps.shape[2])]
-    return Rows(by_weights, scores[REWARD], named, given, answers.item, answers.person)
+    return KindScores(by_weights, scores[REWARD], named, given, answers.item, answers.person)

@@ -53,7 +53,7 @@ STEPS = 8
 """Of L-BFGS in one round, at most."""
 
 
-def require_finite(features: Floats) -> None:
+def require_finite_features(features: Floats) -> None:
     """Raise ValueError for features (N, d) of which one is not finite."""
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     if len(bad):
@@ -80,7 +80,7 @@ class Basis:
     @classmethod
     def of(cls, features: Floats, components: int = COMPONENTS) -> Basis:
         """From features (N, d). Raises ValueError where one is not finite."""
-        require_finite(features)
+        require_finite_features(features)
         # what is absurdly far from a feature's middle half is brought nearer: one text in many
         low, high = np.quantile(features, [0.25, 0.75], axis=0)
         reach = np.where(high > low, OUTLYING * (high - low), np.inf)
@@ -260,7 +260,7 @@ def fit_head(
     is the variance that rewards have before anything is judged. `start`: an earlier fit to go on
     from, in the same basis. Raises ValueError for features that are not finite.
     """
-    require_finite(features)
+    require_finite_features(features)
     basis = basis or (start.basis if start else Basis.of(features))
     return fit_coordinates(basis.coordinates(features), joint, prior, basis, start)
 

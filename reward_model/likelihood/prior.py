@@ -23,7 +23,7 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
 
 from reward_model.dataset.examples import Floats, Ints
-from reward_model.likelihood.fisher import Rows, rows_of
+from reward_model.likelihood.fisher import KindScores, rows_of
 from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_coordinates
 from reward_model.likelihood.joint import Joint
 
@@ -87,7 +87,7 @@ def choose_prior(
     return prior
 
 
-def design_effect(rows: Sequence[Rows], prompt: Ints, fit: HeadFit) -> float:
+def design_effect(rows: Sequence[KindScores], prompt: Ints, fit: HeadFit) -> float:
     """phi, at least 1, of all judgements at the mode. prompt: of each completion (N,)."""
     pulls = np.concatenate([r.by_weights @ fit.factor for r in rows])
     given = np.concatenate([r.given for r in rows])

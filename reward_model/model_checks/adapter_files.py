@@ -18,7 +18,7 @@ from reward_model.model_checks.folder import (
     check_tokenizer,
     check_weights,
     has_tokenizer,
-    read_json,
+    read_json_file,
 )
 
 CONFIG = "adapter_config.json"
@@ -39,7 +39,7 @@ def adapter_base(folder: Path) -> str:
     A path is looked for where the command runs and beside the adapter. Raises ValueError where the
     folder holds no adapter that can be used here, or its model is not found.
     """
-    config = read_json(folder / CONFIG)
+    config = read_json_file(folder / CONFIG)
     _check_kind(folder, config)
     check_weights(folder, "adapter_model", "adapter_model")
     if has_tokenizer(folder):
@@ -160,7 +160,7 @@ def whole_layers(folder: Path) -> list[str]:
 
     An embedding that was only resized trains nothing.
     """
-    config = read_json(folder / CONFIG)
+    config = read_json_file(folder / CONFIG)
     tokens = ["trainable_token_indices"] if config.get("trainable_token_indices") else []
     biases = ["bias"] if config.get("bias", "none") != "none" else []
     return [*map(str, config.get("modules_to_save") or []), *tokens, *biases]

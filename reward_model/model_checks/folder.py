@@ -37,14 +37,14 @@ def check_model(folder: Path, tokenizer: bool = True) -> None:
     tokenizer: whether there must be one; an adapter may bring its own.
     """
     there = (folder / "config.json").is_file()
-    facts = read_json(folder / "config.json") if there else {}
+    facts = read_json_file(folder / "config.json") if there else {}
     if not there or ("model_type" not in facts and not has_tokenizer(folder)):  # or a run's
         raise ValueError(
             f"{str(folder)!r} holds no model (config.json, model.safetensors): name a finished run,"
             " a model's folder, or an adapter's (with adapter_config.json)"
         )
     if (folder / "generation_config.json").is_file():  # else its end tokens would be lost unseen
-        read_json(folder / "generation_config.json")
+        read_json_file(folder / "generation_config.json")
     if tokenizer and not has_tokenizer(folder):
         raise ValueError(
             f"{str(folder)!r} holds no tokenizer: copy tokenizer.json and tokenizer_config.json of"
@@ -65,7 +65,7 @@ def check_tokenizer(folder: Path) -> None:
     for name in (*TOKENIZER_SETTINGS, *VOCABULARIES):
         path = folder / name
         if path.suffix == ".json" and path.is_file():
-            read_json(path)
+            read_json_file(path)
         elif path.is_file():
             check_pointer(path)
 
@@ -95,7 +95,7 @@ def check_weights(folder: Path, safe: str, pickled: str) -> None:
 
 def _shards(index: Path) -> list[Path]:
     """The files that an index names. Raises ValueError where one is missing."""
-    named = read_json(index).get("weight_map")
+    named = read_json_file(index).get("weight_map")
     if not isinstance(named, dict) or not named:
         raise ValueError(f"{str(index)!r} names no files (weight_map): {AGAIN}")
     paths = [index.parent / str(name) for name in sorted(set(map(str, named.values())))]
@@ -134,7 +134,7 @@ def check_pointer(path: Path) -> None:
         raise ValueError(f"{str(path)!r} is empty: {AGAIN}")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_file(path: Path) -> dict[str, Any]:
     """A file's JSON object. Raises ValueError for a pointer and for anything else."""
     check_pointer(path)
     try:

@@ -25,8 +25,8 @@ from reward_model.evaluation.best_of_n import best_of_n, judged_best_of_n, sprea
 from reward_model.evaluation.calibration import calibration
 from reward_model.evaluation.cross_validation import Candidate, Model, Predictions
 from reward_model.evaluation.learning_curve import (
-    CurvePoint,
-    Progress,
+    OnRefit,
+    PartialFit,
     enough_pairs,
     fit_curve_points,
     learning_curve,
@@ -40,12 +40,12 @@ from reward_model.evaluation.metrics import (
     pair_baselines,
     pairwise_accuracy,
 )
-from reward_model.evaluation.retraining import Retraining
+from reward_model.evaluation.retraining import RetrainedHeads
 from reward_model.likelihood.fit import HeadFit, Prior
 from reward_model.receipt.contents import read_held_out
 from reward_model.receipt.wording import summary, verdict
 
-Source = Literal["held", "crossed"]
+ScoreOrigin = Literal["held", "crossed"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class FeatureChoice:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReceiptInputs:
     """What a receipt is computed from. Rows are those of `examples`: N completions."""
 
     model: Model
@@ -96,7 +96,7 @@ class Evidence:
 
 
 def receipt(
-    evidence: Evidence, progress: Progress = lambda done, total, message: None, seed: int = 0
+    evidence: ReceiptInputs, progress: OnRefit = lambda done, total, message: None, seed: int = 0
 ) -> Json:
     """The receipt's JSON; an estimate without a value says how much data it needs.
 
@@ -111,8 +111,11 @@ def receipt(
     pairs = preference_pairs(examples)
     trivial = baselines(examples, pairs, seed)
     progress(0, 1, "the figures")
-    sources: dict[Source, Predictions | None] = {"held": evidence.held, "crossed": evidence.crossed}
-    retraining = Retraining.of(evidence.model, examples, evidence.fit, boot.weights[1:])
+    sources: dict[ScoreOrigin, Predictions | None] = {
+        "held": evidence.held,
+        "crossed": evidence.crossed,
+    }
+    retraining = RetrainedHeads.of(evidence.model, examples, evidence.fit, boot.weights[1:])
     data = {
         source: evaluation_data(
             examples,
@@ -158,7 +161,7 @@ def receipt(
     return found | _policy_spread(evidence)
 
 
-def _features(choice: FeatureChoice, data: EvaluationData, retraining: Retraining) -> Json:
+def _features(choice: FeatureChoice, data: EvaluationData, retraining: RetrainedHeads) -> Json:
     """What the head reads, how often the folds chose the same, and its lead over other heads."""
     pairs, ours, found = data.pairs, pairwise_accuracy(data), []
 
@@ -178,7 +181,7 @@ def _features(choice: FeatureChoice, data: EvaluationData, retraining: Retrainin
     }
 
 
-def headline(data: Mapping[Source, EvaluationData], for_itself: bool) -> Source:
+def headline(data: Mapping[ScoreOrigin, EvaluationData], for_itself: bool) -> ScoreOrigin:
     """Which predictions speak for the model that is released: "held" or "crossed".
 
     Cross-validation of a head tests the same procedure on more prompts. for_itself: a tuned model
@@ -214,16 +217,16 @@ def _held_out(data: EvaluationData | None, scores: Metrics) -> Json:
 
 
 def _head_learning(
-    evidence: Evidence,
+    evidence: ReceiptInputs,
     data: EvaluationData,
     ceiling: Ceiling | None,
-    retraining: Retraining,
-    progress: Progress,
+    retraining: RetrainedHeads,
+    progress: OnRefit,
     seed: int,
 ) -> Json:
     """What cross-validation says of the head, whatever the released model is."""
     e = evidence
-    learned: list[CurvePoint] = []
+    learned: list[PartialFit] = []
     if enough_pairs(data.pairs):
         points = fit_curve_points(e.model, e.features, e.examples, e.prior, progress, seed)
         for point in points:
@@ -235,7 +238,7 @@ def _head_learning(
     }
 
 
-def _policy_spread(evidence: Evidence) -> Json:
+def _policy_spread(evidence: ReceiptInputs) -> Json:
     _, prompt = np.unique(evidence.policy_prompts, return_inverse=True)
     boot = Bootstrap(int(prompt.max(initial=0)) + 1)
     rewards = evidence.policy_rewards

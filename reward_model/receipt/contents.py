@@ -112,16 +112,16 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trait(ReceiptEstimate):
+class TraitEstimate(ReceiptEstimate):
     apart: bool
     """The interval leaves out the crowd."""
 
 
 @dataclass(frozen=True)
-class Annotator:
+class AnnotatorTraits:
     annotator: str
     judgements: Mapping[str, int]
-    traits: Mapping[str, Trait]
+    traits: Mapping[str, TraitEstimate]
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Receipt:
     equal_length: EqualLength | None = None
     features: Features | None = None
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
-    annotators: Sequence[Annotator] = ()
+    annotators: Sequence[AnnotatorTraits] = ()
     learning: LearningCurve | None = None
     judged_best_of_n: Sequence[BestOfN] = ()
 

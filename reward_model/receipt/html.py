@@ -73,7 +73,7 @@ def _make_plots(receipt: Receipt) -> dict[str, plots.Plot]:
     ):
         if one := receipt.calibration.get(kind):
             title = f"How often {what}, against its predicted probability"
-            found[kind] = plots.reliability(one.bins, low, high, title)
+            found[kind] = plots.reliability_diagram(one.bins, low, high, title)
     if curve := receipt.learning:
         known = [p for p in curve.points if p.value is not None]
         if len(known) > 1:

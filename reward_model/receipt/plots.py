@@ -54,7 +54,9 @@ class Plot:
     """The human ceiling."""
 
 
-def reliability(bins: Sequence[CalibrationBin], low: float, high: float | None, title: str) -> Plot:
+def reliability_diagram(
+    bins: Sequence[CalibrationBin], low: float, high: float | None, title: str
+) -> Plot:
     """A reliability diagram: how often it happened against its predicted probability, both shares.
 
     low, high: the range of predicted probabilities that is drawn, e.g. from 0.5 for the side that

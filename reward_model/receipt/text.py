@@ -25,7 +25,7 @@ RECEIPT_HTML, RECEIPT_JSON, CARD = "receipt.html", "receipt.json", "README.md"
 CARD_TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
 
 
-def lines(report: Mapping[str, object]) -> list[str]:
+def receipt_lines(report: Mapping[str, object]) -> list[str]:
     """The summary first, then each figure with its interval and n beside what it must beat.
 
     report: a receipt's JSON, or the report of a reward model's run, which holds it.

@@ -117,7 +117,7 @@ def verdict(held_out: HeldOut) -> str:
     return "unsure" if lead.value > 0 else "loses"
 
 
-def left_out(held_out: HeldOut) -> str:
+def missing_baseline(held_out: HeldOut) -> str:
     """Which baseline needs what was not recorded; "" where nothing does."""
     known = held_out.shown_first_known
     if held_out.of != "comparisons" or known is None or known >= held_out.pairs:
@@ -181,7 +181,7 @@ def limits(receipt: Receipt) -> list[str]:
     curve, spread."""
     parts = (receipt.ceiling, receipt.learning, receipt.spread)
     alone = [ONE_PERSON] if receipt.annotators_count == 1 else []
-    unknown = [left_out(receipt.held_out)] if left_out(receipt.held_out) else []
+    unknown = [missing_baseline(receipt.held_out)] if missing_baseline(receipt.held_out) else []
     read = features_told(receipt.features) if receipt.features else []
     if start := receipt.facts.get("starts from"):
         alone.append(

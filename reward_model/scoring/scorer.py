@@ -65,7 +65,7 @@ class Unit(TypedDict):
     sd: float
 
 
-class Facts(TypedDict):
+class ModelFacts(TypedDict):
     """What a run or an export notes about its reward model."""
 
     objective: str
@@ -327,10 +327,10 @@ class Scorer:
         return np.mean(means, axis=0), np.sqrt(pooled_variance(own, means))
 
 
-def read_facts(folder: Path) -> Facts:
+def read_facts(folder: Path) -> ModelFacts:
     """What a run or an export noted about itself. Raises ValueError if it is no reward model."""
     path = folder / (EXPORT if (folder / EXPORT).is_file() else ORIGIN)
-    facts: Facts | None = json.loads(path.read_text()) if path.is_file() else None
+    facts: ModelFacts | None = json.loads(path.read_text()) if path.is_file() else None
     if facts is None or "objective" not in facts:
         raise ValueError(
             f"{folder} holds no finished reward model: name a reward run's id or folder"
@@ -338,7 +338,7 @@ def read_facts(folder: Path) -> Facts:
     return facts
 
 
-def under(folder: Path, facts: Facts) -> Origin:
+def under(folder: Path, facts: ModelFacts) -> Origin:
     """The policy that a reward model was trained from: the model, and its copy of the SFT adapter.
 
     Of an export: the folder itself, all is merged into it.
@@ -350,7 +350,7 @@ def under(folder: Path, facts: Facts) -> Origin:
 
 def load_member(
     folder: Path,
-    facts: Facts,
+    facts: ModelFacts,
     place: int,
     pad_token_id: int,
     dtype: torch.dtype,
@@ -368,7 +368,7 @@ def load_member(
 
 
 def adapted(
-    folder: Path, facts: Facts, place: int, pad_token_id: int
+    folder: Path, facts: ModelFacts, place: int, pad_token_id: int
 ) -> PreTrainedModel | PeftModel:
     """One network in float32, its own adapter put on it where it has one."""
     weights, adapter = folder / member_name(WEIGHTS, place), folder / member_name(ADAPTER, place)
@@ -382,7 +382,7 @@ def adapted(
 
 
 def with_own_head(
-    network: PreTrainedModel, folder: Path, facts: Facts, place: int, exported: bool
+    network: PreTrainedModel, folder: Path, facts: ModelFacts, place: int, exported: bool
 ) -> Member:
     """The network under the head that belongs on it: a run's, its export's, or that of an export,
     which its weights hold."""
@@ -395,7 +395,7 @@ def with_own_head(
     return Member(network, head, view.exported if apart else view)
 
 
-def noted_view(facts: Facts) -> View | None:
+def noted_view(facts: ModelFacts) -> View | None:
     """What the head reads; None for the last layer's last token."""
     noted = facts.get("view")
     return View(tuple(noted["layers"]), noted["mean"]) if noted else None

@@ -17,7 +17,7 @@ AT_ONCE = 256
 """Texts from which on no further request joins a pass."""
 
 
-class Reader:
+class BatchingScorer:
     """A scorer that several threads share: one forward at a time, for all that wait by then."""
 
     def __init__(self, scorer: Scorer) -> None:

@@ -33,10 +33,10 @@ from data.schema import make_prompt
 from data.stats.intervals import Floats
 from reward_model.language_model.render import Rendered
 from reward_model.scoring.scorer import UNIT, Scorer
-from reward_model.serving.batching import Read, Reader
+from reward_model.serving.batching import BatchingScorer, Read
 from reward_model.serving.chat_text import chat_text
 
-Answer = dict[str, object]
+ResponseBody = dict[str, object]
 Row = TypeVar("Row")
 LARGEST_BODY = 16 * 2**20
 """Bytes."""
@@ -85,13 +85,13 @@ class GetRewardRequest(BaseModel):
 class Service:
     """What the routes do, without HTTP."""
 
-    def __init__(self, reader: Reader, name: str) -> None:
+    def __init__(self, reader: BatchingScorer, name: str) -> None:
         self.reader = reader
         self.scorer = reader.scorer
         self.name = name
         self.chat = chat_text(self.scorer)
 
-    def score(self, asked: ScoreRequest) -> Answer:
+    def score(self, asked: ScoreRequest) -> ResponseBody:
         """Rewards in reward units."""
         n = len(asked.completions)
         finished = [True] * n if asked.finished is None else asked.finished
@@ -105,10 +105,10 @@ class Service:
             "completions", rows, lambda row: self.scorer.render(make_prompt(row[0]), *row[1:])
         )
         rewards, sd = self._score_texts(texts)
-        std: Answer = {"std": sd} if asked.return_std else {}
+        std: ResponseBody = {"std": sd} if asked.return_std else {}
         return {"rewards": rewards, **std, **_cut(texts), "model": self.name, "unit": UNIT}
 
-    def classify(self, asked: ClassifyRequest) -> Answer:
+    def classify(self, asked: ClassifyRequest) -> ResponseBody:
         """The head's output, in the shape of vLLM's answers."""
         if asked.model not in (None, self.name):
             raise LookupError(f"model {asked.model!r} is not served here: use {self.name!r}")
@@ -151,7 +151,7 @@ class Service:
             return self.chat.read_ids(one)
         raise ValueError("neither a text nor token ids")
 
-    def get_reward(self, asked: GetRewardRequest) -> Answer:
+    def get_reward(self, asked: GetRewardRequest) -> ResponseBody:
         """Rewards in reward units, in the shape of OpenRLHF's answers."""
         prompts = [""] * len(asked.query) if asked.prompts is None else asked.prompts
         if len(prompts) != len(asked.query):
@@ -186,7 +186,7 @@ class Service:
         return raw, sd
 
 
-def _cut(texts: Sequence[Rendered]) -> Answer:
+def _cut(texts: Sequence[Rendered]) -> ResponseBody:
     """How many texts were too long and lost their beginning; nothing where none did."""
     n = sum(text.truncated for text in texts)
     return {"truncated": n} if n else {}
@@ -212,7 +212,7 @@ def _are_ids(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and bool(value) and all(type(i) is int for i in value)
 
 
-def build_app(reader: Reader, name: str) -> FastAPI:
+def build_server(reader: BatchingScorer, name: str) -> FastAPI:
     """The routes over a running reader. `name`: what the model is called in answers."""
     app = FastAPI(title=f"reward model {name}")
     service = Service(reader, name)
@@ -221,11 +221,11 @@ def build_app(reader: Reader, name: str) -> FastAPI:
     app.post("/get_reward")(service.get_reward)
 
     @app.get("/health")
-    def health() -> Answer:
+    def health() -> ResponseBody:
         return {"status": "ok", "model": name, "unit": UNIT}
 
     @app.get("/v1/models")
-    def models() -> Answer:
+    def models() -> ResponseBody:
         return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "coach"}]}
 
     _refuse_clearly(app)
@@ -242,25 +242,25 @@ def _refuse_clearly(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
         send = f"send {SHAPES[request.url.path]} as application/json"
         status = 400 if first["type"] == "json_invalid" else 422
-        return refusal(status, f"{where}: {first['msg'].lower()}: {send}")
+        return error_response(status, f"{where}: {first['msg'].lower()}: {send}")
 
     @app.exception_handler(ValueError)
     @app.exception_handler(LookupError)
     def unreadable(_: Request, error: Exception) -> JSONResponse:
-        return refusal(422 if isinstance(error, ValueError) else 404, str(error))
+        return error_response(422 if isinstance(error, ValueError) else 404, str(error))
 
     @app.exception_handler(FloatingPointError)
     def unscorable(_: Request, error: FloatingPointError) -> JSONResponse:
-        return refusal(500, f"{error}: serve it in float32, or train it again")
+        return error_response(500, f"{error}: serve it in float32, or train it again")
 
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> JSONResponse:
         known = ", ".join([*SHAPES, "/health"])
         said = {404: f"no {request.url.path} here: use {known}", 405: "use POST for what is scored"}
-        return refusal(error.status_code, said.get(error.status_code, error.detail))
+        return error_response(error.status_code, said.get(error.status_code, error.detail))
 
 
-def refusal(status: int, line: str) -> JSONResponse:
+def error_response(status: int, line: str) -> JSONResponse:
     return JSONResponse({"error": {"message": line, "code": status}}, status)
 
 
@@ -274,7 +274,7 @@ class BodyLimit:
         came, headers = 0, dict(scope.get("headers", []))
         line = f"a request may have {LARGEST_BODY:,} bytes: send the texts in several"
         if int(headers.get(b"content-length", 0)) > LARGEST_BODY:
-            await refusal(413, line)(scope, receive, send)
+            await error_response(413, line)(scope, receive, send)
             return
 
         async def counted() -> Message:
@@ -291,7 +291,7 @@ class BodyLimit:
 def serve(load: Callable[[], Scorer], name: str, host: str, port: int) -> None:
     """Answer until Ctrl-C. Raises ValueError if the port is taken, before it loads the model."""
     with listen(host, port) as listener:
-        app = build_app(Reader(load()), name)
+        app = build_server(BatchingScorer(load()), name)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         where = address(host, listener.getsockname()[1])
 
@@ -311,7 +311,7 @@ def serve(load: Callable[[], Scorer], name: str, host: str, port: int) -> None:
 def serving(scorer: Scorer, name: str) -> Iterator[str]:
     """The same in the background on a free port of this machine; gives its address."""
     with listen("127.0.0.1", 0) as listener:
-        app = build_app(Reader(scorer), name)
+        app = build_server(BatchingScorer(scorer), name)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

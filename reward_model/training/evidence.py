@@ -18,7 +18,7 @@ from reward_model.evaluation.cross_validation import (
 from reward_model.evaluation.feature_choice import Candidates
 from reward_model.language_model.render import fingerprint
 from reward_model.likelihood.fit import HeadFit
-from reward_model.receipt.build import Evidence, FeatureChoice
+from reward_model.receipt.build import FeatureChoice, ReceiptInputs
 from reward_model.training.inputs import TrainingInputs
 from reward_model.training.reference_samples import Tick
 
@@ -34,7 +34,7 @@ def evidence_of(
     sd: Floats,
     unit: tuple[float, float],
     tick: Tick,
-) -> Evidence:
+) -> ReceiptInputs:
     """Held-out and cross-validated predictions of a model, and what it was made of.
 
     raw, sd: its head's output for all completions, and how far it may be off (C,); level: what
@@ -65,7 +65,7 @@ def evidence_of(
         rewards = raw[judged] + level
         part = predict(inputs.model, held_out, rewards, sd[judged], fit.values)
         held = merge_folds(examples, [(aside, part)])
-    return Evidence(
+    return ReceiptInputs(
         model=inputs.model,
         judgements=inputs.judgements,
         examples=examples,

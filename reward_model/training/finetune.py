@@ -20,10 +20,10 @@ from reward_model.evaluation.cross_validation import Model
 from reward_model.language_model.adapter import in_float32, lora_config, what_trains
 from reward_model.language_model.classifier import apply_head, completion_states, set_head
 from reward_model.language_model.render import Rendered
-from reward_model.language_model.views import View, cut, find_blocks
+from reward_model.language_model.views import View, cut_layers, find_blocks
 from reward_model.likelihood.fit import HeadFit
-from reward_model.training.memory import TuningMemory, preflight, tuning_memory
-from reward_model.training.micro_batches import Run, in_pieces, micro_batches
+from reward_model.training.memory import TuningMemory, check_memory, tuning_memory
+from reward_model.training.micro_batches import ForwardPass, in_pieces, micro_batches
 from reward_model.training.token_loss import last_states, times_better, token_loss
 
 
@@ -63,7 +63,7 @@ def tune(
 
     batches = list(prompt_batches(examples, settings, random.Random(settings.seed + place)))
     memory = tuning_memory(trained, [texts[i] for batch in batches for i in batch], read)
-    preflight(memory, settings.members - place, network.device, run.directory)
+    check_memory(memory, settings.members - place, network.device, run.directory)
     parameters = [p for p in trained.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimiser, len(batches) // 10, len(batches))
@@ -89,7 +89,7 @@ def tune(
             run.progress(step, len(batches), "training")
         schedule.step()
     trained.eval()
-    cut(network, view.depth)
+    cut_layers(network, view.depth)
     return trained
 
 
@@ -134,7 +134,9 @@ class _Loss:
             self.model, self.examples, batch, rows[:, 0] + self.added[batch], self.fit
         )
 
-    def accumulate(self, batch: Sequence[int], read: Run, memory: TuningMemory) -> torch.Tensor:
+    def accumulate(
+        self, batch: Sequence[int], read: ForwardPass, memory: TuningMemory
+    ) -> torch.Tensor:
         """Add a batch's gradients, part by part; its rewards and token losses (B, 1 or 2)."""
         found: dict[int, torch.Tensor] = {}
         for part in micro_batches(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from data.runs.checks import GIB, MEMORY, Checks
 from reward_model.language_model.render import Rendered
-from reward_model.training.micro_batches import Activations, Run
+from reward_model.training.micro_batches import Activations, ForwardPass
 
 MEASURED = 64
 """Tokens of the text whose activations are measured."""
@@ -52,7 +52,7 @@ class TuningMemory:
         return f"tuning takes up to {self.peak / GIB:.2f} GiB ({of})"
 
 
-def tuning_memory(model: nn.Module, texts: Sequence[Rendered], run: Run) -> TuningMemory:
+def tuning_memory(model: nn.Module, texts: Sequence[Rendered], run: ForwardPass) -> TuningMemory:
     """What tuning this network on these texts will take.
 
     run: what a step asks of the network for N texts, (N, ...). A micro-batch has room for a
@@ -71,7 +71,9 @@ def tuning_memory(model: nn.Module, texts: Sequence[Rendered], run: Run) -> Tuni
     return TuningMemory(weights, 3 * 4 * trained, activations, room)
 
 
-def measure_activations(model: nn.Module, texts: Sequence[Rendered], run: Run) -> Activations:
+def measure_activations(
+    model: nn.Module, texts: Sequence[Rendered], run: ForwardPass
+) -> Activations:
     """What the network keeps of a short text and of one twice as long, as a parabola through both.
 
     A quarter of both is prompt.
@@ -87,7 +89,7 @@ def measure_activations(model: nn.Module, texts: Sequence[Rendered], run: Run) -
     return Activations(short / n - square * n, square)
 
 
-def _kept_bytes(model: nn.Module, run: Run, text: Rendered) -> int:
+def _kept_bytes(model: nn.Module, run: ForwardPass, text: Rendered) -> int:
     """Bytes that one pass keeps for its gradient, beside the model's own."""
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}
@@ -101,7 +103,7 @@ def _kept_bytes(model: nn.Module, run: Run, text: Rendered) -> int:
     return sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in own)
 
 
-def preflight(memory: TuningMemory, members: int, device: torch.device, folder: Path) -> None:
+def check_memory(memory: TuningMemory, members: int, device: torch.device, folder: Path) -> None:
     """Say what tuning will take and write it to the run's folder, before the first step.
 
     members: how many are to be tuned in turn, whose networks stay; the first is loaded already.

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from reward_model.dataset.examples import Examples, group_rows
 from reward_model.language_model.render import Rendered
 
-Run = Callable[[Sequence[Rendered]], Tensor]
+ForwardPass = Callable[[Sequence[Rendered]], Tensor]
 """A pass over N texts that gives a row of each (N, ...)."""
 
 
@@ -64,7 +64,7 @@ def micro_batches(
 
 
 def in_pieces(
-    run: Run,
+    run: ForwardPass,
     texts: Sequence[Rendered],
     activations: Activations,
     room: float,

@@ -9,8 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from data.schema import Completion
 from data.splits import split_of
 from data.store import Store
-from data.texts.intake import UNSTORABLE, left_out
-from reward_model.language_model.generation import draw, require_finite
+from data.texts.intake import UNSTORABLE, why_left_out
+from reward_model.language_model.generation import draw, require_finite_scores
 from reward_model.language_model.render import render_prompt
 from reward_model.model_checks.context import prompts_that_fit
 
@@ -56,8 +56,8 @@ def reference_samples(
     prompts = fitting.prompts
     asked = [prompts[i // EACH % len(prompts)] for i in range(FEWEST)]
     causal = load()
-    require_finite(causal, render_prompt(tokenizer, asked[0]), policy)
+    require_finite_scores(causal, render_prompt(tokenizer, asked[0]), policy)
     drawn = draw(causal, tokenizer, asked, TOKENS)
-    kept = [c for c in drawn if not left_out(c.written)]
+    kept = [c for c in drawn if not why_left_out(c.written)]
     less = f", {len(drawn) - len(kept)} left out {UNSTORABLE}" if len(kept) < len(drawn) else ""
     return kept, f"fresh answers of {policy}{less}"

@@ -31,8 +31,8 @@ from reward_model.model_checks.saving import check_saving
 from reward_model.scoring.scorer import (
     EXPORT,
     READS,
-    Facts,
     Head,
+    ModelFacts,
     load_member,
     member_name,
     noted_view,
@@ -63,7 +63,7 @@ class Start:
         np.savez(folder / START_HEAD, name=self.name, weights=self.weights)
 
 
-def kept_start(folder: Path, facts: Facts) -> Start | None:
+def kept_start(folder: Path, facts: ModelFacts) -> Start | None:
     """What a trained reward model started from; None where it was no other one."""
     path, view = folder / START_HEAD, noted_view(facts)
     if view is None or not path.is_file():
@@ -112,7 +112,7 @@ def _of_own(name: str, folder: Path, into: Path) -> Start:
     return Start(name, _write_network(folder, facts, origin, into / START), view, weights[0])
 
 
-def _write_network(folder: Path, facts: Facts, origin: Origin, out: Path) -> Origin:
+def _write_network(folder: Path, facts: ModelFacts, origin: Origin, out: Path) -> Origin:
     """A tuned network, its adapters merged, as an ordinary folder."""
     tokenizer = load_scorers_tokenizer(origin, facts.get("pad_token"))
     network = load_member(folder, facts, 0, tokenizer.pad_token_id, torch.float32).model

@@ -19,7 +19,7 @@ from data.settings import as_config
 from grpo.config import PolicySettings
 from grpo.trainer.callback import SAMPLES, VERDICTS, GrpoCallback
 from grpo.trainer.policy_trainer import PolicyTrainer, TrainingParts
-from grpo.trainer.preflight import preflight
+from grpo.trainer.preflight import run_preflight
 from reward_model.scoring.scorer import Scorer
 from tests.benchmarks.garden import SAMPLING, Garden
 
@@ -173,7 +173,7 @@ def train_in(
     trainer = PolicyTrainer(settings, parts, out)
     trainer.add_callback(GrpoCallback(recorder, trainer))
     inject(trainer)
-    checked = _reason(lambda: preflight(trainer, out))
+    checked = _reason(lambda: run_preflight(trainer, out))
     ended = _reason(trainer.train)
     (out / "done").write_text(json.dumps({"preflight": checked, "run": ended}))
 

@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from data.quality import Quality, quality
-from data.quality.text import lines
+from data.quality.text import quality_lines
 from data.schema import Completion, Judgement, Record, Task, make_prompt
 from data.store import Store
 from data.store.content import load_prompts
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--workspace", type=Path, required=True)
     with Store.open(parser.parse_args().workspace) as store:
-        print("\n".join(lines(figures_by_source(store))))
+        print("\n".join(quality_lines(figures_by_source(store))))
 
 
 if __name__ == "__main__":

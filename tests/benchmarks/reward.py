@@ -21,19 +21,19 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from reward_model.benchmark.simulation import over_worlds
-from reward_model.benchmark.tables import machine, markdown
+from reward_model.benchmark.tables import machine, markdown_table
 from reward_model.benchmark.worlds import (
     Array,
     World,
     accuracy,
     calibration_error,
+    draw_judgements,
     first,
-    judged,
     unseen,
     world,
 )
 from reward_model.dataset.examples import TIE, Examples, rows
-from reward_model.evaluation.cross_validation import Model, choose_prior, cross_validate
+from reward_model.evaluation.cross_validation import Model, cross_validate, prior_for
 from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_head
 from tests.benchmarks.figures import say
 
@@ -144,8 +144,8 @@ def efficiency(seeds: int, own: float) -> Curves:
     for seed in range(seeds):
         here = world(seed, own=own)
         rng = np.random.default_rng(1000 + seed)
-        mixed = judged(here, rng, *[MORE[-1] // 3] * 3, SEEN)
-        alone = judged(here, rng, SIZES[-1], 0, 0, SEEN)
+        mixed = draw_judgements(here, rng, *[MORE[-1] // 3] * 3, SEEN)
+        alone = draw_judgements(here, rng, SIZES[-1], 0, 0, SEEN)
         for n in MORE:
             for name, method in METHODS.items():
                 if n in SIZES or name not in (JOINT, PLAIN):
@@ -170,7 +170,7 @@ def accuracies(curves: Curves) -> str:
     for name in (PLAIN, BT, MSE, POOLED, ALL_PAIRS):
         gaps = [np.subtract(best(curves, JOINT, n), best(curves, name, n)) for n in SIZES]
         lines.append([f"joint less {name}", *(interval(list(g)) for g in gaps)])
-    return markdown(["accuracy after n judgements", *map(str, SIZES)], lines)
+    return markdown_table(["accuracy after n judgements", *map(str, SIZES)], lines)
 
 
 def needed(curves: Curves, name: str, n: int, seeds: int) -> str:
@@ -194,7 +194,9 @@ def needed(curves: Curves, name: str, n: int, seeds: int) -> str:
 def savings(curves: Curves, seeds: int) -> str:
     lines = [[name, *(needed(curves, name, n, seeds) for n in SIZES[:3])]
              for name in (BT, MSE, POOLED)]  # fmt: skip
-    return markdown(["times as many needed, to match joint with", *map(str, SIZES[:3])], lines)
+    return markdown_table(
+        ["times as many needed, to match joint with", *map(str, SIZES[:3])], lines
+    )
 
 
 def calibration(seeds: int) -> str:
@@ -203,7 +205,9 @@ def calibration(seeds: int) -> str:
     sizes = SIZES[:3]
     for seed in range(seeds):
         here = world(seed)
-        mixed = judged(here, np.random.default_rng(1000 + seed), *[sizes[-1] // 3] * 3, SEEN)
+        mixed = draw_judgements(
+            here, np.random.default_rng(1000 + seed), *[sizes[-1] // 3] * 3, SEEN
+        )
         a, b = unseen(here, SEEN)
         apart = here.reward[a] - here.reward[b]
         truth = expit(np.exp(here.crowd.consistency)[:, None] * apart).mean(0)
@@ -213,7 +217,7 @@ def calibration(seeds: int) -> str:
                 found[name, n].append(calibration_error(chances, truth))
     names = list(dict.fromkeys(name for name, _ in found))
     lines = [[name, *(interval(found[name, n]) for n in sizes)] for name in names]
-    return markdown(["calibration error after n judgements", *map(str, sizes)], lines)
+    return markdown_table(["calibration error after n judgements", *map(str, sizes)], lines)
 
 
 def _chances(here: World, examples: Examples, a: Array, b: Array) -> dict[str, Array]:
@@ -239,31 +243,31 @@ def precision_lost(seed: int, n: int) -> float:
     """Accuracy on unseen prompts that the best of five fixed precisions has above the chosen one,
     from n judgements of each kind."""
     here, model = world(seed, prompts=150), Model()
-    examples = judged(here, np.random.default_rng(seed), n, n, n, 120)
+    examples = draw_judgements(here, np.random.default_rng(seed), n, n, n, 120)
 
     def reached(precision: Prior | float) -> float:
         fit = fit_head(here.features, model.joint(examples), precision)
         return accuracy(here, fit.rewards(here.features), 120)
 
-    chosen = reached(choose_prior(model, here.features, examples))
+    chosen = reached(prior_for(model, here.features, examples))
     return max(reached(24 / variance) for variance in (0.1, 0.3, 1, 3, 10)) - chosen
 
 
 def precisions(seeds: int) -> str:
     lines = [[str(3 * n), interval([precision_lost(s, n) for s in range(seeds)])]
              for n in (20, 60, 200)]  # fmt: skip
-    return markdown(["judgements", "accuracy below the best fixed precision's"], lines)
+    return markdown_table(["judgements", "accuracy below the best fixed precision's"], lines)
 
 
 def _chosen(model: Model, features: Array, examples: Examples) -> HeadFit:
-    prior = choose_prior(model, features, examples)
+    prior = prior_for(model, features, examples)
     return fit_head(features, model.joint(examples), prior)
 
 
 def seconds() -> str:
     """5,000 judgements of 1,500 prompts, 10 annotators, 576 features; 30 of them new in a refit."""
     here = world(0, prompts=1500, width=576, people=10)
-    examples = judged(here, np.random.default_rng(0), *[1667] * 3, 1500)
+    examples = draw_judgements(here, np.random.default_rng(0), *[1667] * 3, 1500)
     x, model = here.features, Model()
     found: dict[str, list[float]] = defaultdict(list)
 
@@ -281,11 +285,11 @@ def seconds() -> str:
         timed("cold fit", lambda: fit_head(x, model.joint(examples), precision, basis))
         timed("refit", lambda: fit_head(x, model.joint(examples), precision, start=earlier))
     timed("standard deviations of 6,000 scores", lambda: earlier.spread(x, basis.mean))
-    timed("choosing the precision", lambda: choose_prior(model, x, examples))
+    timed("choosing the precision", lambda: prior_for(model, x, examples))
     timed("cross-validation", lambda: cross_validate(model, x, examples, precision))
     lines = [[name, f"{np.median(v):.2f}", f"{min(v):.2f} to {max(v):.2f}", str(len(v))]
              for name, v in found.items()]  # fmt: skip
-    return markdown(["at 5,000 judgements", "median s", "from, to", "n"], lines)
+    return markdown_table(["at 5,000 judgements", "median s", "from, to", "n"], lines)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from data import Store
 from data.schema import Answer
-from reward_model.benchmark.worlds import accuracy, calibration_error, judged, world
+from reward_model.benchmark.worlds import accuracy, calibration_error, draw_judgements, world
 from tests.benchmarks.figures import Figure, count, markdown, milliseconds, write
 from tests.benchmarks.ground import Ground, fill
 from tests.benchmarks.labeler import checked, claims, mark_judged
@@ -104,5 +104,5 @@ def test_the_calibration_error_by_hand() -> None:
 @pytest.mark.parametrize("method", [bradley_terry, regression, all_as_pairs])
 def test_ordinary_methods_learn_in_a_simulated_world(method: Method) -> None:
     made = world(0, prompts=150, dims=8)
-    examples = judged(made, np.random.default_rng(0), 300, 300, 300, 100)
+    examples = draw_judgements(made, np.random.default_rng(0), 300, 300, 300, 100)
     assert accuracy(made, method(made, examples, 8.0), 100) > 0.8

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo.diagnosis.curves import curves, number, trend
+from grpo.diagnosis.curves import curves, finite_or_none, trend
 from grpo.diagnosis.diagnose import HOLD, diagnose
 from grpo.diagnosis.rules import RULES
 from grpo.reports.records import GrpoReport
-from grpo.reports.text import lines
+from grpo.reports.text import report_lines
 from tests.benchmarks.diagnosis import measure
 from tests.benchmarks.faults import HEALTHY
 from tests.benchmarks.garden import SMALL, garden
@@ -253,7 +253,7 @@ def test_the_action_changes_a_setting_the_run_has():
 
 def test_a_report_prints_the_verdict_and_what_to_do():
     verdicts = diagnose(ill("truncation"), SETTINGS, BASELINE)
-    text = "\n".join(lines(GrpoReport(summary="40 steps.", steps=40, verdicts=verdicts)))
+    text = "\n".join(report_lines(GrpoReport(summary="40 steps.", steps=40, verdicts=verdicts)))
     assert "watch: " in text and "raise the longest completion from 48 to 96" in text
 
 
@@ -298,8 +298,8 @@ def test_a_trend_is_found_and_its_interval_holds_the_slope():
 
 
 def test_numbers_are_told_from_what_only_looks_like_them():
-    assert number(3) == 3.0 and number(0.5) == 0.5
-    assert [number(v) for v in (None, True, "3", math.nan, math.inf, 10**400)] == [None] * 6
+    assert finite_or_none(3) == 3.0 and finite_or_none(0.5) == 0.5
+    assert [finite_or_none(v) for v in (None, True, "3", math.nan, math.inf, 10**400)] == [None] * 6
     assert curves([{"step": 2, "kl": math.nan}], {}, None).broken == ["kl"]
 
 

@@ -16,7 +16,7 @@ from data.settings import as_config
 from grpo import train as grpo_train
 from grpo.policies.checkpoint import find_policy
 from grpo.policies.reference import adapter_state
-from grpo.trainer.preflight import Preflight, preflight
+from grpo.trainer.preflight import Preflight, run_preflight
 from reward_model.scoring.kept_answers import HELD, reproduce
 from reward_model.scoring.scorer import Scorer
 from tests.support.training import POLICY
@@ -44,7 +44,7 @@ def check(trainer, tmp_path):
 
     def run(**changes):
         trainer.settings = replace(POLICY, **changes)
-        return preflight(trainer, tmp_path)
+        return run_preflight(trainer, tmp_path)
 
     return run
 
@@ -80,7 +80,7 @@ def test_a_run_is_the_same_with_and_without_preflight(trained, monkeypatch):
         trainer.calibrate(retest=1e-5, entropy=0.0)
         return Preflight()
 
-    monkeypatch.setattr(grpo_train, "preflight", skipped)
+    monkeypatch.setattr(grpo_train, "run_preflight", skipped)
     trained.run("grpo", grpo_train.train, POLICY, name="unchecked")
     for one, other in zip(trained.metrics("grpo"), trained.metrics("unchecked"), strict=True):
         assert {k: v for k, v in one.items() if "second" not in k} == {
@@ -166,6 +166,6 @@ def test_a_learning_rate_that_undoes_the_policy(trained):
 def test_a_later_round_may_be_away_from_its_reference(trained, trainer, tmp_path):
     first, sft = (find_policy(trained.ids[k], trained.workspace) for k in ("grpo", "sft"))
     trainer.parts = replace(trainer.parts, policy=first, reference=sft)
-    found = preflight(trainer, tmp_path)
+    found = run_preflight(trainer, tmp_path)
     assert not found.baseline["same_policy"]
     assert level(tmp_path, "KL at step 0") == "pass"

@@ -26,7 +26,7 @@ from grpo.policies.reference import reference_of
 from grpo.policies.tuning import check_qlora, four_bits, trainable
 from grpo.pretrain import end_of_text, packed, tokenized
 from grpo.reports.records import TrainingCourse
-from grpo.supervised import EarlyStoppingCallback, to_trl
+from grpo.supervised import EarlyStoppingCallback, sft_config
 from reward_model.chat.chat_format import control_tokens
 from reward_model.config import RANGES, RewardSettings
 from reward_model.language_model.generation import draw
@@ -323,9 +323,9 @@ def test_qlora_is_asked_for_as_its_paper_does():
     assert config.load_in_4bit and config.bnb_4bit_use_double_quant
     assert config.bnb_4bit_quant_type == "nf4"
     assert config.bnb_4bit_compute_dtype == torch.bfloat16
-    args = to_trl(SftSettings(tuning="qlora"), "unused", torch.bfloat16, validate=True)
+    args = sft_config(SftSettings(tuning="qlora"), "unused", torch.bfloat16, validate=True)
     assert args.activation_checkpointing and args.bf16
-    plain = to_trl(SftSettings(), "unused", torch.bfloat16, validate=True)
+    plain = sft_config(SftSettings(), "unused", torch.bfloat16, validate=True)
     assert not plain.activation_checkpointing and not plain.bf16
 
 

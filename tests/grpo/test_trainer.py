@@ -20,8 +20,8 @@ from grpo import train as grpo_train
 from grpo.config import WINDOW, PolicySettings
 from grpo.policies.reference import adapter_distance, reference_of
 from grpo.trainer.advantages import TINY, advantages
-from grpo.trainer.batch_metrics import Sample, batch_metrics, rank_correlation, repetition
-from grpo.trainer.callback import verdicts
+from grpo.trainer.batch_metrics import Sample, batch_metrics, repetition, spearman
+from grpo.trainer.callback import diagnose_rows
 from grpo.trainer.kl_target import next_kl_coefficient
 from grpo.trainer.policy_trainer import PolicyTrainer
 from grpo.trainer.trl_config import MEASURE_ONLY
@@ -152,8 +152,8 @@ def test_metrics_tell_groups_from_the_batch():
 def test_repetition_and_rank_correlation():
     assert repetition("no no no no") == pytest.approx(2 / 3)
     assert repetition("one") == repetition("") == 0
-    assert rank_correlation(np.array([1.0, 2, 3]), np.array([1.0, 4, 9])) == pytest.approx(1)
-    assert rank_correlation(np.array([1.0, 1]), np.array([1.0, 2])) == 0
+    assert spearman(np.array([1.0, 2, 3]), np.array([1.0, 4, 9])) == pytest.approx(1)
+    assert spearman(np.array([1.0, 1]), np.array([1.0, 2])) == 0
 
 
 # --- steering
@@ -285,7 +285,7 @@ def test_what_is_no_number_is_told_before_the_run_ends(trained, monkeypatch):
     assert (folder / "checkpoint-2" / WINDOW).is_file()
     (live,) = [v for v in runs.verdicts(folder) if v["name"] == "not-finite"]
     assert "infinite or NaN at step 3" in live["text"]
-    again = verdicts(folder, runs.metrics(folder), POLICY, runs.samples(folder))
+    again = diagnose_rows(folder, runs.metrics(folder), POLICY, runs.samples(folder))
     assert [asdict(v) for v in again] == runs.verdicts(folder)
 
 

@@ -24,7 +24,7 @@ from reward_model.language_model.adapter import lora_config, with_adapter
 from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import ADAPTER, find_origin, save_origin
 from reward_model.likelihood.fit import Basis
-from reward_model.receipt.text import lines
+from reward_model.receipt.text import receipt_lines
 from reward_model.receipt.wording import ONE_PERSON
 from reward_model.scoring.scorer import Scorer, read_facts
 from reward_model.train import train
@@ -146,7 +146,7 @@ def test_the_command_says_it_in_one_line(tmp_path, tiny_model):
 def test_one_annotator_trains_and_is_said(tmp_path, tiny_model):
     report, folder = Place(tmp_path, compared(who=("ann",))).train(tiny_model)
     assert report["annotators_count"] == 1
-    assert ONE_PERSON in lines(report)
+    assert ONE_PERSON in receipt_lines(report)
     assert ONE_PERSON in (folder / "receipt.html").read_text()
     assert Scorer.load(folder).score(["Why?"], ["Good."]).shape == (1,)
 
@@ -161,7 +161,7 @@ def test_contradictory_judgements_train_and_beat_no_baseline(tmp_path, tiny_mode
     report, folder = Place(tmp_path, rows).train(tiny_model)
     assert report["verdict"] == "loses"
     assert report["summary"].startswith("It does not beat its baselines")
-    assert lines(report)[0] == report["summary"]
+    assert receipt_lines(report)[0] == report["summary"]
     assert report["summary"] in (folder / "README.md").read_text()
 
 

@@ -20,8 +20,8 @@ from reward_model.receipt.text import (
     CARD,
     RECEIPT_HTML,
     RECEIPT_JSON,
-    lines,
     model_card,
+    receipt_lines,
     write_receipt,
 )
 from reward_model.receipt.wording import MEASURES, ONE_PERSON, summary, verdict
@@ -68,7 +68,7 @@ def shown(found):
         assert "nan" not in (value or "").split(",") and "inf" not in (value or "")
     assert "http:" not in page and "https:" not in page and "url(" not in page
     assert "None" not in page and not re.search(r"\bnan\b", page)
-    said = lines(found)
+    said = receipt_lines(found)
     assert all(isinstance(line, str) and "\n" not in line for line in said)
     assert said[0] == found["summary"] and found["summary"] in unescape(page)
     front = model_card(Receipt.read(found))

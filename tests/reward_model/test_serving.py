@@ -25,7 +25,7 @@ from reward_model.language_model.loading import load_tokenizer
 from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render
 from reward_model.scoring.scorer import Scorer
-from reward_model.serving.batching import Reader
+from reward_model.serving.batching import BatchingScorer
 from reward_model.serving.chat_text import ChatText, chat_text
 from reward_model.serving.http import LARGEST_BODY, MOST_TEXTS, serving
 from tests.reward_model.chat.families import FAMILIES, make_tokenizer
@@ -478,7 +478,7 @@ def test_a_pass_that_fails_fails_for_those_in_it_alone(scorer):
 
     failing = Failing(scorer.members, scorer.tokenizer)
     short = [scorer.render("Why?", "So.", True)]
-    reader = Reader(failing)
+    reader = BatchingScorer(failing)
     with pytest.raises(RuntimeError, match="out of memory"):
         reader.read([scorer.render("Why?", "and so on " * 30, True)])
     raw, sd = reader.read(short)

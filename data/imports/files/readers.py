@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.exchange.validation import JsonObject, parse, read_json, show
+from data.exchange.validation import JsonObject, decode_json, parse_line, show
 from data.imports.files import huggingface
 from data.imports.files.json_values import find_rows, split_values
 
@@ -36,7 +36,7 @@ _DATASET = "a Hugging Face dataset"
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """One row as it was found."""
 
     where: str
@@ -48,7 +48,7 @@ class Row:
         """The row itself. Raises ValueError with the reason why there is none."""
         if isinstance(self.found, ValueError):
             raise self.found
-        return parse(self.found) if isinstance(self.found, bytes) else self.found
+        return parse_line(self.found) if isinstance(self.found, bytes) else self.found
 
     @property
     def brief(self) -> str:
@@ -66,25 +66,25 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class FileTable:
     """The rows of one file or dataset."""
 
     kind: str
     """What sort of file it is, in words."""
-    rows: Iterator[Row]
+    rows: Iterator[FileRow]
     typed: bool
     """Whether a cell can be trusted to have the type it was written with."""
     has_texts: bool = True
     """Whether a text was written as a text; in CSV it may be anything."""
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> FileTable:
     """The rows of a file, a folder of `save_to_disk`, or a dataset's id OWNER/NAME."""
     if path.is_dir():
-        return Table(_DATASET, _arrow_rows(huggingface.read_saved(path)), typed=False)
+        return FileTable(_DATASET, _arrow_rows(huggingface.read_saved(path)), typed=False)
     if not path.exists():
         if huggingface.is_id(path):
-            return Table(_DATASET, _arrow_rows(huggingface.download(str(path))), typed=False)
+            return FileTable(_DATASET, _arrow_rows(huggingface.download(str(path))), typed=False)
         if path.parts[:1] in (("http:",), ("https:",)):
             raise ValueError(
                 f"{path} is an address: download the file, or give a dataset's id as OWNER/NAME"
@@ -95,15 +95,15 @@ def open_table(path: Path) -> Table:
     suffix = path.suffix.lower()
     if suffix in _DELIMITERS:
         kind = suffix.removeprefix(".").upper()
-        return Table(kind, _separated_rows(path, _DELIMITERS[suffix]), False, has_texts=False)
+        return FileTable(kind, _separated_rows(path, _DELIMITERS[suffix]), False, has_texts=False)
     with path.open("rb") as stream:
         start = stream.read(64).removeprefix(BOM).lstrip()
     if suffix == ".parquet" or start.startswith(b"PAR1"):
-        return Table("Parquet", _arrow_rows([(str(path), _parquet_batches(path))]), typed=False)
+        return FileTable("Parquet", _arrow_rows([(str(path), _parquet_batches(path))]), typed=False)
     return _json_table(path, is_lines=suffix in (".jsonl", ".ndjson"))
 
 
-def _json_table(path: Path, is_lines: bool) -> Table:
+def _json_table(path: Path, is_lines: bool) -> FileTable:
     """JSON lines, or one JSON value that holds rows, whichever the file is.
 
     `is_lines`: its name says that it holds lines. A list in such a file is read all the same.
@@ -115,15 +115,15 @@ def _json_table(path: Path, is_lines: bool) -> Table:
     whole = begins == b"[" and not is_lines
     in_lines = begins not in (b"[", b"{") or (several and _is_value(lines[0]))
     if in_lines and not whole:
-        return Table("JSON lines", _json_lines(path, raw), typed=True)
+        return FileTable("JSON lines", _json_lines(path, raw), typed=True)
     text = _decode(path, raw)
     try:
-        found = find_rows(read_json(text), in_lines=is_lines and not several)
+        found = find_rows(decode_json(text), in_lines=is_lines and not several)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and begins == b"{":
-            return Table("JSON objects", _json_objects(path, text), typed=True)
+            return FileTable("JSON objects", _json_objects(path, text), typed=True)
         if begins == b"{" and (not several or lines[1].lstrip().startswith(b"{")):
-            return Table("JSON lines", _json_lines(path, raw), typed=True)
+            return FileTable("JSON lines", _json_lines(path, raw), typed=True)
         raise ValueError(
             f"{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno}): write one "
             "array of objects, or one object a line"
@@ -131,15 +131,15 @@ def _json_table(path: Path, is_lines: bool) -> Table:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if found is None and not several:
-        return Table("JSON lines", _json_lines(path, raw), typed=True)
-    kind, rows = found or ("a JSON object", [read_json(text)])
-    return Table(kind, _value_rows(path, rows), typed=True)
+        return FileTable("JSON lines", _json_lines(path, raw), typed=True)
+    kind, rows = found or ("a JSON object", [decode_json(text)])
+    return FileTable(kind, _value_rows(path, rows), typed=True)
 
 
 def _is_value(line: bytes) -> bool:
     """Whether a line is JSON by itself."""
     try:
-        read_json(line.decode("utf-8", "replace"))
+        decode_json(line.decode("utf-8", "replace"))
     except json.JSONDecodeError:
         return False
     except ValueError:  # which no export could spell again
@@ -147,19 +147,19 @@ def _is_value(line: bytes) -> bool:
     return True
 
 
-def _value_rows(path: Path, rows: list[object]) -> Iterator[Row]:
+def _value_rows(path: Path, rows: list[object]) -> Iterator[FileRow]:
     if not rows:
         raise _no_rows(path)
     for number, row in enumerate(rows, 1):
         odd = ValueError(f"{show(row)} is not an object: write {{...}}")
-        yield Row(f"{path} row {number}", number, row if isinstance(row, dict) else odd)
+        yield FileRow(f"{path} row {number}", number, row if isinstance(row, dict) else odd)
 
 
-def _json_objects(path: Path, text: str) -> Iterator[Row]:
+def _json_objects(path: Path, text: str) -> Iterator[FileRow]:
     """Objects one after another, each over several lines."""
     try:
         for line, found in split_values(text):
-            yield Row(f"{path}:{line}", line, found)
+            yield FileRow(f"{path}:{line}", line, found)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno}): write one "
@@ -169,18 +169,18 @@ def _json_objects(path: Path, text: str) -> Iterator[Row]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _json_lines(path: Path, raw: bytes) -> Iterator[Row]:
+def _json_lines(path: Path, raw: bytes) -> Iterator[FileRow]:
     """The lines that hold something, with their numbers from 1."""
     found = False
     for number, line in enumerate(raw.split(b"\n"), 1):
         if line.strip():
             found = True
-            yield Row(f"{path}:{number}", number, line.strip())
+            yield FileRow(f"{path}:{number}", number, line.strip())
     if not found:
         raise ValueError(f"{path} holds no lines: write one JSON object a line")
 
 
-def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
+def _separated_rows(path: Path, delimiter: str) -> Iterator[FileRow]:
     """Rows below a line of column names; an empty cell is none. `number` is a row's first line."""
     line = 1
     csv.field_size_limit(2**31 - 1)
@@ -205,7 +205,7 @@ def _separated_rows(path: Path, delimiter: str) -> Iterator[Row]:
         for cells in reader:
             if cells:
                 found = True
-                yield Row(f"{path}:{line}", line, _name_cells(columns, cells))
+                yield FileRow(f"{path}:{line}", line, _name_cells(columns, cells))
             line = before + reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
@@ -236,7 +236,7 @@ def _parquet_batches(path: Path) -> huggingface.Batches:
         yield from file.iter_batches(128)
 
 
-def _arrow_rows(parts: Iterable[tuple[str, huggingface.Batches]]) -> Iterator[Row]:
+def _arrow_rows(parts: Iterable[tuple[str, huggingface.Batches]]) -> Iterator[FileRow]:
     """The rows of Arrow batches, numbered from 1 in each part."""
     import pyarrow
 
@@ -247,7 +247,7 @@ def _arrow_rows(parts: Iterable[tuple[str, huggingface.Batches]]) -> Iterator[Ro
             rows = (row for batch in batches for row in batch.to_pylist())
             for number, row in enumerate(rows, 1):
                 found = {k: _as_json(v) for k, v in row.items()}
-                yield Row(f"{name} row {number}", number, found)
+                yield FileRow(f"{name} row {number}", number, found)
         except MemoryError:  # which is one of Arrow's exceptions too
             raise
         except (pyarrow.ArrowException, OSError) as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from grpo.diagnosis.curves import Curves, number
+from grpo.diagnosis.curves import Curves, finite_or_none
 
-Level = Literal["fine", "watch", "stop"]
+Severity = Literal["fine", "watch", "stop"]
 Pick = Literal["telling", "best", "cut", "repeated", "group"]
 """Which completions show it: of the largest advantage, of the best reward, unfinished ones, ones
 that stand more than once, or those of one group."""
@@ -27,7 +27,7 @@ class Finding:
     """What one rule has to say at one step."""
 
     name: str
-    level: Level
+    level: Severity
     text: str
     metric: str
     value: float | None
@@ -52,7 +52,7 @@ def pooled(c: Curves, name: str, t: int, each: float, width: int) -> float | Non
     None before there are 20. Small groups say little: a rank correlation of two is 1 or -1."""
     least = c.rows_of(each)
     found = c.recent(name, t, max(width, least))
-    return number(sum(found) / len(found)) if found and c.batches(t) >= least else None
+    return finite_or_none(sum(found) / len(found)) if found and c.batches(t) >= least else None
 
 
 WORDS = {
@@ -75,7 +75,7 @@ def turned(c: Curves, name: str, factor: float, from_zero: float = 0.0) -> Turn:
 
 
 def put_to(c: Curves, name: str, new: float | None, verb: str) -> Turn:
-    now, new = c.setting(name), number(new)
+    now, new = c.setting(name), finite_or_none(new)
     if now is None or new is None or new == now or (new > now) != (verb == "raise"):
         return f"{verb} the {WORDS[name]}", {}
     whole = name in ("group_size", "sampling.max_new_tokens")

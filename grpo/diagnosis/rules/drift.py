@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grpo.diagnosis.curves import Curves
-from grpo.diagnosis.rules.base import START_AGAIN, STILL_LEARNING, SURE, Finding, Level, turned
+from grpo.diagnosis.rules.base import START_AGAIN, STILL_LEARNING, SURE, Finding, Severity, turned
 
 BUDGET = 10.0
 """Nats per answer where no target is set."""
@@ -56,7 +56,7 @@ def kl_runaway(c: Curves, t: int) -> Finding | None:
     return _find_runaway(c, kl, 4, "stop") or _find_runaway(c, kl, 2, "watch")
 
 
-def _find_runaway(c: Curves, kl: float | None, times: float, level: Level) -> Finding | None:
+def _find_runaway(c: Curves, kl: float | None, times: float, level: Severity) -> Finding | None:
     """KL of more than so many times its target."""
     limit = times * (c.setting("kl_target") or BUDGET)
     if kl is None or kl <= limit:

@@ -13,10 +13,10 @@ from labeler.rendering import short
 ACCENT, BLUE, PURPLE, GREY, AMBER = "#14a394", "#4f86f7", "#a463f2", "#8292a5", "#d98a29"
 RED = "#dc4437"
 Numbers = list[float | None]
-Rows = Sequence[Json]
+MetricRows = Sequence[Json]
 
 
-def loss_chart(rows: Rows) -> go.Figure:
+def loss_chart(rows: MetricRows) -> go.Figure:
     """Training loss, and validation loss where it was measured."""
     chart = figure("Loss")
     line(chart, rows, "loss", ACCENT, "training")
@@ -28,7 +28,7 @@ def loss_chart(rows: Rows) -> go.Figure:
 
 def line(
     chart: go.Figure,
-    rows: Rows,
+    rows: MetricRows,
     key: str,
     colour: str,
     name: str,
@@ -59,7 +59,9 @@ def line(
     )
 
 
-def band(chart: go.Figure, rows: Rows, middle: str, spread: str, name: str, fill: float) -> None:
+def band(
+    chart: go.Figure, rows: MetricRows, middle: str, spread: str, name: str, fill: float
+) -> None:
     """One standard deviation around a mean, in the accent's colour at a strength of `fill`."""
     kept = [row for row in rows if is_number(row.get(middle)) and is_number(row.get(spread))]
     steps = [row["step"] for row in kept]
@@ -111,7 +113,7 @@ def with_legend(chart: go.Figure) -> go.Figure:
     return chart.update_layout(showlegend=True, legend=below, margin_b=50)
 
 
-def latest(rows: Rows, key: str) -> str:
+def latest_value(rows: MetricRows, key: str) -> str:
     """The last value of a metric, in words."""
     values = [row[key] for row in rows if is_number(row.get(key))]
     return short(values[-1]) if values else "–"

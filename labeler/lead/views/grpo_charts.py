@@ -23,12 +23,12 @@ MARKS = {"stop": charts.RED, "watch": charts.AMBER}
 class ChartInputs:
     """What the charts of a run rest on."""
 
-    rows: charts.Rows
+    rows: charts.MetricRows
     config: Json
     """The run's settings."""
     start: Json
     """The baseline that the preflight measured; empty where there is none."""
-    verdicts: charts.Rows = ()
+    verdicts: charts.MetricRows = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def drawn(chart: Chart, inputs: ChartInputs) -> go.Figure:
     return made
 
 
-def has_data(chart: Chart, rows: charts.Rows) -> bool:
+def has_data(chart: Chart, rows: charts.MetricRows) -> bool:
     values = [row.get(chart.needs, 0) for row in rows] if chart.needs else [1]
     return any(charts.is_number(value) and value > 0 for value in values)
 
@@ -60,7 +60,7 @@ def has_data(chart: Chart, rows: charts.Rows) -> bool:
 def reward_chart(inputs: ChartInputs) -> go.Figure:
     """What GRPO climbs, its two spreads, and the reward model's own mean where that differs."""
     chart = charts.figure(
-        "Reward", f"now {charts.latest(inputs.rows, 'reward_mean')}; bands of one deviation"
+        "Reward", f"now {charts.latest_value(inputs.rows, 'reward_mean')}; bands of one deviation"
     )
     charts.band(chart, inputs.rows, "reward_mean", "reward_std", "of all answers", 0.13)
     charts.band(chart, inputs.rows, "reward_mean", "group_std", "within a group", 0.3)
@@ -74,7 +74,7 @@ def reward_chart(inputs: ChartInputs) -> go.Figure:
 
 def kl_chart(inputs: ChartInputs) -> go.Figure:
     """KL to the SFT policy in nats per answer, its target, and per token in the hover."""
-    answer, token = (charts.latest(inputs.rows, key) for key in ("kl_nats", "kl"))
+    answer, token = (charts.latest_value(inputs.rows, key) for key in ("kl_nats", "kl"))
     chart = charts.figure("KL to SFT", f"now {answer} nats an answer, {token} a token")
     hover = "%{y:.3g} nats an answer, %{customdata:.3g} a token"
     charts.line(chart, inputs.rows, "kl_nats", charts.BLUE, "KL", hover=hover, beside="kl")
@@ -86,7 +86,9 @@ def kl_chart(inputs: ChartInputs) -> go.Figure:
 
 def entropy_chart(inputs: ChartInputs) -> go.Figure:
     """Entropy of the policy's next token, where it started, and the share of that set as target."""
-    chart = charts.figure("Entropy", f"now {charts.latest(inputs.rows, 'entropy')} nats per token")
+    chart = charts.figure(
+        "Entropy", f"now {charts.latest_value(inputs.rows, 'entropy')} nats per token"
+    )
     charts.line(chart, inputs.rows, "entropy", charts.PURPLE, "entropy")
     _mark_start(chart, inputs, "entropy")
     begun, share = inputs.start.get("entropy"), inputs.config.get("entropy_target")
@@ -97,7 +99,9 @@ def entropy_chart(inputs: ChartInputs) -> go.Figure:
 
 def length_chart(inputs: ChartInputs) -> go.Figure:
     """Mean length of a completion, and where it started."""
-    chart = charts.figure("Length", f"now {charts.latest(inputs.rows, 'length')} tokens an answer")
+    chart = charts.figure(
+        "Length", f"now {charts.latest_value(inputs.rows, 'length')} tokens an answer"
+    )
     charts.line(chart, inputs.rows, "length", charts.ACCENT, "length")
     _mark_start(chart, inputs, "length")
     return chart
@@ -110,7 +114,7 @@ def _mark_start(chart: go.Figure, inputs: ChartInputs, metric: str) -> None:
 
 def _one_metric(title: str, key: str, colour: str, unit: str, inputs: ChartInputs) -> go.Figure:
     """One metric from 0 up."""
-    chart = charts.figure(title, f"now {charts.latest(inputs.rows, key)}{unit}")
+    chart = charts.figure(title, f"now {charts.latest_value(inputs.rows, key)}{unit}")
     charts.line(chart, inputs.rows, key, colour, title.lower())
     return chart.update_yaxes(rangemode="tozero")
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from data.stats.estimate import format_duration
 from data.store.run_rows import Run
 from labeler.lead.snapshot import Json, objects_in, read_as
-from labeler.rendering import number, render, short
+from labeler.rendering import plain_number, render_macro, short
 
 LEVELS = {"stop": "bad", "fail": "bad", "watch": "warn", "warn": "warn", "fine": "", "pass": ""}
 """Levels of a verdict and of a check, worst first, and the colour of each."""
@@ -48,7 +48,7 @@ MOST_GROUPS, MOST_ANSWERS = 24, 32
 
 
 @dataclass(frozen=True)
-class Sample:
+class ShownSample:
     """One completion of a step."""
 
     step: object = None
@@ -62,7 +62,7 @@ class Sample:
 
     @property
     def first_line(self) -> str:
-        return first_line(self.prompt)
+        return prompt_line(self.prompt)
 
     @property
     def finite_advantage(self) -> float:
@@ -70,7 +70,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ShownFinding:
     """What verdicts and checks share."""
 
     name: object = ""
@@ -87,7 +87,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict(Finding):
+class ShownVerdict(ShownFinding):
     """One entry of verdicts.json: what a metric says, and what to do about it."""
 
     text: object = ""
@@ -113,13 +113,13 @@ class Verdict(Finding):
         return [as_flag(str(name), value) for name, value in change.items()]
 
     @property
-    def evidence(self) -> list[Sample]:
+    def evidence(self) -> list[ShownSample]:
         """The completions that the verdict rests on."""
-        return [read_as(Sample, sample) for sample in objects_in(self.samples)]
+        return [read_as(ShownSample, sample) for sample in objects_in(self.samples)]
 
 
 @dataclass(frozen=True)
-class Check(Finding):
+class ShownCheck(ShownFinding):
     """One check of preflight.json."""
 
     value: object = ""
@@ -131,9 +131,9 @@ def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
     """What the run's figures say at a step, worst first; what is fine on one line each."""
     if run is None or not step:
         return ""
-    found = [read_as(Verdict, verdict) for verdict in verdicts]
+    found = [read_as(ShownVerdict, verdict) for verdict in verdicts]
     found.sort(key=lambda verdict: verdict.severity)
-    return render("grpo_run", "diagnosis", run, found, step)
+    return render_macro("grpo_run", "diagnosis", run, found, step)
 
 
 def as_flag(setting: str, value: object) -> str:
@@ -147,7 +147,7 @@ def as_flag(setting: str, value: object) -> str:
 
 def preflight_html(run: Run | None, found: Json) -> str:
     """The checks before the first step: one line if all passed, else the table."""
-    checks = [read_as(Check, check) for check in objects_in(found.get("checks"))]
+    checks = [read_as(ShownCheck, check) for check in objects_in(found.get("checks"))]
     if run is None or not checks:
         return ""
     checks.sort(key=lambda check: check.severity)
@@ -163,33 +163,35 @@ def preflight_html(run: Run | None, found: Json) -> str:
         costs.append(f"{format_duration(found['eta_seconds'])} in all")
     if found.get("memory_gib") is not None:
         costs.append(f"{short(found['memory_gib'])} GiB of memory")
-    return render("grpo_run", "preflight", run, checks, counted, costs)
+    return render_macro("grpo_run", "preflight", run, checks, counted, costs)
 
 
 def step_html(run: Run | None, samples: Sequence[Json]) -> str:
     """What the policy wrote at one step: by prompt, the best first."""
     if run is None or not samples:
         return ""
-    drawn = [read_as(Sample, sample) for sample in samples]
+    drawn = [read_as(ShownSample, sample) for sample in samples]
     groups = [list(group) for _, group in groupby(drawn, key=lambda s: repr(s.prompt))]
     shown = [_group_of(group) for group in groups[:MOST_GROUPS]]
-    return render("grpo_run", "step", run, number(drawn[0].step), shown, len(groups) - len(shown))
+    return render_macro(
+        "grpo_run", "step", run, plain_number(drawn[0].step), shown, len(groups) - len(shown)
+    )
 
 
-def _group_of(samples: Sequence[Sample]) -> Json:
+def _group_of(samples: Sequence[ShownSample]) -> Json:
     """The completions of one prompt at one step, those that are shown, the best first.
 
     `prompt` is the whole prompt, where that is more than its first line.
     """
 
-    def reward_of(sample: Sample) -> float:
+    def reward_of(sample: ShownSample) -> float:
         return _finite_or(sample.reward, -math.inf)
 
     rewards = [reward for reward in map(reward_of, samples) if reward > -math.inf]
     prompt = samples[0].prompt
     return {
-        "first_line": first_line(prompt),
-        "prompt": prompt_text(prompt) if first_line(prompt) != str(prompt).strip() else "",
+        "first_line": prompt_line(prompt),
+        "prompt": prompt_text(prompt) if prompt_line(prompt) != str(prompt).strip() else "",
         "samples": sorted(samples, key=reward_of, reverse=True)[:MOST_ANSWERS],
         "size": len(samples),
         "mean": fmean(rewards) if rewards else None,
@@ -214,7 +216,7 @@ def samples_html(samples: object, before: str, after: str) -> str:
         }
         for sample in objects_in(samples)
     ]
-    return render("grpo_run", "pairs", pairs, before, after) if pairs else ""
+    return render_macro("grpo_run", "pairs", pairs, before, after) if pairs else ""
 
 
 def prompt_text(prompt: object) -> str:
@@ -224,7 +226,7 @@ def prompt_text(prompt: object) -> str:
     return str(prompt)
 
 
-def first_line(prompt: object) -> str:
+def prompt_line(prompt: object) -> str:
     """What a prompt begins with, for one line; of several turns, the last."""
     last = prompt[-1] if isinstance(prompt, list) and prompt else prompt
     text = last.get("content", "") if isinstance(last, Mapping) else last

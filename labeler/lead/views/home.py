@@ -11,9 +11,9 @@ from data.runs.kinds import title_of
 from data.stats.estimate import MIN_CASES, format_duration, format_interval
 from data.store.run_rows import Run
 from labeler.access.accounts import state_of
-from labeler.lead.receipt_routes import RECEIPT, address
+from labeler.lead.receipt_routes import RECEIPT, receipt_address
 from labeler.lead.snapshot import Json, Snapshot, mapping_in, read_as
-from labeler.rendering import number, render
+from labeler.rendering import plain_number, render_macro
 from labeler.safe_html.hidden_text import short_lines
 from reward_model.config import BASELINES
 
@@ -22,7 +22,7 @@ RECEIPT_LINKS = {RECEIPT: "Open by itself", "receipt.json": "JSON", "README.md":
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ShownShare:
     """A share as a report has it, with its 95% interval and n; what is not known is None."""
 
     value: float | None = None
@@ -76,7 +76,7 @@ def flow_html(now: Snapshot) -> str:
         _reward_node(now),
         _policy_node(now),
     ]
-    return render("home", "flow", nodes)
+    return render_macro("home", "flow", nodes)
 
 
 def _reward_node(now: Snapshot) -> Node:
@@ -85,11 +85,11 @@ def _reward_node(now: Snapshot) -> Node:
     if not report:
         return ("Reward model", "–", ["none trained yet"])
     held_out = mapping_in(report, "held_out")
-    accuracy = read_as(Estimate, held_out.get("accuracy"))
+    accuracy = read_as(ShownShare, held_out.get("accuracy"))
     if accuracy.too_few:
         return ("Reward model", "–", [f"held-out accuracy: {accuracy.too_few}"])
     found = mapping_in(held_out, "baselines").items()
-    baselines = {name: read_as(Estimate, figure).value for name, figure in found}
+    baselines = {name: read_as(ShownShare, figure).value for name, figure in found}
     known = {name: value for name, value in baselines.items() if value is not None}
     best = max(known, key=lambda name: known[name], default=None)
     beside = [f"{BASELINES.get(best, best)}: {100 * known[best]:.0f}%"] if best else []
@@ -103,7 +103,7 @@ def _policy_node(now: Snapshot) -> Node:
     if not report:
         why = "not compared yet" if now.newest("grpo") else "none trained yet"
         return ("Policy", "–", [why])
-    rate = read_as(Estimate, next(iter(mapping_in(report, "win_rates").values()), None))
+    rate = read_as(ShownShare, next(iter(mapping_in(report, "win_rates").values()), None))
     if rate.too_few:
         return ("Policy", "–", [f"win rate: {rate.too_few}"])
     about = f"win rate against SFT {rate.bounds}, by the reward model"
@@ -115,7 +115,7 @@ def running_html(now: Snapshot) -> str:
     rows = [_run_cells(run) for run in now.live or now.runs[:4]]
     title = "Now running" if now.live else "Last runs"
     head = ("run", "what", "progress", "state")
-    return render("home", "table_card", title, head, rows, "Nothing has been run yet.")
+    return render_macro("home", "table_card", title, head, rows, "Nothing has been run yet.")
 
 
 def runs_html(now: Snapshot) -> str:
@@ -124,11 +124,11 @@ def runs_html(now: Snapshot) -> str:
         for run in now.runs
     ]
     head = ("run", "what", "progress", "state", "started")
-    return render("home", "table_card", "", head, rows, "Nothing has been run yet.")
+    return render_macro("home", "table_card", "", head, rows, "Nothing has been run yet.")
 
 
 def _run_cells(run: Run) -> list[str]:
-    name, state = (render("home", macro, run) for macro in ("run_name", "state"))
+    name, state = (render_macro("home", macro, run) for macro in ("run_name", "state"))
     return [name, title_of(run.kind), progress_html(run), state]
 
 
@@ -136,14 +136,16 @@ def progress_html(run: Run) -> str:
     """A bar and how far it is, or how it ended."""
     if not run.live:
         words = run.message or f"took {format_duration(age(run))}"
-        return render("home", "progress", run, words, None)
+        return render_macro("home", "progress", run, words, None)
     counted = f"{run.done:,} of {run.total:,}" if run.total > 1 else ""
     left = ""
     # A reward model's stages count from 0 again, each at a pace of its own: no time is predicted.
     if run.kind != "reward" and 0 < run.done < run.total:
         left = f"about {format_duration(age(run) / run.done * (run.total - run.done))} left"
     words = " · ".join(filter(None, [run.message, counted, left])) or "starting"
-    return render("home", "progress", run, words, 100 * run.done / run.total if counted else None)
+    return render_macro(
+        "home", "progress", run, words, 100 * run.done / run.total if counted else None
+    )
 
 
 def age(run: Run) -> float:
@@ -155,20 +157,20 @@ def age(run: Run) -> float:
 def run_card(now: Snapshot, run: Run | None, nothing: str) -> str:
     """One run's state, and in the end its summary in words, or the end of its log."""
     if run is None:
-        return render("home", "run_card", None, "", nothing, "", "")
+        return render_macro("home", "run_card", None, "", nothing, "", "")
     summary = "" if now.receipt(run) else now.report(run).get("summary", "")  # it begins with it
     log = short_lines(now.log(run, 8)) if run.status in ("failed", "died") else ""
-    return render("home", "run_card", run, progress_html(run), "", summary, log)
+    return render_macro("home", "run_card", run, progress_html(run), "", summary, log)
 
 
-def receipt_html(now: Snapshot, run: Run | None) -> str:
+def receipt_frame(now: Snapshot, run: Run | None) -> str:
     """The receipt of a model: the page that its run wrote, in a frame."""
     there = now.receipt(run)
     if run is None or RECEIPT not in there:
         return ""
-    links = [(RECEIPT_LINKS[name], address(run, name)) for name in there]
+    links = [(RECEIPT_LINKS[name], receipt_address(run, name)) for name in there]
     workspace = quote(str(now.site.workspace))
-    return render("home", "receipt", run, address(run, RECEIPT), links, workspace)
+    return render_macro("home", "receipt", run, receipt_address(run, RECEIPT), links, workspace)
 
 
 def compare_html(report: Json) -> str:
@@ -176,14 +178,16 @@ def compare_html(report: Json) -> str:
     if not report:
         return ""
     rates = mapping_in(report, "win_rates").items()
-    judged = [(JUDGES.get(judge, judge), read_as(Estimate, rate)) for judge, rate in rates]
+    judged = [(JUDGES.get(judge, judge), read_as(ShownShare, rate)) for judge, rate in rates]
     rows = []
     for row in report.get("rows") or []:
         low, high = row.get("low"), row.get("high")
-        interval = "–" if low is None or high is None else f"[{number(low)}, {number(high)}]"
-        values = [number(row.get(key)) for key in ("reference", "policy", "difference")]
-        rows.append([row.get("measure", ""), *values, interval, number(row.get("n"))])
-    return render("home", "comparison", judged, rows)
+        interval = (
+            "–" if low is None or high is None else f"[{plain_number(low)}, {plain_number(high)}]"
+        )
+        values = [plain_number(row.get(key)) for key in ("reference", "policy", "difference")]
+        rows.append([row.get("measure", ""), *values, interval, plain_number(row.get("n"))])
+    return render_macro("home", "comparison", judged, rows)
 
 
 def people_html(now: Snapshot, short: bool = False) -> str:
@@ -195,7 +199,7 @@ def people_html(now: Snapshot, short: bool = False) -> str:
         for row, person in zip(rows, now.people, strict=True):
             found = now.access.get(person.name)  # None: added since the list was read
             row += [person.role, state_of(person, found) if found else ""]
-    return render("home", "table_card", "People", head, rows, "Nobody yet.")
+    return render_macro("home", "table_card", "People", head, rows, "Nobody yet.")
 
 
 def data_html(now: Snapshot) -> str:
@@ -212,15 +216,17 @@ def data_html(now: Snapshot) -> str:
         "Tasks for a lead, skipped by several": now.for_leads,
     }
     rows = [(name, f"{n:,}") for name, n in numbers.items()]
-    return render("home", "table_card", "In the store", ("", "how many"), rows)
+    return render_macro("home", "table_card", "In the store", ("", "how many"), rows)
 
 
 def log_html(now: Snapshot, run: Run | None) -> str:
     """What a run printed last, and the settings it was started with."""
     if run is None:
-        return render("home", "run_log", None, "", "", "")
+        return render_macro("home", "run_log", None, "", "", "")
     settings = ", ".join(_settings_in_words(run.config))
-    return render("home", "run_log", run, progress_html(run), settings, short_lines(now.log(run)))
+    return render_macro(
+        "home", "run_log", run, progress_html(run), settings, short_lines(now.log(run))
+    )
 
 
 def _settings_in_words(config: Json, inside: str = "") -> list[str]:

@@ -13,13 +13,13 @@ from data.stats.estimate import (
 )
 from labeler.lead.quality_worker import QualityResult
 from labeler.lead.snapshot import Json
-from labeler.rendering import note, refusal, render
+from labeler.rendering import note, refusal, render_macro
 
-Row = tuple[str, str]
+TextRow = tuple[str, str]
 
-Rows = tuple[tuple[str, str, Style], ...]
+StyledRows = tuple[tuple[str, str, Style], ...]
 """Path of a figure, words, how it is written."""
-TEAM: Rows = (
+TEAM: StyledRows = (
     ("agreement.without_ties", "Agreement on comparisons, ties left out", "share"),
     ("agreement.with_ties", "Agreement on comparisons, ties included", "share"),
     ("agreement.binary", "Agreement on good/bad", "share"),
@@ -37,7 +37,7 @@ TEAM: Rows = (
     ("seconds", "Median seconds per answer", "seconds"),
     ("quick", "Too quick: faster than anyone reads", "share"),
 )
-PERSON: Rows = (
+PERSON: StyledRows = (
     ("agreement.without_ties", "agrees with others", "share"),
     ("repeats", "with themselves", "share"),
     ("gold", "on gold tasks", "share"),
@@ -46,7 +46,7 @@ PERSON: Rows = (
     ("seconds", "seconds", "seconds"),
     ("quick", "too quick", "share"),
 )
-DRIFT: Rows = (
+DRIFT: StyledRows = (
     ("drift.rating", "Drift of ratings: later half minus earlier half", "number"),
     ("drift.good", "Drift of good/bad: share of good, later half minus earlier half", "number"),
     ("drift.agreement", "Drift of agreement: later half minus earlier half", "number"),
@@ -69,13 +69,13 @@ def quality_html(found: QualityResult) -> str:
     parts = [
         "" if found.current else note("More was judged since: the figures are being renewed."),
         refusal(ValueError(found.trouble)) if found.trouble else "",
-        render("quality", "warnings", found.figures["warnings"], nobody_stands_out(people)),
-        render("quality", "ceiling", figures["ceiling"]["sentence"], longer_right),
-        render("quality", "team", *_table_of(figures["team"], TEAM)),
-        people_html(people),
-        render("quality", "models", called_good),
+        render_macro("quality", "warnings", found.figures["warnings"], nobody_stands_out(people)),
+        render_macro("quality", "ceiling", figures["ceiling"]["sentence"], longer_right),
+        render_macro("quality", "team", *_table_of(figures["team"], TEAM)),
+        annotators_html(people),
+        render_macro("quality", "models", called_good),
     ]
-    return render("quality", "stack", parts)
+    return render_macro("quality", "stack", parts)
 
 
 def nobody_stands_out(people: Iterable[Json]) -> str:
@@ -89,13 +89,13 @@ def nobody_stands_out(people: Iterable[Json]) -> str:
     return said if least >= 1 else f"{said} {SOME}"
 
 
-def _table_of(figures: Json, rows: Rows) -> tuple[str, list[Row]]:
+def _table_of(figures: Json, rows: StyledRows) -> tuple[str, list[TextRow]]:
     """The table's head, and each figure with its words."""
     head = f"{figures['judgements']:,} judgements"
     return head, [(words, figure_html(figure_at(figures, path), how)) for path, words, how in rows]
 
 
-def people_html(people: Sequence[Json]) -> str:
+def annotators_html(people: Sequence[Json]) -> str:
     """The figures of each annotator that tell them apart; all of them in folds."""
     rows = []
     for person in people:
@@ -104,7 +104,7 @@ def people_html(people: Sequence[Json]) -> str:
         rows.append((person["name"], f"{figures['judgements']:,}", *cells))
     head = ("annotator", "judgements", *(words for _, words, _ in PERSON))
     details = [(p["name"], *_table_of(p["figures"], (*TEAM, *DRIFT))) for p in people]
-    return render("quality", "people", head, rows, details)
+    return render_macro("quality", "people", head, rows, details)
 
 
 def figure_html(figure: Json, how: Style, short: bool = False) -> str:
@@ -112,12 +112,12 @@ def figure_html(figure: Json, how: Style, short: bool = False) -> str:
     if figure["value"] is None:
         needs = f"{figure['n']:,} of about {figure['needs']:,}" if figure["needs"] else ""
         if short:
-            return render("quality", "missing", needs or "–")
+            return render_macro("quality", "missing", needs or "–")
         why = f"not enough data yet: {needs} {figure['unit']}" if needs else format_missing(figure)
-        return render("quality", "missing", why)
+        return render_macro("quality", "missing", why)
     unit = "" if short else f" {figure['unit']}"
     value, interval = format_value(figure["value"], how), format_interval(figure, how)
-    return render("quality", "figure", value, interval, f"{figure['n']:,}", unit, short)
+    return render_macro("quality", "figure", value, interval, f"{figure['n']:,}", unit, short)
 
 
 def gold_html(found: QualityResult) -> str:
@@ -125,7 +125,7 @@ def gold_html(found: QualityResult) -> str:
     if found.figures is None:
         return ""
     known, more = len(found.figures["gold"]), found.figures["agreed"]
-    return render("quality", "gold", f"{known:,}", f"{more:,}")
+    return render_macro("quality", "gold", f"{known:,}", f"{more:,}")
 
 
 def gold_choices(found: QualityResult) -> list[tuple[str, str]]:

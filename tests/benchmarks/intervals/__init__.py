@@ -28,7 +28,7 @@ from reward_model.benchmark.tables import machine
 from reward_model.dataset.examples import Examples, Floats, Ints, Pairs
 from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.cross_validation import Model, cross_validate
-from reward_model.evaluation.retraining import Retraining
+from reward_model.evaluation.retraining import RetrainedHeads
 from reward_model.likelihood.fit import fit_head
 from tests.benchmarks.figures import say
 
@@ -74,7 +74,7 @@ def accuracy(seed: int, prompts: int, apart: float = 1.0) -> Found:
     examples, features = comparisons(np.random.default_rng(seed), prompts, apart)
     crossed = cross_validate(MODEL, features, examples, float(DIMS))
     fit, boot = fit_head(features, MODEL.joint(examples), float(DIMS)), Bootstrap(prompts, seed)
-    retraining = Retraining.of(MODEL, examples, fit, boot.weights[1:])
+    retraining = RetrainedHeads.of(MODEL, examples, fit, boot.weights[1:])
     others, pairs = retraining.rewards(crossed.reward, crossed.heads), preference_pairs(examples)
 
     def right(boot: Bootstrap, reward: Floats) -> BootstrapDistribution:

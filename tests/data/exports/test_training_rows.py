@@ -11,7 +11,7 @@ from data.exports.training_rows import (
     AGAIN,
     BOTH_BAD,
     CUT_OFF,
-    Table,
+    ExportTable,
     preference_table,
     rating_table,
     unpaired_table,
@@ -35,11 +35,11 @@ def said(value: str, who: str = "ann", *shown: Completion, **more: Any) -> Judge
     return Judgement(number, task, who, Answer(value, **more), None, moment)
 
 
-def rows(table: Table) -> list[dict[str, Any]]:
+def rows(table: ExportTable) -> list[dict[str, Any]]:
     return [row for side in table.rows.values() for row in side]
 
 
-def left_out(table: Table) -> dict[str, int]:
+def left_out(table: ExportTable) -> dict[str, int]:
     return {reason: n for reason, n in table.left_out.items() if n}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from data import Store
 from data.imports import import_file
-from data.imports.limits import Limits, Watch, confined
+from data.imports.limits import ImportProgress, Limits, confined
 from tests.data.imports.test_import_lines import write
 from tests.support.commands import assert_refused, command
 
@@ -58,13 +58,15 @@ def test_no_cell_and_no_line_may_be_as_long_as_a_book(tmp_path: Path) -> None:
 
 def test_a_file_may_have_as_many_rows_as_are_allowed(sqlite_store: Store, tmp_path: Path) -> None:
     file = write(tmp_path / "in", *({"type": "prompt", "prompt": f"{n}"} for n in range(5)))
-    assert import_file(sqlite_store, file, watch=Watch(Limits(rows=5))).read == {"prompt": 5}
+    assert import_file(sqlite_store, file, watch=ImportProgress(Limits(rows=5))).read == {
+        "prompt": 5
+    }
     with pytest.raises(ValueError, match="more than 4 rows long"):
-        import_file(sqlite_store, file, watch=Watch(Limits(rows=4)))
+        import_file(sqlite_store, file, watch=ImportProgress(Limits(rows=4)))
 
 
 def test_reading_may_not_go_on_for_ever(sqlite_store: Store, tmp_path: Path) -> None:
-    watch = Watch(Limits(minutes=1))
+    watch = ImportProgress(Limits(minutes=1))
     watch._begun -= 61
     with pytest.raises(ValueError, match=r"not read after 1 minutes.*--limits\.minutes"):
         import_file(sqlite_store, write(tmp_path / "in", DOCUMENT), watch=watch)
@@ -92,6 +94,6 @@ def test_how_far_it_is_can_be_told_and_ended(sqlite_store: Store, tmp_path: Path
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        import_file(sqlite_store, write(tmp_path / "in", DOCUMENT), watch=Watch(tell=tell))
+        import_file(sqlite_store, write(tmp_path / "in", DOCUMENT), watch=ImportProgress(tell=tell))
     assert told == ["writing 1 lines"]
     assert sqlite_store.content.counts().documents == 0

@@ -8,7 +8,7 @@ from typing import Any
 from data.imports import import_file
 from data.quality import Quality
 from data.quality.store_report import quality_report
-from data.quality.text import lines as printed_lines
+from data.quality.text import quality_lines as printed_lines
 from data.store import Store
 from tests.benchmarks.published_figures import figures_by_source
 from tests.data.imports.test_import_lines import BINARY, PAIR, write

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from data.quality import Quality, quality, warnings
-from data.quality.text import lines
+from data.quality.text import quality_lines
 from data.schema import Answer, Completion, Judgement, Kind, Task, make_prompt
 from data.simulated_annotators import Persona
 from tests.data.quality.teams import Work, team
@@ -62,7 +62,7 @@ def test_whatever_was_said_there_is_a_report(judgements: list[Judgement]) -> Non
     report = quality(judgements)
     assert warnings(report) == []
     sound(report)
-    assert all(len(line) <= 100 for line in lines(report))
+    assert all(len(line) <= 100 for line in quality_lines(report))
 
 
 def sound(report: Quality) -> None:
@@ -188,7 +188,7 @@ def test_models_side_by_side() -> None:
     assert (pair_of_models.first, pair_of_models.second) == ("large", "small")
     assert pair_of_models.first_preferred.value == 1
     assert pair_of_models.second_acceptance.value == 0.25
-    assert any("large v small" in line for line in lines(report))
+    assert any("large v small" in line for line in quality_lines(report))
 
 
 @cache
@@ -280,11 +280,11 @@ def test_the_same_judgements_give_the_same_report() -> None:
 
 def test_the_text_says_who_and_how_sure() -> None:
     work = judged("length-loving", 1)
-    text = lines(quality(work.queue, work.repeats, work.gold))
+    text = quality_lines(quality(work.queue, work.repeats, work.gold))
     assert all(len(line) <= 100 for line in text)
     shown = "\n".join(text)
     assert "The best possible reward model would be right about" in shown
     assert "length: simulated-length-loving-5 chose the longer in" in shown
-    few = lines(quality(work.queue[:12]))
+    few = quality_lines(quality(work.queue[:12]))
     assert "not enough data yet" in "\n".join(few)
-    assert lines(quality([])) == []
+    assert quality_lines(quality([])) == []

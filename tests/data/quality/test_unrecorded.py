@@ -12,7 +12,7 @@ import pytest
 from data.quality import Quality, quality
 from data.quality.annotator_figures import Figures
 from data.quality.judgement_table import AT_ONCE, JudgementTableBuilder
-from data.quality.text import lines
+from data.quality.text import quality_lines
 from data.schema import Judgement
 from data.stats.estimate import Estimate, format_missing
 from labeler.lead.views.quality import figure_html
@@ -55,7 +55,7 @@ def unknown(figure: Estimate) -> bool:
 
 
 def test_what_is_recorded_is_shown() -> None:
-    team_, text = report().team, "\n".join(lines(report()))
+    team_, text = report().team, "\n".join(quality_lines(report()))
     for figure in (team_.shown_first, team_.seconds, team_.quick, *of_drift(team_)):
         assert figure.value is not None
     assert "not recorded" not in text
@@ -65,7 +65,7 @@ def test_without_display_order_there_is_no_pull_of_the_first_side() -> None:
     found = report(order=True)
     for figures in (found.team, *(p.figures for p in found.people)):
         assert unknown(figures.shown_first) and "shown first" in figures.shown_first.note
-    side = next(line for line in lines(found) if line.startswith("side shown first"))
+    side = next(line for line in quality_lines(found) if line.startswith("side shown first"))
     assert "not recorded" in side and "not enough" not in side and " of about " not in side
     assert "not recorded" in figure_html(found.as_dict()["team"]["shown_first"], "share")
     assert all(t.p is None for p in found.people for t in p.tests if t.habit == "side")

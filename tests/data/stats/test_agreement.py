@@ -8,7 +8,15 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from data.stats.agreement import Level, alpha, alphas_of, ceiling, coincidences, kappa, kappas_of
+from data.stats.agreement import (
+    MeasurementLevel,
+    alpha,
+    alphas_of,
+    ceiling,
+    coincidences,
+    kappa,
+    kappas_of,
+)
 from data.stats.estimate import MIN_ANSWERS
 from data.stats.intervals import Floats, change, mean, median, share, welch, wilson
 from tests.benchmarks.intervals import agreements, coverage, truths
@@ -29,7 +37,7 @@ def counted() -> Floats:
 @pytest.mark.parametrize(
     ("level", "known"), [("nominal", 0.691), ("ordinal", 0.807), ("interval", 0.811)]
 )
-def test_alphas_of_krippendorffs_three_coders(level: Level, known: float) -> None:
+def test_alphas_of_krippendorffs_three_coders(level: MeasurementLevel, known: float) -> None:
     table = counted()
     sums = coincidences(table[table.sum(axis=1) > 1]).sum(axis=0).reshape(1, -1)
     assert alphas_of(sums, level)[0] == pytest.approx(known, abs=5e-4)
@@ -42,7 +50,7 @@ def test_alphas_of_krippendorffs_three_coders(level: Level, known: float) -> Non
 
 
 @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
-def test_alpha_in_bulk_is_the_librarys(level: Level) -> None:
+def test_alpha_in_bulk_is_the_librarys(level: MeasurementLevel) -> None:
     rng = np.random.default_rng(0)
     table = rng.multinomial(3, [0.5, 0.1, 0.1, 0.3], size=40).astype(float)
     sums = coincidences(table).sum(axis=0).reshape(1, -1)

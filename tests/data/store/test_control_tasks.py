@@ -20,7 +20,7 @@ from data.task_planning import Shares
 from grpo.config import SampleSettings
 from grpo.sampling.intake import Intake
 from labeler.rating import actions
-from labeler.rating.api import spell
+from labeler.rating.api import state_json
 from tests.support.content import claim_ahead
 from tests.support.labeler_helpers import add_person, add_tasks
 
@@ -52,10 +52,10 @@ def purposes(store: Store) -> dict[str, int]:
 
 
 def test_shares_are_kept_and_checked(store: Store) -> None:
-    assert store.checks.shares() == Shares(0.15, 0.05, 0.05, 2.0)
-    store.checks.set_shares(ALWAYS_GOLD)
-    store.checks.set_shares(OFTEN_AGAIN)
-    assert store.checks.shares() == OFTEN_AGAIN
+    assert store.control_tasks.shares() == Shares(0.15, 0.05, 0.05, 2.0)
+    store.control_tasks.set_shares(ALWAYS_GOLD)
+    store.control_tasks.set_shares(OFTEN_AGAIN)
+    assert store.control_tasks.shares() == OFTEN_AGAIN
     for wrong in ({"gold": 0.3, "repeat": 0.3}, {"overlap": 1.5}, {"repeat_days": -1}):
         with pytest.raises(ValueError, match=r"use less|not allowed: use"):
             Shares(**wrong)
@@ -65,17 +65,17 @@ def test_gold_is_asked_of_everybody_once_and_fills_no_place(store: Store, ann: A
     known = {task.id: GIVEN[task.kind] for task in add_tasks(store, "pairwise", 4)}
     for person in [add_person(store, f"p{i}") for i in range(2)]:
         answer_all(store, person)  # the four are answered: nothing is left of them in the queue
-    assert store.checks.add_gold(known) == 4
-    assert store.checks.add_gold(known) == 0
+    assert store.control_tasks.add_gold(known) == 4
+    assert store.control_tasks.add_gold(known) == 0
     queued = add_tasks(store, "scalar", 3) + add_tasks(store, "pairwise", 27)
-    store.checks.set_shares(ALWAYS_GOLD)
+    store.control_tasks.set_shares(ALWAYS_GOLD)
     came = [task.id for task in answer_all(store, ann)]
     assert sorted(came) == sorted([*known, *(task.id for task in queued)])
     assert came[-4:] != list(known)  # in between, not at the end
     assert not known.keys() & set(came[:3])  # nor among tasks of another kind
     assert purposes(store) == {"queue": 34, "gold": 4}
     assert store.content.counts().tasks_open == 0
-    assert [(j.annotator, j.answer.value, right) for j, right in store.checks.answers()] == [
+    assert [(j.annotator, j.answer.value, right) for j, right in store.control_tasks.answers()] == [
         ("ann", "a", "a")
     ] * 4
 
@@ -83,8 +83,8 @@ def test_gold_is_asked_of_everybody_once_and_fills_no_place(store: Store, ann: A
 def test_gold_that_is_still_in_the_queue_keeps_its_places(store: Store, ann: Annotator) -> None:
     [task] = add_tasks(store, "binary", 1, wanted=2)
     add_tasks(store, "scalar", 8)
-    store.checks.add_gold({task.id: "good"})
-    store.checks.set_shares(ALWAYS_GOLD)
+    store.control_tasks.add_gold({task.id: "good"})
+    store.control_tasks.set_shares(ALWAYS_GOLD)
     rng = random.Random(3)
     held = [a for a in claim_ahead(store, ann, rng, 9) if a.task.id == task.id]
     assert len(held) == 1
@@ -99,14 +99,14 @@ def test_gold_that_is_still_in_the_queue_keeps_its_places(store: Store, ann: Ann
 
 def test_a_retired_answer_is_asked_and_counted_no_more(store: Store, ann: Annotator) -> None:
     task, *_ = add_tasks(store, "binary", 9)
-    store.checks.add_gold({task.id: "bad"})
-    store.checks.set_shares(ALWAYS_GOLD)
+    store.control_tasks.add_gold({task.id: "bad"})
+    store.control_tasks.set_shares(ALWAYS_GOLD)
     answer_all(store, ann, seed=1)
-    assert [g.task.id for g in store.checks.gold()] == [task.id]
-    assert store.checks.retire_gold([task.id]) == 1
-    assert store.checks.retire_gold([task.id]) == 0
-    assert store.checks.gold() == store.checks.answers() == []
-    assert store.checks.add_gold({task.id: "good"}) == 1
+    assert [g.task.id for g in store.control_tasks.gold()] == [task.id]
+    assert store.control_tasks.retire_gold([task.id]) == 1
+    assert store.control_tasks.retire_gold([task.id]) == 0
+    assert store.control_tasks.gold() == store.control_tasks.answers() == []
+    assert store.control_tasks.add_gold({task.id: "good"}) == 1
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_retired_answer_is_asked_and_counted_no_more(store: Store, ann: Annota
 def test_gold_that_does_not_fit_is_refused(store: Store, known, named) -> None:  # type: ignore[no-untyped-def]
     [task] = add_tasks(store, "binary", 1)
     with pytest.raises(ValueError, match=named):
-        store.checks.add_gold(known or {task.id: "a"})
-    assert store.checks.gold() == []
+        store.control_tasks.add_gold(known or {task.id: "a"})
+    assert store.control_tasks.gold() == []
 
 
 def test_what_all_agreed_on_can_become_gold(store: Store) -> None:
@@ -134,17 +134,17 @@ def test_what_all_agreed_on_can_become_gold(store: Store) -> None:
             differs = held.task.id == other.id and person is people[0]
             value = "bad" if differs else "good"
             store.ledger.submit(person, held.id, Answer(value), f"{person.id}:{held.id}")
-    assert store.checks.agreed() == {alike.id: "good"}
-    assert few.id in store.checks.agreed(at_least=2)
-    store.checks.add_gold(store.checks.agreed())
-    assert store.checks.agreed() == {}
+    assert store.control_tasks.agreed() == {alike.id: "good"}
+    assert few.id in store.control_tasks.agreed(at_least=2)
+    store.control_tasks.add_gold(store.control_tasks.agreed())
+    assert store.control_tasks.agreed() == {}
 
 
 def test_a_repeat_has_its_sides_swapped_and_counts_apart(store: Store, ann: Annotator) -> None:
     add_tasks(store, "pairwise", 20)
-    store.checks.set_shares(OFTEN_AGAIN)
+    store.control_tasks.set_shares(OFTEN_AGAIN)
     came = answer_all(store, ann, seed=2)
-    pairs = store.checks.repeats()
+    pairs = store.control_tasks.repeats()
     assert len(pairs) == len(came) - 20 > 3
     for first, again in pairs:
         assert (first.task.a, first.task.b) == (again.task.a, again.task.b)
@@ -157,15 +157,15 @@ def test_a_repeat_has_its_sides_swapped_and_counts_apart(store: Store, ann: Anno
 
 def test_a_repeat_waits_its_days(store: Store, ann: Annotator) -> None:
     add_tasks(store, "pairwise", 12)
-    store.checks.set_shares(Shares(gold=0, repeat=0.5, repeat_days=2))
+    store.control_tasks.set_shares(Shares(gold=0, repeat=0.5, repeat_days=2))
     answer_all(store, ann)
-    assert store.checks.repeats() == []
+    assert store.control_tasks.repeats() == []
     days_ago = timestamp(datetime.now(UTC) - timedelta(days=2, minutes=1))
     with store.database.write() as connection:
         connection.execute(sa.update(t.judgements).values(created_at=days_ago))
     add_tasks(store, "pairwise", 12)
     answer_all(store, ann)
-    assert store.checks.repeats() != []
+    assert store.control_tasks.repeats() != []
 
 
 def test_a_repeat_is_one_persons(store: Store, ann: Annotator) -> None:
@@ -173,7 +173,7 @@ def test_a_repeat_is_one_persons(store: Store, ann: Annotator) -> None:
     [first] = add_tasks(store, "binary", 1)
     answer_all(store, ann)
     later = add_tasks(store, "binary", 6, wanted=2)
-    store.checks.set_shares(OFTEN_AGAIN)
+    store.control_tasks.set_shares(OFTEN_AGAIN)
     rng = random.Random(0)
     held = claim_ahead(store, ann, rng, 7)
     [again] = [a for a in held if a.task.a == first.a]
@@ -184,10 +184,10 @@ def test_a_repeat_is_one_persons(store: Store, ann: Annotator) -> None:
     assert claim_ahead(store, ann, rng, 7) == held
     [again] = [a for a in held if a.task.a == first.a]
     store.ledger.submit(ann, again.id, Answer("bad"), "once more")
-    pairs = [(one, two) for one, two in store.checks.repeats() if one.annotator == "ann"]
+    pairs = [(one, two) for one, two in store.control_tasks.repeats() if one.annotator == "ann"]
     assert [(one.answer.value, two.answer.value) for one, two in pairs] == [("good", "bad")]
     assert store.ledger.undo(ann, again.id)
-    assert {one.annotator for one, _ in store.checks.repeats()} == {"ben"}
+    assert {one.annotator for one, _ in store.control_tasks.repeats()} == {"ben"}
     store.ledger.skip(ann, again.id)
     judged = store.ledger.judgements(["binary"])
     assert [j.answer.value for j in judged if j.task.a == first.a] == ["good"]
@@ -196,12 +196,12 @@ def test_a_repeat_is_one_persons(store: Store, ann: Annotator) -> None:
 
 def test_nothing_that_is_sent_tells_a_check_from_a_task(store: Store, ann: Annotator) -> None:
     known = {task.id: "a" for task in add_tasks(store, "pairwise", 3, wanted=0)}
-    store.checks.add_gold(known)
+    store.control_tasks.add_gold(known)
     add_tasks(store, "pairwise", 40)  # the page's coin has no seed
-    store.checks.set_shares(Shares(gold=0.3, repeat=0.2, repeat_days=0))
+    store.control_tasks.set_shares(Shares(gold=0.3, repeat=0.2, repeat_days=0))
     shapes = set()
     while (view := actions.look(store, ann)).tasks:
-        sent = spell(view)
+        sent = state_json(view)
         assert not any(word in json.dumps(sent) for word in ("gold", "repeat", "purpose", "known"))
         shapes.add(tuple(sorted(sent["tasks"][0])))
         actions.submit(store, ann, view.tasks[0].assignment_id, Answer("a"), view.tasks[0].token)
@@ -212,11 +212,11 @@ def test_nothing_that_is_sent_tells_a_check_from_a_task(store: Store, ann: Annot
 def test_checks_go_out_and_come_in(store: Store, ann: Annotator, tmp_path: Path) -> None:
     """Exported, imported into an empty store, exported again: the same bytes, the same figures."""
     known = {task.id: "b" for task in add_tasks(store, "pairwise", 4, wanted=0)}
-    store.checks.add_gold(known)
-    store.checks.retire_gold([next(iter(known))])
+    store.control_tasks.add_gold(known)
+    store.control_tasks.retire_gold([next(iter(known))])
     for kind in ("binary", "scalar", "pairwise"):
         add_tasks(store, kind, 12)
-    store.checks.set_shares(Shares(gold=0.25, repeat=0.25, repeat_days=0))
+    store.control_tasks.set_shares(Shares(gold=0.25, repeat=0.25, repeat_days=0))
     answer_all(store, ann, seed=4)
     assert set(purposes(store)) == {"queue", "gold", "repeat"}
     first, again = tmp_path / "first.jsonl", tmp_path / "again.jsonl"
@@ -227,8 +227,8 @@ def test_checks_go_out_and_come_in(store: Store, ann: Annotator, tmp_path: Path)
         assert import_file(other, first).new["gold"] == 0
         export_file(other, again)
         assert again.read_bytes() == first.read_bytes()
-        assert len(other.checks.repeats()) == len(store.checks.repeats()) > 0
-        assert len(other.checks.answers()) == len(store.checks.answers()) > 0
+        assert len(other.control_tasks.repeats()) == len(store.control_tasks.repeats()) > 0
+        assert len(other.control_tasks.answers()) == len(store.control_tasks.answers()) > 0
         assert len(other.ledger.judgements()) == len(store.ledger.judgements())
 
 
@@ -238,11 +238,11 @@ def test_two_answers_to_one_gold_task_are_refused(store: Store, tmp_path: Path) 
     file.write_text(line % "true" + "\n" + line % "false")
     with pytest.raises(ValueError, match=r"gold 'bad': 'good' is known already .* retire"):
         import_file(store, file)
-    assert store.checks.gold() == [] and store.content.counts().prompts == 0
+    assert store.control_tasks.gold() == [] and store.content.counts().prompts == 0
 
 
 def test_sampling_takes_the_share_that_was_set(sqlite_store: Store, tmp_path: Path) -> None:
-    sqlite_store.checks.set_shares(Shares(overlap=0.4))
+    sqlite_store.control_tasks.set_shares(Shares(overlap=0.4))
     prompts = [task.a.prompt for task in add_tasks(sqlite_store, "binary", 1)]
 
     def overlap(**chosen: float) -> float:
@@ -259,12 +259,12 @@ def test_a_known_answer_is_found_as_quickly_as_the_next_task(
     """However many there are: else whoever waits longer knows that they are being checked."""
     store, rng = sqlite_store, random.Random(0)
     known = {task.id: "good" for task in add_tasks(store, "binary", 2500, wanted=0)}
-    store.checks.add_gold(known)
+    store.control_tasks.add_gold(known)
     add_tasks(store, "binary", 100)
     ann = add_person(store, "ann")
 
     def median_claim(gold: float) -> float:
-        store.checks.set_shares(Shares(gold=gold, repeat=0))
+        store.control_tasks.set_shares(Shares(gold=gold, repeat=0))
         took = []
         for n in range(40):
             began = time.perf_counter()

@@ -66,10 +66,10 @@ def test_gold_is_added_while_a_file_with_gold_is_read(store: Store) -> None:
             insert_gold(connection, [Gold(task, "good")])
 
     with ThreadPoolExecutor(2) as pool:
-        added = pool.map(lambda task: store.checks.add_gold({task.id: "good"}), tasks)
+        added = pool.map(lambda task: store.control_tasks.add_gold({task.id: "good"}), tasks)
         list(pool.map(read_file, reversed(tasks)))
         list(added)
-    assert len(store.checks.gold()) == len(tasks)
+    assert len(store.control_tasks.gold()) == len(tasks)
 
 
 def test_a_transaction_within_another_is_part_of_it(store: Store) -> None:

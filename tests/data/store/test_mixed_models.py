@@ -18,7 +18,7 @@ from data.store import Store
 from grpo.config import SampleSettings
 from grpo.sample import sample
 from labeler.rating import actions
-from labeler.rating.api import spell
+from labeler.rating.api import state_json
 from tests.support.endpoint import Fake, Reply, serving
 
 OLD, NEW = "the-old-model", "the-new-model"
@@ -129,7 +129,7 @@ def test_no_model_is_named_to_whoever_judges(store: Store, fake: Fake, tmp_path:
     models, seen = models_of(store), 0
     view = actions.look(store, person)
     while view.tasks:
-        sent = json.dumps(spell(view))
+        sent = json.dumps(state_json(view))
         for secret in (OLD, NEW, "model", "seed", "temperature", fake.url.split("/")[2], *models):
             assert secret not in sent
         seen += view.tasks[0].kind == "pairwise"

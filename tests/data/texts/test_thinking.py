@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.schema import Completion, make_prompt
-from data.texts.intake import LONGEST_SAMPLE, TOO_LONG, UNSTORABLE, left_out, taken, unstorable
+from data.texts.intake import LONGEST_SAMPLE, TOO_LONG, UNSTORABLE, taken, unstorable, why_left_out
 from data.texts.thinking import Parts, part, put_before
 
 PARTED = {
@@ -142,7 +142,12 @@ def test_what_is_known_of_a_sampled_text_counts() -> None:
 
 
 def test_what_no_database_keeps_is_left_out() -> None:
-    assert left_out("a\x00b") == left_out("a\ud800") == UNSTORABLE
-    assert left_out("a" * (LONGEST_SAMPLE + 1)) == TOO_LONG
-    assert left_out("") == left_out("\ufffe\U0001f642\x01") == left_out("a" * LONGEST_SAMPLE) == ""
+    assert why_left_out("a\x00b") == why_left_out("a\ud800") == UNSTORABLE
+    assert why_left_out("a" * (LONGEST_SAMPLE + 1)) == TOO_LONG
+    assert (
+        why_left_out("")
+        == why_left_out("\ufffe\U0001f642\x01")
+        == why_left_out("a" * LONGEST_SAMPLE)
+        == ""
+    )
     assert unstorable("\x00") and "ud800" in unstorable("\ud800") and not unstorable("é")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from data.store import Store
 from grpo.config import LARGEST_PARAMETERS, SampleSettings, read_parameters
 from grpo.sampling import endpoint
-from grpo.sampling.chat_answer import ENDED, OddAnswer, read_answer
+from grpo.sampling.chat_answer import ENDED, OddAnswer, read_chat_answer
 from grpo.sampling.endpoint import KEY_VARIABLE, LARGEST_BODY, unpack
 from tests.grpo.sampling.test_endpoint import draw, fake, fill, refused, settings
 from tests.support.endpoint import Fake, Reply, distinct
@@ -27,7 +27,7 @@ TEXT = {"type": "text", "text": "Fine."}
 
 
 def read(reply: Reply) -> Any:
-    return read_answer(reply.body())
+    return read_chat_answer(reply.body())
 
 
 def of_one_prompt(odd: Reply) -> Callable[[int, dict[str, Any]], Reply]:

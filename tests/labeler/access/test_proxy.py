@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from data.settings import parse
+from data.settings import parse_arguments
 from data.store import Store
 from labeler.__main__ import Command
 from labeler.access.middleware import same_origin
@@ -190,5 +190,5 @@ def test_what_serve_does_not_take(tmp_path: Path) -> None:
 
 def test_several_proxies_may_be_named_in_any_way() -> None:
     for words in (["A", "B"], ["A", "--port", "1", "--trusted-proxy", "B"], ["A,B"]):
-        asked = parse(Command, "x", None, ["serve", "--trusted-proxy", *words])
+        asked = parse_arguments(Command, "x", None, ["serve", "--trusted-proxy", *words])
         assert ",".join(asked.trusted_proxy) == "A,B"

@@ -20,11 +20,11 @@ from labeler.jobs import Site
 from labeler.lead import data_tab, forms, snapshot
 from labeler.lead.live import Live
 from labeler.lead.next_step import next_step
-from labeler.lead.pages import launch
+from labeler.lead.pages import launch_from_form
 from labeler.lead.run_buttons import stop_button
 from labeler.lead.views import charts, home
 from labeler.rating import actions
-from labeler.rendering import number, refusal
+from labeler.rendering import plain_number, refusal
 from labeler.serve import prepare
 from reward_model.config import RewardSettings
 from tests.support.commands import command
@@ -78,7 +78,7 @@ def demonstrate(site: Site) -> None:
 def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
     demonstrate(site)
     chosen = values("sft", forms.SFT, lora_rank=4, lora_targets="mlp", epochs=1)
-    assert launch(site, "sft", forms.SFT, chosen) == "sft-run"
+    assert launch_from_form(site, "sft", forms.SFT, chosen) == "sft-run"
     ((kind, arguments, config),) = started
     assert (kind, arguments[:2]) == ("sft", ["grpo", "sft"])
     assert arguments[arguments.index("--lora.rank") + 1] == "4"
@@ -90,7 +90,7 @@ def test_sft_is_started_with_what_was_chosen(site: Site, started: Any) -> None:
 def test_what_is_started_may_go_on_from_a_run(site: Site, started: Any) -> None:
     demonstrate(site)
     below = ended_run(site, "pretrain")
-    launch(site, "sft", forms.SFT, values("sft", forms.SFT, model=below, tuning="full"))
+    launch_from_form(site, "sft", forms.SFT, values("sft", forms.SFT, model=below, tuning="full"))
     ((_, arguments, config),) = started
     assert (config["model"], config["tuning"]) == (below, "full")
     assert arguments[arguments.index("--patience") + 1] == "2"
@@ -118,7 +118,7 @@ def test_every_form_starts_its_command(site, started, kind, choices, command) ->
     add_comparisons(site.store, add_person(site.store, "ann"), 20)
     for needed in ("sft", "reward", "grpo"):
         ended_run(site, needed)
-    launch(site, kind, choices, values(kind, choices))
+    launch_from_form(site, kind, choices, values(kind, choices))
     assert started[0][1][:2] == command
     if kind == "compare":
         assert started[0][2]["policy"].startswith("grpo-")
@@ -163,12 +163,12 @@ def test_bad_input_is_one_line_and_starts_nothing(
 ) -> None:
     if reason is None:
         add_content(site.store, [make_prompt("Hello?")])
-        launch(site, kind, choices, values(kind, choices, **changes))
+        launch_from_form(site, kind, choices, values(kind, choices, **changes))
         assert len(started) == 1
         return
     demonstrate(site)
     with pytest.raises(ValueError, match=reason) as error:
-        launch(site, kind, choices, values(kind, choices, **changes))
+        launch_from_form(site, kind, choices, values(kind, choices, **changes))
     assert len(str(error.value).splitlines()) == 1
     assert started == []
     shown = refusal(error.value)
@@ -180,7 +180,7 @@ def test_an_endpoint_is_sampled_from_by_the_name_it_gives(site: Site, started: A
     asked = values(
         "sample", forms.SAMPLE, endpoint=f" {HERE} ", policy_there="their-model", mix="a, b c"
     )
-    launch(site, "sample", forms.SAMPLE, asked)
+    launch_from_form(site, "sample", forms.SAMPLE, asked)
     ((_, arguments, config),) = started
     assert (config["endpoint"], config["policy"]) == (HERE, "their-model")
     assert config["mix"] == ["a", "b c"]
@@ -191,7 +191,7 @@ def test_an_endpoint_is_sampled_from_by_the_name_it_gives(site: Site, started: A
 def test_a_reward_model_is_trained_as_the_form_says(site: Site, started: Any) -> None:
     add_comparisons(site.store, add_person(site.store, "ann"), 20)
     asked = values("reward", forms.REWARD, scalar="gaussian", effects=False, tuning="head")
-    launch(site, "reward", forms.REWARD, asked)
+    launch_from_form(site, "reward", forms.REWARD, asked)
     ((_, arguments, config),) = started
     assert (config["objective"], config["scalar"], config["tuning"]) == (
         "joint",
@@ -312,21 +312,21 @@ def test_a_receipt_is_framed_once_its_run_has_finished(site: Site) -> None:
     for name in ("receipt.html", "README.md"):
         (site.folder(run_id) / name).write_text("<p>71% right")
     now = snapshot.take(site)
-    assert home.receipt_html(now, now.runs[0]) == ""
+    assert home.receipt_frame(now, now.runs[0]) == ""
     site.store.runs.end(run_id, "finished", "")
     now = snapshot.take(site)
-    shown = home.receipt_html(now, now.newest("reward"))
+    shown = home.receipt_frame(now, now.newest("reward"))
     assert f'src="../receipts/{run_id}/receipt.html"' in shown
     assert f'href="../receipts/{run_id}/README.md"' in shown and "receipt.json" not in shown
     assert f"export --workspace {site.workspace} --run {run_id} --out" in shown
-    assert home.receipt_html(now, None) == ""
+    assert home.receipt_frame(now, None) == ""
 
 
 @pytest.mark.parametrize("n", [0, 3, 19])
 def test_a_small_n_is_no_figure(n: int) -> None:
-    assert "not enough data yet" in home.Estimate(1.0, 0.3, 1.0, n).percent
-    assert "not enough data yet" in home.Estimate().percent
-    assert home.Estimate(0.71, 0.66, 0.75, 184).percent == "71% [66, 75], n 184"
+    assert "not enough data yet" in home.ShownShare(1.0, 0.3, 1.0, n).percent
+    assert "not enough data yet" in home.ShownShare().percent
+    assert home.ShownShare(0.71, 0.66, 0.75, 184).percent == "71% [66, 75], n 184"
 
 
 def test_reports_may_lack_anything(site: Site) -> None:
@@ -551,7 +551,12 @@ def test_help_is_the_settings_own() -> None:
 
 
 def test_figures_in_words() -> None:
-    assert (number(1234), number(0.5), number(None), number(True)) == ("1,234", "0.50", "–", "–")
+    assert (plain_number(1234), plain_number(0.5), plain_number(None), plain_number(True)) == (
+        "1,234",
+        "0.50",
+        "–",
+        "–",
+    )
 
 
 def test_open_tasks_are_counted(site: Site) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from labeler.lead.next_step import Facts, next_step
+from labeler.lead.next_step import LoopState, next_step
 
-READY = Facts(prompts=10, demonstrations=5, completions=40, judgements=60)
+READY = LoopState(prompts=10, demonstrations=5, completions=40, judgements=60)
 RATED = replace(READY, sft=True, sft_sampled=True, reward=True)
 TRAINED = replace(READY, sft=True, reward=True, grpo=True)
 
@@ -16,9 +16,9 @@ TRAINED = replace(READY, sft=True, reward=True, grpo=True)
 @pytest.mark.parametrize(
     ("facts", "goal", "words"),
     [
-        (Facts(), "data", "Import prompts"),
-        (Facts(prompts=10), "sample", "Sample completions"),
-        (Facts(prompts=10, live={"sample"}), "sample", "being sampled"),
+        (LoopState(), "data", "Import prompts"),
+        (LoopState(prompts=10), "sample", "Sample completions"),
+        (LoopState(prompts=10, live={"sample"}), "sample", "being sampled"),
         (replace(READY, judgements=0), "queue", "20 more judgements needed"),
         (replace(READY, judgements=19), "queue", "1 more judgement needed"),
         (READY, "sft", "Fine-tune"),
@@ -37,7 +37,7 @@ TRAINED = replace(READY, sft=True, reward=True, grpo=True)
         (replace(TRAINED, compared=True, resampled=True), "queue", "Rate the new answers"),
     ],
 )
-def test_the_first_thing_missing_is_recommended(facts: Facts, goal: str, words: str) -> None:
+def test_the_first_thing_missing_is_recommended(facts: LoopState, goal: str, words: str) -> None:
     step = next_step(facts)
     assert step.goal == goal
     assert words in step.title

@@ -116,9 +116,14 @@ def test_what_goes_wrong_is_said(site: Site) -> None:
 
 def test_shares_are_saved_in_percent(site: Site) -> None:
     assert "in these shares" in save_shares(site, 20, 5, 2.5, 3)
-    assert site.store.checks.shares() == Shares(0.2, 0.05, 0.025, 3)
+    assert site.store.control_tasks.shares() == Shares(0.2, 0.05, 0.025, 3)
     names = ("overlap", "gold", "repeat", "repeat_days")
-    assert [shown_share(site.store.checks.shares(), name) for name in names] == [20, 5, 2.5, 3]
+    assert [shown_share(site.store.control_tasks.shares(), name) for name in names] == [
+        20,
+        5,
+        2.5,
+        3,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,19 +131,19 @@ def test_shares_are_saved_in_percent(site: Site) -> None:
     [
         ((150, 5, 5, 2), "Judged by three people (%) 150.0 not allowed: use 0 to 100"),
         ((15, 40, 40, 2), "more than half"),
-        ((15, None, 5, 2), "Known answers (%) is empty: write a number"),
+        ((15, None, 5, 2), "Gold tasks (%) is empty: write a number"),
         ((15, 5, 5, -1), "epeat days -1.0 not allowed: use 0 to 365"),
     ],
 )
 def test_shares_that_do_not_fit_are_refused(site: Site, values: Any, named: str) -> None:
     assert named in save_shares(site, *values)
-    assert site.store.checks.shares() == Shares()
+    assert site.store.control_tasks.shares() == Shares()
 
 
 def test_gold_is_taken_and_retired(site: Site) -> None:
     assert "no task on which three people agreed" in promote_gold(site)
     judged(site.store, 6)
-    known = site.store.checks.agreed()
+    known = site.store.control_tasks.agreed()
     assert known and f"{len(known)} more tasks" in promote_gold(site)
     found = QualityResult(quality_report(site.store).as_dict(), True)
     assert f"{len(known)} in use; 0 more" in quality.gold_html(found)
@@ -147,4 +152,4 @@ def test_gold_is_taken_and_retired(site: Site) -> None:
     assert "Retired" in retire_gold(site, choices[0][1])
     assert "not in use any more" in retire_gold(site, choices[0][1])
     assert "choose one in the list" in retire_gold(site, None)
-    assert len(site.store.checks.gold()) == len(known) - 1
+    assert len(site.store.control_tasks.gold()) == len(known) - 1

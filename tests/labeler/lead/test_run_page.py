@@ -214,7 +214,7 @@ def test_the_step_shown_can_be_chosen_and_walked(site: Site, run: Run) -> None:
     live._names = ["grpo", grpo_tab.STEP]
 
     def walk(shown: str, way: int) -> str:
-        return grpo_tab.beside(live, [run.id, shown], way)
+        return grpo_tab.neighbour_step(live, [run.id, shown], way)
 
     assert [walk("", -1), walk("2", -1), walk("1", -1)] == ["2", "1", "1"]
     assert [walk("1", 1), walk("3", 1), walk("4", 1), walk("x", 1)] == ["2", "4", "", ""]

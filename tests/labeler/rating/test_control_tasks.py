@@ -34,15 +34,17 @@ def ann(store: Store) -> Annotator:
 
 def prepare(store: Store, ann: Annotator, queued: int) -> None:
     """Answers to repeat, known answers, a queue, and every other task of it a control task."""
-    store.checks.set_shares(Shares(gold=0, repeat=0))
+    store.control_tasks.set_shares(Shares(gold=0, repeat=0))
     add_tasks(store, "pairwise", 12)
     for n in range(12):
         held = store.ledger.claim(ann, random.Random(n))
         assert held is not None
         store.ledger.submit(ann, held.id, Answer("a"), f"before {n}")
-    store.checks.add_gold({task.id: "a" for task in add_tasks(store, "pairwise", 12, wanted=0)})
+    store.control_tasks.add_gold(
+        {task.id: "a" for task in add_tasks(store, "pairwise", 12, wanted=0)}
+    )
     add_tasks(store, "pairwise", queued)
-    store.checks.set_shares(Shares(gold=0.25, repeat=0.25, repeat_days=0))
+    store.control_tasks.set_shares(Shares(gold=0.25, repeat=0.25, repeat_days=0))
 
 
 def purpose_of(store: Store, assignment: int) -> str:
@@ -160,7 +162,7 @@ class Drawn(random.Random):
 def test_choosing_a_control_task_takes_the_same_statements(store: Store, ann: Annotator) -> None:
     """So it takes as long as choosing none; the claim that is one ahead searches all the same."""
     prepare(store, ann, 40)
-    store.checks.set_shares(Shares(gold=0.15, repeat=0.15, repeat_days=0))
+    store.control_tasks.set_shares(Shares(gold=0.15, repeat=0.15, repeat_days=0))
     said: list[str] = []
 
     def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -213,7 +215,7 @@ def test_a_control_task_is_lost_and_kept_with_the_task_beside_it(
     assert claim_ahead(store, ann, rng, 16) == held  # signed in again: the same, in the same order
     store.ledger.release(ann)
     others = [add_person(store, f"other {n} person") for n in range(2)]
-    store.checks.set_shares(Shares(gold=0, repeat=0))
+    store.control_tasks.set_shares(Shares(gold=0, repeat=0))
     for other in others:
         claim_ahead(store, other, rng, 8)
     assert claim_ahead(store, ann, rng, 16) == []

@@ -18,7 +18,7 @@ from labeler.access.auth import COOKIE
 from labeler.app import build_app
 from labeler.rating import actions
 from labeler.rating.actions import RatingState, ShownTask
-from labeler.rating.api import BADGE, spell, spell_past
+from labeler.rating.api import BADGE, spell_past, state_json
 from labeler.rating.page import FACTS, header_html, task_html
 from tests.support.labeler_helpers import add_person, add_tasks, open_store
 
@@ -151,7 +151,7 @@ def test_the_page_never_says_which_side_or_model_it_is(store: Store, ann: Annota
     tasks = {t.id: t for t in add_tasks(store, "pairwise", 6)}
     for _ in range(6):
         view = actions.look(store, ann)
-        sent = json.dumps(spell(view)) + header_html(ann, FACTS)
+        sent = json.dumps(state_json(view)) + header_html(ann, FACTS)
         for task in tasks.values():
             assert task.id not in sent and task.a.id not in sent
         assert "a-model" not in sent and "shown_first" not in sent
@@ -210,7 +210,7 @@ def test_what_a_model_thinks_is_folded_above_its_answer(store: Store, ann: Annot
     folded, _, after = task_html(painted(view)).partition("</details>")
     assert '<details class="thinking">' in folded and "plan" in folded and "<b>bold" not in folded
     assert "Hello" in after and "plan" not in after
-    assert spell(view)["tasks"][0]["answers"] == [{"text": "Hello", "finished": True}]  # type: ignore[index]
+    assert state_json(view)["tasks"][0]["answers"] == [{"text": "Hello", "finished": True}]  # type: ignore[index]
 
 
 def test_the_version_of_the_guidelines_is_the_one_that_was_shown(
@@ -235,7 +235,7 @@ def test_nobody_receives_what_another_said(store: Store, ann: Annotator) -> None
 
     def received() -> str:
         view, past = actions.look(store, ben), actions.past(store, ben)
-        sent = json.dumps([spell(view), *map(spell_past, past)])
+        sent = json.dumps([state_json(view), *map(spell_past, past)])
         for task in view.tasks:
             sent = sent.replace(task.token, "token")
         return sent

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labeler.rating.page import SPEAKERS
-from labeler.rendering import render
+from labeler.rendering import render_macro
 from labeler.safe_html import highlighting, latex
 from labeler.safe_html.hidden_text import box, count_hidden, raw
 from labeler.safe_html.latex import mathml
@@ -285,13 +285,13 @@ def test_an_empty_answer_says_so() -> None:
 def test_turns_name_who_speaks_and_hold_both_views() -> None:
     turns = [SimpleNamespace(role="system", content="Be kind.")]
     turns.append(SimpleNamespace(role='"<x', content="a"))
-    made = render("rating", "turns", turns, SPEAKERS)
+    made = render_macro("rating", "turns", turns, SPEAKERS)
     assert "Instruction" in made and 'class="rendered"' in made and 'class="raw"' in made
     assert "&#34;&lt;x" in made and "<x" not in made
 
 
 def test_no_text_closes_an_attribute_of_a_template() -> None:
-    shown = render("sign_in", "sign_in", "", '"><script>')
+    shown = render_macro("sign_in", "sign_in", "", '"><script>')
     assert 'value="&#34;&gt;&lt;script&gt;"' in shown
 
 

@@ -39,7 +39,7 @@ from reward_model.benchmark.uncertainty import (
     held_out_errors,
     uncertainty_figures,
 )
-from reward_model.benchmark.worlds import first, judged, world
+from reward_model.benchmark.worlds import draw_judgements, first, world
 from reward_model.dataset.examples import A, B, Examples, Pairs
 from reward_model.evaluation.cross_validation import Candidate, Model
 from tests.support.commands import assert_refused, command
@@ -125,7 +125,7 @@ def test_nothing_judged_twice_is_too_little_for_a_ceiling() -> None:
 
 def test_parts_of_a_file() -> None:
     made = world(0, prompts=80, dims=4)
-    examples = judged(made, np.random.default_rng(0), 300, 300, 300, 80)
+    examples = draw_judgements(made, np.random.default_rng(0), 300, 300, 300, 80)
     some = whole_prompts(examples, 200, np.random.default_rng(1))
     assert 200 <= len(some) < 260
     kept = set(made.prompt[some.pairs.a])
@@ -168,7 +168,7 @@ def test_a_posterior_and_an_ensemble_predict_how_far_a_reward_is_off(
     """Some prompts have completions that are far apart: there rewards are less known."""
     made = world(0, prompts=120, dims=6)
     made.features[made.prompt % 2 == 0] *= 4
-    examples = judged(made, np.random.default_rng(0), 400, 0, 0, 120)
+    examples = draw_judgements(made, np.random.default_rng(0), 400, 0, 0, 120)
     monkeypatch.setattr(uncertainty, "HALVINGS", 2)
     found = held_out_errors(Candidate.of(made.features), Model(), examples, 20.0, 0)
     assert sum(len(part.prompt) for part in found) == 2 * (examples.pairs.outcome <= B).sum()
@@ -184,7 +184,7 @@ def test_a_posterior_and_an_ensemble_predict_how_far_a_reward_is_off(
 def test_several_judge_one_pair_and_share_what_features_do_not_show() -> None:
     made = world(0, prompts=60, careless=False)
     made.judges, made.pair_noise = 3, 40.0
-    asked = judged(made, np.random.default_rng(0), 300, 0, 0, 60).pairs
+    asked = draw_judgements(made, np.random.default_rng(0), 300, 0, 0, 60).pairs
     for name in ("a", "b"):
         assert len(set(map(tuple, getattr(asked, name).reshape(-1, 3)[:, [0, 0]]))) <= 100
         assert (np.ptp(getattr(asked, name).reshape(-1, 3), axis=1) == 0).all()
@@ -196,7 +196,7 @@ def test_several_judge_one_pair_and_share_what_features_do_not_show() -> None:
 
 
 def test_the_first_of_each_kind() -> None:
-    made = judged(world(0, prompts=20), np.random.default_rng(0), 30, 5, 9, 20)
+    made = draw_judgements(world(0, prompts=20), np.random.default_rng(0), 30, 5, 9, 20)
     assert first(made, 7).kinds == {"pairwise": 7, "binary": 5, "scalar": 7}
 
 
@@ -207,8 +207,10 @@ def test_a_small_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulation, "UNSEEN", 20)
     monkeypatch.setattr(simulation, "DIMENSIONS", 4)
     monkeypatch.setattr(simulation, "MANY", 1500)
-    kinds = simulation.KINDS[0], simulation.Kind("heavy", heavy=1.0)
-    rows = [row for kind in kinds for row in simulation.simulate(kind, 3, 0, lambda words: None)]
+    kinds = simulation.KINDS[0], simulation.WorldKind("heavy", heavy=1.0)
+    rows = [
+        row for kind in kinds for row in simulation.simulate_worlds(kind, 3, 0, lambda words: None)
+    ]
     assert [(row["kind"], row["judgements"]) for row in rows] == [
         (simulation.KINDS[0].name, 180), (simulation.KINDS[0].name, simulation.FEW), ("heavy", 180)
     ]  # fmt: skip
@@ -240,7 +242,7 @@ def test_bars_of_worlds() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "simulate", lambda kind, worlds, seed, say: [])
+    monkeypatch.setattr(run, "simulate_worlds", lambda kind, worlds, seed, say: [])
     monkeypatch.setattr(run, "seconds", lambda seed, say: TOOK)
 
 

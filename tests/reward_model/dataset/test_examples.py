@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.schema import Answer, Completion, Judgement, Kind, Prompt, Task, make_prompt
-from reward_model.dataset.examples import TIE, A, B, collect, group_rows, latest, rows
+from reward_model.dataset.examples import TIE, A, B, collect, group_rows, latest_answers, rows
 
 PROMPTS = [make_prompt(f"Question number {i}?") for i in range(4)]
 NUMBER = itertools.count()
@@ -79,7 +79,7 @@ def test_the_latest_answer_to_a_question_counts() -> None:
         single(PROMPTS[0], "x", "9"),
         single(PROMPTS[0], "x", "good", "binary"),
     ]
-    assert latest(given) == [given[1], *given[3:]]
+    assert latest_answers(given) == [given[1], *given[3:]]
     examples = collect(given)
     assert examples.kinds == {"pairwise": 2, "scalar": 1, "binary": 1}
     assert examples.scalar.rating.tolist() == [9]

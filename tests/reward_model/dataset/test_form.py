@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reward_model.benchmark.worlds import World, judged, world
+from reward_model.benchmark.worlds import World, draw_judgements, world
 from reward_model.dataset.examples import Examples
 from reward_model.dataset.form import FORM, form_of
 from reward_model.evaluation.cross_validation import (
     Candidate,
     Model,
-    choose_prior,
     cross_validate,
+    prior_for,
     with_covariates,
 )
 from reward_model.likelihood.fit import HeadFit
@@ -52,13 +52,13 @@ def liked_long() -> tuple[World, Examples, np.ndarray]:
     length = 0.6 * here.features[:, 0] + 0.8 * rng.normal(size=len(here.features))
     here.features = np.column_stack([here.features, length + 0.3 * rng.normal(size=len(length))])
     here.tastes = here.tastes + 1.5 * length
-    return here, judged(here, rng, 500, 0, 0, 160), length[:, None]
+    return here, draw_judgements(here, rng, 500, 0, 0, 160), length[:, None]
 
 
 def fitted(liked: tuple[World, Examples, np.ndarray], out: bool) -> tuple[Candidate, HeadFit]:
     here, examples, length = liked
     on = Candidate.of(here.features, length if out else None)
-    return on, on.fit(Model().joint(examples), choose_prior(Model(), on, examples))
+    return on, on.fit(Model().joint(examples), prior_for(Model(), on, examples))
 
 
 def test_the_reward_without_length_is_nearer_the_true_one(liked_long) -> None:  # type: ignore[no-untyped-def]

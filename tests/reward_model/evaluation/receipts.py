@@ -19,7 +19,7 @@ from reward_model.evaluation.baselines import Baselines
 from reward_model.evaluation.cross_validation import Model, Predictions, cross_validate
 from reward_model.evaluation.metrics import EvaluationData
 from reward_model.likelihood.fit import Prior, fit_head
-from reward_model.receipt.build import Evidence
+from reward_model.receipt.build import ReceiptInputs
 
 Array = NDArray[np.float64]
 WORDS = "a plain answer says what was asked and why it holds or where it does not".split()
@@ -110,7 +110,7 @@ def evidence(
     tuning: Tuning = "head",
     effects: bool = True,
     **more: Any,
-) -> Evidence:
+) -> ReceiptInputs:
     """Of a head on the numbers that are told; nothing is held out unless `more` says so."""
     examples = told.examples()
     features, model = told.table(examples), Model(objective, effects=effects)
@@ -129,4 +129,4 @@ def evidence(
         "prior": prior,
         "tuning": tuning,
     }
-    return Evidence(**made | more)
+    return ReceiptInputs(**made | more)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reward_model.benchmark.worlds import judged, world
+from reward_model.benchmark.worlds import draw_judgements, world
 from reward_model.evaluation.annotators import cards, points
 from reward_model.evaluation.cross_validation import Model
 from reward_model.likelihood.fit import fit_head
@@ -21,7 +21,7 @@ def planted():
         trait[:] = 0
     who.side[0], who.threshold[0], who.offset[0], who.scale[0] = 1.5, 1.5, -1.5, 0.7
     who.consistency[1] = -1.5
-    examples = judged(made, np.random.default_rng(0), 900, 700, 900, 120)
+    examples = draw_judgements(made, np.random.default_rng(0), 900, 700, 900, 120)
     fit = fit_head(made.features, Model().joint(examples), 4.0)
     return examples, {c["annotator"]: c for c in cards(examples, fit)}
 
@@ -42,7 +42,7 @@ def test_the_interval_of_somebody_who_hardly_looks_holds_the_truth():
     held = 0
     for seed in range(8):
         made = world(seed, prompts=200)
-        examples = judged(made, np.random.default_rng(seed), 60, 60, 60, 200)
+        examples = draw_judgements(made, np.random.default_rng(seed), 60, 60, 60, 200)
         fit = fit_head(made.features, Model().joint(examples), 24.0)
         found = {c["annotator"]: c for c in cards(examples, fit)}
         told = found["5"]["traits"]["consistency"]

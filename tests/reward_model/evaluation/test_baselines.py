@@ -17,7 +17,7 @@ from reward_model.evaluation.metrics import evaluation_data, measures, pair_base
 from reward_model.receipt.build import receipt
 from reward_model.receipt.contents import Receipt
 from reward_model.receipt.html import receipt_html
-from reward_model.receipt.text import lines, model_card
+from reward_model.receipt.text import model_card, receipt_lines
 from reward_model.receipt.wording import BASELINES
 from tests.reward_model.evaluation.receipts import Array, Told, compared, evidence, tell
 
@@ -88,7 +88,9 @@ def test_it_takes_part_in_the_best_baseline_and_is_named() -> None:
     over = {name: scores[name]["baseline"]["name"] for name in ("spearman", "auc")}
     assert set(over.values()) == {"words_and_length"}
     name, shown = BASELINES["words_and_length"], Receipt.read(found)
-    assert name in receipt_html(shown) and name in "\n".join(lines(found)) + model_card(shown)
+    assert name in receipt_html(shown) and name in "\n".join(receipt_lines(found)) + model_card(
+        shown
+    )
 
 
 def changed(examples: Examples, test: Array, text: str | None) -> Examples:
@@ -176,7 +178,7 @@ def test_always_the_one_shown_first_is_shown_where_that_is_known(known: int, sai
     assert ("first" in nulls) == (known > 0)
     if known:
         assert nulls["first"]["value"] == 1.0 and nulls["first"]["n"] == known
-    for text in (receipt_html(read), "\n".join(lines(found)), model_card(read)):
+    for text in (receipt_html(read), "\n".join(receipt_lines(found)), model_card(read)):
         assert (said in text) if said else ("display order" not in text)
         assert known or "Always the one shown first</span>" not in text
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from reward_model.benchmark.worlds import World, judged, world
+from reward_model.benchmark.worlds import World, draw_judgements, world
 from reward_model.config import OBJECTIVES, Objective
 from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
 from reward_model.evaluation.cross_validation import (
     Model,
-    choose_prior,
     cross_validate,
     folds,
     predict,
+    prior_for,
 )
 from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, DIFFICULTY_SD
 from reward_model.likelihood.fit import Basis, fit_head
@@ -26,7 +26,7 @@ from tests.reward_model.likelihood.test_joint import ints
 
 def few(seed: int = 0, n: int = 60, prompts: int = 60) -> tuple[World, Examples]:
     made = world(seed, prompts=prompts, dims=8)
-    return made, judged(made, np.random.default_rng(seed), n, n, n, prompts)
+    return made, draw_judgements(made, np.random.default_rng(seed), n, n, n, prompts)
 
 
 # -- predictions
@@ -89,7 +89,7 @@ def test_a_kind_that_was_not_learned_from_beside_it_keeps_its_gain() -> None:
 def test_predictions_are_calibrated() -> None:
     """Of many judgements, as many are good, and as many ratings are high, as was predicted."""
     made = world(1, prompts=300, dims=8)
-    examples = judged(made, np.random.default_rng(1), 1000, 1000, 1000, 300)
+    examples = draw_judgements(made, np.random.default_rng(1), 1000, 1000, 1000, 300)
     found = cross_validate(Model(), made.features, examples, 8.0)
     for said, was in (
         (found.pairs[:, 0], examples.pairs.outcome == 0),
@@ -135,7 +135,7 @@ def test_one_prompt_cannot_be_cross_validated() -> None:
     with pytest.raises(ValueError, match="needs judgements of two prompts: there is one"):
         cross_validate(Model(), x, examples, 1.0)
     size = np.square(Basis.of(x).coordinates(x)).sum(1)
-    assert choose_prior(Model(), x, examples).precision == pytest.approx(np.median(size))
+    assert prior_for(Model(), x, examples).precision == pytest.approx(np.median(size))
 
 
 # -- the precision
@@ -152,7 +152,7 @@ def test_a_handful_of_judgements_does_not_carry_the_precision_away() -> None:
     for seed in range(3):
         made, examples = few(seed, n=2)
         size = np.median(np.square(Basis.of(made.features).coordinates(made.features)).sum(1))
-        chosen = choose_prior(Model(), made.features, examples).precision
+        chosen = prior_for(Model(), made.features, examples).precision
         away.append(abs(np.log(size / chosen)))
     assert np.mean(away) < 1.4
 
@@ -162,8 +162,8 @@ def test_noise_asks_for_a_stronger_prior_than_signal() -> None:
     b = examples.binary
     coin = np.random.default_rng(0).integers(2, size=len(b))
     noise = replace(examples, pairs=Pairs(), scalar=Scalar(), binary=replace(b, good=coin))
-    signal = choose_prior(Model("binary"), made.features, examples).precision
-    noise_alone = choose_prior(Model("binary"), made.features, noise)
+    signal = prior_for(Model("binary"), made.features, examples).precision
+    noise_alone = prior_for(Model("binary"), made.features, noise)
     assert noise_alone.precision > 3 * signal
 
 
@@ -174,7 +174,7 @@ def test_choosing_can_be_stopped() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        choose_prior(Model(), made.features, examples, stop)
+        prior_for(Model(), made.features, examples, stop)
     with pytest.raises(InterruptedError):
         cross_validate(Model(), made.features, examples, 1.0, stop)
 
@@ -188,6 +188,6 @@ def test_the_least_there_can_be(objective: Objective) -> None:
         Binary(ints(0, 2), ints(1, 1), ints(0, 0)), Scalar(ints(1, 3), ints(5, 5), ints(0, 0)),
     )  # fmt: skip
     x = np.random.default_rng(0).normal(size=(4, 6))
-    prior = choose_prior(Model(objective), x, examples)
+    prior = prior_for(Model(objective), x, examples)
     assert 0 < prior.precision < np.inf
     assert np.isfinite(cross_validate(Model(objective), x, examples, prior).nll)

@@ -10,8 +10,8 @@ from data.stats.bootstrap import DRAWS, BootstrapDistribution
 from data.stats.estimate import Estimate
 from reward_model.evaluation.cross_validation import Model, folds
 from reward_model.evaluation.learning_curve import (
-    CurvePoint,
     Extrapolation,
+    PartialFit,
     fit_curve_points,
     learning_curve,
 )
@@ -49,7 +49,7 @@ def curve(examples, accuracies, people=None, nested=True):
         right = rank < round(accuracy * examples.prompts)
         return np.where(first == right, 1.0, 0.0)
 
-    learned = [CurvePoint(s, reward(a), 0.6) for s, a in zip(SHARES, accuracies[:-1], strict=False)]
+    learned = [PartialFit(s, reward(a), 0.6) for s, a in zip(SHARES, accuracies[:-1], strict=False)]
     return learning_curve(learned, compared(examples, reward(accuracies[-1]), 200.0, 400), people)
 
 

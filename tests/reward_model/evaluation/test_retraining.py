@@ -10,23 +10,25 @@ import pytest
 from data.stats.estimate import Json
 from reward_model.config import OBJECTIVES, Objective
 from reward_model.evaluation.cross_validation import Model, Predictions, cross_validate
-from reward_model.evaluation.retraining import Retraining
+from reward_model.evaluation.retraining import RetrainedHeads
 from reward_model.likelihood.fit import fit_head
-from reward_model.receipt.build import Evidence, receipt
+from reward_model.receipt.build import ReceiptInputs, receipt
 from tests.benchmarks.intervals import accuracy, coverage
 from tests.reward_model.evaluation.receipts import Array, evidence, tell
 
 PRECISION = 3.0
 
 
-def retraining(weights: Array, objective: Objective = "joint") -> tuple[Retraining, Predictions]:
+def retraining(
+    weights: Array, objective: Objective = "joint"
+) -> tuple[RetrainedHeads, Predictions]:
     """Of a head on 40 prompts with judgements of every kind."""
     told = tell(prompts=40)
     examples, model = told.examples(), Model(objective)
     features = told.table(examples)
     fit = fit_head(features, model.joint(examples), PRECISION)
     crossed = cross_validate(model, features, examples, PRECISION)
-    return Retraining.of(model, examples, fit, weights), crossed
+    return RetrainedHeads.of(model, examples, fit, weights), crossed
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -73,12 +75,12 @@ def test_a_released_model_is_one_model() -> None:
 
 
 @pytest.fixture(scope="module")
-def unsettled() -> Evidence:
+def unsettled() -> ReceiptInputs:
     """A weak taste in eight numbers: other prompts make other heads."""
     return evidence(tell(prompts=30, pairs=5, ratings=3, binary=3, dims=8, taste=0.8))
 
 
-def alone(made: Evidence) -> Evidence:
+def alone(made: ReceiptInputs) -> ReceiptInputs:
     """The same, but what the heads were trained on is taken as it is."""
     assert made.crossed is not None
     return replace(made, crossed=replace(made.crossed, heads=()))
@@ -88,7 +90,7 @@ def width(figure: Json) -> float:
     return float(figure["high"] - figure["low"])
 
 
-def test_every_cross_validated_figure_knows_of_other_heads(unsettled: Evidence) -> None:
+def test_every_cross_validated_figure_knows_of_other_heads(unsettled: ReceiptInputs) -> None:
     """Intervals are wider than without, none is narrower, and values stay."""
     known, without = receipt(unsettled), receipt(alone(unsettled))
     wider = {}

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from reward_model.export import parity_routes
 from reward_model.export.folder import export
-from reward_model.export.parity import certify, plans, require_green, tolerance, verdict
+from reward_model.export.parity import certificate_line, certify, plans, require_green, tolerance
 from reward_model.export.probes import hard_probes
 from reward_model.language_model.views import View
 from reward_model.scoring.kept_answers import keep_probes, kept_probes
@@ -46,7 +46,7 @@ def test_every_route_gives_the_trained_reward(exported):
         in_units = check["max_difference"] / certificate["reward_sd"]
         assert check["max_difference_in_reward_units"] == pytest.approx(in_units)
     assert certificate["dtype"] == "float32" and certificate["device"] in ("cpu", "cuda")
-    assert "12 routes give the trained rewards" in verdict(certificate)
+    assert "12 routes give the trained rewards" in certificate_line(certificate)
     require_green(certificate)
 
 

@@ -24,7 +24,7 @@ from transformers import (
 
 from reward_model.language_model.classifier import completion_states, with_head
 from reward_model.language_model.render import Rendered
-from reward_model.language_model.views import View, cut, find_blocks, views_of, widest
+from reward_model.language_model.views import View, cut_layers, find_blocks, views_of, widest
 
 SMALL = {
     "vocab_size": 64,
@@ -119,4 +119,4 @@ def test_a_model_that_does_not_show_its_layers_is_read_at_the_last():
     model = OPTForCausalLM(config).eval()
     assert views_of(model) == ([View((4,), True), View((4,))], 4)
     with pytest.raises(ValueError, match="shows no layers to read: 2 of 4"):
-        cut(model, 2)
+        cut_layers(model, 2)

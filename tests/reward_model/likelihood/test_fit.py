@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from reward_model.benchmark.worlds import World, accuracy, crowd, judged, world
+from reward_model.benchmark.worlds import World, accuracy, draw_annotators, draw_judgements, world
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
 from reward_model.dataset.examples import Examples, Pairs, Scalar, rows
 from reward_model.likelihood.annotators_and_prompts import DIFFICULTY
@@ -36,7 +36,7 @@ def true_to_the_priors(seed: int, people: int = 6) -> World:
     made.hard[:] = 0.7 * rng.normal(size=len(made.hard))
     made.tastes -= made.reward.mean()  # as fits have it: 0 is the average completion
     made.reward -= made.reward.mean()
-    them = made.crowd = crowd(rng, people, careless=False)
+    them = made.crowd = draw_annotators(rng, people, careless=False)
     them.consistency = centred(0.4 * rng.normal(size=people))
     them.scale = centred(0.4 * rng.normal(size=people))
     them.side, them.tie = 0.4 * rng.normal(size=people), 0.4 * rng.normal(size=people)
@@ -68,7 +68,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     inside: dict[str, list[bool]] = defaultdict(list)
     for seed in range(16):
         made = true_to_the_priors(seed)
-        examples = judged(made, np.random.default_rng(seed), 900, 900, 900, 250)
+        examples = draw_judgements(made, np.random.default_rng(seed), 900, 900, 900, 250)
         for name, found in within(made, examples, seed).items():
             inside[name] += found
     assert {name for name, found in inside.items() if np.mean(found) < 0.8} == set()
@@ -84,7 +84,7 @@ def fitted(
     effects: bool = True,
     seed: int = 0,
 ) -> HeadFit:
-    examples = judged(made, np.random.default_rng(seed), *n, len(made.hard))
+    examples = draw_judgements(made, np.random.default_rng(seed), *n, len(made.hard))
     return fit_head(made.features, Joint(examples, objective, scalar, effects), precision)
 
 
@@ -110,7 +110,7 @@ def test_the_unit_of_the_reward_is_found() -> None:
     slopes = []
     for seed in range(6):
         made = world(seed, prompts=200)
-        made.crowd = crowd(np.random.default_rng(seed), 6, careless=False)
+        made.crowd = draw_annotators(np.random.default_rng(seed), 6, careless=False)
         fit = fitted(made, (200, 0, 800), precision=12.0, seed=seed)
         r = fit.rewards(made.features)
         slopes.append(np.polyfit(made.reward, r, 1)[0])
@@ -119,7 +119,7 @@ def test_the_unit_of_the_reward_is_found() -> None:
 
 def test_gaussian_noise_is_found_from_fewer_ratings_than_features() -> None:
     made = world(1, prompts=60, dims=48)
-    examples = judged(made, np.random.default_rng(0), 0, 0, 40, 60)
+    examples = draw_judgements(made, np.random.default_rng(0), 0, 0, 40, 60)
     rng = np.random.default_rng(1)
     rating = np.clip(np.round(5.5 + made.reward[examples.scalar.item] + 1.5 * rng.normal(size=40)),
                      1, 10)  # fmt: skip
@@ -133,7 +133,7 @@ def test_gaussian_noise_is_found_from_fewer_ratings_than_features() -> None:
 
 def test_a_refit_ends_where_a_cold_fit_does() -> None:
     made = world(2, prompts=100)
-    examples = judged(made, np.random.default_rng(0), 200, 200, 200, 100)
+    examples = draw_judgements(made, np.random.default_rng(0), 200, 200, 200, 100)
     upto = slice(0, 190)
     early = replace(examples, pairs=rows(examples.pairs, upto), scalar=rows(examples.scalar, upto),
                     binary=rows(examples.binary, upto))  # fmt: skip
@@ -147,7 +147,7 @@ def test_a_refit_ends_where_a_cold_fit_does() -> None:
 
 def test_a_refit_starts_where_the_last_one_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     made = world(2, prompts=100)
-    examples = judged(made, np.random.default_rng(0), 100, 100, 100, 100)
+    examples = draw_judgements(made, np.random.default_rng(0), 100, 100, 100, 100)
     done = fit_head(made.features, Joint(examples), 24.0)
     monkeypatch.setattr("reward_model.likelihood.fit.ROUNDS", 1)  # none but the first look
     again = fit_head(made.features, Joint(examples), 24.0, start=done)
@@ -156,7 +156,7 @@ def test_a_refit_starts_where_the_last_one_ended(monkeypatch: pytest.MonkeyPatch
 
 def test_new_annotators_and_prompts_join_a_refit() -> None:
     made = world(3, prompts=40, people=4)
-    examples = judged(made, np.random.default_rng(0), 60, 60, 60, 40)
+    examples = draw_judgements(made, np.random.default_rng(0), 60, 60, 60, 40)
     few = examples.where(examples.prompt < 30)
     few = replace(few, prompt=np.minimum(few.prompt, 29), annotators=few.annotators[:3],
                   pairs=rows(few.pairs, few.pairs.annotator < 3),
@@ -171,7 +171,7 @@ def test_bradley_terry_without_effects_is_scikit_learns_logistic_regression() ->
     from sklearn.linear_model import LogisticRegression
 
     made = world(4, prompts=60)
-    examples = judged(made, np.random.default_rng(0), 150, 0, 0, 60)
+    examples = draw_judgements(made, np.random.default_rng(0), 150, 0, 0, 60)
     pairs = rows(examples.pairs, examples.pairs.outcome < 2)
     fit = fit_head(made.features, Joint(replace(examples, pairs=pairs), effects=False), 5.0)
     z = fit.basis.coordinates(made.features)
@@ -185,7 +185,7 @@ def test_regression_without_effects_is_ridge_regression() -> None:
     from sklearn.linear_model import Ridge
 
     made = world(5, prompts=60)
-    examples = judged(made, np.random.default_rng(0), 0, 0, 150, 60)
+    examples = draw_judgements(made, np.random.default_rng(0), 0, 0, 150, 60)
     fit = fit_head(made.features, Joint(examples, "regression", effects=False), 5.0)
     z = fit.basis.coordinates(made.features)[examples.scalar.item]
     theirs = Ridge(alpha=5.0).fit(z, examples.scalar.rating)
@@ -221,7 +221,7 @@ def test_what_the_features_never_showed_stays_as_unsure_as_the_prior() -> None:
 
 def test_an_annotator_with_one_judgement_is_one_of_the_crowd() -> None:
     made = world(8, prompts=80, people=3)
-    examples = judged(made, np.random.default_rng(0), 300, 300, 300, 80)
+    examples = draw_judgements(made, np.random.default_rng(0), 300, 300, 300, 80)
     once = np.arange(300) == 0
     binary = replace(examples.binary, annotator=np.where(once, 2, examples.binary.annotator % 2))
     examples = replace(examples, pairs=rows(examples.pairs, examples.pairs.annotator < 2),
@@ -281,8 +281,8 @@ def test_contradictory_judgements_leave_no_opinion() -> None:
 def test_unconnected_annotators_are_not_compared_wrongly() -> None:
     """Each has prompts of their own; who is harsher is then left to the features."""
     made = world(9, prompts=100, people=2)
-    made.crowd = crowd(np.random.default_rng(9), 2, careless=False)
-    examples = judged(made, np.random.default_rng(0), 0, 400, 400, 100)
+    made.crowd = draw_annotators(np.random.default_rng(9), 2, careless=False)
+    examples = draw_judgements(made, np.random.default_rng(0), 0, 400, 400, 100)
     mine = examples.prompt >= 50
     b, s = examples.binary, examples.scalar
     apart = replace(examples, binary=rows(b, mine[b.item] == b.annotator),
@@ -309,7 +309,7 @@ def test_one_judgement_and_one_feature() -> None:
 
 def test_a_judgement_given_twice_counts_twice() -> None:
     made = world(10, prompts=30)
-    examples = judged(made, np.random.default_rng(0), 60, 0, 0, 30)
+    examples = draw_judgements(made, np.random.default_rng(0), 60, 0, 0, 30)
     twice = np.repeat(np.arange(60), 2)
     double = replace(examples, pairs=rows(examples.pairs, twice))
     x = made.features
@@ -337,7 +337,7 @@ def test_features_that_are_not_finite_are_refused_by_number(bad: float) -> None:
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_the_scale_of_features_does_not_matter(scale: float) -> None:
     made = world(11, prompts=30, dims=6)
-    examples = judged(made, np.random.default_rng(0), 60, 60, 60, 30)
+    examples = draw_judgements(made, np.random.default_rng(0), 60, 60, 60, 30)
     one = fit_head(made.features, Joint(examples), 6.0).rewards(made.features)
     other = fit_head(made.features * scale, Joint(examples), 6.0).rewards(made.features * scale)
     assert np.allclose(one, other, atol=1e-6)
@@ -346,7 +346,7 @@ def test_the_scale_of_features_does_not_matter(scale: float) -> None:
 def test_a_feature_that_never_varies_is_not_used() -> None:
     made = world(12, prompts=30, dims=6)
     x = np.column_stack([made.features, np.full(len(made.features), 1e6 + 0.1)])
-    examples = judged(made, np.random.default_rng(0), 60, 60, 60, 30)
+    examples = draw_judgements(made, np.random.default_rng(0), 60, 60, 60, 30)
     fit = fit_head(x, Joint(examples), 6.0)
     assert abs(fit.weights[-1]) < 1e-6
     assert accuracy(made, fit.rewards(x), 0) > 0.75
@@ -354,7 +354,7 @@ def test_a_feature_that_never_varies_is_not_used() -> None:
 
 def test_one_wild_completion_among_those_read_changes_nothing() -> None:
     made = world(13, prompts=100, dims=6)
-    examples = judged(made, np.random.default_rng(0), 200, 200, 200, 100)
+    examples = draw_judgements(made, np.random.default_rng(0), 200, 200, 200, 100)
     examples = examples.where(np.arange(400) > 0)
     calm = fit_head(made.features, Joint(examples), 6.0).rewards(made.features)
     made.features[0] = 1e6
@@ -384,7 +384,7 @@ def test_a_fit_that_stops_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_annotators_are_found_where_the_rewards_are_known() -> None:
     made = true_to_the_priors(3)
-    examples = judged(made, np.random.default_rng(0), 1500, 1500, 1500, 250)
+    examples = draw_judgements(made, np.random.default_rng(0), 1500, 1500, 1500, 250)
     joint = Joint(examples)
     values = fit_head(made.reward[:, None], joint, 1.0).values
     known = truth(joint, made.crowd, made.hard)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from reward_model.benchmark.worlds import Crowd, World, judged, world
+from reward_model.benchmark.worlds import Crowd, World, draw_judgements, world
 from reward_model.config import OBJECTIVES, Objective, ScalarLink
 from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar
 from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, RATINGS, Values
@@ -23,7 +23,7 @@ def small(strengths: bool, seed: int = 0, n: int = 12) -> tuple[World, Examples]
     made = world(seed, prompts=4, each=3, dims=3, people=3)
     if strengths:
         made.crowd.strength_cuts = (0.3, 1.5)
-    return made, judged(made, np.random.default_rng(seed), n, n, n, 4)
+    return made, draw_judgements(made, np.random.default_rng(seed), n, n, n, 4)
 
 
 def anywhere(joint: Joint, seed: int = 0) -> Values:
@@ -318,7 +318,7 @@ def test_a_worlds_answers_are_those_of_the_model() -> None:
     made.crowd = Crowd(*np.random.default_rng(1).normal(0, 0.3, size=(6, 4)),
                        binary_gain=0.3, scalar_gain=-0.2, strength_cuts=(0.5, 1.8),
                        strength_slope=0.2)  # fmt: skip
-    examples = judged(made, np.random.default_rng(2), 3000, 3000, 3000, 300)
+    examples = draw_judgements(made, np.random.default_rng(2), 3000, 3000, 3000, 300)
     joint, them = Joint(examples), made.crowd
     values = truth(joint, them, made.hard)
     found = float(joint.nll(torch.from_numpy(made.reward), values)) / 9000

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reward_model.benchmark.worlds import World, judged, unseen, world
+from reward_model.benchmark.worlds import World, draw_judgements, unseen, world
 from reward_model.dataset.examples import Examples, Ints, rows
-from reward_model.evaluation.cross_validation import Model, choose_prior
+from reward_model.evaluation.cross_validation import Model, prior_for
 from reward_model.likelihood.fit import HeadFit, Prior, fit_head
 from reward_model.likelihood.joint import Joint
 
@@ -21,7 +21,7 @@ def made(seed: int, **how: float) -> World:
 
 
 def some(here: World, n: int, seed: int = 0) -> Examples:
-    return judged(here, np.random.default_rng(seed), n, n, n, SEEN)
+    return draw_judgements(here, np.random.default_rng(seed), n, n, n, SEEN)
 
 
 def repeated(examples: Examples, times: int) -> Examples:
@@ -42,8 +42,8 @@ def test_judgements_that_say_the_same_count_once() -> None:
     """Three times each: a design effect of about three, and error bars as before."""
     here = made(0)
     once, thrice = some(here, 200), repeated(some(here, 200), 3)
-    apart = choose_prior(Model(), here.features, once)
-    together = choose_prior(Model(), here.features, thrice)
+    apart = prior_for(Model(), here.features, once)
+    together = prior_for(Model(), here.features, thrice)
     assert apart.design_effect < 1.3
     assert 2 < together.design_effect < 4
 
@@ -62,7 +62,7 @@ def test_judgements_that_say_the_same_count_once() -> None:
 
 def test_people_with_tastes_of_their_own_are_not_independent_judgements() -> None:
     effects = [
-        np.mean([choose_prior(Model(), here.features, some(here, 240)).design_effect
+        np.mean([prior_for(Model(), here.features, some(here, 240)).design_effect
                  for here in (made(seed, own=own) for seed in range(3))])
         for own in (0.0, 1.0)
     ]  # fmt: skip
@@ -75,9 +75,7 @@ def test_intervals_hold_where_the_prior_is_chosen() -> None:
     for seed in range(16):
         here = made(seed)
         examples = some(here, 60, seed)
-        fit = fit_head(
-            here.features, Joint(examples), choose_prior(Model(), here.features, examples)
-        )
+        fit = fit_head(here.features, Joint(examples), prior_for(Model(), here.features, examples))
         a, b = unseen(here, SEEN)
         shift = np.exp(here.crowd.consistency[examples.pairs.annotator]).mean()
         off = fit.rewards(here.features[a]) - fit.rewards(here.features[b])
@@ -90,7 +88,7 @@ def test_the_variance_is_near_the_true_one() -> None:
     found = []
     for seed in range(3):
         here = made(seed)
-        prior = choose_prior(Model(), here.features, some(here, 400, seed))
+        prior = prior_for(Model(), here.features, some(here, 400, seed))
         size = np.square(here.features - here.features.mean(0)).sum(1).mean()
         found.append(size / (prior.precision / prior.design_effect) / here.reward.var())
     assert 0.4 < np.mean(found) < 2.0
@@ -99,8 +97,8 @@ def test_the_variance_is_near_the_true_one() -> None:
 def test_one_annotator_does_not_carry_the_unit_away() -> None:
     """Many judgements by people of different tastes: nobody's consistency runs off, nor a gain."""
     here = world(1, prompts=SEEN, own=0.7, careless=False)
-    examples = judged(here, np.random.default_rng(2001), 1000, 1000, 1000, SEEN)
-    fit = fit_head(here.features, Joint(examples), choose_prior(Model(), here.features, examples))
+    examples = draw_judgements(here, np.random.default_rng(2001), 1000, 1000, 1000, SEEN)
+    fit = fit_head(here.features, Joint(examples), prior_for(Model(), here.features, examples))
     k = fit.values["consistency"].numpy()
     assert np.abs(k).max() < 2
     assert all(abs(float(fit.values[gain])) < 0.3 for gain in ("binary_gain", "scalar_gain"))

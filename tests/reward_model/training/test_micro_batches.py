@@ -25,7 +25,7 @@ from reward_model.language_model.views import View
 from reward_model.likelihood.fit import fit_head
 from reward_model.training import memory as tuning
 from reward_model.training.finetune import tune
-from reward_model.training.memory import TuningMemory, measure_activations, preflight
+from reward_model.training.memory import TuningMemory, check_memory, measure_activations
 from reward_model.training.micro_batches import Activations, micro_batches
 from reward_model.training.token_loss import output_layer
 from tests.benchmarks.tuning import Quiet
@@ -151,15 +151,15 @@ def test_preflight_states_warns_and_refuses(tmp_path, monkeypatch, capsys) -> No
     cpu = torch.device("cpu")
     monkeypatch.setattr(tuning.psutil, "virtual_memory", lambda: type("", (), {"available": GIB}))
     small = TuningMemory(GIB // 4, 0, Activations(1.0), GIB / 9)
-    preflight(small, 1, cpu, tmp_path)
+    check_memory(small, 1, cpu, tmp_path)
     assert "tuning takes up to 0.50 GiB" in capsys.readouterr().out
     assert (tmp_path / PREFLIGHT).is_file()
-    preflight(small, 3, cpu, tmp_path)  # their networks stay
+    check_memory(small, 3, cpu, tmp_path)  # their networks stay
     assert "a smaller --max-tokens" not in capsys.readouterr().out
-    preflight(TuningMemory(GIB // 4, 0, Activations(1.0), GIB / 2.3), 1, cpu, tmp_path)
+    check_memory(TuningMemory(GIB // 4, 0, Activations(1.0), GIB / 2.3), 1, cpu, tmp_path)
     assert "memory for tuning is 1.2 GiB of 1.2: use --tuning head" in capsys.readouterr().out
     with pytest.raises(ValueError, match="use --tuning head, which takes less"):
-        preflight(small, 9, cpu, tmp_path)
+        check_memory(small, 9, cpu, tmp_path)
 
 
 @pytest.fixture(scope="module")

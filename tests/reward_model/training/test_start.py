@@ -12,15 +12,15 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from reward_model import train as reward_train
-from reward_model.benchmark.worlds import judged, unseen
+from reward_model.benchmark.worlds import draw_judgements, unseen
 from reward_model.benchmark.worlds import world as simulated
 from reward_model.config import EvaluateSettings, RewardSettings
 from reward_model.evaluate import evaluate
-from reward_model.evaluation.cross_validation import Candidate, Model, choose_prior
+from reward_model.evaluation.cross_validation import Candidate, Model, prior_for
 from reward_model.language_model.origin import START
 from reward_model.language_model.views import View
 from reward_model.likelihood.fit import Basis
-from reward_model.receipt.text import lines
+from reward_model.receipt.text import receipt_lines
 from reward_model.scoring.scorer import Scorer
 from reward_model.training.ensemble import posterior_at
 from reward_model.training.start import find_start
@@ -38,14 +38,14 @@ def world():
     examples = told.examples()
     features = told.table(examples)
     candidate = Candidate.of(features)
-    fit = candidate.fit(MODEL.joint(examples), choose_prior(MODEL, candidate, examples))
+    fit = candidate.fit(MODEL.joint(examples), prior_for(MODEL, candidate, examples))
     return examples, features, fit.weights
 
 
 def rewards(features, examples, start):
     """(rewards of all completions, their prior) by a head that starts there."""
     one = Candidate.of(features, None, start)
-    prior = choose_prior(MODEL, one, examples)
+    prior = prior_for(MODEL, one, examples)
     return one.z @ one.fit(MODEL.joint(examples), prior).w, prior
 
 
@@ -99,9 +99,9 @@ def test_error_bars_hold_with_a_start():
         rng = np.random.default_rng(seed)
         true = np.linalg.lstsq(here.features, here.reward, rcond=None)[0]
         start = 7 * (true + 0.2 * rng.normal(size=len(true)) / np.sqrt(len(true)))
-        examples = judged(here, rng, 30, 30, 30, 200)
+        examples = draw_judgements(here, rng, 30, 30, 30, 200)
         one = Candidate.of(here.features, None, start)
-        fit = one.fit(MODEL.joint(examples), choose_prior(MODEL, one, examples))
+        fit = one.fit(MODEL.joint(examples), prior_for(MODEL, one, examples))
         a, b = unseen(here, 200)
         x = here.features
         unit = np.exp(here.crowd.consistency[examples.pairs.annotator]).mean()
@@ -114,7 +114,7 @@ def test_a_tuned_network_keeps_the_error_bars_of_its_start(world):
     examples, features, head = world
     one = Candidate.of(features, None, head)
     joint = MODEL.joint(examples)
-    fit = one.fit(joint, choose_prior(MODEL, one, examples))
+    fit = one.fit(joint, prior_for(MODEL, one, examples))
     again = posterior_at(features, fit.weights, joint, fit)
     mean = features.mean(0)
     np.testing.assert_allclose(again.spread(features, mean), fit.spread(features, mean), rtol=0.05)
@@ -148,7 +148,7 @@ def test_a_run_starts_from_another_runs_head(trained, head_run):
     ours, theirs = (Scorer.load(trained.folder(name)) for name in ("from head", "source"))
     asked = [f"What is a good answer to {i}?" for i in range(12)], ["Good one."] * 12
     assert agreement(ours.score(*asked), theirs.score(*asked)) > 0.8
-    assert any("flatters it" in line for line in lines(report))
+    assert any("flatters it" in line for line in receipt_lines(report))
     again = evaluate(
         EvaluateSettings(run=trained.ids["from head"], workspace=trained.workspace),
         trained.folder("from head"),
