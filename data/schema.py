@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from data.texts.intake import unstorable
 from data.texts.thinking import Parts, Thinking, part
 
+JsonObject = dict[str, Any]
 Kind = Literal["binary", "scalar", "pairwise"]
 Role = Literal["annotator", "lead"]
 Purpose = Literal["queue", "gold", "repeat"]

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Literal
 from urllib.parse import urlsplit
 
-from data.exchange.validation import JsonObject, decode_json
-from data.schema import canonical_json, cut_short
+from data.exchange.validation import decode_json
+from data.schema import JsonObject, canonical_json, cut_short
 from data.settings import Place, RunPlace
 from data.texts.intake import LONGEST_NAME, unstorable
 from data.texts.thinking import Thinking

@@ -12,12 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
 from data.ports import address
-from data.schema import Completion, Task, make_prompt
+from data.schema import Completion, JsonObject, Task, make_prompt
 from data.settings import Place
 from data.simulated_annotators import Persona, SimulatedAnnotator, crew
 from data.store import Store
@@ -31,7 +30,6 @@ CALL_SECONDS = 60.0
 KEPT_OPEN_SECONDS = 2.0
 """Idle longer than this, a connection is made anew: servers close idle ones after a while."""
 QUEUE_SECONDS = 2.0
-Json = dict[str, Any]
 
 START = "start it with `coach serve`"
 
@@ -232,7 +230,9 @@ def open_client(url: str, session: str = "") -> httpx.Client:
     )
 
 
-def ask(client: httpx.Client, tally: Tally, path: str, body: Json | None = None) -> Json:
+def ask(
+    client: httpx.Client, tally: Tally, path: str, body: JsonObject | None = None
+) -> JsonObject:
     """The app's view; the same call again while the app is away or busy.
 
     Raises ValueError if that lasts too long, or the call is refused.
@@ -266,7 +266,7 @@ def ask(client: httpx.Client, tally: Tally, path: str, body: Json | None = None)
             f"the app at {client.base_url} answered {path} with {answer.status_code}:"
             f" {answer.text.strip()[:200]}"
         )
-    view: Json = answer.json()
+    view: JsonObject = answer.json()
     return view
 
 
@@ -308,7 +308,7 @@ def _run_annotator(
         tally.fail(error)
 
 
-def answer_to(shown: Json, person: SimulatedAnnotator, seed: int) -> Json:
+def answer_to(shown: JsonObject, person: SimulatedAnnotator, seed: int) -> JsonObject:
     """What this annotator answers to a task as the app shows it.
 
     It follows from seed, annotator and what is shown: not from when or after what it is asked.

@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from data.exchange import models
-from data.exchange.validation import JsonObject
 from data.schema import (
     Answer,
     Completion,
@@ -26,6 +25,7 @@ from data.schema import (
     Document,
     Generation,
     Gold,
+    JsonObject,
     Prompt,
     Record,
     Task,

@@ -25,8 +25,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from data.exchange.turns import plain_turns
-from data.exchange.validation import JsonObject, either, show
-from data.schema import FLAGS, KINDS, Prompt, Purpose, make_prompt, parse_timestamp
+from data.exchange.validation import either, show
+from data.schema import FLAGS, KINDS, JsonObject, Prompt, Purpose, make_prompt, parse_timestamp
 from data.texts.intake import LONGEST_NAME, unstorable
 
 LONGEST_ORIGINAL = 80

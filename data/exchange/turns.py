@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import show
+from data.schema import JsonObject
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
 """What a part of a content is called that is a text."""

@@ -12,9 +12,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from data.schema import cut_short
+from data.schema import JsonObject, cut_short
 
-JsonObject = dict[str, Any]
 MOST_DIGITS = 300
 
 

@@ -22,10 +22,9 @@ from typing import Literal, get_args
 
 from data.atomic_files import write_bytes, write_folder
 from data.exchange.lines import ExchangeItem, to_line
-from data.exchange.validation import JsonObject
 from data.exports import dataset_card, training_rows
 from data.exports.training_rows import Column, ExportTable, to_parquet
-from data.schema import Judgement, Kind
+from data.schema import JsonObject, Judgement, Kind
 from data.splits import SPLITS
 from data.store import Store
 from data.store.content import load_demonstrations, load_documents, load_generations, load_prompts

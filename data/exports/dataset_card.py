@@ -12,9 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from data.exchange.validation import JsonObject
 from data.exports.training_rows import UNSTATED_STRENGTH, ExportTable
-from data.schema import canonical_json, now
+from data.schema import JsonObject, canonical_json, now
 from data.splits import SPLITS, TEST_SHARE, VALIDATION_SHARE
 
 CARD, MANIFEST = "README.md", "manifest.json"

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Literal
 
-from data.exchange.validation import JsonObject
-from data.schema import Completion, Judgement, Prompt
+from data.schema import Completion, JsonObject, Judgement, Prompt
 from data.splits import SPLITS, Split, split_of
 
 Type = Literal["conversation", "float", "integer", "boolean", "text"]

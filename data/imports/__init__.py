@@ -43,7 +43,7 @@ import sqlalchemy as sa
 
 from data.atomic_files import write_lines
 from data.exchange.lines import Line, LineReader, completions_of
-from data.exchange.validation import JsonObject, either, show
+from data.exchange.validation import either, show
 from data.imports.cells import Cells, is_blank, retype, with_answers, with_names, without_index
 from data.imports.detection import SHAPES, Shape, detect
 from data.imports.external_ids import ExternalIds
@@ -60,6 +60,7 @@ from data.schema import (
     Document,
     Generation,
     Gold,
+    JsonObject,
     Prompt,
     Record,
     canonical_json,

@@ -16,8 +16,9 @@ import tokenize
 from collections import Counter
 from collections.abc import Collection
 
-from data.exchange.validation import MOST_DIGITS, JsonObject, decode_json, show, spell_pair
+from data.exchange.validation import MOST_DIGITS, decode_json, show, spell_pair
 from data.imports.shapes.lines import Unsaid
+from data.schema import JsonObject
 
 _WHOLE = ("strength", "guidelines_version")
 _NUMBERS = (*_WHOLE, "seconds", "margin")

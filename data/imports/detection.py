@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import show
 from data.imports.shapes import demonstrations, trl
 from data.imports.shapes.argilla import argilla, is_flat
 from data.imports.shapes.label_studio import label_studio
 from data.imports.shapes.lines import Convert
+from data.schema import JsonObject
 
 Shape = Literal[
     "exchange",

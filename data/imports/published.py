@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TypeVar
 
-from data.exchange.validation import JsonObject, either, show
+from data.exchange.validation import either, show
 from data.imports.shapes.lines import Convert
+from data.schema import JsonObject
 
 T = TypeVar("T")
 _PANDALM_VALUES = {"0": "tie", "1": "a", "2": "b"}

@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
-from data.exchange.validation import JsonObject, show, spell_pair
+from data.exchange.validation import show, spell_pair
 from data.imports.shapes.lines import Unsaid
 from data.imports.shapes.questions import tone_of
+from data.schema import JsonObject
 
 _SCALE = re.compile(
     r"(?:(?P<question>.+)=)?(?P<worst>-?\d+(?:\.\d+)?)\.\.(?P<best>-?\d+(?:\.\d+)?)"

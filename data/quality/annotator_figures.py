@@ -12,7 +12,6 @@ from data.quality.judgement_table import (
     BINARY,
     PAIRWISE,
     SCALAR,
-    Bools,
     JudgementTable,
     counts,
     pairs,
@@ -21,7 +20,7 @@ from data.quality.judgement_table import (
 from data.quality.outliers import CheckedAnswers, OutlierData
 from data.stats.agreement import MeasurementLevel, alpha
 from data.stats.estimate import Estimate, unrecorded
-from data.stats.intervals import Floats, Ints, change, mean, median, share
+from data.stats.intervals import Bools, Floats, Ints, change, mean, median, share
 
 
 @dataclass(frozen=True)

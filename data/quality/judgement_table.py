@@ -12,12 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from data.schema import KINDS, Completion, Judgement
-from data.stats.intervals import Floats, Ints
+from data.stats.intervals import Bools, Floats, Ints
 
-Bools = npt.NDArray[np.bool_]
 Models = Mapping[str, frozenset[str]]
 
 BINARY, SCALAR, PAIRWISE = (KINDS.index(kind) for kind in ("binary", "scalar", "pairwise"))

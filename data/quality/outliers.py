@@ -19,9 +19,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
-from data.quality.judgement_table import BINARY, SCALAR, TIE, Bools, JudgementTable
+from data.quality.judgement_table import BINARY, SCALAR, TIE, JudgementTable
 from data.stats.estimate import MIN_ANSWERS, Estimate
-from data.stats.intervals import Floats, Ints, change, mean, share, welch
+from data.stats.intervals import Bools, Floats, Ints, change, mean, share, welch
 
 Habit = Literal["side", "length", "careless", "quick", "drift"]
 FAMILY_ERROR = 0.05

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from data.places.leftovers import clean_up
-
-Values = dict[str, Any]
-"""A JSON object whose keys the kind of run decides."""
+from data.schema import JsonObject
 
 
 def runs_folder(workspace: Path) -> Path:
@@ -56,17 +54,17 @@ def remove_incoming(workspace: Path, kept: Path | None = None) -> None:
         shutil.rmtree(kept.parent, ignore_errors=True)
 
 
-def metrics(directory: Path) -> list[Values]:
+def metrics(directory: Path) -> list[JsonObject]:
     """The lines of metrics.jsonl; a last line that is still being written is left out."""
     return _whole_lines(directory / "metrics.jsonl")
 
 
-def samples(directory: Path) -> list[Values]:
+def samples(directory: Path) -> list[JsonObject]:
     """The lines of samples.jsonl: completions that a run drew on its way."""
     return _whole_lines(directory / "samples.jsonl")
 
 
-def samples_of(directory: Path, step: int | None = None) -> list[Values]:
+def samples_of(directory: Path, step: int | None = None) -> list[JsonObject]:
     """What a run drew at a step, or at its last.
 
     A step of which nothing is kept gives the one before it; a last line that is still being written
@@ -82,21 +80,21 @@ def samples_of(directory: Path, step: int | None = None) -> list[Values]:
         return []
 
 
-def report(directory: Path) -> Values | None:
+def report(directory: Path) -> JsonObject | None:
     """report.json of a finished run, else None."""
-    found: Values | None = _read_json(directory / "report.json")
+    found: JsonObject | None = _read_json(directory / "report.json")
     return found
 
 
-def preflight(directory: Path) -> Values | None:
+def preflight(directory: Path) -> JsonObject | None:
     """What was checked and measured before the first step (preflight.json), else None."""
-    found: Values | None = _read_json(directory / "preflight.json")
+    found: JsonObject | None = _read_json(directory / "preflight.json")
     return found
 
 
-def verdicts(directory: Path) -> list[Values]:
+def verdicts(directory: Path) -> list[JsonObject]:
     """What a run's figures say so far (verdicts.json); of an older run, what its report says."""
-    found: list[Values] | None = _read_json(directory / "verdicts.json")
+    found: list[JsonObject] | None = _read_json(directory / "verdicts.json")
     return ((report(directory) or {}).get("verdicts") or []) if found is None else found
 
 
@@ -110,7 +108,7 @@ def log_tail(directory: Path, lines: int = 20) -> str:
     return "\n".join(list(shown)[-lines:])
 
 
-def _whole_lines(path: Path) -> list[Values]:
+def _whole_lines(path: Path) -> list[JsonObject]:
     if not path.exists():
         return []
     lines = []
@@ -150,7 +148,7 @@ def _seek_line(file: BinaryIO, offset: int) -> None:
         file.readline()
 
 
-def _samples_from(file: BinaryIO) -> Iterator[Values]:
+def _samples_from(file: BinaryIO) -> Iterator[JsonObject]:
     """The whole lines from where a file stands."""
     for line in file:
         try:

@@ -19,8 +19,6 @@ MIN_PROMPTS = 10
 
 NOT_RECORDED = "not recorded"
 
-Json = dict[str, Any]
-"""A JSON object."""
 Style = Literal["share", "number", "change", "seconds", "nats", "points"]
 _FORMS: dict[Style, tuple[str, str]] = {
     "share": (".0f", "%"),

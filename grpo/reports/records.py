@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from data.schema import Completion
-from data.stats.estimate import Estimate, Json
+from data.schema import Completion, JsonObject
+from data.stats.estimate import Estimate
 from grpo.diagnosis.diagnose import Verdict
 
 
@@ -18,7 +18,7 @@ class Report:
     """The result in one sentence."""
     seconds: float = 0.0
 
-    def as_json(self) -> Json:
+    def as_json(self) -> JsonObject:
         """For report.json: figures of a nested record stand among the others."""
         return asdict(self)
 
@@ -77,7 +77,7 @@ class TrainingReport(Report):
     texts: Mapping[str, int]
     """How many demonstrations, documents, tokens, ... were trained on, held out or left out."""
 
-    def as_json(self) -> Json:
+    def as_json(self) -> JsonObject:
         found = asdict(self)
         course, texts = found.pop("course"), found.pop("texts")
         return {**found, **course, **texts}
@@ -123,7 +123,7 @@ class SampleReport(Report):
     """Comparisons between two models."""
     source: LocalSource | EndpointSource | None
 
-    def as_json(self) -> Json:
+    def as_json(self) -> JsonObject:
         found = asdict(self)
         return found | (found.pop("source") or {})
 
@@ -200,7 +200,7 @@ class ComparisonReport(Report):
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many test prompts were left out, by reason."""
 
-    def as_json(self) -> Json:
+    def as_json(self) -> JsonObject:
         wins = {name: share.as_json() for name, share in self.win_rates.items()}
         return asdict(self) | {"win_rates": wins, "kl_nats": self.kl_nats.as_json()}
 
@@ -212,9 +212,9 @@ class ComparisonReport(Report):
 class RewardReport(Report):
     """Of the reward model's training: its receipt, which is what report.json holds."""
 
-    receipt: Json
+    receipt: JsonObject
 
-    def as_json(self) -> Json:
+    def as_json(self) -> JsonObject:
         return self.receipt
 
 
@@ -230,14 +230,14 @@ class SeedReport:
     stages: Mapping[str, float]
     """Seconds of each stage."""
     sft: TrainingReport
-    reward: Json
+    reward: JsonObject
     """The reward model's receipt."""
     grpo: GrpoReport
     metrics: Sequence[Mapping[str, float]]
     """Of the GRPO run's steps."""
     compare: ComparisonReport
 
-    def as_json(self) -> Json:
+    def as_json(self) -> JsonObject:
         reports = {name: getattr(self, name).as_json() for name in ("sft", "grpo", "compare")}
         return asdict(self) | reports
 
@@ -252,5 +252,5 @@ class LoopReport:
     """What the loop is held to."""
     seeds: list[SeedReport] = field(default_factory=list)
 
-    def as_json(self) -> Json:
+    def as_json(self) -> JsonObject:
         return asdict(self) | {"seeds": [seed.as_json() for seed in self.seeds]}

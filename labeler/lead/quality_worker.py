@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from data.store import STORE_VARIABLE
 from labeler.jobs import Site
-from labeler.lead.snapshot import Json
+from labeler.lead.snapshot import JsonMapping
 
 REST_SECONDS = 20.0
 """Between the end of one calculation and the start of the next."""
@@ -29,7 +29,7 @@ NICER = 10
 class QualityResult:
     """The newest statistics that are there."""
 
-    figures: Json | None
+    figures: JsonMapping | None
     """None before the first are there."""
     current: bool
     """Whether nothing was judged since."""
@@ -76,7 +76,7 @@ class QualityWorker:
             self._rested = time.monotonic()
 
 
-def calculate(site: Site) -> Json:
+def calculate(site: Site) -> JsonMapping:
     """What `python -m data stats --json` prints. Raises ValueError with its complaint."""
     command = [sys.executable, "-m", "data", "stats", "--json", "--workspace", str(site.workspace)]
     with subprocess.Popen(
@@ -97,5 +97,5 @@ def calculate(site: Site) -> Json:
     if child.returncode:
         lines = complaint.strip().splitlines()
         raise ValueError(lines[-1] if lines else f"it ended with {child.returncode}")
-    figures: Json = json.loads(printed)
+    figures: JsonMapping = json.loads(printed)
     return figures

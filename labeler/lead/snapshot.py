@@ -23,7 +23,7 @@ from labeler.jobs import Site
 from labeler.lead import receipt_routes
 from labeler.lead.next_step import LoopState
 
-Json = Mapping[str, Any]
+JsonMapping = Mapping[str, Any]
 """An object from one of a run's files: anything may be missing, or of another type."""
 T = TypeVar("T")
 
@@ -34,17 +34,17 @@ def read_as(kind: type[T], found: object) -> T:
     return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})  # type: ignore[arg-type]
 
 
-def object_of(found: object) -> Json:
+def object_of(found: object) -> JsonMapping:
     """What was read, if it is a JSON object; else an empty one."""
     return found if isinstance(found, Mapping) else {}
 
 
-def objects_in(found: object) -> list[Json]:
+def objects_in(found: object) -> list[JsonMapping]:
     """The objects of a JSON list; none where it is no list."""
     return [v for v in found if isinstance(v, Mapping)] if isinstance(found, list | tuple) else []
 
 
-def mapping_in(found: Json, key: str) -> Json:
+def mapping_in(found: JsonMapping, key: str) -> JsonMapping:
     """The object under a key; an empty one where there is none."""
     return object_of(found.get(key))
 
@@ -86,19 +86,19 @@ class Snapshot:
     def find(self, run_id: str | None) -> Run | None:
         return next((run for run in self.runs if run.id == run_id), None)
 
-    def report(self, run: Run | None) -> Json:
+    def report(self, run: Run | None) -> JsonMapping:
         """A run's report; empty while there is none or it cannot be read."""
         return object_of(self._read_file(run, runs.report))
 
-    def preflight(self, run: Run | None) -> Json:
+    def preflight(self, run: Run | None) -> JsonMapping:
         """What a GRPO run checked before its first step; empty while there is nothing."""
         return object_of(self._read_file(run, runs.preflight))
 
-    def verdicts(self, run: Run | None) -> list[Json]:
+    def verdicts(self, run: Run | None) -> list[JsonMapping]:
         """What a GRPO run's figures say so far."""
         return objects_in(self._read_file(run, runs.verdicts))
 
-    def metrics(self, run: Run | None) -> Sequence[Json]:
+    def metrics(self, run: Run | None) -> Sequence[JsonMapping]:
         """A run's steps; read anew only when there are more."""
         path = self.folder(run) / "metrics.jsonl" if run else None
         if path is None or not path.exists():
@@ -106,7 +106,7 @@ class Snapshot:
         state = path.stat()
         return _read_metrics(path.parent, state.st_mtime_ns, state.st_size)
 
-    def samples(self, run: Run | None, step: int | None = None) -> Sequence[Json]:
+    def samples(self, run: Run | None, step: int | None = None) -> Sequence[JsonMapping]:
         """What a GRPO run drew at a step, or at its last."""
         return runs.samples_of(self.folder(run), step) if run else []
 
@@ -148,7 +148,7 @@ class Snapshot:
 
 
 @lru_cache(maxsize=32)
-def _read_metrics(directory: Path, _changed: int, _size: int) -> Sequence[Json]:
+def _read_metrics(directory: Path, _changed: int, _size: int) -> Sequence[JsonMapping]:
     return runs.metrics(directory)
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import OperationalError, TimeoutError
 
-from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer
+from data.schema import FLAGS, LONGEST_COMMENT, Annotator, Answer, JsonObject
 from data.settings import disk_message
 from data.store import Store
 from labeler.access.auth import AccessRefused, admit
@@ -28,7 +28,6 @@ from labeler.rendering import render_macro
 
 BADGE = "coach-person"
 """Header: whose page it is. Another person's answers are never taken for this one's."""
-Json = dict[str, object]
 RowNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Token = Annotated[str, Field(max_length=64)]
 Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
@@ -113,7 +112,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
 
     @app.get("/rate/guidelines")
     async def guidelines(request: Request) -> Response:
-        def newest(_: Annotator) -> Json:
+        def newest(_: Annotator) -> JsonObject:
             found = store.people.guidelines()
             html = render_macro("rating", "guidelines", found)
             return {"version": found.version if found else None, "html": html}
@@ -129,7 +128,7 @@ def add_rate_routes(app: FastAPI, store: Store) -> None:
     app.add_exception_handler(RequestValidationError, _refuse_malformed)
 
 
-def state_json(state: RatingState) -> Json:
+def state_json(state: RatingState) -> JsonObject:
     """A state as the page reads it."""
     progress = state.progress
     counted = {"done": progress.done, "today": progress.done_today, "streak": progress.streak}
@@ -145,7 +144,7 @@ def state_json(state: RatingState) -> Json:
     }
 
 
-def _spell_task(task: ShownTask) -> Json:
+def _spell_task(task: ShownTask) -> JsonObject:
     """One task: ready to paint, and as plain texts. Nothing says which model wrote what."""
     return {
         "assignment": task.assignment_id,
@@ -157,7 +156,7 @@ def _spell_task(task: ShownTask) -> Json:
     }
 
 
-def spell_past(past: ShownAnswer) -> Json:
+def spell_past(past: ShownAnswer) -> JsonObject:
     """An answer of the person who asks, with its task."""
     answer = asdict(past.answer) | {"flags": list(past.answer.flags)}
     return _spell_task(past.task) | {"said": answer, "about": question_line(past.task.messages)}

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import Json
+from data.stats.intervals import Floats
 from reward_model.benchmark.judged_texts import JudgedTexts, Say
-from reward_model.dataset.examples import TIE, Examples, Floats
+from reward_model.dataset.examples import TIE, Examples
 from reward_model.dataset.preference_pairs import KIND_OF, PreferencePairs
 from reward_model.evaluation.baselines import baselines, rates
 from reward_model.evaluation.cross_validation import Predictions
@@ -145,9 +146,9 @@ def balanced(compared: Compared, name: str) -> BootstrapDistribution:
     return replace(found, ends=(found.value, found.value)) if name == LONGER else found
 
 
-def accuracy_figures(compared: Compared) -> dict[str, Json]:
+def accuracy_figures(compared: Compared) -> dict[str, JsonObject]:
     """By name: accuracy, balanced accuracy, log-losses, and both paired differences."""
-    found: dict[str, Json] = {}
+    found: dict[str, JsonObject] = {}
     ours, today = compared.accuracy(CHOSEN), compared.accuracy(compared.today)
     for name, way in compared.ways.items():
         one = compared.accuracy(name)

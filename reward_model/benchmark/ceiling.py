@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import Json, missing_json
+from data.stats.estimate import missing_json
+from data.stats.intervals import Bools, Floats, Ints
 from reward_model.benchmark.accuracy import BASELINES, CHOSEN, Compared, baseline_ways
 from reward_model.benchmark.judged_texts import JudgedTexts, Say
-from reward_model.dataset.examples import A, B, Bools, Examples, Floats, Ints, rows
+from reward_model.dataset.examples import A, B, Examples, rows
 from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.cross_validation import FOLDS
 from reward_model.likelihood.fit import Prior
@@ -54,7 +56,7 @@ class Heights:
     """By name (n,)."""
 
 
-def share_of_ceiling(heights: Heights, examples: Examples, boot: Bootstrap) -> Json:
+def share_of_ceiling(heights: Heights, examples: Examples, boot: Bootstrap) -> JsonObject:
     """Estimates of the "share" and its parts; "best" names the best baseline.
 
     In each draw of the bootstrap the best baseline is the one that is best there. Without pairs
@@ -66,7 +68,7 @@ def share_of_ceiling(heights: Heights, examples: Examples, boot: Bootstrap) -> J
     best = max(baselines, key=lambda name: baselines[name].value)
     draws = np.max([one.draws for one in baselines.values()], axis=0)
     base = BootstrapDistribution(baselines[best].value, draws, ours.n, ours.prompts, share=True)
-    found: Json = {"accuracy": ours.as_json(), "baseline": base.as_json(), "best": best}
+    found: JsonObject = {"accuracy": ours.as_json(), "baseline": base.as_json(), "best": best}
     if not len(right):
         return {**found, "ceiling": missing_json(), "share": missing_json()}
     top = boot.mean(right, prompt, share=True)
@@ -151,11 +153,11 @@ def _heights(texts: JudgedTexts, prior: Prior, some: Examples, seed: int) -> Hei
 
 def ceiling_figures(
     texts: JudgedTexts, compared: Compared, draws: int, seed: int, say: Say
-) -> dict[str, Json | None]:
+) -> dict[str, JsonObject | None]:
     """Shares at all judgements and, by the way they were drawn, at SMALL; None: too few."""
     correct = {name: compared.ways[name].correct for name in (CHOSEN, *BASELINES)}
     whole = Heights(texts.pairs.prompt, correct)
-    found: dict[str, Json | None] = {
+    found: dict[str, JsonObject | None] = {
         "all judgements": share_of_ceiling(whole, texts.examples, compared.boot)
     }
     for name, part in PARTS.items():

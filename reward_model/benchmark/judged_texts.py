@@ -11,9 +11,10 @@ from pathlib import Path
 from data.imports import import_file
 from data.places.leftovers import scratch_folder
 from data.places.private import private_folder
+from data.stats.intervals import Floats
 from data.store import Store
 from reward_model.config import RewardSettings
-from reward_model.dataset.examples import Examples, Floats, collect
+from reward_model.dataset.examples import Examples, collect
 from reward_model.dataset.preference_pairs import PreferencePairs, preference_pairs
 from reward_model.evaluation.cross_validation import Model
 from reward_model.evaluation.feature_choice import Candidates

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from data.stats.estimate import Json
+from data.schema import JsonObject
 from reward_model.benchmark.accuracy import BASELINES, CHOSEN
 from reward_model.benchmark.ceiling import names_of
 from reward_model.benchmark.simulation import FEW
@@ -46,7 +46,7 @@ class Bar:
 # -- of a file
 
 
-def share_cell(row: Json) -> str:
+def share_cell(row: JsonObject) -> str:
     """The share of the ceiling, or why there is none."""
     ceiling, base = row["ceiling"]["value"], row["baseline"]["value"]
     if ceiling is not None and base is not None and base >= ceiling:
@@ -54,7 +54,7 @@ def share_cell(row: Json) -> str:
     return cell(row["share"])
 
 
-def accuracy_table(figures: Mapping[str, Json]) -> str:
+def accuracy_table(figures: Mapping[str, JsonObject]) -> str:
     """Accuracy and log-loss of each view and baseline, as Markdown."""
     heads = ["", "accuracy", "balanced", "log-loss of the side", "nats a judgement",
              "less the last layer's last token", "chosen less this"]  # fmt: skip
@@ -67,7 +67,7 @@ def accuracy_table(figures: Mapping[str, Json]) -> str:
     return markdown_table(heads, lines)
 
 
-def ceiling_table(shares: Mapping[str, Json | None]) -> str:
+def ceiling_table(shares: Mapping[str, JsonObject | None]) -> str:
     """How much of the way from the best baseline to the human ceiling a head goes."""
     heads = ["learned from", "pairs", "accuracy", "best baseline", "its accuracy",
              "ceiling", "pairs judged by several", "share of the ceiling"]  # fmt: skip
@@ -81,7 +81,7 @@ def ceiling_table(shares: Mapping[str, Json | None]) -> str:
     return markdown_table(heads, lines)
 
 
-def starting_table(figures: Mapping[str, Json]) -> str:
+def starting_table(figures: Mapping[str, JsonObject]) -> str:
     """What a head gains that starts from the other half's."""
     names = (ALONE, STARTED, AS_IS, f"above {ALONE}", f"above {AS_IS}")
     heads = ["own judgements", "pairs", "accuracy alone", "started from the other half's head",
@@ -93,7 +93,7 @@ def starting_table(figures: Mapping[str, Json]) -> str:
     return markdown_table(heads, lines)
 
 
-def uncertainty_table(figures: Mapping[str, Mapping[str, Json]]) -> str:
+def uncertainty_table(figures: Mapping[str, Mapping[str, JsonObject]]) -> str:
     """How a standard deviation ranks with how far a reward is off."""
     heads = ["standard deviation of a difference", "n", "with the distance of a second head",
              "less the prior's",
@@ -105,7 +105,7 @@ def uncertainty_table(figures: Mapping[str, Mapping[str, Json]]) -> str:
     return markdown_table(heads, lines)
 
 
-def bars_of_file(figures: Json) -> list[Bar]:
+def bars_of_file(figures: JsonObject) -> list[Bar]:
     """What a file's figures have to reach, and whether they do."""
     accuracy, shares = figures["accuracy"], figures["ceiling"]
     ours = accuracy[CHOSEN]
@@ -137,7 +137,7 @@ def _bar(wanted: str, measured: str, estimate: EstimateRow | None, holds: Any) -
 # -- of simulated worlds
 
 
-def worlds_table(rows: Sequence[Json]) -> str:
+def worlds_table(rows: Sequence[JsonObject]) -> str:
     """Coverage of intervals in simulated worlds, whose true reward is known."""
     heads = ["world", "judgements", "coverage of 95% intervals", "rms z", "slope", "accuracy",
              "rank correlation of sd and error", "design effect", "variance: prior, true",
@@ -152,7 +152,7 @@ def worlds_table(rows: Sequence[Json]) -> str:
     return markdown_table(heads, lines)
 
 
-def ece_table(rows: Sequence[Json]) -> str:
+def ece_table(rows: Sequence[JsonObject]) -> str:
     lines = [
         [row["kind"], str(row["judgements"]), cell(row["ece"])] for row in rows if "ece" in row
     ]
@@ -169,7 +169,7 @@ def speed_table(seconds: Seconds) -> str:
     return markdown_table(heads, lines)
 
 
-def bars_of_worlds(rows: Sequence[Json], seconds: Seconds) -> list[Bar]:
+def bars_of_worlds(rows: Sequence[JsonObject], seconds: Seconds) -> list[Bar]:
     """What simulation and speed have to reach, and whether they do."""
     low, high = COVERED
     refit = median(seconds["refit"][CLOCK])

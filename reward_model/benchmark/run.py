@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data.atomic_files import write_json
 from data.places.store_address import home_path
-from data.stats.estimate import Json
+from data.schema import JsonObject
 from reward_model.benchmark.accuracy import accuracy_figures, compare_features
 from reward_model.benchmark.ceiling import ceiling_figures
 from reward_model.benchmark.judged_texts import JudgedTexts, Say, read_file
@@ -38,7 +38,7 @@ EVERY = 5.0
 """Seconds between two words on how far it is."""
 
 
-def benchmark(settings: BenchmarkSettings, show: Callable[[str], None], say: Say) -> Json:
+def benchmark(settings: BenchmarkSettings, show: Callable[[str], None], say: Say) -> JsonObject:
     """Measure, show Markdown tables as they come, and return all figures as they are written.
 
     `say` is told what is being done. Raises ValueError where a file cannot be read or holds too
@@ -49,7 +49,7 @@ def benchmark(settings: BenchmarkSettings, show: Callable[[str], None], say: Say
         if not file.exists():
             raise ValueError(f"file {str(file)!r} not found: name a file of judgements")
     show(f"{machine()}, load {os.getloadavg()[0]:.1f} when it began; seed {settings.seed}\n")
-    found: Json = {
+    found: JsonObject = {
         "machine": machine(),
         "load": os.getloadavg()[0],
         "seed": settings.seed,
@@ -100,7 +100,7 @@ def not_too_often(say: Say) -> Say:
     return now_and_then
 
 
-def _write(found: Json, out: str) -> None:
+def _write(found: JsonObject, out: str) -> None:
     """What is known so far."""
     if out:
         write_json(Path(out), found)
@@ -112,7 +112,7 @@ def file_figures(
     recipe: str | None,
     show: Callable[[str], None],
     say: Say,
-) -> Json:
+) -> JsonObject:
     """Accuracy, share of the ceiling, rank correlations of one file, and the bars."""
     asked = RewardSettings(
         workspace=home_path(settings.workspace),
@@ -122,7 +122,7 @@ def file_figures(
     texts = read_file(asked, file, recipe, say)
     watch, seed = Stopwatch(), settings.seed
     compared = compare_features(texts, seed, say)
-    figures: Json = {
+    figures: JsonObject = {
         "judgements": len(texts.examples),
         "pairs": len(texts.pairs),
         "prompts": texts.examples.prompts,
@@ -150,7 +150,7 @@ def file_figures(
     return figures
 
 
-def _facts(texts: JudgedTexts, figures: Json) -> str:
+def _facts(texts: JudgedTexts, figures: JsonObject) -> str:
     chosen: Counter[str] = Counter(figures["chosen"])
     views = ", ".join(f"{name} ({n} of {sum(chosen.values())})" for name, n in chosen.items())
     said = (
@@ -164,15 +164,15 @@ def world_figures(
     settings: BenchmarkSettings,
     show: Callable[[str], None],
     say: Say,
-    keep: Callable[[Json], None] = lambda figures: None,
-) -> Json:
+    keep: Callable[[JsonObject], None] = lambda figures: None,
+) -> JsonObject:
     """Seconds, then coverage and calibration in simulated worlds, and the bars.
 
     keep: is given what is known so far after each kind of world.
     """
     took = seconds(settings.seed, say)
     show(f"## Simulated worlds, {settings.worlds} of each kind\n\n{speed_table(took)}\n")
-    rows: list[Json] = []
+    rows: list[JsonObject] = []
     for kind in KINDS:
         rows += simulate_worlds(kind, settings.worlds, settings.seed, say)
         keep({"seconds": took, "rows": rows})

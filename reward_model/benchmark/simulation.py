@@ -22,7 +22,7 @@ from scipy.special import expit
 from scipy.stats import spearmanr
 from scipy.stats import t as student
 
-from data.stats.estimate import Json
+from data.schema import JsonObject
 from reward_model.benchmark.judged_texts import Say
 from reward_model.benchmark.worlds import (
     Array,
@@ -106,7 +106,7 @@ def average_consistency(here: World, examples: Examples) -> float:
     return float(np.exp(here.crowd.consistency[examples.pairs.annotator]).mean())
 
 
-def over_worlds(values: list[float]) -> Json:
+def over_worlds(values: list[float]) -> JsonObject:
     """Mean, and Student's 95% interval over at least two worlds."""
     v = np.asarray(values, float)
     half = float(student.ppf(0.975, len(v) - 1) * v.std(ddof=1) / len(v) ** 0.5)
@@ -114,7 +114,7 @@ def over_worlds(values: list[float]) -> Json:
     return {"value": middle, "low": middle - half, "high": middle + half, "n": len(v)}
 
 
-def simulate_worlds(kind: WorldKind, worlds: int, seed: int, say: Say) -> list[Json]:
+def simulate_worlds(kind: WorldKind, worlds: int, seed: int, say: Say) -> list[JsonObject]:
     """One row for each number of judgements, over worlds of one kind.
 
     "kind", "judgements"; "coverage" of 95% intervals of the difference of two unseen rewards;

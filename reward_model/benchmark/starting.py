@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap
-from data.stats.estimate import Json
+from data.stats.intervals import Floats, Ints
 from reward_model.benchmark.ceiling import whole_prompts
 from reward_model.benchmark.judged_texts import JudgedTexts, Say
-from reward_model.dataset.examples import Examples, Floats, Ints
+from reward_model.dataset.examples import Examples
 from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.cross_validation import Candidate, Model, folds, prior_for
 
@@ -35,7 +36,7 @@ class Trial:
 
 def starting_figures(
     texts: JudgedTexts, place: int, draws: int, seed: int, say: Say
-) -> dict[str, Json]:
+) -> dict[str, JsonObject]:
     """Accuracies and paired differences by the number of judgements; place: which view is read."""
     model, features = texts.candidates.model, texts.candidates.features[place]
     trials: dict[str, list[Trial]] = {size: [] for size in SIZES}
@@ -69,7 +70,7 @@ def _trial(examples: Examples, features: Floats, heads: dict[str, Floats]) -> Tr
     return Trial(pairs.prompt, right)
 
 
-def _figures(trials: list[Trial], boot: Bootstrap) -> Json:
+def _figures(trials: list[Trial], boot: Bootstrap) -> JsonObject:
     """Accuracies, and the lead of the one that started over both others."""
     prompt = np.concatenate([trial.prompt for trial in trials])
     found = {

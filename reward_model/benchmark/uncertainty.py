@@ -32,11 +32,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import Json
+from data.stats.intervals import Bools, Floats, Ints
 from data.stats.ranks import rank_correlation
 from reward_model.benchmark.judged_texts import Say
-from reward_model.dataset.examples import TIE, A, Bools, Examples, Floats, Ints
+from reward_model.dataset.examples import TIE, A, Examples
 from reward_model.evaluation.cross_validation import Candidate, Model, predict
 from reward_model.likelihood.fit import HeadFit, Prior, fit_coordinates
 from reward_model.training.ensemble import resampled
@@ -126,7 +127,9 @@ def _errors_of(
     return HeldOutErrors(examples.prompt[a], sd, error)
 
 
-def uncertainty_figures(found: list[HeldOutErrors], boot: Bootstrap) -> dict[str, dict[str, Json]]:
+def uncertainty_figures(
+    found: list[HeldOutErrors], boot: Bootstrap
+) -> dict[str, dict[str, JsonObject]]:
     """Correlations with intervals, by standard deviation and measure of error: Spearman's, and of
     EXCESS the one in the mean. LEAD: that with APART less the prior's, paired."""
     prompt = np.concatenate([part.prompt for part in found])

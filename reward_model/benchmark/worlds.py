@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from reward_model.dataset.examples import Binary, Bools, Examples, Ints, Pairs, Scalar, rows
+from data.stats.intervals import Bools, Ints
+from reward_model.dataset.examples import Binary, Examples, Pairs, Scalar, rows
 
 Array = NDArray[np.float64]
 CUTS = np.array([-4.2, -3.4, -2.7, -2.0, -1.3, -0.5, 0.4, 1.5, 2.8])

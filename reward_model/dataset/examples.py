@@ -11,14 +11,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.exports.training_rows import UNSTATED_STRENGTH
 from data.schema import Completion, Judgement
+from data.stats.intervals import Bools, Floats, Ints
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 A, B, TIE = 0, 1, 2
 """Outcomes of a comparison."""
 _OUTCOME = {"a": A, "b": B, "tie": TIE}
@@ -118,7 +115,7 @@ def group_rows(prompt: Ints) -> list[Ints]:
     return np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1) if len(order) else []
 
 
-def rows(table: R, chosen: NDArray[Any]) -> R:
+def rows(table: R, chosen: Bools | Ints) -> R:
     """The chosen rows: a mask (N,), or their places."""
     return type(table)(**{f.name: getattr(table, f.name)[chosen] for f in fields(table)})
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reward_model.dataset.examples import Floats
+from data.stats.intervals import Floats
 
 FORM = ("words", "lists", "headings", "bold")
 """What `form_of` counts: words, items of lists, headings, spans in bold."""

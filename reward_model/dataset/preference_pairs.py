@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 
 from data.stats.estimate import MIN_CASES
-from reward_model.dataset.examples import TIE, A, Binary, Bools, Examples, Floats, Ints, Scalar
+from data.stats.intervals import Bools, Floats, Ints
+from reward_model.dataset.examples import TIE, A, Binary, Examples, Scalar
 
 Source = Literal["comparisons", "ratings", "good or bad"]
 KIND_OF: dict[Source, str] = {

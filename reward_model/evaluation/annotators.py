@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from data.stats.estimate import Json
-from reward_model.dataset.examples import Examples, Floats
+from data.schema import JsonObject
+from data.stats.intervals import Floats
+from reward_model.dataset.examples import Examples
 from reward_model.likelihood.fit import HeadFit
 
 Z = 1.96
@@ -39,7 +40,7 @@ preferred. threshold: how often good is said of a completion of which the crowd 
 time. offset: points on the rating scale."""
 
 
-def cards(examples: Examples, fit: HeadFit) -> list[Json]:
+def cards(examples: Examples, fit: HeadFit) -> list[JsonObject]:
     """One an annotator, those furthest from the crowd first.
 
     Each has the annotator, "judgements" by kind, and "traits" by name, with their 95% intervals;
@@ -57,7 +58,7 @@ def cards(examples: Examples, fit: HeadFit) -> list[Json]:
     counts = {kind: np.bincount(who, minlength=people) for kind, who in givers.items()}
     counts["consistency"] = counts["pairwise"] + counts["binary"]
     counts |= {"threshold": counts["binary"]} | dict.fromkeys(("scale", "offset"), counts["scalar"])
-    found: list[tuple[float, Json]] = []
+    found: list[tuple[float, JsonObject]] = []
     for person, name in enumerate(examples.annotators):
         n = {kind: int(c[person]) for kind, c in counts.items()}
         traits, far = {}, 0.0

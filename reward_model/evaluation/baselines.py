@@ -13,7 +13,8 @@ from scipy.sparse import csr_matrix, hstack, vstack
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from reward_model.dataset.examples import Bools, Examples, Floats, Ints
+from data.stats.intervals import Bools, Floats, Ints
+from reward_model.dataset.examples import Examples
 from reward_model.dataset.preference_pairs import PreferencePairs
 from reward_model.evaluation.cross_validation import folds
 

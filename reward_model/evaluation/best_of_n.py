@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import MIN_CASES, MIN_PROMPTS, Json, missing_json
-from reward_model.dataset.examples import TIE, A, Floats, Ints, group_rows
+from data.stats.estimate import MIN_CASES, MIN_PROMPTS, missing_json
+from data.stats.intervals import Floats, Ints
+from reward_model.dataset.examples import TIE, A, group_rows
 
 if TYPE_CHECKING:  # metrics load torch, and a policy's evaluation needs none
     from reward_model.evaluation.metrics import EvaluationData, Figure
@@ -27,7 +29,7 @@ VERDICTS = {
 }
 
 
-def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> Json:
+def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> JsonObject:
     """Standard deviation of the reward within prompts, beside its error and that between prompts.
 
     rewards, sd, prompt: (S,), in reward units, of samples of the policy. "share" is the part of
@@ -71,7 +73,7 @@ def spread(rewards: Floats, sd: Floats, prompt: Ints, boot: Bootstrap) -> Json:
 # -- best of n
 
 
-def best_of_n(rewards: Floats, prompt: Ints, boot: Bootstrap) -> list[Json]:
+def best_of_n(rewards: Floats, prompt: Ints, boot: Bootstrap) -> list[JsonObject]:
     """Reward gained by taking the best of n samples over taking one, n = 2, 4, 8...
 
     Exactly the mean over all choices of n from a prompt's samples, on the prompts that have the
@@ -82,7 +84,7 @@ def best_of_n(rewards: Floats, prompt: Ints, boot: Bootstrap) -> list[Json]:
         return []
     most = sizes[MIN_PROMPTS - 1]
     kept = [np.sort(rewards[g]) for g in group_rows(prompt) if len(g) >= most]
-    found: list[Json] = []
+    found: list[JsonObject] = []
     for n in (2**i for i in range(1, 7) if 2**i <= most):
         gain = [float(chance_of_best(len(r), n) @ r - r.mean()) for r in kept]
         estimate = boot.mean(np.array(gain), np.arange(len(kept)))
@@ -109,7 +111,7 @@ def _chances(rank: Floats, size: Floats, n: int) -> Floats:
     return np.asarray(np.where(possible, np.exp(logs), 0.0))
 
 
-def judged_best_of_n(data: EvaluationData) -> list[Json]:
+def judged_best_of_n(data: EvaluationData) -> list[JsonObject]:
     """How often people prefer the best of n judged completions, by unseen rewards, to another.
 
     Each judged pair counts as often as one of its two would be the best of n of the prompt's
@@ -123,7 +125,7 @@ def judged_best_of_n(data: EvaluationData) -> list[Json]:
         score = np.where(outcome == TIE, 0.5, (outcome == A).astype(float))
     judged = np.unique(np.concatenate([one, other]))
     prompt, size = examples.prompt, np.bincount(examples.prompt[judged], minlength=examples.prompts)
-    found: list[Json] = []
+    found: list[JsonObject] = []
     for n in (2, 3, 4, 6, 8, 12, 16):
         asked = size[prompt[one]] >= n
         if not asked.any():

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import EstimateJson, Json
-from reward_model.dataset.examples import TIE, A, Floats, Ints
+from data.stats.estimate import EstimateJson
+from data.stats.intervals import Floats, Ints
+from reward_model.dataset.examples import TIE, A
 from reward_model.evaluation.baselines import rates
 from reward_model.evaluation.metrics import EvaluationData, beside, constant_rates, predicts_ties
 
@@ -22,13 +24,13 @@ Forecasts = tuple[Floats, Floats]
 """Predicted probabilities (n,), and what happened: 1, 0, or 0.5 for neither (n,)."""
 
 
-def calibration(data: EvaluationData, seed: int = 0) -> dict[str, Json]:
+def calibration(data: EvaluationData, seed: int = 0) -> dict[str, JsonObject]:
     """By kind: ECE, Brier score and the bins of a reliability plot.
 
     "pairs": how sure it is of the side that it prefers, ties apart. "ties" and "binary": how likely
     it says a tie, or good, is.
     """
-    found: dict[str, Json] = {}
+    found: dict[str, JsonObject] = {}
     pairs, p, boot = data.examples.pairs, data.predictions.pairs, data.bootstrap
     if len(p) and np.isfinite(p).all():
         prompt = data.examples.prompt[pairs.a]
@@ -74,7 +76,7 @@ def reliability(
     constant: Floats,
     seed: int = 0,
     others: Sequence[Forecasts] = (),
-) -> Json:
+) -> JsonObject:
     """Predicted probabilities p (n,) against what happened, 1 or 0 (n,), in bins of equally many.
 
     "ece" is the mean distance between the two in a bin (Naeini et al. 2015, AAAI); "by_chance" is

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from data.stats.intervals import Bools, Floats
 from reward_model.config import Objective, ScalarLink
-from reward_model.dataset.examples import Bools, Examples, Floats
+from reward_model.dataset.examples import Examples
 from reward_model.likelihood import terms
 from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, DIFFICULTY_SD, Values
 from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_coordinates

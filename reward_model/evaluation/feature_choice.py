@@ -15,7 +15,8 @@ from itertools import combinations
 
 import numpy as np
 
-from reward_model.dataset.examples import Examples, Floats
+from data.stats.intervals import Floats
+from reward_model.dataset.examples import Examples
 from reward_model.evaluation.cross_validation import (
     Candidate,
     Model,

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data.schema import JsonObject
 from data.stats.agreement import Ceiling
 from data.stats.bootstrap import DRAWS, Bootstrap, BootstrapDistribution
-from data.stats.estimate import Json
-from reward_model.dataset.examples import Examples, Floats
+from data.stats.intervals import Floats
+from reward_model.dataset.examples import Examples
 from reward_model.dataset.preference_pairs import PreferencePairs
 from reward_model.evaluation.cross_validation import Candidate, FoldHead, Model, folds, predict
 from reward_model.evaluation.metrics import EvaluationData
@@ -97,7 +98,7 @@ def fit_curve_points(
 
 def learning_curve(
     learned: Sequence[PartialFit], data: EvaluationData, ceiling: Ceiling | None
-) -> Json:
+) -> JsonObject:
     """Points of the curve, its extrapolation, and what they say about collecting more.
 
     "points" and "ahead", extrapolated: pairwise accuracies from so many "judgements". "verdict" and
@@ -165,7 +166,7 @@ class Extrapolation:
         return np.where(times > FURTHEST, np.inf, times)
 
 
-def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -> Json:
+def _curve_verdict(future: Extrapolation, total: int, ceiling: Ceiling | None) -> JsonObject:
     gain = future.gain(4.0)
     most, middle, least = (float(np.quantile(gain, q)) for q in (0.975, 0.5, 0.025))
     people = _ceiling_range(future.today, ceiling)
@@ -195,7 +196,7 @@ def _ceiling_range(today: BootstrapDistribution, ceiling: Ceiling | None) -> str
     return "" if unlike else f"{least.value:.0%} to {most.value:.0%}"
 
 
-def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) -> Json:
+def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) -> JsonObject:
     ahead = (
         "going on as it does, four times as many judgements would bring"
         f" {100 * most:.1f} percentage points at most"
@@ -213,7 +214,7 @@ def _verdict_at_limit(today: BootstrapDistribution, most: float, people: str) ->
     }
 
 
-def _verdict_more(future: Extrapolation, total: int) -> Json:
+def _verdict_more(future: Extrapolation, total: int) -> JsonObject:
     """The next round number within reach, and what it takes."""
     today, reach = future.today.value, future.at(4.0).value
     target = np.ceil((today + 0.005) / STEP) * STEP

@@ -14,10 +14,12 @@ from typing import Literal
 
 import numpy as np
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import EstimateJson, Json, missing_json
+from data.stats.estimate import EstimateJson, missing_json
+from data.stats.intervals import Bools, Floats, Ints
 from data.stats.ranks import auc, rank_correlation, ranks_within
-from reward_model.dataset.examples import TIE, Bools, Examples, Floats, Ints
+from reward_model.dataset.examples import TIE, Examples
 from reward_model.dataset.preference_pairs import KIND_OF, PreferencePairs
 from reward_model.evaluation.baselines import Baselines, rates
 from reward_model.evaluation.cross_validation import RATINGS, Predictions
@@ -25,7 +27,7 @@ from reward_model.evaluation.cross_validation import RATINGS, Predictions
 TINY = 1e-12
 NEAR = 0.15
 """Texts whose lengths differ by less than this share of the longer one are of about one length."""
-Metrics = dict[str, Json]
+Metrics = dict[str, JsonObject]
 """Figures by name, each as `beside` makes it."""
 Figure = Callable[[Bootstrap, Floats], BootstrapDistribution]
 """Of rewards (N,) or of predictions."""
@@ -101,7 +103,7 @@ def beside(
     others: Mapping[str, BootstrapDistribution],
     lower: bool = False,
     same: Mapping[str, BootstrapDistribution] | None = None,
-) -> Json:
+) -> JsonObject:
     """A figure beside the best of the others, and the lead over it. lower: less is better.
 
     "baseline" has the name of the best; "lead", paired, says over which it is: up is better. Both
@@ -150,7 +152,7 @@ def pair_baselines(data: EvaluationData) -> dict[str, BootstrapDistribution]:
 
 def pair_metrics(data: EvaluationData) -> Metrics:
     """Accuracy on pairs, without and with ties, and log-losses in nats a judgement."""
-    accuracy: Json = {**missing_json()}
+    accuracy: JsonObject = {**missing_json()}
     if len(data.pairs):
         shown = np.isfinite(data.pairs.first)
         same = {} if shown.all() else {"first": pairwise_accuracy(data, shown)}
@@ -172,7 +174,7 @@ def pair_metrics(data: EvaluationData) -> Metrics:
         sides = p[decided, :2] / p[decided, :2].sum(1, keepdims=True)
         return log_loss(boot, sides, code[decided], prompt[decided])
 
-    def beside_constant(figure: Figure, lower: bool = True) -> Json:
+    def beside_constant(figure: Figure, lower: bool = True) -> JsonObject:
         theirs = figure(data.bootstrap, constant)
         return beside(data.figure(figure, "pairs"), {"constant": theirs}, lower)
 

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from reward_model.dataset.examples import Examples, Floats
+from data.stats.intervals import Floats
+from reward_model.dataset.examples import Examples
 from reward_model.evaluation.cross_validation import (
     FoldHead,
     Model,

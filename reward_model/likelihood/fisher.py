@@ -24,7 +24,7 @@ from scipy.sparse import csr_matrix, diags
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
-from reward_model.dataset.examples import Floats, Ints
+from data.stats.intervals import Floats, Ints
 from reward_model.likelihood import terms
 from reward_model.likelihood.annotators_and_prompts import DIFFICULTY, PINNED, RATINGS, Values
 from reward_model.likelihood.joint import Joint

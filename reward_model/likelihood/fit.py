@@ -32,7 +32,7 @@ from scipy.optimize import minimize
 from sklearn.decomposition import PCA
 from threadpoolctl import ThreadpoolController
 
-from reward_model.dataset.examples import Floats
+from data.stats.intervals import Floats
 from reward_model.likelihood.annotators_and_prompts import Values
 from reward_model.likelihood.fisher import Information, information
 from reward_model.likelihood.joint import Joint

@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.stats.intervals import Ints
 from reward_model.config import KINDS_OF, Objective, ScalarLink
-from reward_model.dataset.examples import TIE, Binary, Examples, Ints, Pairs, Scalar
+from reward_model.dataset.examples import TIE, Binary, Examples, Pairs, Scalar
 from reward_model.likelihood import terms
 from reward_model.likelihood.annotators_and_prompts import (
     DIFFICULTY,

@@ -22,7 +22,7 @@ import torch
 from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
 
-from reward_model.dataset.examples import Floats, Ints
+from data.stats.intervals import Floats, Ints
 from reward_model.likelihood.fisher import KindScores, rows_of
 from reward_model.likelihood.fit import Basis, HeadFit, Prior, fit_coordinates
 from reward_model.likelihood.joint import Joint

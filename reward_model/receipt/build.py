@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 
 from data.quality import quality
-from data.schema import Judgement
+from data.schema import JsonObject, Judgement
 from data.stats.agreement import Ceiling
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution
-from data.stats.estimate import Json
+from data.stats.intervals import Floats, Ints
 from reward_model.config import Tuning
-from reward_model.dataset.examples import Examples, Floats, Ints
+from reward_model.dataset.examples import Examples
 from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.annotators import cards
 from reward_model.evaluation.baselines import baselines
@@ -97,7 +97,7 @@ class ReceiptInputs:
 
 def receipt(
     evidence: ReceiptInputs, progress: OnRefit = lambda done, total, message: None, seed: int = 0
-) -> Json:
+) -> JsonObject:
     """The receipt's JSON; an estimate without a value says how much data it needs.
 
     `progress(done, total, message)` is called on the way and may raise to stop.
@@ -161,7 +161,9 @@ def receipt(
     return found | _policy_spread(evidence)
 
 
-def _features(choice: FeatureChoice, data: EvaluationData, retraining: RetrainedHeads) -> Json:
+def _features(
+    choice: FeatureChoice, data: EvaluationData, retraining: RetrainedHeads
+) -> JsonObject:
     """What the head reads, how often the folds chose the same, and its lead over other heads."""
     pairs, ours, found = data.pairs, pairwise_accuracy(data), []
 
@@ -195,7 +197,7 @@ def headline(data: Mapping[ScoreOrigin, EvaluationData], for_itself: bool) -> Sc
     return "held" if for_itself and enough else "crossed"
 
 
-def _held_out(data: EvaluationData | None, scores: Metrics) -> Json:
+def _held_out(data: EvaluationData | None, scores: Metrics) -> JsonObject:
     """Accuracy, its lead, rank correlation and baselines: what a small page shows."""
     if data is None:
         return {"accuracy": None, "lead": None, "spearman": None, "baselines": {}, "prompts": 0,
@@ -223,7 +225,7 @@ def _head_learning(
     retraining: RetrainedHeads,
     progress: OnRefit,
     seed: int,
-) -> Json:
+) -> JsonObject:
     """What cross-validation says of the head, whatever the released model is."""
     e = evidence
     learned: list[PartialFit] = []
@@ -238,7 +240,7 @@ def _head_learning(
     }
 
 
-def _policy_spread(evidence: ReceiptInputs) -> Json:
+def _policy_spread(evidence: ReceiptInputs) -> JsonObject:
     _, prompt = np.unique(evidence.policy_prompts, return_inverse=True)
     boot = Bootstrap(int(prompt.max(initial=0)) + 1)
     rewards = evidence.policy_rewards

@@ -9,7 +9,8 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from reward_model.dataset.examples import Examples, Floats, Ints, rows
+from data.stats.intervals import Floats, Ints
+from reward_model.dataset.examples import Examples, rows
 from reward_model.evaluation.cross_validation import Candidate
 from reward_model.language_model.views import View
 from reward_model.likelihood.fisher import information

@@ -14,8 +14,9 @@ from torch import nn
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from data.runs.recorder import Recorder
+from data.stats.intervals import Floats
 from reward_model.config import RewardSettings
-from reward_model.dataset.examples import TIE, A, Examples, Floats, group_rows
+from reward_model.dataset.examples import TIE, A, Examples, group_rows
 from reward_model.evaluation.cross_validation import Model
 from reward_model.language_model.adapter import in_float32, lora_config, what_trains
 from reward_model.language_model.classifier import apply_head, completion_states, set_head

@@ -13,11 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data.schema import Completion, Judgement, Prompt, content_hash
 from data.splits import split_of
+from data.stats.intervals import Bools, Floats
 from data.store import Store
 from data.texts.thinking import Thinking
 from reward_model.chat.chat_format import chat_format
 from reward_model.config import RewardSettings
-from reward_model.dataset.examples import Bools, Examples, Floats, collect
+from reward_model.dataset.examples import Examples, collect
 from reward_model.dataset.form import form_of
 from reward_model.dataset.sufficiency import require_enough
 from reward_model.evaluation.cross_validation import Candidate, Model

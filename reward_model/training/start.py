@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from data.runs.files import runs_folder
-from reward_model.dataset.examples import Floats
+from data.stats.intervals import Floats
 from reward_model.language_model.classifier import give_head, head_weights
 from reward_model.language_model.device import choose_dtype
 from reward_model.language_model.loading import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from data.exchange.validation import JsonObject, check_value, show
+from data.exchange.validation import check_value, show
+from data.schema import JsonObject
 
 _COLUMNS = frozenset(
     """type prompt chosen rejected completion label messages conversations instruction output text

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.exchange.validation import JsonObject, decode_json, parse_line, show
+from data.exchange.validation import decode_json, parse_line, show
 from data.imports.files import huggingface
 from data.imports.files.json_values import find_rows, split_values
+from data.schema import JsonObject
 
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 
-from data.exchange.validation import JsonObject, refuse, show, spell_pair
+from data.exchange.validation import refuse, show, spell_pair
 from data.imports.shapes.fields import (
     BAD,
     BOTH_BAD,
@@ -29,6 +29,7 @@ from data.imports.shapes.fields import (
 )
 from data.imports.shapes.lines import Unsaid
 from data.imports.shapes.questions import asks_for_comment, compares, ranks, tone_of
+from data.schema import JsonObject
 
 PLAIN = ("good", "acceptable", "bad", "unacceptable")
 """Of these, what is said of an answer itself, whatever the question."""

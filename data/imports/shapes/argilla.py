@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import show
 from data.imports.shapes.answers import count_replaced, is_comment, judge
 from data.imports.shapes.fields import (
     ANSWERS,
@@ -25,6 +25,7 @@ from data.imports.shapes.fields import (
     letters_of,
     list_of_objects,
 )
+from data.schema import JsonObject
 
 _RECORD = (
     *("id", "_server_id", "external_id", "status", "fields", "responses", "suggestions"),

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import show
 from data.imports.shapes.lines import CONTENT_COLUMNS, check_columns
 from data.imports.shapes.transcripts import check_no_template, template_mark
 from data.imports.shapes.trl import read_answer, read_prompt
 from data.imports.shapes.turns import read_turns
+from data.schema import JsonObject
 
 MESSAGES_COLUMNS = ("messages", "prompt", *CONTENT_COLUMNS)
 COMPLETION_COLUMNS = ("prompt", "completion", *CONTENT_COLUMNS)

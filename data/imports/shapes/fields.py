@@ -11,11 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from data.exchange.validation import JsonObject, show, spell_pair
+from data.exchange.validation import show, spell_pair
 from data.imports.shapes.lines import Unsaid
 from data.imports.shapes.questions import is_of_the_prompt
 from data.imports.shapes.transcripts import check_no_template
 from data.imports.shapes.turns import completion_text, read_turns
+from data.schema import JsonObject
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input", "context")
 ANSWERS = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import show
 from data.imports.shapes.answers import compare_two, count_replaced, judge, names_the_better
 from data.imports.shapes.fields import (
     Fields,
@@ -21,6 +21,7 @@ from data.imports.shapes.fields import (
     list_of_objects,
 )
 from data.imports.shapes.questions import asks_for_comment
+from data.schema import JsonObject
 
 RESULTS = {"pairwise": "selected", "choices": "choices", "rating": "rating", "textarea": "text"}
 """Types of results, and where each keeps what was said."""

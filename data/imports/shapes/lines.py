@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from data.exchange.validation import JsonObject, either, show, spell_pair
+from data.exchange.validation import either, show, spell_pair
+from data.schema import JsonObject
 
 Convert = Callable[[JsonObject, Counter[str]], Iterable[JsonObject]]
 """A row, and where to count what is left out, to lines of the exchange format.

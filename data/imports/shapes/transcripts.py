@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from data.exchange.validation import JsonObject, show
+from data.exchange.validation import show
+from data.schema import JsonObject
 
 _BLANK_LINE = re.compile(r"\n\n(Human|Assistant):")
 _ANY_LINE = re.compile(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from data.exchange.validation import JsonObject, refuse, show
+from data.exchange.validation import refuse, show
 from data.imports.shapes.lines import COMMON_COLUMNS, CONTENT_COLUMNS, check_columns
 from data.imports.shapes.transcripts import (
     check_no_template,
@@ -23,6 +23,7 @@ from data.imports.shapes.transcripts import (
     read_transcript,
 )
 from data.imports.shapes.turns import completion_text, count_shared, read_turns
+from data.schema import JsonObject
 
 PREFERENCE_COLUMNS = ("prompt", "chosen", "rejected", "margin", *COMMON_COLUMNS)
 UNPAIRED_COLUMNS = ("prompt", "completion", "label", *COMMON_COLUMNS)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from data.exchange.turns import plain_turns
-from data.exchange.validation import JsonObject, either, refuse, show
+from data.exchange.validation import either, refuse, show
 from data.imports.shapes.transcripts import check_no_template
+from data.schema import JsonObject
 
 SPEAKERS = {
     **dict.fromkeys(("human", "user"), "user"),

@@ -7,13 +7,13 @@ from typing import TypeGuard
 
 import plotly.graph_objects as go
 
-from labeler.lead.snapshot import Json
+from labeler.lead.snapshot import JsonMapping
 from labeler.rendering import short
 
 ACCENT, BLUE, PURPLE, GREY, AMBER = "#14a394", "#4f86f7", "#a463f2", "#8292a5", "#d98a29"
 RED = "#dc4437"
 Numbers = list[float | None]
-MetricRows = Sequence[Json]
+MetricRows = Sequence[JsonMapping]
 
 
 def loss_chart(rows: MetricRows) -> go.Figure:

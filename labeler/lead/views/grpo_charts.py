@@ -12,7 +12,7 @@ from functools import partial
 
 import plotly.graph_objects as go
 
-from labeler.lead.snapshot import Json
+from labeler.lead.snapshot import JsonMapping
 from labeler.lead.views import charts
 from labeler.rendering import short
 
@@ -24,9 +24,9 @@ class ChartInputs:
     """What the charts of a run rest on."""
 
     rows: charts.MetricRows
-    config: Json
+    config: JsonMapping
     """The run's settings."""
-    start: Json
+    start: JsonMapping
     """The baseline that the preflight measured; empty where there is none."""
     verdicts: charts.MetricRows = ()
 

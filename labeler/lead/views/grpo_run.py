@@ -13,7 +13,7 @@ from statistics import fmean
 
 from data.stats.estimate import format_duration
 from data.store.run_rows import Run
-from labeler.lead.snapshot import Json, objects_in, read_as
+from labeler.lead.snapshot import JsonMapping, objects_in, read_as
 from labeler.rendering import plain_number, render_macro, short
 
 LEVELS = {"stop": "bad", "fail": "bad", "watch": "warn", "warn": "warn", "fine": "", "pass": ""}
@@ -127,7 +127,7 @@ class ShownCheck(ShownFinding):
     remedy: object = ""
 
 
-def diagnosis_html(run: Run | None, verdicts: Sequence[Json], step: int) -> str:
+def diagnosis_html(run: Run | None, verdicts: Sequence[JsonMapping], step: int) -> str:
     """What the run's figures say at a step, worst first; what is fine on one line each."""
     if run is None or not step:
         return ""
@@ -145,7 +145,7 @@ def as_flag(setting: str, value: object) -> str:
     return f"--{prefix}{name} {value}"
 
 
-def preflight_html(run: Run | None, found: Json) -> str:
+def preflight_html(run: Run | None, found: JsonMapping) -> str:
     """The checks before the first step: one line if all passed, else the table."""
     checks = [read_as(ShownCheck, check) for check in objects_in(found.get("checks"))]
     if run is None or not checks:
@@ -166,7 +166,7 @@ def preflight_html(run: Run | None, found: Json) -> str:
     return render_macro("grpo_run", "preflight", run, checks, counted, costs)
 
 
-def step_html(run: Run | None, samples: Sequence[Json]) -> str:
+def step_html(run: Run | None, samples: Sequence[JsonMapping]) -> str:
     """What the policy wrote at one step: by prompt, the best first."""
     if run is None or not samples:
         return ""
@@ -178,7 +178,7 @@ def step_html(run: Run | None, samples: Sequence[Json]) -> str:
     )
 
 
-def _group_of(samples: Sequence[ShownSample]) -> Json:
+def _group_of(samples: Sequence[ShownSample]) -> JsonMapping:
     """The completions of one prompt at one step, those that are shown, the best first.
 
     `prompt` is the whole prompt, where that is more than its first line.

@@ -12,7 +12,7 @@ from data.stats.estimate import MIN_CASES, format_duration, format_interval
 from data.store.run_rows import Run
 from labeler.access.accounts import state_of
 from labeler.lead.receipt_routes import RECEIPT, receipt_address
-from labeler.lead.snapshot import Json, Snapshot, mapping_in, read_as
+from labeler.lead.snapshot import JsonMapping, Snapshot, mapping_in, read_as
 from labeler.rendering import plain_number, render_macro
 from labeler.safe_html.hidden_text import short_lines
 from reward_model.config import BASELINES
@@ -173,7 +173,7 @@ def receipt_frame(now: Snapshot, run: Run | None) -> str:
     return render_macro("home", "receipt", run, receipt_address(run, RECEIPT), links, workspace)
 
 
-def compare_html(report: Json) -> str:
+def compare_html(report: JsonMapping) -> str:
     """The table of a comparison, and who wins how often."""
     if not report:
         return ""
@@ -229,7 +229,7 @@ def log_html(now: Snapshot, run: Run | None) -> str:
     )
 
 
-def _settings_in_words(config: Json, inside: str = "") -> list[str]:
+def _settings_in_words(config: JsonMapping, inside: str = "") -> list[str]:
     words: list[str] = []
     for name, value in config.items():
         if isinstance(value, Mapping):

@@ -12,7 +12,7 @@ from data.stats.estimate import (
     format_value,
 )
 from labeler.lead.quality_worker import QualityResult
-from labeler.lead.snapshot import Json
+from labeler.lead.snapshot import JsonMapping
 from labeler.rendering import note, refusal, render_macro
 
 TextRow = tuple[str, str]
@@ -62,7 +62,7 @@ def quality_html(found: QualityResult) -> str:
         if found.trouble:
             return refusal(ValueError(found.trouble))
         return note("The figures are being computed: this takes a few seconds.")
-    figures: Json = found.figures["quality"]
+    figures: JsonMapping = found.figures["quality"]
     people, longer = figures["people"], figures["longer_wins"]
     longer_right = "" if longer["value"] is None else format_estimate(longer)
     called_good = [(m["model"], figure_html(m["acceptance"], "share")) for m in figures["models"]]
@@ -78,7 +78,7 @@ def quality_html(found: QualityResult) -> str:
     return render_macro("quality", "stack", parts)
 
 
-def nobody_stands_out(people: Iterable[Json]) -> str:
+def nobody_stands_out(people: Iterable[JsonMapping]) -> str:
     """Why nobody is named: nobody stands out, or there is too little to tell."""
     tests = [test for person in people for test in person["tests"]]
     if all(test["figure"]["value"] is None for test in tests):
@@ -89,13 +89,13 @@ def nobody_stands_out(people: Iterable[Json]) -> str:
     return said if least >= 1 else f"{said} {SOME}"
 
 
-def _table_of(figures: Json, rows: StyledRows) -> tuple[str, list[TextRow]]:
+def _table_of(figures: JsonMapping, rows: StyledRows) -> tuple[str, list[TextRow]]:
     """The table's head, and each figure with its words."""
     head = f"{figures['judgements']:,} judgements"
     return head, [(words, figure_html(figure_at(figures, path), how)) for path, words, how in rows]
 
 
-def annotators_html(people: Sequence[Json]) -> str:
+def annotators_html(people: Sequence[JsonMapping]) -> str:
     """The figures of each annotator that tell them apart; all of them in folds."""
     rows = []
     for person in people:
@@ -107,7 +107,7 @@ def annotators_html(people: Sequence[Json]) -> str:
     return render_macro("quality", "people", head, rows, details)
 
 
-def figure_html(figure: Json, how: Style, short: bool = False) -> str:
+def figure_html(figure: JsonMapping, how: Style, short: bool = False) -> str:
     """A figure with its interval and n, or what it still needs."""
     if figure["value"] is None:
         needs = f"{figure['n']:,} of about {figure['needs']:,}" if figure["needs"] else ""
@@ -139,7 +139,7 @@ def gold_choices(found: QualityResult) -> list[tuple[str, str]]:
     ]
 
 
-def figure_at(values: Json, path: str) -> Json:
+def figure_at(values: JsonMapping, path: str) -> JsonMapping:
     """The figure at a dotted path."""
     for name in path.split("."):
         values = values[name]

@@ -23,9 +23,9 @@ from data.stats import agreement
 from data.stats.agreement import alpha, alphas_of, coincidences, kappa, kappas_of
 from data.stats.bootstrap import Bootstrap, BootstrapDistribution, streamed
 from data.stats.estimate import Estimate
-from data.stats.intervals import wilson
+from data.stats.intervals import Floats, Ints, wilson
 from reward_model.benchmark.tables import machine
-from reward_model.dataset.examples import Examples, Floats, Ints, Pairs
+from reward_model.dataset.examples import Examples, Pairs
 from reward_model.dataset.preference_pairs import preference_pairs
 from reward_model.evaluation.cross_validation import Model, cross_validate
 from reward_model.evaluation.retraining import RetrainedHeads

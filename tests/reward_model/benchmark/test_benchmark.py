@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data.schema import JsonObject
 from data.stats.bootstrap import Bootstrap
-from data.stats.estimate import Json
 from reward_model.benchmark import ceiling, report, run, simulation, uncertainty
 from reward_model.benchmark.accuracy import BASELINES, BOTH, CHOSEN, LONGER, WORDS
 from reward_model.benchmark.ceiling import (
@@ -223,7 +223,7 @@ def test_a_small_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bars_of_worlds() -> None:
-    def told(value: float) -> Json:
+    def told(value: float) -> JsonObject:
         return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 3}
 
     rows = [
@@ -246,7 +246,7 @@ def _no_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "seconds", lambda seed, say: TOOK)
 
 
-def judgements(n: int, people: int = 2) -> list[Json]:
+def judgements(n: int, people: int = 2) -> list[JsonObject]:
     """Comparisons of n prompts: a friendly answer is preferred, and is the longer one by turns."""
     rows = []
     for i in range(n):
@@ -262,7 +262,7 @@ def judgements(n: int, people: int = 2) -> list[Json]:
     return rows
 
 
-def write(path: Path, rows: list[Json]) -> Path:
+def write(path: Path, rows: list[JsonObject]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.stats.estimate import Json
+from data.schema import JsonObject
 from reward_model.config import OBJECTIVES, Objective
 from reward_model.evaluation.cross_validation import Model, Predictions, cross_validate
 from reward_model.evaluation.retraining import RetrainedHeads
@@ -86,7 +86,7 @@ def alone(made: ReceiptInputs) -> ReceiptInputs:
     return replace(made, crossed=replace(made.crossed, heads=()))
 
 
-def width(figure: Json) -> float:
+def width(figure: JsonObject) -> float:
     return float(figure["high"] - figure["low"])
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.stats.intervals import Ints
 from reward_model.benchmark.worlds import World, draw_judgements, unseen, world
-from reward_model.dataset.examples import Examples, Ints, rows
+from reward_model.dataset.examples import Examples, rows
 from reward_model.evaluation.cross_validation import Model, prior_for
 from reward_model.likelihood.fit import HeadFit, Prior, fit_head
 from reward_model.likelihood.joint import Joint
