@@ -14,7 +14,6 @@ from data.stats.estimate import MIN_ANSWERS, Estimate, missing
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Bools = npt.NDArray[np.bool_]
 CONFIDENCE = 0.95
 
 
