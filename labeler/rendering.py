@@ -38,6 +38,11 @@ def note(text: str, bad: bool = False) -> Markup:
     return render_macro("parts", "note", text, bad)
 
 
+def heading(title: str, about: str = "") -> Markup:
+    """What a card begins with: its title, and a line on what it is for."""
+    return render_macro("parts", "heading", title, about)
+
+
 def refusal(error: Exception) -> Markup:
     """A press that did nothing, and why, in one line."""
     return note(as_sentence(disk_message(error) if isinstance(error, OSError) else error), True)

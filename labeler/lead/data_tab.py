@@ -22,12 +22,12 @@ from labeler.lead.receipt_routes import EXPORTS_FOLDER
 from labeler.lead.run_buttons import shown_run, stop_button
 from labeler.lead.snapshot import Snapshot, mapping_in
 from labeler.lead.views import home
-from labeler.rendering import as_sentence, note, refusal, render_macro
+from labeler.rendering import as_sentence, heading, note, refusal, render_macro
 from labeler.theme import plain_html
 
-IMPORT = """<h3>Import</h3><p class="mute small">Prompts, demonstrations, completions, judgements:
-JSON lines in the exchange format; TRL, Argilla or Label Studio data; as JSON, CSV, TSV or Parquet.
-Importing the same file twice changes nothing.</p>"""
+IMPORT = """Prompts, demonstrations, completions, judgements: JSON lines in the exchange format;
+TRL, Argilla or Label Studio data; as JSON, CSV, TSV or Parquet. Importing the same file twice
+changes nothing."""
 EXPORTS = {
     "Everything, as JSON lines that can be imported": "exchange",
     "Preferences, for TRL's RewardTrainer and DPOTrainer": "trl-preference",
@@ -53,7 +53,7 @@ def data_tab(live: Live) -> None:
         with gr.Column(scale=2, min_width=320):
             live.html("data-counts", lambda now, _: home.data_html(now))
             with gr.Column(elem_classes="card sheet"):
-                plain_html(IMPORT)
+                plain_html(heading("Import", IMPORT))
                 file = gr.File(
                     show_label=False,
                     file_types=list(SUFFIXES),
@@ -77,7 +77,7 @@ def data_tab(live: Live) -> None:
                 live.html("import-notice", lambda now, _: import_html(now))
                 stop_button(live, "import-stop", shown_run("import"))
             with gr.Column(elem_classes="card sheet"):
-                plain_html("<h3>Export</h3>")
+                plain_html(heading("Export"))
                 wanted = gr.Dropdown(
                     list(EXPORTS.items()),
                     value="exchange",
@@ -94,7 +94,7 @@ def data_tab(live: Live) -> None:
 
 def _guidelines_form(live: Live) -> None:
     with gr.Column(elem_classes="card sheet"):
-        plain_html("<h3>Guidelines</h3>")
+        plain_html(heading("Guidelines"))
         text = gr.Textbox(
             label="What annotators go by",
             info="Markdown. Saving makes a new version; judgements remember the one they went by.",
@@ -115,7 +115,7 @@ def people_tab(live: Live) -> None:
             live.html("people-list", lambda now, _: home.people_html(now))
             _change_form(live)
         with gr.Column(scale=2, min_width=320, elem_classes="card sheet"):
-            plain_html("<h3>Add a person</h3>")
+            plain_html(heading("Add a person"))
             name = gr.Textbox(label="Name", elem_id="person-name", max_lines=1)
             role = gr.Radio(
                 list(ROLES),
@@ -147,7 +147,7 @@ def people_tab(live: Live) -> None:
 def _change_form(live: Live) -> None:
     """One person, and what can be done about how they get in."""
     with gr.Column(elem_classes="card sheet"):
-        plain_html("<h3>Let in and out</h3>")
+        plain_html(heading("Let in and out"))
         who = gr.Dropdown(
             [],
             label="Person",

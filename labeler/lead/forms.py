@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from data.store.run_rows import Run
 from labeler.gradio_import import gr
 from labeler.jobs import DEFAULTS, Site, usable
+from labeler.rendering import render_macro
 from labeler.theme import plain_html
 
 SPELLED = {"bradley_terry": "Bradley-Terry", "lora": "LoRA", "qlora": "QLoRA"}
@@ -144,7 +145,7 @@ def fields(kind: str, choices: Sequence[FormField]) -> list[Widget]:
     if groups:
         with gr.Accordion("Advanced", open=False, elem_id=f"{kind}-advanced"):
             for group in groups:
-                plain_html(f"<h4>{group}</h4>")
+                plain_html(render_macro("parts", "group_heading", group))
                 made |= {c: _make_component(kind, c) for c in choices if c.group == group}
     return [made[choice] for choice in choices]
 

@@ -10,7 +10,7 @@ from labeler.lead.live import Live, Picked, Render
 from labeler.lead.quality_worker import QualityWorker
 from labeler.lead.snapshot import Snapshot
 from labeler.lead.views import quality
-from labeler.rendering import note, refusal
+from labeler.rendering import heading, note, refusal
 from labeler.theme import plain_html
 
 LABELS = {
@@ -19,9 +19,8 @@ LABELS = {
     "repeat": "Repeats (%)",
     "repeat_days": "Repeats after (days)",
 }
-GOLD = """<h3>Gold tasks</h3><p class="mute small">Tasks whose answer is known come in between,
-unannounced. Take those on which three or more people agreed, or import lines of the type "gold".
-</p>"""
+GOLD = """Tasks whose answer is known come in between, unannounced. Take those on which three or
+more people agreed, or import lines of the type "gold"."""
 
 
 def quality_tab(live: Live) -> None:
@@ -32,7 +31,7 @@ def quality_tab(live: Live) -> None:
             live.html("quality", lambda _now, _: quality.quality_html(worker.found()), worker.mark)
         with gr.Column(scale=2, min_width=280):
             with gr.Column(elem_classes="card sheet"):
-                plain_html(GOLD)
+                plain_html(heading("Gold tasks", GOLD))
                 live.html("gold", lambda _now, _: quality.gold_html(worker.found()), worker.mark)
                 promote = gr.Button("Take what all agreed on", elem_id="promote-gold")
                 promoted = plain_html(name="promote-notice")
@@ -40,7 +39,7 @@ def quality_tab(live: Live) -> None:
                 retire = gr.Button("Retire this one", elem_id="retire-gold")
                 retired = plain_html(name="retire-notice")
             with gr.Column(elem_classes="card sheet"):
-                plain_html("<h3>Control tasks</h3>")
+                plain_html(heading("Control tasks"))
                 inputs = []
                 for name, label in LABELS.items():
                     info = field_help(Shares, name)
