@@ -138,6 +138,10 @@ class RewardSettings(RunPlace):
     """Another reward model to start from: a reward run's id, a folder or a Hugging Face id. Its
     network reads the texts, and its head is the prior's mean: few judgements leave the rewards near
     its own, many take over. Empty: none."""
+    encoder: str = ""
+    """A second model that reads the texts too: a policy's run id, a folder or a Hugging Face id,
+    causal or an encoder. Its features stand beside the policy's if cross-validation finds them
+    surely better. Takes --tuning head; every score then takes a pass of both. Empty: none."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     epochs: int = 1
     """Passes over the judged completions. One or two; more memorise them."""
@@ -161,6 +165,15 @@ class RewardSettings(RunPlace):
     def __post_init__(self) -> None:
         check_positive(self, "members", "epochs", "learning_rate", "batch_size", "max_tokens")
         check_ranges(self)
+        if self.encoder and self.tuning != "head":
+            raise ValueError(
+                f"tuning {self.tuning!r} not allowed with an encoder, whose features are read once"
+                " and kept: use --tuning head"
+            )
+        if self.encoder and self.from_:
+            raise ValueError(
+                "encoder and from not allowed together: a start's head reads one network; name one"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

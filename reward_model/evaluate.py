@@ -51,7 +51,14 @@ def evaluate(settings: EvaluateSettings, folder: Path, store: Store, tick: Tick)
         sampler = Backbone.of(find_origin(facts["policy"], runs_folder(settings.workspace)))
     set_seed(asked.seed)  # fresh answers of the policy are then those of the training
     inputs = training_inputs(
-        asked, store, facts["policy"], backbone, tick, noted_view(facts) or LAST, sampler
+        asked,
+        store,
+        facts["policy"],
+        backbone,
+        tick,
+        noted_view(facts) or LAST,
+        sampler,
+        scorer.encoder,
     )
     tick(0, 1, "scoring")
     raw, sd = scorer.read(inputs.texts)

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,21 @@ from reward_model.evaluation.cross_validation import predict
 from reward_model.language_model.classifier import give_head, head_weights
 from reward_model.language_model.features import read_features
 from reward_model.language_model.loading import is_classifier, load_config
-from reward_model.language_model.origin import ADAPTER, ORIGIN, START, find_origin, save_origin
+from reward_model.language_model.origin import (
+    ADAPTER,
+    ORIGIN,
+    START,
+    find_origin,
+    name_from,
+    save_origin,
+)
 from reward_model.language_model.render import fingerprint
 from reward_model.model_checks.adapter_files import copy_adapter
 from reward_model.model_checks.context import require_length
 from reward_model.model_checks.saving import check_saving
 from reward_model.receipt.build import receipt
 from reward_model.receipt.text import write_receipt
+from reward_model.scoring.encoder import ENCODER_ADAPTER, Encoder
 from reward_model.scoring.kept_answers import HELD, PROBES, keep_held, keep_probes
 from reward_model.scoring.scorer import (
     EXPORTED_HEAD,
@@ -80,7 +88,13 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
         backbone = _to_start_from(settings, run.directory) or sampler
         require_length(settings.max_tokens, backbone.longest, settings.from_ or policy)
         _try_saving(run.directory, backbone, settings)
-        inputs = training_inputs(settings, store, policy, backbone, tick, sampler=sampler)
+        encoder = None
+        if settings.encoder:
+            second = find_origin(settings.encoder, runs_folder(settings.workspace))
+            encoder = Encoder.of(second, settings.max_tokens)
+        inputs = training_inputs(
+            settings, store, policy, backbone, tick, sampler=sampler, encoder=encoder
+        )
         trained = fitted(inputs, tick)
         if settings.tuning != "head":
             members = [tuned_member(inputs, m, i, run) for i, m in enumerate(trained.members)]
@@ -233,6 +247,14 @@ def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[flo
     if start := inputs.backbone.start:
         start.save(folder)
     noted: dict[str, object] = {}
+    if inputs.encoder is not None and inputs.view.beside:
+        second = inputs.encoder.origin
+        if second.adapter:
+            copy_adapter(Path(second.adapter), folder / ENCODER_ADAPTER)
+        noted["encoder"] = {
+            "model": name_from(folder, second),
+            "tokenizer": fingerprint(inputs.encoder.tokenizer),
+        }
     if exported is not None:
         mean, sd = unit_of(exported.raw[inputs.sampled])
         noted["exported"] = {"mean": mean, "sd": sd}
@@ -252,7 +274,7 @@ def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[flo
         pad_token=inputs.backbone.tokenizer.pad_token,
         thinking=settings.thinking,
         reads=READS,
-        view={"layers": inputs.view.layers, "mean": inputs.view.mean},
+        view=asdict(inputs.view),
         **noted,
     )
 
@@ -281,7 +303,8 @@ def _try_saving(folder: Path, backbone: Backbone, settings: RewardSettings) -> N
 def forget(folder: Path) -> None:
     """Remove what `save` wrote: a run that is stopped keeps nothing of its model."""
     heads = "*head*.npz"
-    for name in (ORIGIN, PROBES, HELD, POLICY_ADAPTER, START, heads, f"{ADAPTER}*", f"{WEIGHTS}*"):
+    adapters = (f"{ADAPTER}*", POLICY_ADAPTER, ENCODER_ADAPTER)
+    for name in (ORIGIN, PROBES, HELD, START, heads, *adapters, f"{WEIGHTS}*"):
         for path in folder.glob(name):
             if path.is_dir():
                 shutil.rmtree(path)

@@ -55,6 +55,7 @@ REWARD = (
     FormField("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
     FormField("from_", "Start from reward model", ("reward",), "none"),
     FormField("tuning", "Tuning"),
+    FormField("encoder", "Second model", ("sft",), "none", only=("tuning", ("head",))),
     *(replace(choice, only=("tuning", ("lora",))) for choice in LORA),
     FormField("epochs", "Epochs", only=TUNED),
     FormField("learning_rate", "Learning rate", only=TUNED),

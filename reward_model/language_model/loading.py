@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -46,6 +47,7 @@ from reward_model.model_checks.context import context_length
 from reward_model.model_checks.padding import choose_pad, earlier_pad, written_tokens
 from reward_model.model_checks.refusals import (
     refuse_kind,
+    refuse_quantised,
     refuse_unfit,
     unused_weights,
     why_not_loaded,
@@ -202,7 +204,7 @@ def load_base(
     return _load_causal(origin, dtype, quantization_config=quantisation, device_map=place)
 
 
-def _load_causal(origin: Origin, dtype: torch.dtype, **options: object) -> PreTrainedModel:
+def _load_causal(origin: Origin, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
     refuse_kind(origin.model, load_config(origin))
     load = AutoModelForCausalLM.from_pretrained
     model = _load_weights(load, origin.model, dtype=dtype, **options)
@@ -217,12 +219,44 @@ def load_classifier(name: str, dtype: torch.dtype = torch.float32) -> PreTrained
     return _load_weights(load, name, dtype=dtype).to(choose_device())
 
 
+def load_body(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
+    """A network without its head, on the device: of a causal model, a classifier or an encoder.
+
+    Raises ValueError for one whose weights are quantised, and for an encoder with a decoder.
+    """
+    config = load_config(origin)
+    refuse_quantised(origin.model, config)
+    if config.is_encoder_decoder:
+        raise ValueError(
+            f"model {origin.model!r} is an encoder and a decoder ({config.model_type}): use one"
+            " that is either"
+        )
+    whole = [str(c) for c in config.architectures or []]
+    if origin.adapter or any(c.endswith(("ForCausalLM", "LMHeadModel")) for c in whole):
+        body: PreTrainedModel = load_model(origin, dtype).base_model
+        return body
+    load = AutoModel.from_pretrained
+    found = _load_weights(load, origin.model, unread="pooler", dtype=dtype)
+    return found.to(choose_device())
+
+
+def load_body_tokenizer(origin: Origin) -> PreTrainedTokenizerBase:
+    """The tokenizer of `load_body`'s network; it may have no chat template and no padding."""
+    tokenizer, _ = _read_tokenizer(origin, chat=False)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return tokenizer
+
+
 def _load_weights(
     from_pretrained: Callable[..., tuple[PreTrainedModel, dict[str, Any]]],
     name: str,
-    **options: object,
+    unread: str = "",
+    **options: Any,
 ) -> PreTrainedModel:
-    """The model, all of whose weights come from its files. Raises ValueError where they do not."""
+    """The model, all of whose weights come from its files. Raises ValueError where they do not.
+
+    unread: a part that nothing reads, whose weights may be missing.
+    """
     model, found = _load_named(
         from_pretrained,
         name,
@@ -230,6 +264,9 @@ def _load_weights(
         ignore_mismatched_sizes=True,  # refused below, with the sizes
         **options,
     )
+    if unread:
+        there = [k for k in found["missing_keys"] if unread not in k.split(".")]
+        found = {**found, "missing_keys": there}
     refuse_unfit(name, found)
     if unused := unused_weights(name, found):
         _say_once(unused)

@@ -100,12 +100,17 @@ def save_origin(folder: Path, origin: Origin, **facts: object) -> None:
     A model in this or another run's folder is named from here (`../RUN/model`), so that a workspace
     may be moved or copied.
     """
+    noted = {"model": name_from(folder, origin), **facts}
+    (folder / ORIGIN).write_text(json.dumps(noted, indent=1))
+
+
+def name_from(folder: Path, origin: Origin) -> str:
+    """What a run's folder calls a model; see `save_origin`."""
     model, here = Path(origin.model), folder.absolute()
     beside = model.name in (MODEL, START) and model.parent.parent == here.parent
-    name = origin.model
     if beside or model.parent == here:
-        name = os.path.join(os.curdir, os.path.relpath(model, here))
-    (folder / ORIGIN).write_text(json.dumps({"model": name, **facts}, indent=1))
+        return os.path.join(os.curdir, os.path.relpath(model, here))
+    return origin.model
 
 
 def noted_origin(folder: Path, model: str, adapter: str) -> Origin:

@@ -32,6 +32,8 @@ class Rendered:
     behind: int = field(default=0, compare=False)
     """How many ids of the completion follow its end-of-turn, e.g. the template's line break: no
     model generates them."""
+    beside: Rendered | None = field(default=None, compare=False)
+    """The same prompt and completion as a second model reads them, where there is one."""
 
     @property
     def ids(self) -> list[int]:

@@ -30,10 +30,12 @@ class View:
     layers: tuple[int, ...]
     mean: bool = False
     """With the mean over the completion's tokens beside the state at the last one."""
+    beside: int = 0
+    """Features of a second model that stand behind these."""
 
     @property
     def blocks(self) -> int:
-        """States (d,) that stand side by side: of each layer the last token's, then the mean."""
+        """States (d,) side by side: of each layer the last token's, then the mean."""
         return len(self.layers) * (1 + self.mean)
 
     @property
@@ -48,18 +50,21 @@ class View:
 
     def columns(self, whole: View, features: int) -> Ints:
         """Where this view's features are among the `features` of a view that holds them all."""
-        width = features // whole.blocks
+        own = features - whole.beside
+        width = own // whole.blocks
         found = []
         for layer in self.layers:
             first = whole.layers.index(layer) * (1 + whole.mean)
             found += [first, first + 1] if self.mean else [first]
-        return np.concatenate([np.arange(i * width, (i + 1) * width) for i in found])
+        places = [np.arange(i * width, (i + 1) * width) for i in found]
+        return np.concatenate([*places, np.arange(own, own + self.beside)])
 
     def words(self, of: int) -> str:
         """For people; of: how many layers the model has."""
         layers = " and ".join(map(str, self.layers))
         tokens = "last token and mean" if self.mean else "last token"
-        return f"{tokens}, layer{'s' if len(self.layers) > 1 else ''} {layers} of {of}"
+        second = ", and the second model" if self.beside else ""
+        return f"{tokens}, layer{'s' if len(self.layers) > 1 else ''} {layers} of {of}{second}"
 
 
 LAST = View(())
@@ -109,7 +114,8 @@ def views_of(model: PreTrainedModel) -> tuple[list[View], int]:
 def widest(views: Sequence[View]) -> View:
     """The view that holds all of these, which one pass reads."""
     layers = sorted({layer for view in views for layer in view.layers})
-    return View(tuple(layers), any(view.mean for view in views))
+    beside = max(view.beside for view in views)
+    return View(tuple(layers), any(view.mean for view in views), beside)
 
 
 @torch.inference_mode()

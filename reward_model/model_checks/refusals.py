@@ -103,18 +103,21 @@ def refuse_kind(name: str, config: PreTrainedConfig) -> None:
     continue a text.
     """
     refuse_quantised(name, config)
-    text = config.get_text_config()
     classes = [str(c) for c in config.architectures or []]
     wrong = next((c for c in classes if NO_POLICY.search(c)), "")
-    encodes = text.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
-        text, "is_decoder", False
-    )
-    if config.is_encoder_decoder or encodes or wrong:
+    if config.is_encoder_decoder or is_encoder(config) or wrong:
         what = wrong or ("an encoder and a decoder" if config.is_encoder_decoder else "an encoder")
         raise ValueError(
             f"model {name!r} is {what} ({config.model_type}), which does not continue a text token"
             " by token: use a causal language model, tuned for chat"
         )
+
+
+def is_encoder(config: PreTrainedConfig) -> bool:
+    """Whether each token of a text sees those behind it too."""
+    text = config.get_text_config()
+    masked = text.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return masked and not getattr(text, "is_decoder", False)
 
 
 def refuse_unfit(name: str, found: Mapping[str, Any]) -> None:

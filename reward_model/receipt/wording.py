@@ -154,6 +154,8 @@ OTHER_HEADS = {
     "form": "the same head with length and form in the reward",
     "start": "the reward model that it starts from, as it is",
     "alone": "a head that starts from no other",
+    "encoder": "a head that reads the second model too",
+    "without encoder": "a head that reads the policy alone",
 }
 
 

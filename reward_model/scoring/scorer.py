@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, overload
 
@@ -20,7 +20,7 @@ from reward_model.chat.chat_format import chat_format
 from reward_model.language_model.adapter import with_adapter
 from reward_model.language_model.classifier import apply_head, give_head, head_weights, with_head
 from reward_model.language_model.device import choose_dtype
-from reward_model.language_model.features import read_features
+from reward_model.language_model.features import Floats32, read_features
 from reward_model.language_model.loading import (
     cast,
     load_classifier,
@@ -32,6 +32,7 @@ from reward_model.language_model.render import Rendered, fingerprint, render
 from reward_model.language_model.views import View, layer_count
 from reward_model.likelihood.fit import Basis, pooled_variance, posterior_sd
 from reward_model.model_checks.context import require_known
+from reward_model.scoring.encoder import ENCODER_ADAPTER, Encoder
 
 EXPORT = "reward.json"
 """File, inside an exported folder, that says what `origin.json` says of a run."""
@@ -56,6 +57,15 @@ class NotedView(TypedDict):
 
     layers: list[int]
     mean: bool
+    beside: NotRequired[int]
+
+
+class NotedEncoder(TypedDict):
+    """The second model of one whose head reads that too."""
+
+    model: str
+    tokenizer: str
+    """Fingerprint of its tokenizer and chat template."""
 
 
 class Unit(TypedDict):
@@ -96,6 +106,7 @@ class ModelFacts(TypedDict):
     """What the head reads; the last layer's last token, where this is not noted."""
     exported: NotRequired[Unit]
     """Of the head in EXPORTED_HEAD."""
+    encoder: NotRequired[NotedEncoder]
 
 
 @dataclass(frozen=True)
@@ -146,9 +157,16 @@ class Member:
     view: View
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[Rendered], pad_token_id: int) -> Reading:
-        """The head's output (N,) and the states (N, d) at the texts' ends."""
+    def read(
+        self, texts: Sequence[Rendered], pad_token_id: int, beside: Floats32 | None = None
+    ) -> Reading:
+        """The head's output (N,) and the states (N, d) that it read.
+
+        beside: the second model's (N, E), where there is one.
+        """
         states = read_features(self.model, texts, pad_token_id, BATCH, view=self.view)
+        if beside is not None:
+            states = np.hstack([states, beside])
         raw = apply_head(self.model, torch.from_numpy(states))
         return raw.double().cpu().numpy(), states.astype(np.float64)
 
@@ -167,6 +185,8 @@ class Scorer:
     """What it reads of a completion."""
     apart: bool = False
     """Whether texts are read as by models that were trained before the chat template wrote all."""
+    encoder: Encoder | None = None
+    """The second model that its head reads."""
     truncated: int = field(default=0, init=False)
     """How many texts were cut to fit, since loading."""
 
@@ -203,6 +223,9 @@ class Scorer:
             chat_format(tokenizer)  # refuses a template that loses text
         dtype = dtype or choose_dtype()[0]
         pad = tokenizer.pad_token_id
+        encoder = None if exported else noted_encoder(folder, facts)
+        if encoder is not None:
+            encoder.dtype = dtype
         members = [
             load_member(folder, facts, i, pad, dtype, exported) for i in range(facts["members"])
         ]
@@ -214,6 +237,7 @@ class Scorer:
             max_tokens=facts["max_tokens"],
             thinking=facts.get("thinking", "whole"),
             apart=apart,
+            encoder=encoder,
         )
 
     @overload
@@ -267,7 +291,10 @@ class Scorer:
         if self.thinking == "answer":
             found = part(completion)
             text, ended = found.answer, finished and not found.open
-        return render(self.tokenizer, full, text, ended, self.max_tokens, self.apart)
+        read = render(self.tokenizer, full, text, ended, self.max_tokens, self.apart)
+        if self.encoder is None:
+            return read
+        return replace(read, beside=self.encoder.render(full, text, ended))
 
     def score_groups(
         self, prompts: Prompts, completions: Sequence[str], finished: Sequence[bool], size: int
@@ -282,7 +309,7 @@ class Scorer:
         if len(completions) % size:
             raise ValueError(f"{len(completions)} completions are no groups of {size}")
         texts = self._render_all(prompts, completions, finished)
-        readings = [m.read(texts, self.tokenizer.pad_token_id) for m in self.members]
+        readings = self._read_each(texts)
         raw, sd = self._combine(readings)
         apart, own = [], []
         for member, (out, states) in zip(self.members, readings, strict=True):
@@ -318,7 +345,21 @@ class Scorer:
 
         The variance is the members' own, on average, and that between them.
         """
-        return self._combine([m.read(texts, self.tokenizer.pad_token_id) for m in self.members])
+        return self._combine(self._read_each(texts))
+
+    def _read_each(self, texts: Sequence[Rendered]) -> list[Reading]:
+        """By each member. Raises ValueError for texts that the second model was not given."""
+        beside = None
+        if self.encoder is not None:
+            given = [text.beside for text in texts if text.beside is not None]
+            if len(given) < len(texts):
+                raise ValueError(
+                    "this reward model reads texts with a second model too, which has a tokenizer"
+                    " of its own: send prompts and completions, not token ids or templated text"
+                )
+            beside = self.encoder.read(given, BATCH)
+        pad = self.tokenizer.pad_token_id
+        return [member.read(texts, pad, beside) for member in self.members]
 
     def _combine(self, readings: Sequence[Reading]) -> tuple[Floats, Floats]:
         means = [out for out, _ in readings]
@@ -398,7 +439,25 @@ def with_own_head(
 def noted_view(facts: ModelFacts) -> View | None:
     """What the head reads; None for the last layer's last token."""
     noted = facts.get("view")
-    return View(tuple(noted["layers"]), noted["mean"]) if noted else None
+    return View(tuple(noted["layers"]), noted["mean"], noted.get("beside", 0)) if noted else None
+
+
+def noted_encoder(folder: Path, facts: ModelFacts) -> Encoder | None:
+    """The second model that a reward model's head reads; None where it reads the policy alone.
+
+    Raises ValueError where its tokenizer is another one now.
+    """
+    noted = facts.get("encoder")
+    if noted is None:
+        return None
+    origin = noted_origin(folder, noted["model"], ENCODER_ADAPTER)
+    encoder = Encoder.of(origin, facts["max_tokens"])
+    if fingerprint(encoder.tokenizer) != noted["tokenizer"]:
+        raise ValueError(
+            f"reward model {folder.name} was trained beside another tokenizer or chat template than"
+            f" {noted['model']} has now: train it again"
+        )
+    return encoder
 
 
 def member_name(name: str, place: int) -> str:

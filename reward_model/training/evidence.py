@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -94,6 +95,9 @@ def _other_views(inputs: TrainingInputs, tick: Tick) -> dict[str, tuple[str, Pre
     """Cross-validated predictions of other heads, by what they are, with what they read."""
     view, judged, layers = inputs.view, inputs.judged, inputs.layers
     wanted = {"last layer": inputs.views[-1], "export": view.exported}
+    if inputs.encoder is not None:
+        name = "without encoder" if view.beside else "encoder"
+        wanted[name] = replace(view, beside=0 if view.beside else inputs.whole.beside)
     reads = {name: one for name, one in wanted.items() if one != view}
     features = {name: inputs.of_view(one)[judged] for name, one in reads.items()}
     if inputs.start is not None:
@@ -123,6 +127,7 @@ def _facts_shown(inputs: TrainingInputs, fit: HeadFit) -> dict[str, str | int]:
     facts: dict[str, str | int] = {
         "policy": inputs.policy,
         **_start_shown(inputs),
+        **_encoder_shown(inputs),
         "policy's hash": backbone.origin.hash[:16],
         "template's hash": fingerprint(backbone.tokenizer)[:16],
         "reward unit": f"mean 0 and standard deviation 1 on {n} {inputs.source}",
@@ -149,6 +154,15 @@ def _start_shown(inputs: TrainingInputs) -> dict[str, str | int]:
     used = inputs.prior.mean is not None
     name = "starts from" if used else "left out, for the judgements contradict it"
     return {name: inputs.backbone.start.name}
+
+
+def _encoder_shown(inputs: TrainingInputs) -> dict[str, str | int]:
+    """Which second model it reads with, or that one was not surely better."""
+    if inputs.encoder is None:
+        return {}
+    left_out = "second model, left out for it is not surely better"
+    name = "second model" if inputs.view.beside else left_out
+    return {name: inputs.encoder.origin.adapter or inputs.encoder.origin.model}
 
 
 def _form_shown(fit: HeadFit) -> dict[str, str]:

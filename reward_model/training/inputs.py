@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from reward_model.language_model.render import (
 from reward_model.language_model.views import DEPTHS, LAST, View, views_of, widest
 from reward_model.likelihood.fit import HeadFit, Prior
 from reward_model.model_checks.context import prompts_taken, require_known
+from reward_model.scoring.encoder import Encoder
 from reward_model.training.reference_samples import Tick, reference_samples
 from reward_model.training.start import Start
 
@@ -150,6 +151,8 @@ class TrainingInputs:
     """The same, over the chosen view's weights."""
     left_out: dict[str, int]
     """How many prompts, and judgements on them, by reason."""
+    encoder: Encoder | None
+    """The second model that was asked for; whether it is read says the view."""
 
     @property
     def train_examples(self) -> Examples:
@@ -199,11 +202,13 @@ def training_inputs(
     tick: Tick,
     known: View | None = None,
     sampler: Backbone | None = None,
+    encoder: Encoder | None = None,
 ) -> TrainingInputs:
     """Collect the judgements, sample the policy where needed, read features, choose among them.
 
     known: the view of a model that is trained already; sampler: the policy, where `backbone` is
-    another network. Raises ValueError where the judgements cannot carry the objective.
+    another network; encoder: a second model to read the texts beside it. Raises ValueError where
+    the judgements cannot carry the objective.
     """
     if settings.thinking == "whole" and not backbone.apart:
         require_thinking(backbone.tokenizer)
@@ -240,6 +245,11 @@ def training_inputs(
     known = start.view if start else known
     whole = widest(views)
     states = read_states(settings, backbone, completions, texts, cache, whole, tick)
+    if encoder is not None:
+        texts, second = read_second(settings, encoder, completions, texts, tick)
+        states = np.hstack([states, second])
+        whole = replace(whole, beside=second.shape[1])
+        views.insert(1, replace(views[0], beside=whole.beside))
     if known == LAST:  # trained when there was nothing to choose
         known, views = views[-1], views[-1:]
     elif known and known not in views:
@@ -258,7 +268,7 @@ def training_inputs(
     return TrainingInputs(
         settings, policy, backbone, judgements, examples, training, model, completions, source,
         texts, form, states, whole, views, layers, offered[choice.place], usual,
-        among.prior_of(choice.place, usual), left_out,
+        among.prior_of(choice.place, usual), left_out, encoder,
     )  # fmt: skip
 
 
@@ -323,6 +333,42 @@ def read_states(
         )
         cache.add(list(new), states)
     return cache.get(keys)
+
+
+def read_second(
+    settings: RewardSettings,
+    encoder: Encoder,
+    completions: Sequence[Completion],
+    texts: Sequence[Rendered],
+    tick: Tick,
+) -> tuple[list[Rendered], Floats]:
+    """The texts with what a second model reads of each, and its states (C, E), as `read_states`."""
+    kept = settings.thinking
+    both = [
+        replace(text, beside=encoder.render(c.prompt, c.reading(kept), c.ended(kept)))
+        for c, text in zip(completions, texts, strict=True)
+    ]
+    origin = encoder.origin
+    cache = FeatureCache(
+        settings.workspace / "features",
+        "second",
+        origin.hash,
+        origin.model,
+        fingerprint(encoder.tokenizer),
+        encoder.longest,
+        encoder.layers,
+        str(encoder.dtype),
+    )
+    keys = [_feature_key(c, settings.thinking) for c in completions]
+    new = {k: t.beside for k, t in zip(keys, both, strict=True) if k not in cache and t.beside}
+    if new:
+        words = f"reading {len(new):,} completions with the second model"
+        states = encoder.read(
+            list(new.values()), settings.batch_size, lambda i, n: tick(i, n, words)
+        )
+        cache.add(list(new), states)
+        del encoder.network  # its memory is needed no more
+    return both, cache.get(keys)
 
 
 def _feature_key(completion: Completion, thinking: Thinking) -> str:

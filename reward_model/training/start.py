@@ -100,6 +100,11 @@ def _of_own(name: str, folder: Path, into: Path) -> Start:
     origin, view = under(folder, facts), noted_view(facts)
     if view is None:
         view = View((int(load_config(origin).get_text_config().num_hidden_layers),))
+    if "encoder" in facts:
+        raise ValueError(
+            f"{name!r} reads texts with a second model too, and a start's head reads one network:"
+            " name one that was trained without --encoder"
+        )
     members = range(facts["members"])
     weights = [Head.load(folder / f"{member_name('head', i)}.npz").weights for i in members]
     if facts["tuning"] == "head" or "model" not in facts:
