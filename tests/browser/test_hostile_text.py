@@ -1,8 +1,9 @@
 """Hostile texts in a real browser: no script runs, no request leaves, no pixel outside the card.
 
-Every text of tests/hostile.py is painted on a bench: a page of the app's own stylesheet and headers
-whose outside does not move. Some are then rated in the app itself. Besides what the page reports,
-the browser's own log of its network stack is read: a name that was only looked up would be there.
+Every text of tests/support/hostile.py is painted on a bench: a page of the app's own stylesheet and
+headers whose outside does not move. Some are then rated in the app itself. Besides what the page
+reports, the browser's own log of its network stack is read: a name that was only looked up would
+be there.
 """
 
 from __future__ import annotations
