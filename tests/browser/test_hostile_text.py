@@ -263,8 +263,8 @@ def test_a_request_is_seen_and_logged(tmp_path: Path, browser: Any) -> None:
     other = browser.browser_type.launch(executable_path=CHROMIUM, args=args)
     page = other.new_page()
     watch = Watch(page, "http://127.0.0.1")
-    page.set_content("<img src=http://evil.example/1>")
-    page.wait_for_timeout(500)
+    with page.expect_event("requestfailed", lambda failed: "evil.example" in failed.url):
+        page.set_content("<img src=http://evil.example/1>")
     other.close()
     assert "asked http://evil.example/1" in watch.found
     assert "evil.example" in log.read_text()

@@ -20,6 +20,7 @@ import torch
 from data.ports import listen
 from reward_model.__main__ import main
 from reward_model.scoring.scorer import Scorer
+from reward_model.serving import http
 from reward_model.serving.batching import BatchingScorer
 from reward_model.serving.http import LARGEST_BODY, MOST_TEXTS, serving
 from tests.reward_model.serving.test_chat_text import CHAT, in_template
@@ -283,7 +284,8 @@ def test_a_reward_that_is_not_finite_is_an_error_not_a_number(run):
 # --- several at once
 
 
-def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer):
+def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer, monkeypatch):
+    """The first pass goes on until others wait."""
     going_on, most, sizes = 0, 0, []
 
     class Watched(Scorer):
@@ -292,7 +294,9 @@ def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer):
             going_on += 1
             most = max(most, going_on)
             sizes.append(len(texts))
-            time.sleep(0.02)
+            deadline = time.monotonic() + 20
+            while len(sizes) == 1 and len(reader._waiting) < 2 and time.monotonic() < deadline:
+                time.sleep(0.001)
             try:
                 return super().read(texts)
             finally:
@@ -301,6 +305,8 @@ def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer):
     watched = Watched(
         scorer.members, scorer.tokenizer, mean=scorer.mean, sd=scorer.sd, max_tokens=96
     )
+    reader = BatchingScorer(watched)
+    monkeypatch.setattr(http, "BatchingScorer", lambda scorer: reader)
     texts = [c.text + f" {i}" for i, c in enumerate(JUDGED * 6)]
     alone = scorer.score(["Why?"] * len(texts), texts)
     with serving(watched, "m") as url, httpx.Client(base_url=url, timeout=60) as client:
