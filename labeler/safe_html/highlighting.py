@@ -1,7 +1,7 @@
 """Colours for a fenced block of code: spans of a few classes of ours around escaped text.
 
 Only languages whose tokeniser stays quick on hostile input are coloured; the rest, and what is too
-long, stays plain. tests/labeler/test_safe_html.py measures that.
+long, stays plain. tests/labeler/safe_html/test_safe_html.py measures that.
 """
 
 from __future__ import annotations

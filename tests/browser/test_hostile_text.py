@@ -1,8 +1,9 @@
 """Hostile texts in a real browser: no script runs, no request leaves, no pixel outside the card.
 
-Every text of tests/hostile.py is painted on a bench: a page of the app's own stylesheet and headers
-whose outside does not move. Some are then rated in the app itself. Besides what the page reports,
-the browser's own log of its network stack is read: a name that was only looked up would be there.
+Every text of tests/support/hostile.py is painted on a bench: a page of the app's own stylesheet and
+headers whose outside does not move. Some are then rated in the app itself. Besides what the page
+reports, the browser's own log of its network stack is read: a name that was only looked up would
+be there.
 """
 
 from __future__ import annotations
@@ -262,8 +263,8 @@ def test_a_request_is_seen_and_logged(tmp_path: Path, browser: Any) -> None:
     other = browser.browser_type.launch(executable_path=CHROMIUM, args=args)
     page = other.new_page()
     watch = Watch(page, "http://127.0.0.1")
-    page.set_content("<img src=http://evil.example/1>")
-    page.wait_for_timeout(500)
+    with page.expect_event("requestfailed", lambda failed: "evil.example" in failed.url):
+        page.set_content("<img src=http://evil.example/1>")
     other.close()
     assert "asked http://evil.example/1" in watch.found
     assert "evil.example" in log.read_text()

@@ -23,6 +23,7 @@ from tests.support.browser import (
     key,
     needs_chromium,
     ready,
+    rest,
     settle,
     shown,
     sign_in,
@@ -354,7 +355,7 @@ def test_single_keys_can_be_switched_off(page: Any, server: Server) -> None:
     ready(page)
     before = token(page)
     page.keyboard.press("1")
-    page.wait_for_timeout(300)
+    rest(page)
     assert token(page) == before
     assert page.locator("[aria-keyshortcuts]").count() == 0
     act(page, lambda: page.click("#press-pairwise-a"))
@@ -374,7 +375,7 @@ def test_a_mouse_click_leaves_no_button_to_press_again(page: Any, server: Server
     now = token(page)
     for name in ("Space", "Enter"):
         page.keyboard.press(name)
-    page.wait_for_timeout(400)
+    rest(page)
     assert token(page) == now and len(said(server, "gil")) == 1
 
 
@@ -386,7 +387,7 @@ def test_a_key_during_composition_presses_nothing(page: Any, server: Server) -> 
             "facts => document.body.dispatchEvent(new KeyboardEvent('keydown', facts))",
             {"key": "1", "code": "Digit1", "bubbles": True, **composing},
         )
-    page.wait_for_timeout(400)
+    rest(page)
     assert token(page) == now and len(said(server, "gil")) == before
 
 

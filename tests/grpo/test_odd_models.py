@@ -33,7 +33,7 @@ from tests.reward_model.model_checks.odd_models import (
     edit_tokenizer,
     variant,
 )
-from tests.reward_model.model_checks.test_adapters import logits, make_adapter, same
+from tests.reward_model.model_checks.test_adapter_files import logits, make_adapter, same
 from tests.support.commands import Outcome, assert_refused, command
 from tests.support.content import add_content
 from tests.support.training import POLICY, SHORT, Trained, fill

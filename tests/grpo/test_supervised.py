@@ -25,7 +25,6 @@ from grpo.policies.checkpoint import find_policy, save_merged, save_policy
 from grpo.policies.reference import reference_of
 from grpo.policies.tuning import check_qlora, four_bits, trainable
 from grpo.pretrain import end_of_text, packed, tokenized
-from grpo.reports.records import TrainingCourse
 from grpo.supervised import EarlyStoppingCallback, sft_config
 from reward_model.chat.chat_format import control_tokens
 from reward_model.config import RANGES, RewardSettings
@@ -148,6 +147,14 @@ def test_sft_refuses_a_template_that_loses_text_before_it_trains(tiny_model, tmp
     (model / "chat_template.jinja").write_text(template)
     with pytest.raises(ValueError, match="leaves out the text of turn 2, the assistant's"):
         place.run("sft", sft.train, SftSettings(model=str(model), lora=SMALL), name="lost")
+
+
+def test_sft_learns_the_demonstrations(trained):
+    report = trained.reports["sft"]
+    assert report["validation_loss"] < report["validation_loss_before"]
+    assert report["demonstrations"] == sum(
+        split_of(d.prompt) == "train" for d in trained.store.content.demonstrations()
+    )
 
 
 # --- pretraining
@@ -423,14 +430,3 @@ def test_a_learning_rate_that_breaks_it_ends_with_the_reason(place, tiny_model, 
     with pytest.raises(ValueError, match="infinite or NaN at step"):
         place.run("sft", sft.train, settings, name="broken")
     assert not (place.workspace / "runs" / "broken" / "model").exists()
-
-
-def test_a_course_in_words():
-    course = TrainingCourse(
-        ended="as asked", steps=3, planned=10, best_step=None,
-        validation_loss_before=2.0, validation_loss=2.0, validation_loss_last=2.0,
-    )  # fmt: skip
-    assert course.sentence("trained on 9 texts") == (
-        "Stopped as asked: trained on 9 texts, 3 steps of 10; loss on held-out ones was 2.00 nats a"
-        " token before."
-    )

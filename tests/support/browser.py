@@ -161,6 +161,12 @@ def settle(page: Any) -> None:
     )
 
 
+def rest(page: Any) -> None:
+    """Wait until what was pressed would be painted, and is stored if it counted."""
+    page.evaluate("new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))")
+    settle(page)
+
+
 def key(page: Any, name: str) -> None:
     act(page, lambda: page.keyboard.press(name))
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from data.imports import ImportReport, import_file
 from data.imports.detection import SHAPES, Shape
 from data.store import Store
-from tests.data.imports.test_import_tools import FLAT, VERSION_1, record, studio
+from tests.data.imports.shapes.test_annotation_tools import FLAT, VERSION_1, record, studio
 
 KEYS = (
     "type kind prompt chosen rejected completion label messages conversations role content from"

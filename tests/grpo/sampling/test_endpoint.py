@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -86,7 +87,14 @@ def test_completions_are_asked_for_stored_and_queued(
     store: Store, fake: Fake, tmp_path: Path
 ) -> None:
     fill(store)
-    fake.answer = lambda n, body: replace(distinct(n, body), delay=0.05)
+    second = threading.Event()
+
+    def answer(n: int, body: dict[str, Any]) -> Reply:
+        """The first once there is a second call; all slow enough to be seen beside others."""
+        second.set() if n > 1 else second.wait(20)
+        return replace(distinct(n, body), delay=0.05)
+
+    fake.answer = answer
     sampling = SamplingSettings(temperature=0.7, top_p=0.9, max_new_tokens=33)
     report = draw(store, tmp_path, settings(fake, sampling=sampling, parallel=3, seed=5))
     assert (report["completions"], report["finished"], report["tasks"]) == (12, 12, 10)
@@ -178,16 +186,20 @@ def test_an_endpoint_that_stays_broken_ends_the_run_and_missing_goes_on(
 def test_a_stopped_run_keeps_what_came_and_missing_goes_on(
     sqlite_store: Store, fake: Fake, tmp_path: Path
 ) -> None:
+    """It does not wait for the answer that it asked for last."""
     fill(sqlite_store)
+    over = threading.Event()
 
     def answer(n: int, body: dict[str, Any]) -> Reply:
         if n == 7:
             (run,) = sqlite_store.runs.list("sample")
             runs.request_stop(sqlite_store, run.id)
-        return replace(distinct(n, body), delay=0.0 if n < 7 else 5.0)
+            over.wait(20)
+        return distinct(n, body)
 
     fake.answer = answer
     assert draw(sqlite_store, tmp_path, settings(fake, parallel=1)) == {}
+    over.set()
     assert sqlite_store.runs.list("sample")[0].status == "stopped"
     assert sqlite_store.content.counts().completions == 6
     fake.answer = distinct

@@ -11,7 +11,7 @@ import pytest
 
 from data.imports import import_file
 from data.store import Store
-from tests.data.imports.test_import_tools import (
+from tests.data.imports.shapes.test_annotation_tools import (
     ONE,
     choice,
     load,

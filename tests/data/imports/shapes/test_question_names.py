@@ -9,8 +9,15 @@ import pytest
 
 from data.imports.shapes.questions import Tone, tone_of
 from data.store import Store
+from tests.data.imports.shapes.test_annotation_tools import (
+    choice,
+    load,
+    record,
+    studio,
+    values,
+    winner,
+)
 from tests.data.imports.shapes.test_odd_answers import PAIR, pairwise
-from tests.data.imports.test_import_tools import choice, load, record, studio, values, winner
 
 TONES: dict[Tone, str] = {
     "fault": """dispreferred_response less_preferred not_preferred non_preferred unchosen

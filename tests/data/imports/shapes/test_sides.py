@@ -13,8 +13,7 @@ import pytest
 
 from data.imports import import_file
 from data.store import Store
-from tests.data.imports.shapes.test_odd_answers import PAIR
-from tests.data.imports.test_import_tools import (
+from tests.data.imports.shapes.test_annotation_tools import (
     FLAT,
     VERSION_1,
     choice,
@@ -25,6 +24,7 @@ from tests.data.imports.test_import_tools import (
     values,
     winner,
 )
+from tests.data.imports.shapes.test_odd_answers import PAIR
 
 NUMBERED = {"prompt": "q", "response_1": "Red.", "response_2": "Navy."}
 FROM_0 = {"prompt": "q", "response_0": "Red.", "response_1": "Navy."}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data.store import Store
-from tests.data.imports.test_import_tools import load, record
+from tests.data.imports.shapes.test_annotation_tools import load, record
 
 ASKED = {
     "ChatML": "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n",

@@ -1,16 +1,15 @@
-"""GRPO's own parts: advantages, what is steered, what each step says, and going on exactly."""
+"""The policy trainer: what is steered, what each step says, and going on exactly."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from trl import GRPOTrainer
 
 from data import runs
@@ -18,104 +17,15 @@ from data.schema import make_prompt
 from data.splits import split_of
 from grpo import train as grpo_train
 from grpo.config import WINDOW, PolicySettings
-from grpo.policies.reference import adapter_distance, reference_of
-from grpo.trainer.advantages import TINY, advantages
-from grpo.trainer.batch_metrics import Sample, batch_metrics, repetition, spearman
 from grpo.trainer.callback import diagnose_rows
-from grpo.trainer.kl_target import next_kl_coefficient
 from grpo.trainer.policy_trainer import PolicyTrainer
 from grpo.trainer.trl_config import MEASURE_ONLY
 from reward_model.config import LoraSettings
-from reward_model.language_model.generation import draw
-from reward_model.language_model.loading import load_model, load_tokenizer
-from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render_prompt
-from reward_model.scoring.grpo_reward import GrpoReward
-from reward_model.scoring.scorer import Scorer
-from tests.grpo.test_policies import adapter, same, stop_after
+from tests.grpo.policies.test_reference import adapter, same
 from tests.support.training import POLICY
 
-# --- advantages
-
-REWARDS = torch.tensor([[1.0, 2.0, 3.0, 6.0], [0.0, 0.1, 0.0, 0.1], [5.0, 5.0, 5.0, 5.0]])
-NONE = torch.zeros(3)
-
-
-def test_group_scale_is_grpos_formula():
-    found, kept = advantages(REWARDS, NONE, "group")
-    for i in (0, 1):
-        row = REWARDS[i].numpy()
-        want = (row - row.mean()) / (row.std(ddof=1) + TINY)
-        assert np.allclose(found[i], want, atol=1e-6)
-    assert kept.tolist() == [True, True, False] and not found[2].any()
-
-
-def test_batch_scale_divides_by_the_whole_steps_spread():
-    found, _ = advantages(REWARDS, NONE, "batch")
-    spread = REWARDS.flatten().std()
-    assert torch.allclose(found[0], (REWARDS[0] - 3) / (spread + TINY))
-    other, _ = advantages(REWARDS, NONE, "batch", torch.tensor(10.0))
-    assert torch.allclose(other[0], (REWARDS[0] - 3) / (10 + TINY))
-    plain, _ = advantages(REWARDS, NONE, "none")
-    assert torch.equal(plain[0], REWARDS[0] - 3)
-
-
-def test_a_group_below_its_noise_is_dropped():
-    found, kept = advantages(REWARDS, torch.tensor([0.5, 0.5, 0.5]), "group")
-    assert kept.tolist() == [True, False, False]
-    assert found[0].any() and not found[1:].any()
-
-
-@given(
-    st.lists(st.lists(st.floats(-50, 50), min_size=4, max_size=4), min_size=1, max_size=5),
-    st.sampled_from(["group", "batch", "none"]),
-    st.floats(0, 5),
-)
-def test_advantages_are_finite_and_centred(rows, scale, floor):
-    rewards = torch.tensor(rows, dtype=torch.float64)
-    found, kept = advantages(rewards, torch.full((len(rows),), floor).double(), scale)
-    assert torch.isfinite(found).all()
-    assert torch.allclose(found.mean(1), torch.zeros(len(rows)).double(), atol=1e-6)
-    assert not found[~kept].any()
-
-
-# --- the reward
-
-
-@pytest.fixture(scope="module")
-def scorer(trained):
-    return Scorer.load(trained.folder("reward"), torch.float32)
-
-
-ASKED = {
-    "prompts": [[{"role": "user", "content": "Why?"}]] * 4,
-    "completions": ["Because.", "I would say so, yes.", "No", "No"],
-    "completion_ids": [[5, 6, 2], [7] * 30, [9, 2], [9, 2]],
-}
-
-
-def test_reward_is_mean_less_length(scorer):
-    reward = GrpoReward(scorer, [2], clip=50.0, group_size=4)
-    plain = reward.score(**ASKED)
-    assert reward(**ASKED) == plain.reward.tolist()
-    mean, sd = scorer.score(["Why?"] * 4, ASKED["completions"], plain.finished, return_std=True)
-    assert np.allclose(plain.reward, mean) and np.allclose(plain.sd, sd)
-    short = GrpoReward(scorer, [2], 50.0, 4, length_penalty=2.0)
-    assert np.allclose(short(**ASKED), plain.reward - 2 * np.array([3, 30, 2, 2]) / 100)
-    assert plain.tokens == [3, 30, 2, 2]
-
-
-def test_noise_of_a_group_is_about_differences_alone(scorer):
-    alike = {**ASKED, "completions": ["No"] * 4, "completion_ids": [[9, 2]] * 4}
-    reward = GrpoReward(scorer, [2], 50.0, 4)
-    same = reward.score(**alike)
-    assert same.noise == pytest.approx([0], abs=1e-3) and (same.sd > 0.1).all()
-    assert reward.score(**ASKED).noise[0] > 0.1
-    with pytest.raises(ValueError, match="4 completions are no groups of 3"):
-        scorer.score_groups(["Why?"] * 4, ASKED["completions"], [True] * 4, 3)
-
-
-# --- what a batch says
+# --- what the trainer reads
 
 
 def test_the_policy_reads_prompts_as_the_reward_model_does(trainer):
@@ -134,41 +44,36 @@ def test_the_policy_reads_prompts_as_the_reward_model_does(trainer):
     assert seen == [["So"]]
 
 
-def sample(completion, reward, finished=True):
-    tokens = len(completion.split())
-    return Sample("Why?", completion, finished, tokens, reward, 0.5, reward, 0.2, 0.0, False)
+def test_kl_is_zero_at_the_first_step_and_the_policy_moves(trained):
+    steps = trained.metrics("grpo")
+    assert steps[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert steps[-1]["kl"] > 0
+    assert not same(adapter(trained.folder("sft")), adapter(trained.folder("grpo")))
 
 
-def test_metrics_tell_groups_from_the_batch():
-    rows = [sample("a b", 1.0), sample("a b c", 2.0), sample("d", 11.0), sample("d", 12.0, False)]
-    found = batch_metrics(rows, 2)
-    assert found.group_std == pytest.approx(np.sqrt(0.5))
-    assert found.reward_std == pytest.approx(np.std([1, 2, 11, 12], ddof=1))
-    assert found.unique == 0.75 and found.truncated == 0.25
-    # one group follows length, the other cannot tell
-    assert found.length_corr == pytest.approx(0.5)
-
-
-def test_repetition_and_rank_correlation():
-    assert repetition("no no no no") == pytest.approx(2 / 3)
-    assert repetition("one") == repetition("") == 0
-    assert spearman(np.array([1.0, 2, 3]), np.array([1.0, 4, 9])) == pytest.approx(1)
-    assert spearman(np.array([1.0, 1]), np.array([1.0, 2])) == 0
+def test_shared_prompt_gives_trls_log_probabilities(trainer):
+    tokenizer = trainer.processing_class
+    prompts = [tokenizer(t)["input_ids"] for t in ("A good question?", "Why?")]
+    width = max(map(len, prompts))
+    torch.manual_seed(0)
+    rows, masks = [], []
+    for prompt in [prompts[0], prompts[0], prompts[1], prompts[1]]:
+        n = int(torch.randint(2, 6, ()))
+        completion = torch.randint(5, 250, (n,)).tolist()
+        pad = tokenizer.pad_token_id
+        rows.append([pad] * (width - len(prompt)) + prompt + completion + [pad] * (6 - n))
+        masks.append([0] * (width - len(prompt)) + [1] * (len(prompt) + n) + [0] * (6 - n))
+    device = trainer.model.device
+    ids, mask = torch.tensor(rows, device=device), torch.tensor(masks, device=device)
+    args = (trainer.model, ids, mask, 6)
+    ours = trainer._get_per_token_logps_and_entropies(*args, compute_entropy=True)
+    theirs = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *args, compute_entropy=True)
+    keep = mask[:, -6:].bool()
+    assert torch.allclose(ours[0][keep], theirs[0][keep], atol=1e-5)
+    assert torch.allclose(ours[1][keep], theirs[1][keep], atol=1e-5)
 
 
 # --- steering
-
-
-def test_kl_coefficient_follows_kl_to_its_target():
-    assert next_kl_coefficient(0.04, 12, 6, 0.04) == pytest.approx(0.064)
-    assert next_kl_coefficient(0.4, 3, 6, 0.04) == pytest.approx(0.28)
-    assert next_kl_coefficient(0.04, 0, 6, 0.04) == 0.04
-    assert next_kl_coefficient(3.9, 60, 6, 0.04) == 4.0
-    beta, kl = 0.04, 20.0
-    for _ in range(60):
-        beta = next_kl_coefficient(beta, kl, 6, 0.04)
-        kl = 20 * 0.04 / beta  # the nearer the larger the coefficient
-    assert kl == pytest.approx(6, rel=0.05)
 
 
 def test_kl_coefficient_zero_is_measured_and_not_next_kl_coefficient(trained):
@@ -247,6 +152,28 @@ def test_settings_out_of_range(changes, words):
 # --- each step is told
 
 
+def test_metrics_carry_what_is_watched(trained):
+    last = trained.metrics("grpo")[-1]
+    for name in (
+        "reward_mean",
+        "reward_std",
+        "group_std",
+        "kl",
+        "kl_nats",
+        "entropy",
+        "grad_norm",
+        "length",
+        "truncated",
+        "kl_weight",
+        "seconds",
+    ):
+        assert math.isfinite(last[name]), name
+    samples = (trained.folder("grpo") / "samples.jsonl").read_text().splitlines()
+    assert len(samples) == 4 * POLICY.prompts_per_step * POLICY.group_size
+    groups = [json.loads(s)["advantage"] for s in samples[: POLICY.group_size]]
+    assert abs(sum(groups)) < 1e-2
+
+
 def test_samples_carry_reward_and_advantage_once_a_batch(trained, straight):
     kept = runs.samples(trained.folder("straight"))
     size, batch = straight.group_size, straight.group_size * straight.prompts_per_step
@@ -300,29 +227,7 @@ def _with_reference(broken):
     return loss
 
 
-def test_weights_that_overflow_are_said(trained):
-    """Sampling from a policy whose scores are not numbers ends in one line."""
-    model = load_model(find_origin(str(trained.folder("sft"))), torch.float32)
-    with torch.no_grad():
-        model.model.norm.weight.fill_(float("nan"))
-    tokenizer = load_tokenizer(find_origin(str(trained.folder("sft"))))
-    with pytest.raises(ValueError, match="scores are not finite"):
-        draw(model, tokenizer, [make_prompt("Why?")], **asdict(POLICY.sampling))
-
-
-def test_distance_is_a_share_of_the_size():
-    one = {"a": torch.tensor([3.0, 4.0])}
-    assert adapter_distance(one, {"a": torch.tensor([3.0, 4.0])}) == 0
-    assert adapter_distance(one, {"a": torch.tensor([0.0, 0.0])}) == pytest.approx(1)
-
-
 # --- trackers
-
-
-def test_a_tracker_that_is_not_installed(trained, monkeypatch):
-    monkeypatch.setattr(grpo_train, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="tracker wandb is not installed: run pip install wandb"):
-        trained.run("grpo", grpo_train.train, replace(POLICY, report_to="wandb"), name="w")
 
 
 def test_tensorboard_sees_our_metrics(trained):
@@ -342,6 +247,21 @@ def test_tensorboard_sees_our_metrics(trained):
 # --- going on exactly
 
 
+def stop_after(step):
+    def work(settings, store, run):
+        progress = run.progress
+
+        def spy(done, total, message=""):
+            progress(done, total, message)
+            if done == step and message == "training":
+                run.request_stop()
+
+        run.progress = spy
+        return grpo_train.train(settings, store, run)
+
+    return work
+
+
 @pytest.fixture(scope="module")
 def straight(trained):
     """Six steps, two on a batch, each in two parts; four to a pass over the prompts."""
@@ -355,6 +275,12 @@ def straight(trained):
     first, third = seen[: len(seen) // 3], seen[-len(seen) // 3 :]
     assert first != third  # the order of a later pass is another
     return settings
+
+
+def test_checkpoints_hold_the_generation_window(trained):
+    folders = sorted(p.name for p in trained.folder("grpo").glob("checkpoint-*"))
+    assert folders == ["checkpoint-2", "checkpoint-4"]
+    assert (trained.folder("grpo") / "checkpoint-4" / WINDOW).is_file()
 
 
 @pytest.mark.parametrize("step", [1, 4, 6])
@@ -409,8 +335,3 @@ def test_another_reward_model_is_not_the_same_run(trained, stopped):
             trained.run("grpo", grpo_train.train, replace(POLICY, resume=stopped), name="other")
     finally:
         head.write_bytes(kept)
-
-
-def test_a_policy_named_by_its_folder_keeps_its_reference(trained):
-    folder = str(trained.folder("grpo"))
-    assert reference_of(folder, trained.workspace)[0] == trained.ids["sft"]

@@ -18,42 +18,20 @@ import pytest
 import torch
 
 from data.ports import listen
-from data.schema import make_prompt
 from reward_model.__main__ import main
-from reward_model.chat.chat_format import chat_format
-from reward_model.language_model.loading import load_tokenizer
-from reward_model.language_model.origin import find_origin
-from reward_model.language_model.render import render
 from reward_model.scoring.scorer import Scorer
+from reward_model.serving import http
 from reward_model.serving.batching import BatchingScorer
-from reward_model.serving.chat_text import ChatText, chat_text
 from reward_model.serving.http import LARGEST_BODY, MOST_TEXTS, serving
-from tests.reward_model.chat.families import FAMILIES, make_tokenizer
-from tests.support import tiny
+from tests.reward_model.serving.test_chat_text import CHAT, in_template
 from tests.support.browser import free_port
 from tests.support.commands import command
-from tests.support.handmade import JUDGED, make_reward
+from tests.support.handmade import JUDGED
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-CHAT = [
-    {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "Is it raining?"},
-    {"role": "assistant", "content": "Yes."},
-    {"role": "user", "content": "And tomorrow?"},
-]
 PROMPTS = ["What is good?", CHAT, "What is good?", "Why?"]
 COMPLETIONS = ["A short one.", "\n\nDry.", "A short one", ""]
 FINISHED = [True, True, False, False]
-
-
-@pytest.fixture(scope="module")
-def run(tiny_model, tmp_path_factory):
-    return make_reward(tmp_path_factory.mktemp("made") / "reward-1", tiny_model)
-
-
-@pytest.fixture(scope="module")
-def scorer(run):
-    return Scorer.load(run, torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +64,6 @@ def test_completions_are_finished_where_it_is_not_said(client, scorer):
     answer = post(client, "/score", {"prompts": ["Why?"], "completions": ["So."]})
     assert answer["rewards"] == pytest.approx(scorer.score(["Why?"], ["So."], [True]), abs=1e-5)
     assert answer["rewards"] != pytest.approx(scorer.score(["Why?"], ["So."], [False]), abs=1e-3)
-
-
-def in_template(tokenizer, turns):
-    return chat_format(tokenizer).text(turns, opened=True)
 
 
 def written(scorer, place):
@@ -192,82 +166,6 @@ def test_what_is_too_long_is_cut_as_in_training(client, scorer):
         assert data["probs"] == pytest.approx(raw, abs=1e-5)
 
 
-def test_the_seam_between_prompt_and_completion_is_kept(tmp_path):
-    """Where the two grow together, one text is other tokens than the model was trained on."""
-    grown = tiny.TEXT + "a\n\n\nb" * 60
-    tokenizer = load_tokenizer(find_origin(str(tiny.make_tiny(tmp_path / "model", text=grown))))
-    chat = ChatText(tokenizer, None)
-    assert chat.opening == "<|im_start|>assistant\n"
-    start = in_template(tokenizer, [{"role": "user", "content": "Why?"}])
-    text = start + "\n\nSo.<|im_end|>"
-    wanted = render(tokenizer, make_prompt("Why?"), "\n\nSo.", True)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert ids[: len(tokenizer(start)["input_ids"])] != tokenizer(start)["input_ids"]
-    assert chat.read_text(text) == chat.read_text(text, start) == chat.read_ids(ids) == wanted
-    assert chat.read_text(text + "\n") == chat.read_ids(wanted.ids) == wanted
-    spelt = start + "I write <|im_start|>assistant\n\n\nhere."
-    read = chat.read_text(spelt, start)
-    assert read.ids == tokenizer(spelt, add_special_tokens=False)["input_ids"]
-    assert tokenizer.decode(read.completion).startswith("I write")
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("finished", [True, False])
-def test_every_familys_own_text_is_read_as_its_messages(name, finished):
-    """As text or as ids, whole or as sampled tokens end, with padding around it."""
-    tokenizer = make_tokenizer(FAMILIES[name])
-    chat, turns = ChatText(tokenizer, 96), [{"role": "user", "content": "Sky?"}]
-    whole = [*turns, {"role": "assistant", "content": "Blue."}]
-    wanted = render(tokenizer, make_prompt("Sky?"), "Blue.", finished, 96)
-    how = {} if finished else {"continue_final_message": True}
-    text = tokenizer.apply_chat_template(whole, tokenize=False, **how)
-    ids = tokenizer.apply_chat_template(whole, return_dict=False, **how)
-    start, pad = in_template(tokenizer, turns), str(tokenizer.pad_token)
-    sampled = chat.format.up_to_end(text)
-    for read in (
-        chat.read_chat(whole, finished),
-        chat.read_text(text),
-        chat.read_text(text, start),
-        chat.read_text(sampled, start),
-        chat.read_text(pad + text + pad),
-        chat.read_ids(ids),
-        chat.read_ids([tokenizer.pad_token_id, *ids, tokenizer.pad_token_id]),
-        chat.read_ids(tokenizer(sampled, add_special_tokens=False)["input_ids"]),
-    ):
-        assert read.ids == wanted.ids
-    end = FAMILIES[name].end * finished
-    if name != "mistral":  # it puts a blank before an answer
-        assert chat.read_text("Sky?Blue." + end, "Sky?").ids == wanted.ids
-
-
-def test_a_blank_before_the_end_is_read_where_the_template_writes_one(tiny_model):
-    """Llama 2's: sampled tokens have none."""
-    tokenizer = load_tokenizer(find_origin(str(tiny_model)))
-    tokenizer.chat_template = (
-        "{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
-        "{% else %} {{ m['content'] }} {{ eos_token }}{% endif %}{% endfor %}"
-    )
-    chat, wanted = ChatText(tokenizer, None), render(tokenizer, make_prompt("Sky?"), "Blue.", True)
-    start = "[INST] Sky? [/INST]"
-    for text in (start + " Blue.<|im_end|>", start + " Blue. <|im_end|>"):
-        assert chat.read_text(text) == chat.read_text(text, start) == wanted
-
-
-def test_a_template_that_begins_to_think_is_read(tiny_model):
-    tokenizer = load_tokenizer(find_origin(str(tiny_model)))
-    tokenizer.chat_template = tiny.TEMPLATE.replace("assistant\n{%", "assistant\n<think>\n{%")
-    chat, turns = ChatText(tokenizer, None), [{"role": "user", "content": "Sky?"}]
-    whole = [*turns, {"role": "assistant", "content": "Blue."}]
-    text = tokenizer.apply_chat_template(whole, tokenize=False)
-    assert chat.read_text(text) == render(tokenizer, make_prompt("Sky?"), "Blue.", True)
-    opened = in_template(tokenizer, turns)
-    read = chat.read_text(opened + "hm</think>Blue.<|im_end|>", opened)
-    assert read == render(tokenizer, make_prompt("Sky?"), "Blue.", True)
-    whole = ChatText(tokenizer, None, thinking="whole")
-    read = whole.read_text(opened + "hm</think>Blue.<|im_end|>", opened)
-    assert tokenizer.decode(read.ids).endswith("<think>\nhm</think>Blue.<|im_end|>\n")
-
-
 @pytest.mark.parametrize("ends", [True, False])
 def test_thinking_is_left_out_as_in_training(client, scorer, ends):
     thought = "<think>\nHm.\n</think>\n\nSo." if ends else "<think>\nHm."
@@ -283,57 +181,6 @@ def test_thinking_is_left_out_as_in_training(client, scorer, ends):
     for body in bodies:
         (data,) = post(client, "/classify", body)["data"]
         assert data["probs"] == pytest.approx([raw], abs=1e-5), body
-
-
-def test_a_model_trained_earlier_reads_texts_and_ids_as_before(scorer):
-    """Its line break behind end-of-turn is not read, and the prompt is tokenised by itself."""
-    earlier = Scorer(scorer.members, scorer.tokenizer, max_tokens=96, apart=True)
-    chat, turns = chat_text(earlier), [{"role": "user", "content": "Sky?"}]
-    whole = [*turns, {"role": "assistant", "content": "\n\nBlue."}]
-    wanted = earlier.render("Sky?", "\n\nBlue.", True)
-    assert wanted.completion[-1] == scorer.tokenizer.eos_token_id
-    start, text = (
-        in_template(scorer.tokenizer, turns),
-        scorer.tokenizer.apply_chat_template(whole, tokenize=False),
-    )
-    ids = scorer.tokenizer(text, add_special_tokens=False)["input_ids"]
-    for read in (
-        chat.read_chat(whole, True),
-        chat.read_text(text),
-        chat.read_text(text.removesuffix("\n"), start),
-        chat.read_text("Sky?\n\nBlue.<|im_end|>", "Sky?"),
-    ):
-        assert read.ids == wanted.ids
-    assert chat.read_ids(ids).ids == ids[:-1]
-
-
-TEMPLATES = {
-    "llama 3": "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}<|endoftext|>\n\n"
-    "{{ m['content'] }}<|im_end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant<|endoftext|>\n\n{% endif %}",
-    "gemma": "{% for m in messages %}<|im_start|>"
-    "{{ 'model' if m['role'] == 'assistant' else 'user' }}\n"
-    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>model\n{% endif %}",
-    "mistral, without an opening": "{% for m in messages %}{% if m['role'] == 'assistant' %}"
-    "{{ m['content'] }}<|im_end|>{% else %}[INST]{{ m['content'] }}[/INST]{% endif %}{% endfor %}",
-}
-
-
-@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
-@pytest.mark.parametrize("finished", [True, False])
-def test_a_text_is_read_as_its_messages_in_any_template(tiny_model, template, finished):
-    tokenizer = load_tokenizer(find_origin(str(tiny_model)))
-    tokenizer.chat_template = template
-    tokenizer.bos_token = "<|im_start|>"
-    chat = ChatText(tokenizer, 96)
-    turns = [*CHAT[1:], {"role": "assistant", "content": " Two\nplain sentences."}]
-    wanted = render(tokenizer, make_prompt(turns[:-1]), turns[-1]["content"], finished, 96).ids
-    text = in_template(tokenizer, turns[:-1]) + turns[-1]["content"] + "<|im_end|>" * finished
-    assert chat.read_text(text).ids == chat.read_chat(turns, finished).ids == wanted
-    assert chat.read_ids(wanted).ids == wanted
-    if finished:
-        assert chat.read_text(tokenizer.apply_chat_template(turns, tokenize=False)).ids == wanted
 
 
 def test_health(client):
@@ -437,7 +284,8 @@ def test_a_reward_that_is_not_finite_is_an_error_not_a_number(run):
 # --- several at once
 
 
-def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer):
+def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer, monkeypatch):
+    """The first pass goes on until others wait."""
     going_on, most, sizes = 0, 0, []
 
     class Watched(Scorer):
@@ -446,7 +294,9 @@ def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer):
             going_on += 1
             most = max(most, going_on)
             sizes.append(len(texts))
-            time.sleep(0.02)
+            deadline = time.monotonic() + 20
+            while len(sizes) == 1 and len(reader._waiting) < 2 and time.monotonic() < deadline:
+                time.sleep(0.001)
             try:
                 return super().read(texts)
             finally:
@@ -455,6 +305,8 @@ def test_requests_at_once_share_passes_and_get_their_own_rewards(scorer):
     watched = Watched(
         scorer.members, scorer.tokenizer, mean=scorer.mean, sd=scorer.sd, max_tokens=96
     )
+    reader = BatchingScorer(watched)
+    monkeypatch.setattr(http, "BatchingScorer", lambda scorer: reader)
     texts = [c.text + f" {i}" for i, c in enumerate(JUDGED * 6)]
     alone = scorer.score(["Why?"] * len(texts), texts)
     with serving(watched, "m") as url, httpx.Client(base_url=url, timeout=60) as client:

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from data import runs
-from data.settings import as_arguments, as_config
 from data.store import Store
 from data.store.run_rows import Run
 
 
 def start(store: Store, workspace: Path, mode: str, launcher: str = "") -> str:
-    arguments = ["tests.data.child_run", mode, store.url, str(workspace)]
+    arguments = ["tests.data.runs.child_run", mode, store.url, str(workspace)]
     return runs.launch(store, workspace, "test", arguments, {"mode": mode}, launcher)
 
 
@@ -61,7 +60,7 @@ def test_a_run_that_finishes(sqlite_store: Store, tmp_path: Path) -> None:
 
 
 def runs_total() -> int:
-    from tests.data.child_run import STEPS
+    from tests.data.runs.child_run import STEPS
 
     return STEPS
 
@@ -174,23 +173,6 @@ def test_a_line_that_is_still_being_written_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 1}\n{"st')
     assert runs.metrics(tmp_path) == [{"step": 0}, {"step": 1}]
     assert runs.metrics(tmp_path / "none") == []
-
-
-def test_settings_survive_the_command_line() -> None:
-    """The browser starts a run by spelling its settings as arguments."""
-    import tyro
-
-    from grpo.config import PolicySettings, SftSettings
-    from reward_model.config import LoraSettings, RewardSettings
-
-    for settings in (
-        SftSettings(model="some/model", lora=LoraSettings(rank=4, targets="mlp"), seed=7),
-        RewardSettings(objective="regression", learning_rate=1e-5),
-        PolicySettings(steps=3, workspace=Path("a b")),
-    ):
-        read = tyro.cli(type(settings), args=as_arguments(settings))
-        assert read == settings
-        assert json.loads(json.dumps(as_config(settings)))
 
 
 def test_two_servers_start_one_run_of_a_kind(store: Store) -> None:

@@ -1,8 +1,7 @@
-"""Pessimism: what it takes off a reward, and what reward GRPO asks for a nat of KL."""
+"""What reward GRPO asks for a nat of KL, and what pessimism takes off at that rate."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from dataclasses import replace
@@ -15,69 +14,10 @@ from grpo import train as grpo_train
 from grpo.trainer.advantages import advantages
 from grpo.trainer.kl_target import next_kl_coefficient
 from grpo.trainer.reward_per_nat import reward_per_nat
-from reward_model.language_model.classifier import head_weights
-from reward_model.scoring.grpo_reward import GrpoReward, risk_premium
-from reward_model.scoring.scorer import Scorer
-from tests.grpo.test_diagnose import SETTINGS, healthy, said
-from tests.grpo.test_trainer import ASKED
 from tests.support.training import POLICY
 
 GROUPS = np.array([[1.0, 2.0, 3.0, 6.0], [0.0, 0.4, 0.0, 0.4]])
 SPREAD = GROUPS.std(1, ddof=1)
-
-
-@pytest.fixture(scope="module")
-def scorer(trained):
-    return Scorer.load(trained.folder("reward"), torch.float32)
-
-
-# --- what is taken off
-
-
-def test_the_certainty_equivalent_of_a_normal_posterior():
-    """-beta log E exp(-r / beta), integrated."""
-    r, step = np.linspace(-10, 10, 40_001, retstep=True)
-    for mean, sd, beta in ((0.3, 0.5, 0.4), (-1.0, 0.8, 1.5)):
-        density = np.exp(-(((r - mean) / sd) ** 2) / 2) / (sd * math.sqrt(2 * math.pi))
-        worth = -beta * np.log((density * np.exp(-r / beta)).sum() * step)
-        off = risk_premium(np.array([[sd**2]]), np.array([beta]))
-        assert mean - off[0, 0] == pytest.approx(worth, abs=1e-6)
-
-
-def test_a_distance_from_the_groups_mean_has_its_own_deviation(scorer):
-    """Of two completions each is off by half of their difference; shared doubt is no part of it."""
-    _, sd, apart = scorer.score_groups(["Why?"] * 4, ASKED["completions"], [True] * 4, 2)
-    assert apart[0] == pytest.approx(apart[1]) and apart[0] > 0.05
-    assert apart[2:] == pytest.approx([0, 0], abs=1e-3) and (sd[2:] > 0.1).all()
-
-
-def test_members_that_disagree_about_a_distance_add_to_its_deviation(scorer):
-    other = copy.deepcopy(scorer.members[0])
-    head_weights(other.model).data *= -1
-    both = Scorer([scorer.members[0], other], scorer.tokenizer, mean=scorer.mean, sd=scorer.sd)
-    asked = ["Why?"] * 4, ASKED["completions"], [True] * 4, 4
-    reward, _, apart = scorer.score_groups(*asked)
-    distance = reward - reward.mean()
-    assert np.allclose(both.score_groups(*asked)[2] ** 2, apart**2 + 2 * distance**2)
-
-
-def test_reward_is_mean_less_premium(scorer):
-    beta = np.array([0.5])
-    plain = GrpoReward(scorer, [2], 50.0, 4, reward_per_nat=lambda rewards: beta).score(**ASKED)
-    careful = GrpoReward(scorer, [2], 50.0, 4, 2.0, reward_per_nat=lambda rewards: beta)
-    found = careful.score(**ASKED)
-    apart = scorer.score_groups(["Why?"] * 4, ASKED["completions"], plain.finished, 4)[2]
-    assert np.allclose(plain.risk_premium, apart**2) and np.allclose(plain.reward, plain.mean)
-    assert np.allclose(found.risk_premium, 2 * apart**2)
-    assert np.allclose(found.reward, found.mean - 2 * apart**2)
-    assert found.noise == pytest.approx([math.sqrt(np.mean(apart**2))])
-    assert GrpoReward(scorer, [2], 50.0, 4).score(**ASKED).risk_premium is None
-
-
-def test_the_reward_limit_bounds_the_premium(scorer):
-    tiny = GrpoReward(scorer, [2], 1.5, 4, 1.0, reward_per_nat=lambda rewards: np.array([1e-9]))
-    found = tiny.score(**ASKED)
-    assert (found.reward >= -1.5).all() and (found.risk_premium <= 3.0).all()
 
 
 # --- reward for a nat of KL
@@ -170,16 +110,3 @@ def test_the_coefficient_is_read_at_each_batch(trainer):
     trainer.beta = next_kl_coefficient(before, 100.0, 6.0, before)
     trainer._generate_and_score_completions(inputs)
     assert seen == [before, pytest.approx(1.6 * before)]
-
-
-def test_a_premium_above_the_spread_asks_for_judgements():
-    outweighed = healthy(risk_premium=lambda s: 1.5)
-    careful = SETTINGS | {"pessimism": 1.0}
-    verdict = said(outweighed, careful)["uncertain-reward"]
-    assert (
-        verdict.metric == "risk_premium"
-        and verdict.value == 1.5
-        and "more judgements" in verdict.action
-    )
-    assert not said(outweighed, SETTINGS | {"pessimism": 0.0})
-    assert not said(healthy(risk_premium=lambda s: 0.1), careful)

@@ -13,9 +13,9 @@ import pytest
 
 from data.imports import ImportReport, import_file
 from data.store import Store
+from tests.data.imports.shapes.test_annotation_tools import external_ids
 from tests.data.imports.test_import_foreign import FOUND
 from tests.data.imports.test_import_lines import BINARY, write
-from tests.data.imports.test_import_tools import external_ids
 from tests.support.commands import assert_refused, command
 
 COMPOSED = unicodedata.normalize("NFC", "José")

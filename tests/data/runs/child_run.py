@@ -1,4 +1,4 @@
-"""A small run as its own process, for tests: python -m tests.child_run MODE STORE WORKSPACE."""
+"""A small run as a process: python -m tests.data.runs.child_run MODE STORE WORKSPACE."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from grpo.diagnosis.curves import curves as columns
 from grpo.diagnosis.curves import jitter
 from grpo.diagnosis.diagnose import LOOK_BACK, diagnose
 from grpo.diagnosis.rules.base import WORDS
-from tests.grpo.healthy_curves import curves
-from tests.grpo.test_diagnose import BASELINE, ILL, SETTINGS, healthy, ill, said
+from tests.grpo.diagnosis.healthy_curves import curves
+from tests.grpo.diagnosis.test_diagnose import BASELINE, ILL, SETTINGS, healthy, ill, said
 
 SEEDS = range(4)
 
