@@ -55,7 +55,10 @@ from data.task_planning import OVERLAP, Shares
 _IN_USE = t.gold.c.retired_at.is_(None)
 _OF_KINDS = t.tasks.c.kind.in_(sa.bindparam("kinds", expanding=True))
 _middle: sa.BindParameter[int] = sa.bindparam("middle")
-_GOLD_IDS = sa.select(sa.func.min(t.gold.c.id), sa.func.max(t.gold.c.id)).where(_IN_USE)
+_GOLD_IDS = sa.select(  # by the index from either end; min() and max() would read all of them
+    sa.select(t.gold.c.id).where(_IN_USE).order_by(t.gold.c.id).limit(1).scalar_subquery(),
+    sa.select(t.gold.c.id).where(_IN_USE).order_by(t.gold.c.id.desc()).limit(1).scalar_subquery(),
+)
 # The first that fits from a random place on, else the last that fits before it, among the NEAR rows
 # on either side: so a search takes as long however many there are and however few of them fit.
 NEAR = 200
@@ -91,7 +94,7 @@ _OLD_ANSWERS = (
     t.judgements.c.created_at < sa.bindparam("before"),
 )
 _id = t.judgements.c.id
-_OLD_ANSWER_IDS = sa.select(  # by the index from either end; min() and max() would read all of them
+_OLD_ANSWER_IDS = sa.select(  # likewise
     sa.select(_id).where(*_OLD_ANSWERS).order_by(_id).limit(1).scalar_subquery(),
     sa.select(_id).where(*_OLD_ANSWERS).order_by(_id.desc()).limit(1).scalar_subquery(),
 )
