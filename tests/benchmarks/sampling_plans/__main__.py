@@ -1,0 +1,3 @@
+from tests.benchmarks.sampling_plans import main
+
+main()
