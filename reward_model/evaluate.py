@@ -19,7 +19,8 @@ from reward_model.receipt.build import receipt
 from reward_model.scoring.scorer import Scorer, noted_view, read_facts, under
 from reward_model.train import facts as training_facts
 from reward_model.training.evidence import evidence_of
-from reward_model.training.inputs import Backbone, training_inputs
+from reward_model.training.inputs import training_inputs
+from reward_model.training.reading import Backbone
 from reward_model.training.reference_samples import Tick
 from reward_model.training.start import kept_start
 

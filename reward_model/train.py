@@ -62,7 +62,8 @@ from reward_model.training.ensemble import (
 )
 from reward_model.training.evidence import evidence_of
 from reward_model.training.finetune import tune
-from reward_model.training.inputs import Backbone, TrainingInputs, training_inputs
+from reward_model.training.inputs import TrainingInputs, training_inputs
+from reward_model.training.reading import Backbone
 from reward_model.training.reference_samples import Tick
 from reward_model.training.start import find_start
 from reward_model.training.token_loss import output_layer

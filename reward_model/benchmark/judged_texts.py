@@ -22,7 +22,7 @@ from reward_model.language_model.origin import find_origin
 from reward_model.language_model.render import render
 from reward_model.language_model.views import View, widest
 from reward_model.model_checks.context import prompts_taken
-from reward_model.training.inputs import Backbone, feature_cache, read_states
+from reward_model.training.reading import Backbone, feature_cache, read_states
 
 FEWEST_PAIRS, FEWEST_PROMPTS = 30, 10
 """Pairs with a better side, and prompts, that a file must have."""

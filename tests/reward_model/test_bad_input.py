@@ -28,7 +28,7 @@ from reward_model.receipt.text import receipt_lines
 from reward_model.receipt.wording import ONE_PERSON
 from reward_model.scoring.scorer import Scorer, read_facts
 from reward_model.train import train
-from reward_model.training import inputs
+from reward_model.training import reading
 from tests.reward_model.model_checks.odd_models import edit_tokenizer
 from tests.support.commands import command
 
@@ -188,13 +188,13 @@ def test_thinking_that_never_ends_is_read_as_it_is_scored(tmp_path, tiny_model, 
     """As an answer that was cut, whatever a file says of it."""
     rows = compared(30, one="<think>\nHm, good", other="No.")
     seen = []
-    kept = inputs.render
+    kept = reading.render
 
     def watched(tokenizer, prompt, completion, finished, *more):
         seen.append((completion, finished))
         return kept(tokenizer, prompt, completion, finished, *more)
 
-    monkeypatch.setattr(inputs, "render", watched)
+    monkeypatch.setattr(reading, "render", watched)
     _, folder = Place(tmp_path, rows).train(tiny_model)
     assert {said for said in seen[:60] if said[0] in ("", "No.")} == {("", False), ("No.", True)}
     scorer = Scorer.load(folder)

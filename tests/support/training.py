@@ -150,7 +150,7 @@ def without_choice_of_views() -> Iterator[None]:
     """No choice among layers and poolings, which is most of what a small training computes."""
     view = View((1,), mean=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reward_model.training.inputs.views_of", lambda model: ([view], 2))
+        patch.setattr("reward_model.training.reading.views_of", lambda model: ([view], 2))
         yield
 
 

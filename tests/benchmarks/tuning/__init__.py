@@ -36,7 +36,7 @@ from reward_model.language_model.render import Rendered
 from reward_model.language_model.views import views_of
 from reward_model.likelihood.fit import fit_head
 from reward_model.training import finetune
-from reward_model.training.inputs import Backbone
+from reward_model.training.reading import Backbone
 from tests.benchmarks.figures import machine, say
 
 
