@@ -35,7 +35,7 @@ from reward_model.language_model.origin import (
     name_from,
     save_origin,
 )
-from reward_model.language_model.render import fingerprint
+from reward_model.language_model.render import fingerprint, require_thinking
 from reward_model.model_checks.adapter_files import copy_adapter
 from reward_model.model_checks.context import require_length
 from reward_model.model_checks.saving import check_saving
@@ -93,6 +93,9 @@ def train(settings: RewardSettings, store: Store, run: Recorder) -> dict[str, An
         if settings.encoder:
             second = find_origin(settings.encoder, runs_folder(settings.workspace))
             encoder = Encoder.of(second, settings.max_tokens)
+            if settings.thinking == "whole" and encoder.tokenizer.chat_template:
+                require_thinking(encoder.tokenizer)
+            print(f"second model {settings.encoder}: {encoder.longest} tokens a text", flush=True)
         inputs = training_inputs(
             settings, store, policy, backbone, tick, sampler=sampler, encoder=encoder
         )
@@ -254,7 +257,7 @@ def save(folder: Path, inputs: TrainingInputs, trained: Trained, unit: tuple[flo
             copy_adapter(Path(second.adapter), folder / ENCODER_ADAPTER)
         noted["encoder"] = {
             "model": name_from(folder, second),
-            "tokenizer": fingerprint(inputs.encoder.tokenizer),
+            "tokenizer": inputs.encoder.fingerprint,
         }
     if exported is not None:
         mean, sd = unit_of(exported.raw[inputs.sampled])

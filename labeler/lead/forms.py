@@ -47,6 +47,7 @@ LORA = (
     FormField("lora.targets", "LoRA targets"),
 )
 TUNED = ("tuning", ("lora", "full"))
+ENCODERS = ("sft", "grpo", "pretrain")
 REWARD = (
     FormField("objective", "Objective"),
     FormField("scalar", "1-10 ratings", only=("objective", ("joint",))),
@@ -55,7 +56,7 @@ REWARD = (
     FormField("policy", "Start from", ("grpo", "sft"), "the newest SFT run"),
     FormField("from_", "Start from reward model", ("reward",), "none"),
     FormField("tuning", "Tuning"),
-    FormField("encoder", "Second model", ("sft",), "none", only=("tuning", ("head",))),
+    FormField("encoder", "Second model", ENCODERS, "none", only=("tuning", ("head",))),
     *(replace(choice, only=("tuning", ("lora",))) for choice in LORA),
     FormField("epochs", "Epochs", only=TUNED),
     FormField("learning_rate", "Learning rate", only=TUNED),
@@ -160,7 +161,10 @@ def chosen(
     """
     flat: dict[str, object] = {}
     nested: dict[str, dict[str, object]] = {}
+    given = {choice.path: value for choice, value in zip(choices, values, strict=True)}
     for choice, value in zip(choices, values, strict=True):
+        if choice.only and given.get(choice.only[0]) not in choice.only[1]:
+            continue  # it is hidden: what was chosen before counts no more
         checked = _checked_value(site, kind, choice, value)
         owner, _, name = choice.path.rpartition(".")
         if owner:

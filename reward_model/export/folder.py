@@ -143,7 +143,8 @@ def copy_papers(folder: Path, run: Path, facts: ModelFacts) -> None:
     """Card and receipt, in which folders of this machine keep their last name alone."""
     model = Path(facts["model"])
     places = [run.absolute(), *list(run.absolute().parents)[:-1], Path.home()]
-    places += [model] if model.is_absolute() else []
+    second = Path(facts["encoder"]["model"]) if "encoder" in facts else model
+    places += [one for one in (model, second) if one.is_absolute()]
     for path in [run / name for name in COPIED if (run / name).is_file()]:
         text = path.read_text(encoding="utf-8")
         for place in sorted(map(str, places), key=len, reverse=True):

@@ -46,8 +46,9 @@ from reward_model.model_checks.adapter_files import (
 from reward_model.model_checks.context import context_length
 from reward_model.model_checks.padding import choose_pad, earlier_pad, written_tokens
 from reward_model.model_checks.refusals import (
+    is_encoder,
+    refuse_body,
     refuse_kind,
-    refuse_quantised,
     refuse_unfit,
     unused_weights,
     why_not_loaded,
@@ -222,17 +223,13 @@ def load_classifier(name: str, dtype: torch.dtype = torch.float32) -> PreTrained
 def load_body(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
     """A network without its head, on the device: of a causal model, a classifier or an encoder.
 
-    Raises ValueError for one whose weights are quantised, and for an encoder with a decoder.
+    Raises ValueError for one that is neither.
     """
     config = load_config(origin)
-    refuse_quantised(origin.model, config)
-    if config.is_encoder_decoder:
-        raise ValueError(
-            f"model {origin.model!r} is an encoder and a decoder ({config.model_type}): use one"
-            " that is either"
-        )
+    refuse_body(origin.model, config)
     whole = [str(c) for c in config.architectures or []]
-    if origin.adapter or any(c.endswith(("ForCausalLM", "LMHeadModel")) for c in whole):
+    writes = any(c.endswith(("ForCausalLM", "LMHeadModel")) for c in whole)
+    if origin.adapter or (writes and not is_encoder(config)):
         body: PreTrainedModel = load_model(origin, dtype).base_model
         return body
     load = AutoModel.from_pretrained
@@ -241,9 +238,11 @@ def load_body(origin: Origin, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def load_body_tokenizer(origin: Origin) -> PreTrainedTokenizerBase:
-    """The tokenizer of `load_body`'s network; it may have no chat template and no padding."""
+    """The tokenizer of `load_body`'s network; it may have no chat template, and no token to pad
+    with, where none can be told from what texts hold."""
     tokenizer, _ = _read_tokenizer(origin, chat=False)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    rows = getattr(load_config(origin).get_text_config(), "vocab_size", None)
+    tokenizer.pad_token = choose_pad(tokenizer, rows)
     return tokenizer
 
 

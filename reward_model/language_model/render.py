@@ -39,6 +39,11 @@ class Rendered:
     def ids(self) -> list[int]:
         return self.prompt + self.completion
 
+    def with_second(self, beside: Rendered) -> Rendered:
+        """The same text, as a second model reads it too."""
+        cut = self.truncated or beside.truncated
+        return replace(self, beside=beside, truncated=cut)
+
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of the prompt up to where the model's turn begins.

@@ -120,6 +120,23 @@ def is_encoder(config: PreTrainedConfig) -> bool:
     return masked and not getattr(text, "is_decoder", False)
 
 
+def refuse_body(name: str, config: PreTrainedConfig) -> None:
+    """ValueError for a model whose states cannot be read text by text by its configuration."""
+    text = config.get_text_config()
+    if getattr(config, "quantization_config", None) or getattr(text, "quantization_config", None):
+        raise ValueError(
+            f"model {name!r} holds quantised weights: use the unquantised model that it was made"
+            " from"
+        )
+    layers, width = (getattr(text, n, None) for n in ("num_hidden_layers", "hidden_size"))
+    if config.is_encoder_decoder or not (isinstance(layers, int) and isinstance(width, int)):
+        kind = "an encoder and a decoder" if config.is_encoder_decoder else "no text model"
+        raise ValueError(
+            f"model {name!r} is {kind} ({config.model_type}): use a causal language model, or a"
+            " text encoder such as BERT"
+        )
+
+
 def refuse_unfit(name: str, found: Mapping[str, Any]) -> None:
     """ValueError where weights and configuration do not belong together.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, overload
 
@@ -65,7 +65,7 @@ class NotedEncoder(TypedDict):
 
     model: str
     tokenizer: str
-    """Fingerprint of its tokenizer and chat template."""
+    """`Encoder.fingerprint`."""
 
 
 class Unit(TypedDict):
@@ -294,7 +294,7 @@ class Scorer:
         read = render(self.tokenizer, full, text, ended, self.max_tokens, self.apart)
         if self.encoder is None:
             return read
-        return replace(read, beside=self.encoder.render(full, text, ended))
+        return read.with_second(self.encoder.render(full, text, ended))
 
     def score_groups(
         self, prompts: Prompts, completions: Sequence[str], finished: Sequence[bool], size: int
@@ -336,7 +336,14 @@ class Scorer:
         return texts
 
     def require_known(self, texts: Sequence[Rendered]) -> None:
-        """ValueError where a text holds a token that the network has no row for."""
+        """ValueError where a text holds a token that the network has no row for, or was not given
+        to the second model."""
+        if self.encoder is not None and any(text.beside is None for text in texts):
+            raise ValueError(
+                "this reward model reads texts with a second model too, which has a tokenizer of"
+                " its own: send prompts and completions (POST /score), not token ids or text in a"
+                " chat template"
+            )
         rows = self.model.get_input_embeddings().weight.size(0)
         require_known([text.ids for text in texts], rows, self.tokenizer)
 
@@ -351,13 +358,8 @@ class Scorer:
         """By each member. Raises ValueError for texts that the second model was not given."""
         beside = None
         if self.encoder is not None:
-            given = [text.beside for text in texts if text.beside is not None]
-            if len(given) < len(texts):
-                raise ValueError(
-                    "this reward model reads texts with a second model too, which has a tokenizer"
-                    " of its own: send prompts and completions, not token ids or templated text"
-                )
-            beside = self.encoder.read(given, BATCH)
+            self.require_known(texts)
+            beside = self.encoder.read([text.beside for text in texts if text.beside], BATCH)
         pad = self.tokenizer.pad_token_id
         return [member.read(texts, pad, beside) for member in self.members]
 
@@ -452,7 +454,7 @@ def noted_encoder(folder: Path, facts: ModelFacts) -> Encoder | None:
         return None
     origin = noted_origin(folder, noted["model"], ENCODER_ADAPTER)
     encoder = Encoder.of(origin, facts["max_tokens"])
-    if fingerprint(encoder.tokenizer) != noted["tokenizer"]:
+    if encoder.fingerprint != noted["tokenizer"]:
         raise ValueError(
             f"reward model {folder.name} was trained beside another tokenizer or chat template than"
             f" {noted['model']} has now: train it again"

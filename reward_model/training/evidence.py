@@ -157,12 +157,11 @@ def _start_shown(inputs: TrainingInputs) -> dict[str, str | int]:
 
 
 def _encoder_shown(inputs: TrainingInputs) -> dict[str, str | int]:
-    """Which second model it reads with, or that one was not surely better."""
+    """Which second model it reads with, or that no head on that one was chosen."""
     if inputs.encoder is None:
         return {}
-    left_out = "second model, left out for it is not surely better"
-    name = "second model" if inputs.view.beside else left_out
-    return {name: inputs.encoder.origin.adapter or inputs.encoder.origin.model}
+    name = "second model" if inputs.view.beside else "second model, left out by cross-validation"
+    return {name: inputs.settings.encoder}
 
 
 def _form_shown(fit: HeadFit) -> dict[str, str]:

@@ -185,16 +185,14 @@ def read_second(
     """The texts with what a second model reads of each, and its states (C, E), as `read_states`."""
     kept = settings.thinking
     both = [
-        replace(text, beside=encoder.render(c.prompt, c.reading(kept), c.ended(kept)))
+        text.with_second(encoder.render(c.prompt, c.reading(kept), c.ended(kept)))
         for c, text in zip(completions, texts, strict=True)
     ]
-    origin = encoder.origin
     cache = FeatureCache(
         settings.workspace / "features",
         "second",
-        origin.hash,
-        origin.model,
-        fingerprint(encoder.tokenizer),
+        *weights_read(encoder.origin),
+        encoder.fingerprint,
         encoder.longest,
         encoder.layers,
         str(encoder.dtype),
@@ -221,17 +219,20 @@ def _feature_key(completion: Completion, thinking: Thinking) -> str:
 
 def feature_cache(settings: RewardSettings, backbone: Backbone) -> FeatureCache:
     """What is kept of this policy's states on texts."""
-    origin = backbone.origin
-    # how an adapter is put on counts too: its scale is no part of its weights
-    config = Path(origin.adapter) / "adapter_config.json"
     return FeatureCache(
         settings.workspace / "features",
-        origin.hash,
-        origin.model,
-        config.read_text() if origin.adapter and config.is_file() else "",
+        *weights_read(backbone.origin),
         fingerprint(backbone.tokenizer),
         settings.max_tokens,
         str(backbone.dtype),
         *(["apart"] if backbone.apart else ["conversation"]),
         DEPTHS,
     )
+
+
+def weights_read(origin: Origin) -> tuple[str, str, str]:
+    """All that a model's states depend on: its hash, its name, and how an adapter is put on, whose
+    scale is no part of its weights."""
+    config = Path(origin.adapter) / "adapter_config.json"
+    scale = config.read_text() if origin.adapter and config.is_file() else ""
+    return origin.hash, origin.model, scale

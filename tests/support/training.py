@@ -53,6 +53,10 @@ class Trained:
     def run(self, kind: str, work: Any, settings: Any, name: str | None = None) -> str:
         settings = replace(settings, workspace=self.workspace)
         if isinstance(settings, PolicySettings):
+            if not settings.resume:  # the newest runs may be another test's
+                policy = settings.policy or self.ids["sft"]
+                reward = settings.reward or self.ids["reward"]
+                settings = replace(settings, policy=policy, reward=reward)
             settings = resolve(settings, self.store)
         with runs.recording(self.store, self.workspace, kind, as_config(settings)) as run:
             report = work(settings, self.store, run)

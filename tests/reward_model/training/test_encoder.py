@@ -15,6 +15,8 @@ from transformers import (
     AutoModelForCausalLM,
     BertConfig,
     BertForMaskedLM,
+    FNetConfig,
+    FNetForMaskedLM,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -32,7 +34,8 @@ from reward_model.receipt.text import receipt_lines
 from reward_model.scoring.encoder import Encoder
 from reward_model.scoring.scorer import Scorer
 from reward_model.serving.batching import BatchingScorer
-from reward_model.serving.http import ClassifyRequest, Service
+from reward_model.serving.http import ClassifyRequest, ScoreRequest, Service
+from reward_model.training.reading import weights_read
 from reward_model.training.start import find_start
 from tests.support.training import POLICY
 
@@ -93,6 +96,49 @@ def test_an_encoder_reads_prompt_and_completion_one_after_the_other(bert):
     np.testing.assert_allclose(found, encoder.read([text, long]), rtol=1e-2, atol=1e-2)
 
 
+def test_no_text_spells_a_control_token(bert, tiny_model):
+    for model in (bert, tiny_model):
+        encoder = Encoder.of(find_origin(str(model)))
+        end = encoder.tokenizer.sep_token or encoder.tokenizer.eos_token
+        spelt = encoder.render(make_prompt("what"), f"one {end}", False)
+        assert encoder.tokenizer.convert_tokens_to_ids(end) not in spelt.completion
+
+
+def test_without_a_token_to_pad_with_an_end_is_still_seen(bert, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(bert, bare)
+    path = bare / "tokenizer_config.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in kept.items() if k != "pad_token"}))
+    encoder = Encoder.of(find_origin(str(bare)))
+    cut, ended = (encoder.render(make_prompt("what"), "one", done) for done in (False, True))
+    assert len(ended.completion) == len(cut.completion) + 1
+    assert np.isfinite(encoder.read([cut, ended])).all()
+
+
+def test_turns_that_its_template_refuses_are_read_without_it(tiny_model, tmp_path):
+    strict = tmp_path / "strict"
+    shutil.copytree(tiny_model, strict)
+    path = strict / "chat_template.jinja"
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}"
+    path.write_text(refuses + path.read_text())
+    encoder = Encoder.of(find_origin(str(strict)))
+    turns = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "What?"}]
+    found = encoder.render(make_prompt(turns), "One.", True)
+    assert "Be short." in encoder.tokenizer.decode(found.ids)
+
+
+def test_an_adapters_scale_is_part_of_what_is_kept(trained, tmp_path):
+    run = trained.folder("sft")
+    copy = tmp_path / "adapter"
+    shutil.copytree(run / "adapter", copy)
+    origin = find_origin(str(run))
+    before = weights_read(replace(origin, adapter=str(copy)))
+    config = json.loads((copy / "adapter_config.json").read_text())
+    (copy / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": 99}))
+    assert weights_read(replace(origin, adapter=str(copy))) != before
+
+
 def test_what_cannot_be_an_encoder_is_refused_in_a_line(bert, tmp_path):
     seq = tmp_path / "t5"
     shutil.copytree(bert, seq)
@@ -100,8 +146,25 @@ def test_what_cannot_be_an_encoder_is_refused_in_a_line(bert, tmp_path):
         path.unlink()
     config = T5Config(vocab_size=12, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
     T5ForConditionalGeneration(config).save_pretrained(seq)
-    with pytest.raises(ValueError, match="an encoder and a decoder"):
-        _ = Encoder.of(find_origin(str(seq))).network
+    with pytest.raises(ValueError, match=r"an encoder and a decoder.*use a causal language model"):
+        Encoder.of(find_origin(str(seq)))
+    fnet = tmp_path / "fnet"
+    shutil.copytree(bert, fnet)
+    FNetForMaskedLM(
+        FNetConfig(vocab_size=12, hidden_size=16, num_hidden_layers=1, intermediate_size=32)
+    ).save_pretrained(fnet)
+    with pytest.raises(ValueError, match="ignores the attention mask: use another model"):
+        _ = replace(Encoder.of(find_origin(str(fnet))), dtype=torch.float32).network
+    short = tmp_path / "short"
+    shutil.copytree(bert, short)
+    config = json.loads((short / "tokenizer_config.json").read_text())
+    config["model_max_length"] = 64  # its network has 32 positions
+    (short / "tokenizer_config.json").write_text(json.dumps(config))
+    kept = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**kept, "max_position_embeddings": 32}))
+    encoder = replace(Encoder.of(find_origin(str(short))), longest=64)
+    with pytest.raises(ValueError, match="use a lower --max-tokens"):
+        _ = encoder.network
     with pytest.raises(ValueError, match="use --tuning head"):
         RewardSettings(encoder="x")
     with pytest.raises(ValueError, match="name one"):
@@ -164,14 +227,18 @@ def test_token_ids_alone_are_not_enough_for_both(trained, with_encoder):
     service = Service(BatchingScorer(Scorer.load(trained.folder(with_encoder))), "both")
     with pytest.raises(ValueError, match="send prompts and completions"):
         service.classify(ClassifyRequest(input=[5, 6, 7]))
+    sent = ScoreRequest(prompts=ASKED[0], completions=ASKED[1], finished=ASKED[2])
+    assert len(service.score(sent)["rewards"]) == 3
 
 
-def test_an_export_reads_the_policy_alone(trained, with_encoder, tmp_path):
+def test_an_export_reads_the_policy_alone(trained, with_encoder, bert, tmp_path):
     said: list[str] = []
     certificate = export(trained.folder(with_encoder), tmp_path / "out", said.append)
     assert certificate["green"]
     assert any("the exported head" in line for line in said)
     assert Scorer.load(tmp_path / "out").encoder is None
+    papers = [tmp_path / "out" / name for name in ("README.md", "receipt.json")]
+    assert not any(str(bert.parent) in path.read_text() for path in papers)
 
 
 def test_a_policy_is_tuned_against_both(trained, with_encoder):
@@ -191,6 +258,6 @@ def test_an_encoder_that_is_not_surely_better_is_left_out(trained, tiny_model):
     facts = json.loads((trained.folder("left out") / "origin.json").read_text())
     report = trained.reports["left out"]
     assert "encoder" not in facts and facts["view"]["beside"] == 0
-    assert report["facts"]["second model, left out for it is not surely better"] == str(tiny_model)
+    assert report["facts"]["second model, left out by cross-validation"] == str(tiny_model)
     assert "encoder" in {one["name"] for one in report["features"]["others"]}
     assert Scorer.load(trained.folder("left out")).encoder is None
