@@ -1,6 +1,6 @@
 """What to sample for the same number of judgements: few prompts for three annotators, or many.
 
-python -m tests.benchmarks.sampling_plans --workspace FOLDER [--seed 0]
+python -m tests.benchmarks.sampling_plans --workspace FOLDER [--seed 0] [--plans 72x3 240x1]
 
 FOLDER is one that `make demo` has filled. For each plan its SFT policy answers so many prompts,
 simulated annotators give as many judgements as in the demo, and a head learns from them. Accuracy
@@ -38,8 +38,8 @@ from grpo.loop import Stages, train_reward
 from reward_model.scoring.scorer import Scorer
 from tests.benchmarks.figures import machine, say
 
-PLANS = ((72, 3), (72, 1), (144, 3), (240, 3), (240, 1))
-"""Prompts that are answered, and annotators of each task."""
+PLANS = ("72x3", "144x1", "240x3", "240x1")
+"""Prompts that are answered, times annotators of each task."""
 DRAWS = 4
 """Answers to each prompt."""
 NEAR = 0.15
@@ -91,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--workspace", type=Path, required=True, help="folder of a demo")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plans", nargs="+", default=PLANS, help="prompts x annotators of a task")
     asked = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -103,5 +104,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"{machine()}; {len(unseen)} answers to test prompts\n")
     say("| prompts | annotators | judgements | sampling, s | accuracy | where about as long |")
     say("|---|---|---|---|---|---|")
-    for prompts, annotators in PLANS:
+    for plan in asked.plans:
+        prompts, annotators = map(int, plan.split("x"))
         say(measure(policy, prompts, annotators, unseen, asked.seed))
