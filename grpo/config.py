@@ -288,7 +288,7 @@ class PolicySettings(RunPlace):
     entropy_target: float = 0.0
     """Entropy target, as a share of the entropy at the start: the bonus acts below it only, and its
     coefficient grows while entropy stays there; try 0.7. 0: the bonus acts always, unchanged."""
-    pessimism: float = 0.0
+    pessimism: float = 1.0
     """Reward subtracted for what the reward model does not know: this many times variance /
     (2 beta). Variance: of the completion's reward beside its group's mean. Beta: the reward that a
     nat of KL of an answer has to earn, by KL coefficient and target. 1: the certainty equivalent

@@ -31,6 +31,7 @@ SETTINGS = PolicySettings(
     group_size=8,
     learning_rate=1.2e-3,
     kl_weight=0.1,
+    pessimism=0.0,
     kl_target=2.0,
     sampling=SAMPLING,
     save_every=1000,

@@ -85,6 +85,7 @@ POLICY = PolicySettings(
     prompts_per_step=2,
     group_size=4,
     learning_rate=1e-3,
+    pessimism=0.0,
     sampling=SHORT,
     save_every=2,
 )

@@ -77,7 +77,12 @@ def test_shared_prompt_gives_trls_log_probabilities(trainer):
 
 
 def test_kl_coefficient_zero_is_measured_and_not_next_kl_coefficient(trained):
-    trained.run("grpo", grpo_train.train, replace(POLICY, kl_weight=0.0, steps=2), name="free")
+    trained.run(
+        "grpo",
+        grpo_train.train,
+        replace(POLICY, kl_weight=0.0, pessimism=0.0, steps=2),
+        name="free",
+    )
     rows = trained.metrics("free")
     assert [r["kl_weight"] for r in rows] == [0.0] * 2
     assert rows[-1]["kl"] > 0
