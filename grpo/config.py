@@ -424,10 +424,10 @@ class LoopSettings(Place):
     )
     sample: SampleSettings = field(
         default_factory=lambda: SampleSettings(
-            limit=72,
+            limit=240,
             batch_size=96,
-            annotators=3,
-            overlap=0.0,
+            annotators=1,
+            overlap=0.15,
             sampling=SamplingSettings(max_new_tokens=56),
         )
     )

@@ -172,12 +172,13 @@ def _check_rewards(found: Preflight, trial: TrialStep, trainer: PolicyTrainer) -
     found.baseline |= asdict(batch) | {"dropped": 1 - kept}
     spread = f"{batch.group_std:.2g} against a noise of {batch.noise:.2g}"
     alike = batch.reward_std <= retest
+    less = ", or take --pessimism 0" if settings.pessimism else ""
     found.add(
         "spread of rewards in a group", kept >= KEPT_GROUPS,
         f"{spread}; {kept:.0%} of {groups} groups kept",
         f"at least {KEPT_GROUPS:.0%} of groups kept",
         "the reward model cannot tell these answers apart: collect more judgements of this"
-        " policy's answers, raise --sampling.temperature, or lower --drop-below",
+        f" policy's answers, raise --sampling.temperature, or lower --drop-below{less}",
         "fail" if alike or (kept == 0 and groups >= 4) else "warn",  # of fewer it says little
     )  # fmt: skip
     # A rank correlation of a few completions is far from 0 by chance: three standard errors.

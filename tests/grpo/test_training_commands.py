@@ -50,7 +50,7 @@ def test_the_loop_end_to_end(tiny_model, tmp_path, one_view):
         "grpo", "loop", "--workspace", tmp_path, "--model", tiny_model,
         "--judgements", "240", "--sample.per-prompt", "3", "--sample.limit", "60",
         "--sample.sampling.max-new-tokens", "6", "--train.sampling.max-new-tokens", "6",
-        "--train.steps", "3",
+        "--train.steps", "3", "--train.pessimism", "0",
     )  # fmt: skip
     assert outcome.returncode == 0, outcome.stderr
     for word in ("SFT", "GRPO", "difference", "true utility", "KL to SFT", "report with plots"):

@@ -76,7 +76,7 @@ def test_shared_prompt_gives_trls_log_probabilities(trainer):
 # --- steering
 
 
-def test_kl_coefficient_zero_is_measured_and_not_next_kl_coefficient(trained):
+def test_a_kl_coefficient_of_zero_is_measured_and_stays(trained):
     trained.run(
         "grpo",
         grpo_train.train,

@@ -104,7 +104,7 @@ def test_better_is_what_won_or_was_called_good() -> None:
 def test_what_is_saved_with_it_scores_as_what_was_trained(
     trained, one_view, tuning, dtype, monkeypatch
 ) -> None:
-    monkeypatch.setattr("reward_model.training.inputs.choose_dtype", lambda: (dtype, str(dtype)))
+    monkeypatch.setattr("reward_model.training.reading.choose_dtype", lambda: (dtype, str(dtype)))
     monkeypatch.setattr(
         reward_train, "better_on_held_out", lambda inputs, heads, t: (inputs, t, {})
     )
