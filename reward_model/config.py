@@ -141,7 +141,7 @@ class RewardSettings(RunPlace):
     encoder: str = ""
     """A second model that reads the texts too: a policy's run id, a folder or a Hugging Face id,
     causal or an encoder. Its features stand beside the policy's if cross-validation finds them
-    surely better. Takes --tuning head; every score then takes a pass of both. Empty: none."""
+    surely better. Needs tuning head; every score then takes a pass of both. Empty: none."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     epochs: int = 1
     """Passes over the judged completions. One or two; more memorise them."""
