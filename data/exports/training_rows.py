@@ -238,6 +238,7 @@ def _as_turn(completion: Completion) -> list[dict[str, str]]:
 
 
 def to_parquet(columns: Sequence[Column], rows: Sequence[JsonObject]) -> bytes:
+    """The rows as a Parquet file, each column with the type that it is said to have."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

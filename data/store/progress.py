@@ -103,6 +103,7 @@ _SAMPLING = (
 def load_overview(
     connection: sa.Connection, annotator: Annotator, leased: Sequence[int], count_left: bool
 ) -> Overview:
+    """What an annotator's page shows beside the task. leased: ids of the assignments they hold."""
     sampling = connection.execute(_SAMPLING).one_or_none()
     held = tuple(assignments.load_assignments(connection, leased))
     today = now()[:10]

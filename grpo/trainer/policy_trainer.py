@@ -8,7 +8,7 @@ Dropped groups: where the reward model cannot tell a group's completions apart, 
 their rewards are its noise; such a group gets no advantage.
 
 Exact resume: a checkpoint also holds the batch that its steps are made on, the order of the
-prompts, and the coefficients that are steered.
+prompts, and the coefficients that are adapted.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]
         return self.order
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
-        """Also keep the batch and what is steered, so that resuming is exact at any step."""
+        """Also keep the batch and the coefficients, so that resuming is exact at any step."""
         super()._save_checkpoint(model, trial)
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         window = {name: getattr(self, name) for name in _CHECKPOINTED}

@@ -29,7 +29,7 @@ def reward_per_nat(
         (1 - 1/n) E[r] / d - b KL    and    beta = b d n / (n - 1).
 
     A KL target holds the policy too. Where KL at this beta would be above the target, the target's
-    own multiplier counts (b is steered towards it, and begins far below): the tilt exp(r / beta) of
+    own multiplier counts (b is adapted towards it, and begins far below): the tilt exp(r / beta) of
     rewards with standard deviation s has, if they are normal, a KL of s^2 / (2 beta^2) and the same
     s. Over the groups, whose beta is c d, its mean is the target at c = rms(s / d) / sqrt(2
     target).

@@ -80,8 +80,17 @@ class Encoder:
     def fingerprint(self) -> str:
         """Equal where `render` gives equal ids."""
         tokenizer = self.tokenizer
-        facts = (tokenizer("x")["input_ids"], self._end, tokenizer.pad_token_id)
+        facts = (self._around, self._end, tokenizer.pad_token_id)
         return content_hash(fingerprint(tokenizer), *map(str, facts))
+
+    @cached_property
+    def _around(self) -> tuple[list[int], list[int]]:
+        """What the tokenizer puts before a text and behind it."""
+        whole: list[int] = self.tokenizer("x")["input_ids"]
+        text = text_ids(self.tokenizer, "x")
+        places = (i for i in range(len(whole)) if whole[i : i + len(text)] == text)
+        at = next(places, len(whole))
+        return whole[:at], whole[at + len(text) :]
 
     @property
     def _end(self) -> int | None:
@@ -98,12 +107,8 @@ class Encoder:
             except PromptRefused:
                 pass  # what the template takes no turns of is read like a text without one
         asked = "\n\n".join(message.content for message in prompt.messages)
-        around: list[int] = tokenizer("x")["input_ids"]
-        inside = text_ids(tokenizer, "x")
-        at = next(
-            (i for i in range(len(around)) if around[i : i + len(inside)] == inside), len(around)
-        )
-        start = [*around[:at], *text_ids(tokenizer, asked), *around[at + len(inside) :]]
+        before, behind = self._around
+        start = [*before, *text_ids(tokenizer, asked), *behind]
         ids = text_ids(tokenizer, completion)
         if finished and self._end is not None:
             ids = [*ids, self._end]
